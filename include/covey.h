@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * covey: processes, shared memory and process pools for C programs; what Python
+ * calls `multiprocessing`, made to survive the death of any of its processes.
+ */
+#ifndef COVEY_H
+#define COVEY_H
+
+#include <covey/base.h>
+#include <covey/pool.h>
+#include <covey/process.h>
+
+#endif

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * os.h: the whole contract with the operating system. Nothing outside of src/os/ makes a
+ * system call that is not declared here, or includes a system header for one.
+ *
+ * Unless a comment says otherwise a function
+ *   - returns 0 (or what it says, >= 0), or exactly -errno,
+ *   - does not block, restarts after EINTR,
+ *   - is async-signal-safe, so that a fork child of a threaded program may call it,
+ *   - makes descriptors close-on-exec.
+ *
+ * In a build with CVY_FAULTS each call that can fail is a fault point: the n-th one fails
+ * with a chosen errno, see faults.h.
+ */
+#ifndef CVY_OS_H
+#define CVY_OS_H
+
+#include <covey/base.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* ---- time ---- */
+
+/** Nanoseconds of the monotonic clock (vDSO, about 20 ns). Never fails. */
+int64_t cvy_os_now(void);
+/** Now + timeout; a timeout <= 0 gives 0 (long past), COVEY_FOREVER gives INT64_MAX. */
+int64_t cvy_os_deadline(covey_nsec timeout);
+/** Let others run. */
+void cvy_os_yield(void);
+/** Tell the processor that this is a spin loop (about 25 ns). */
+static inline void cvy_os_pause(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb" ::: "memory");
+#endif
+}
+
+/* ---- futexes: 32-bit words in shared memory ---- */
+
+typedef _Atomic uint32_t cvy_word;
+
+struct cvy_os_wait {
+    cvy_word *word;
+    uint32_t expected;
+};
+
+/** Whether cvy_os_futex_waitv works here (asked once per process, then remembered). */
+bool cvy_os_has_waitv(void);
+/**
+ * Sleep while every word has its expected value.
+ * Returns: the index of a woken word (the kernel's choice; with the one-word fallback 0),
+ *          -EAGAIN a word differs, -ETIMEDOUT, -EINTR, -ENOSYS (n > 1, no waitv).
+ * Blocks:  until `deadline` (monotonic; INT64_MAX = for ever).
+ */
+int cvy_os_futex_waitv(const struct cvy_os_wait *waits, unsigned n, int64_t deadline);
+/** Wake at most `n` sleepers. Returns: how many were woken. */
+int cvy_os_futex_wake(cvy_word *word, int n);
+
+/* ---- threads ---- */
+
+int cvy_os_tid(void);
+int cvy_os_pid(void);
+int cvy_os_ppid(void);
+/** Make the calling thread's exit or death wake one sleeper of `bell`, whose low 30 bits
+ * must be 0 for ever, by the pending slot of its robust list; NULL disarms.
+ * Cheap when armed already (no system call after the first in a thread). */
+int cvy_os_arm_bell(cvy_word *bell);
+
+/* ---- memory ---- */
+
+/** A new memory file of `size` bytes, sparse, sealed against shrinking and growing. */
+int cvy_os_memfd_create(const char *name, uint64_t size);
+/** Map all of `fd` shared, read-write, at exactly `address`.
+ * Returns: 0; -EEXIST if something is mapped there; -ENOMEM (RLIMIT_AS) ... */
+int cvy_os_map_at(void *address, uint64_t size, int fd, bool in_core_dumps);
+int cvy_os_unmap(void *address, uint64_t size);
+/** Give the pages back to the system; they read as zero afterwards. Page-aligned. */
+int cvy_os_punch(void *address, uint64_t size);
+/** Make the pages present for writing now. -EINVAL where the kernel cannot. */
+int cvy_os_populate(void *address, uint64_t size);
+/** A private zeroed page that a fork child finds zeroed again (MADV_WIPEONFORK); where the
+ * kernel cannot wipe: -ENOSYS. */
+int cvy_os_wipe_page(void **out);
+
+struct cvy_os_file_id {
+    uint64_t device, inode;
+    uint64_t resident; /* bytes that have storage */
+};
+int cvy_os_file_id(int fd, struct cvy_os_file_id *ret_id);
+/** The smaller of RAM and of the memory limits of the cgroups this process is in. Not
+ * async-signal-safe. */
+uint64_t cvy_os_memory_limit(void);
+uint64_t cvy_os_page_size(void);
+
+/* ---- descriptors ---- */
+
+/** Returns: -1, for `fd = cvy_os_close(fd)`. Negative is fine. */
+int cvy_os_close(int fd);
+int cvy_os_pipe(int ret_ends[2]);
+int cvy_os_socketpair(int ret_ends[2]); /* AF_UNIX SEQPACKET */
+/** A duplicate >= `lowest`. */
+int cvy_os_dup(int fd, int lowest);
+/** Make `to` a copy of `from`; `to` stays open over exec. */
+int cvy_os_dup_to(int from, int to);
+int cvy_os_open_null(void);
+/** A descriptor that polls readable from the start. */
+int cvy_os_ready_fd(void);
+/** Close every descriptor >= `lowest`. */
+int cvy_os_close_from(int lowest);
+/** One message with at most 64 descriptors. Blocks while the buffer is full. -EPIPE. */
+int cvy_os_send(int fd, const void *data, size_t size, const int *fds, size_t fd_count);
+/** Receive one message. Returns: its size, 0 at the end; -ETIMEDOUT; -EMSGSIZE if it (or
+ * its descriptors) did not fit. Blocks: until `deadline`. */
+ssize_t cvy_os_recv(int fd, void *data, size_t size, int *ret_fds, size_t fd_capacity,
+                    size_t *ret_fd_count, int64_t deadline);
+/** Wait until readable or hung up. Returns: 1, or 0 at the deadline. */
+int cvy_os_poll_in(int fd, int64_t deadline);
+/** Read at most `size` bytes without waiting. Returns: bytes, 0 end, -EAGAIN. */
+ssize_t cvy_os_read_now(int fd, void *data, size_t size);
+/** Read; blocks. */
+ssize_t cvy_os_read(int fd, void *data, size_t size);
+/** Write all; blocks. SIGPIPE is not raised for sockets only. */
+int cvy_os_write_all(int fd, const void *data, size_t size);
+struct cvy_os_peer {
+    int pid;
+    uint32_t uid, gid;
+};
+int cvy_os_peer(int fd, struct cvy_os_peer *ret_peer);
+int cvy_os_random(void *data, size_t size);
+
+/* ---- processes ---- */
+
+/** glibc's fork(), with its handlers. Returns: pid, 0 in the child. */
+int cvy_os_fork(void);
+/**
+ * Raw clone for a single-threaded server: the child's parent is the caller's parent, and
+ * glibc's cached thread id and robust list are right in the child.
+ * Returns: pid, 0 in the child; -ENOTSUP where glibc's thread id cannot be found.
+ */
+int cvy_os_clone_sibling(void);
+/**
+ * Run `path` (NULL: /proc/self/exe) with `argv`, the descriptors 0, 1, 2 as they are, `fd`
+ * as descriptor 3, and no others; the environment is this process's.
+ * Returns: pid; -errno, also of a failed exec. Not async-signal-safe.
+ */
+int cvy_os_spawn(const char *path, char *const argv[], int fd);
+/** A descriptor of process `pid` that polls readable at its end. -ENOSYS, -ESRCH, -EPERM. */
+int cvy_os_pidfd_open(int pid);
+/** Send `signal` to a process by pidfd if >= 0, else by pid. -ESRCH when it is gone. */
+int cvy_os_kill(int pid, int pidfd, int signal);
+
+struct cvy_os_exit {
+    int pid;
+    int status; /* 0..255, or -N for signal N */
+    bool core_dumped;
+    int64_t user_time, system_time; /* ns */
+    uint64_t max_rss;               /* bytes */
+};
+/** Wait for a child's end and reap it.
+ * Returns: 0; -ETIMEDOUT; -ECHILD not (or no longer) a child of ours.
+ * Blocks:  until `deadline`. A deadline needs a pidfd >= 0, or it polls each ms. */
+int cvy_os_wait_child(int pid, int pidfd, int64_t deadline, struct cvy_os_exit *ret_exit);
+/** When process `pid` began, in ticks since boot; identifies it with its pid.
+ * -ESRCH; -ENOENT without /proc. A zombie counts as gone (-ESRCH). */
+int cvy_os_start_time(int pid, uint64_t *ret_ticks);
+/** Whether process `pid` that began at `ticks` (0: unknown) still runs; a zombie does not.*/
+bool cvy_os_is_running(int pid, uint64_t ticks);
+/** Be killed by SIGKILL when all write ends of the pipe whose read end is `fd` are closed,
+ * whichever thread or process closes last, without a thread of ours.
+ * Returns: 0; -EPIPE if they are closed already; other: cannot, use die_with_thread. */
+int cvy_os_die_with_pipe(int fd);
+/** Be killed by SIGKILL when the thread that created this process ends. */
+int cvy_os_die_with_thread(int parent_pid);
+int cvy_os_new_group(void);
+int cvy_os_set_cpus(const char *list); /* "0-3,6"; -EINVAL */
+/** Check such a list without applying it. */
+int cvy_os_check_cpus(const char *list);
+enum cvy_os_limit {
+    CVY_OS_LIMIT_CPU,
+    CVY_OS_LIMIT_DATA,
+    CVY_OS_LIMIT_STACK,
+    CVY_OS_LIMIT_FILE,
+    CVY_OS_LIMIT_OPEN,
+    CVY_OS_LIMIT_CORE
+};
+/** Set the soft limit, and the hard one if it is higher. */
+int cvy_os_set_limit(enum cvy_os_limit which, uint64_t value);
+/** Processors this process may use: affinity cut by cgroup quota, at least 1. */
+int cvy_os_cpu_count(size_t *ret_count);
+/** Whether the process runs with raised privileges (AT_SECURE). */
+bool cvy_os_is_secure(void);
+void cvy_os_exit(int status) __attribute__((noreturn)); /* _exit, with test builds' hooks */
+void cvy_os_set_comm(const char *name); /* what ps shows for this thread */
+
+#endif
