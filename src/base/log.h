@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * base/log.h: what the process layer tells the log.
+ */
+#ifndef CVY_BASE_LOG_H
+#define CVY_BASE_LOG_H
+
+/** What a spawned child takes over from its parent. */
+struct cvy_log_state {
+    int level;
+    int to_stderr; /* 1 if covey_log_to_stderr is in force, also under a hook */
+};
+
+struct cvy_log_state cvy_log_get_state(void);
+void cvy_log_set_state(struct cvy_log_state state);
+
+/** The name in the lines of this process, cut after 63 bytes; "MainProcess" before. */
+void cvy_log_set_process_name(const char *name);
+
+/** The name in the lines of this thread instead, for a process that is a thread; NULL:
+ * the process's again. */
+void cvy_log_set_thread_name(const char *name);
+
+/** Whether a line of this level would go anywhere; to save the work of making it. */
+int cvy_log_is_on(int level);
+
+#endif
