@@ -15,12 +15,13 @@
 #ifndef CVY_OS_H
 #define CVY_OS_H
 
-#include <covey/base.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+#include <covey/base.h>
 
 /* ---- time ---- */
 
@@ -67,9 +68,27 @@ int cvy_os_tid(void);
 int cvy_os_pid(void);
 int cvy_os_ppid(void);
 /** Make the calling thread's exit or death wake one sleeper of `bell`, whose low 30 bits
- * must be 0 for ever, by the pending slot of its robust list; NULL disarms.
- * Cheap when armed already (no system call after the first in a thread). */
+ * must be 0 for ever, by the pending slot of its robust list; NULL disarms. A fork child
+ * inherits it armed. Its memory must not be unmapped before it is disarmed.
+ * No system call after the first in a thread. -ENOTSUP where there is no such list. */
 int cvy_os_arm_bell(cvy_word *bell);
+
+/** What cvy_os_arm_bell remembers per thread; only for the function below. */
+struct cvy_os_bell {
+    void *volatile *slot; /* where the system looks; NULL before the first arming */
+    void *pending;        /* what has to be there */
+    long offset;          /* from there to the bell */
+};
+extern _Thread_local struct cvy_os_bell cvy_os_bell
+    __attribute__((tls_model("initial-exec")));
+
+/** Arm again as the last cvy_os_arm_bell of this thread did: libc's operations on robust
+ * mutexes disarm. One compare if nothing happened; nothing if never armed. */
+static inline void cvy_os_rearm_bell(void)
+{
+    if (cvy_os_bell.slot && *cvy_os_bell.slot != cvy_os_bell.pending)
+        *cvy_os_bell.slot = cvy_os_bell.pending;
+}
 
 /* ---- memory ---- */
 
@@ -164,7 +183,8 @@ struct cvy_os_exit {
 /** Wait for a child's end and reap it.
  * Returns: 0; -ETIMEDOUT; -ECHILD not (or no longer) a child of ours.
  * Blocks:  until `deadline`. A deadline needs a pidfd >= 0, or it polls each ms. */
-int cvy_os_wait_child(int pid, int pidfd, int64_t deadline, struct cvy_os_exit *ret_exit);
+int cvy_os_wait_child(int pid, int pidfd, int64_t deadline,
+                      struct cvy_os_exit *ret_exit);
 /** When process `pid` began, in ticks since boot; identifies it with its pid.
  * -ESRCH; -ENOENT without /proc. A zombie counts as gone (-ESRCH). */
 int cvy_os_start_time(int pid, uint64_t *ret_ticks);
@@ -194,7 +214,8 @@ int cvy_os_set_limit(enum cvy_os_limit which, uint64_t value);
 int cvy_os_cpu_count(size_t *ret_count);
 /** Whether the process runs with raised privileges (AT_SECURE). */
 bool cvy_os_is_secure(void);
-void cvy_os_exit(int status) __attribute__((noreturn)); /* _exit, with test builds' hooks */
+void cvy_os_exit(int status)
+    __attribute__((noreturn));          /* _exit, with test builds' hooks */
 void cvy_os_set_comm(const char *name); /* what ps shows for this thread */
 
 #endif

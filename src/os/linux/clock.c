@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Time: nanoseconds of CLOCK_MONOTONIC, the clock that all waits of the kernel used here
+ * understand. Deadlines are absolute; 0 is long past, INT64_MAX never comes.
+ */
+#include <sched.h>
+
+#include "base/base.h"
+#include "os/linux/linux.h"
+#include "os/os.h"
+
+#define NS_PER_SECOND 1000000000
+
+int64_t cvy_os_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * NS_PER_SECOND + now.tv_nsec;
+}
+
+int64_t cvy_os_deadline(covey_nsec timeout)
+{
+    int64_t deadline;
+
+    if (timeout <= 0)
+        return 0;
+    if (timeout == COVEY_FOREVER ||
+        __builtin_add_overflow(cvy_os_now(), timeout, &deadline))
+        return INT64_MAX;
+    return deadline;
+}
+
+void cvy_os_yield(void)
+{
+    sched_yield();
+}
+
+const struct timespec *cvy_clock_absolute(int64_t deadline, struct timespec *buffer)
+{
+    if (deadline == INT64_MAX)
+        return NULL;
+    deadline = cvy_max_i64(deadline, 0);
+    buffer->tv_sec = (time_t)(deadline / NS_PER_SECOND);
+    buffer->tv_nsec = (long)(deadline % NS_PER_SECOND);
+    return buffer;
+}
+
+const struct timespec *cvy_clock_relative(int64_t deadline, struct timespec *buffer)
+{
+    if (deadline == INT64_MAX)
+        return NULL;
+    return cvy_clock_absolute(deadline > 0 ? deadline - cvy_os_now() : 0, buffer);
+}
+
+void cvy_clock_sleep(int64_t duration, int64_t deadline)
+{
+    struct timespec until;
+    int64_t end = cvy_min_i64(cvy_os_now() + duration, deadline);
+
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, cvy_clock_absolute(end, &until),
+                    NULL);
+}

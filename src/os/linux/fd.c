@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Descriptors: making, copying, closing, reading, writing. All are close-on-exec.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "os/faults.h"
+#include "os/linux/linux.h"
+#include "os/os.h"
+
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+
+int cvy_os_close(int fd)
+{
+    int saved_errno = errno;
+
+    if (fd >= 0)
+        close(fd); /* also after EINTR it is closed, on Linux */
+    errno = saved_errno;
+    return -1;
+}
+
+int cvy_os_pipe(int ret_ends[2])
+{
+    int ends[2];
+
+    CVY_FAULT_POINT("pipe2", EMFILE);
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -errno;
+    memcpy(ret_ends, ends, sizeof(ends));
+    return 0;
+}
+
+int cvy_os_socketpair(int ret_ends[2])
+{
+    int ends[2];
+
+    CVY_FAULT_POINT("socketpair", EMFILE);
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+        return -errno;
+    memcpy(ret_ends, ends, sizeof(ends));
+    return 0;
+}
+
+int cvy_os_dup(int fd, int lowest)
+{
+    int copy;
+
+    CVY_FAULT_POINT("fcntl(F_DUPFD_CLOEXEC)", EMFILE);
+    copy = fcntl(fd, F_DUPFD_CLOEXEC, lowest);
+    return copy < 0 ? -errno : copy;
+}
+
+int cvy_os_dup_to(int from, int to)
+{
+    int r;
+
+    CVY_FAULT_POINT("dup2", EBADF);
+    do {
+        r = from == to ? fcntl(to, F_SETFD, 0) : dup2(from, to);
+    } while (r < 0 && (errno == EINTR || errno == EBUSY));
+    return r < 0 ? -errno : 0;
+}
+
+int cvy_os_open_null(void)
+{
+    int fd;
+
+    CVY_FAULT_POINT("open", EMFILE);
+    fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+int cvy_os_ready_fd(void)
+{
+    int fd;
+
+    CVY_FAULT_POINT("eventfd", EMFILE);
+    fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+    return fd < 0 ? -errno : fd;
+}
+
+/* What readdir would do, but without its allocation. */
+struct directory_entry {
+    uint64_t inode;
+    int64_t next;
+    unsigned short size;
+    unsigned char type;
+    char name[];
+};
+
+/* The number that `text` spells, -1 for "." and "..". */
+static int entry_number(const char *text)
+{
+    int number = 0;
+
+    if (*text < '0' || *text > '9')
+        return -1;
+    for (; *text; text++)
+        number = number * 10 + (*text - '0');
+    return number;
+}
+
+/* Close what one reading of the folder shows. Returns: whether anything was closed. */
+static bool close_listed(int folder, int lowest)
+{
+    _Alignas(struct directory_entry) char buffer[2048];
+    bool closed = false;
+    long size;
+
+    lseek(folder, 0, SEEK_SET);
+    while ((size = syscall(SYS_getdents64, folder, buffer, sizeof(buffer))) > 0) {
+        for (long at = 0; at < size;) {
+            struct directory_entry *entry = (void *)(buffer + at);
+            int fd = entry_number(entry->name);
+
+            if (fd >= lowest && fd != folder && close(fd) == 0)
+                closed = true;
+            at += entry->size;
+        }
+    }
+    return closed;
+}
+
+int cvy_os_close_from(int lowest)
+{
+    struct rlimit limit;
+    int folder;
+
+    if (syscall(SYS_close_range, (unsigned)lowest, ~0U, 0) == 0)
+        return 0;
+    /* A filter forbids it. Closing shifts what the folder lists, hence the repetition. */
+    folder = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder >= 0) {
+        while (close_listed(folder, lowest))
+            continue;
+        close(folder);
+        return 0;
+    }
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return -errno;
+    for (int fd = lowest; fd < (int)cvy_min_u64(limit.rlim_max, 1 << 20); fd++)
+        close(fd);
+    return 0;
+}
+
+/* poll one descriptor. Returns: 1, or 0 at the deadline. */
+static int poll_one(int fd, short events, int64_t deadline)
+{
+    struct pollfd entry = {.fd = fd, .events = events};
+    struct timespec left;
+    int r;
+
+    do {
+        r = ppoll(&entry, 1, cvy_clock_relative(deadline, &left), NULL);
+    } while (r < 0 && errno == EINTR);
+    if (r < 0)
+        return -errno;
+    return entry.revents & POLLNVAL ? -EBADF : r;
+}
+
+int cvy_os_poll_in(int fd, int64_t deadline)
+{
+    return fd < 0 ? -EBADF : poll_one(fd, POLLIN, deadline);
+}
+
+ssize_t cvy_os_read_now(int fd, void *data, size_t size)
+{
+    int r = cvy_os_poll_in(fd, 0);
+
+    if (r <= 0)
+        return r < 0 ? r : -EAGAIN;
+    return cvy_os_read(fd, data, size);
+}
+
+ssize_t cvy_os_read(int fd, void *data, size_t size)
+{
+    ssize_t r;
+
+    CVY_FAULT_POINT("read", EIO);
+    do {
+        r = read(fd, data, size);
+    } while (r < 0 && errno == EINTR);
+    return r < 0 ? -errno : r;
+}
+
+/* Write some, by send while `*is_socket`, so that a lost peer is no signal. */
+static ssize_t write_some(int fd, const void *data, size_t size, bool *is_socket)
+{
+    ssize_t r;
+
+    if (*is_socket) {
+        r = send(fd, data, size, MSG_NOSIGNAL);
+        if (r >= 0 || errno != ENOTSOCK)
+            return r;
+        *is_socket = false;
+    }
+    return write(fd, data, size);
+}
+
+int cvy_os_write_all(int fd, const void *data, size_t size)
+{
+    const char *at = data;
+    bool is_socket = true;
+
+    CVY_FAULT_POINT("write", EIO);
+    while (size) {
+        ssize_t r = write_some(fd, at, size, &is_socket);
+
+        if (r >= 0) {
+            at += r;
+            size -= (size_t)r;
+        } else if (errno == EAGAIN) {
+            poll_one(fd, POLLOUT, INT64_MAX);
+        } else if (errno != EINTR) {
+            return -errno;
+        }
+    }
+    return 0;
+}
+
+int cvy_os_random(void *data, size_t size)
+{
+    char *at = data;
+
+    CVY_FAULT_POINT("getrandom", ENOSYS);
+    while (size) {
+        ssize_t r = getrandom(at, size, 0);
+
+        if (r < 0 && errno != EINTR)
+            return -errno;
+        if (r > 0) {
+            at += r;
+            size -= (size_t)r;
+        }
+    }
+    return 0;
+}

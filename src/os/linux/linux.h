@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * os/linux/linux.h: what the files of this folder share.
+ */
+#ifndef CVY_OS_LINUX_H
+#define CVY_OS_LINUX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <time.h>
+
+/** Bytes that the path "/proc/2147483647/..." may need. */
+#define CVY_PROC_PATH_SIZE 48
+
+/** The absolute time `deadline` for the kernel; NULL for ever. */
+const struct timespec *cvy_clock_absolute(int64_t deadline, struct timespec *buffer);
+/** The time from now to `deadline`, at least 0; NULL for ever. */
+const struct timespec *cvy_clock_relative(int64_t deadline, struct timespec *buffer);
+/** Sleep for `duration` but not beyond `deadline`. */
+void cvy_clock_sleep(int64_t duration, int64_t deadline);
+
+/** Build `prefix number suffix` without stdio, as signal handlers need it. */
+void cvy_proc_path(char path[CVY_PROC_PATH_SIZE], const char *prefix, int number,
+                   const char *suffix);
+/** Read a small file whole and end it with a NUL. Returns: its size, -errno; what does
+ * not fit is cut. */
+ssize_t cvy_file_read(const char *path, char *buffer, size_t size);
+
+/** The robust list head that libc registered for this thread; NULL if there is none. */
+struct robust_list_head *cvy_thread_robust_head(void);
+
+#endif

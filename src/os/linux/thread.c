@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Threads: their ids, and the bell that rings when one dies.
+ *
+ * When a thread ends the kernel looks at its robust list's pending slot, where libc notes
+ * the mutex it is just working on. If the futex word found from there has no owner (its
+ * low 30 bits are 0), the kernel takes it for one being unlocked and wakes one sleeper.
+ * So the slot points to the bell: slot + futex_offset == bell. libc clears the slot after
+ * each operation on a robust mutex, hence re-arming.
+ *
+ * The list's head is found once per thread. A fork child's one thread is a copy of the
+ * forking one, with its list at the same address, and libc (or cvy_os_clone_sibling)
+ * registers it anew: what is remembered here stays right.
+ */
+#include <errno.h>
+#include <linux/futex.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "os/linux/linux.h"
+#include "os/os.h"
+
+_Thread_local struct cvy_os_bell cvy_os_bell __attribute__((tls_model("initial-exec")));
+
+int cvy_os_tid(void)
+{
+    return (int)syscall(SYS_gettid);
+}
+
+int cvy_os_pid(void)
+{
+    return getpid();
+}
+
+int cvy_os_ppid(void)
+{
+    return getppid();
+}
+
+struct robust_list_head *cvy_thread_robust_head(void)
+{
+    struct robust_list_head *head = NULL;
+    size_t size = 0;
+
+    if (syscall(SYS_get_robust_list, 0, &head, &size) < 0 || size != sizeof(*head))
+        return NULL;
+    return head;
+}
+
+int cvy_os_arm_bell(cvy_word *bell)
+{
+    struct robust_list_head *head;
+
+    if (!cvy_os_bell.slot) {
+        head = cvy_thread_robust_head();
+        if (!head)
+            return -ENOTSUP;
+        cvy_os_bell.offset = head->futex_offset;
+        cvy_os_bell.slot = (void *volatile *)&head->list_op_pending;
+    }
+    cvy_os_bell.pending =
+        bell ? (void *)((intptr_t)bell - (intptr_t)cvy_os_bell.offset) : NULL;
+    *cvy_os_bell.slot = cvy_os_bell.pending;
+    return 0;
+}
+
+void cvy_os_set_comm(const char *name)
+{
+    prctl(PR_SET_NAME, name);
+}
