@@ -92,7 +92,8 @@ static inline void cvy_os_rearm_bell(void)
 
 /* ---- memory ---- */
 
-/** A new memory file of `size` bytes, sparse, sealed against shrinking and growing. */
+/** A new memory file of `size` bytes, sparse, sealed against shrinking and growing.
+ * -EFBIG over RLIMIT_FSIZE. */
 int cvy_os_memfd_create(const char *name, uint64_t size);
 /** Map all of `fd` shared, read-write, at exactly `address`.
  * Returns: 0; -EEXIST if something is mapped there; -ENOMEM (RLIMIT_AS) ... */
@@ -111,8 +112,7 @@ struct cvy_os_file_id {
     uint64_t resident; /* bytes that have storage */
 };
 int cvy_os_file_id(int fd, struct cvy_os_file_id *ret_id);
-/** The smaller of RAM and of the memory limits of the cgroups this process is in. Not
- * async-signal-safe. */
+/** The smaller of RAM and of the memory limits of the cgroups this process is in. */
 uint64_t cvy_os_memory_limit(void);
 uint64_t cvy_os_page_size(void);
 
@@ -131,15 +131,18 @@ int cvy_os_open_null(void);
 int cvy_os_ready_fd(void);
 /** Close every descriptor >= `lowest`. */
 int cvy_os_close_from(int lowest);
-/** One message with at most 64 descriptors. Blocks while the buffer is full. -EPIPE. */
+/** One message, not empty, with at most 64 descriptors. Blocks while the buffer is full.
+ * -EPIPE. */
 int cvy_os_send(int fd, const void *data, size_t size, const int *fds, size_t fd_count);
 /** Receive one message. Returns: its size, 0 at the end; -ETIMEDOUT; -EMSGSIZE if it (or
- * its descriptors) did not fit. Blocks: until `deadline`. */
+ * its descriptors) did not fit, -EMFILE if this process may not have so many: the message
+ * is gone then. Blocks: until `deadline`. */
 ssize_t cvy_os_recv(int fd, void *data, size_t size, int *ret_fds, size_t fd_capacity,
                     size_t *ret_fd_count, int64_t deadline);
-/** Wait until readable or hung up. Returns: 1, or 0 at the deadline. */
+/** Wait until readable or hung up. Returns: 1, or 0 at the deadline. Blocks. */
 int cvy_os_poll_in(int fd, int64_t deadline);
-/** Read at most `size` bytes without waiting. Returns: bytes, 0 end, -EAGAIN. */
+/** Read at most `size` bytes without waiting; by one reader at a time. Returns: bytes, 0
+ * end, -EAGAIN. */
 ssize_t cvy_os_read_now(int fd, void *data, size_t size);
 /** Read; blocks. */
 ssize_t cvy_os_read(int fd, void *data, size_t size);
@@ -182,7 +185,8 @@ struct cvy_os_exit {
 };
 /** Wait for a child's end and reap it.
  * Returns: 0; -ETIMEDOUT; -ECHILD not (or no longer) a child of ours.
- * Blocks:  until `deadline`. A deadline needs a pidfd >= 0, or it polls each ms. */
+ * Blocks:  until `deadline`. Where the system has no pidfds, one other than 0 and
+ *          INT64_MAX means looking every 1 to 20 ms. */
 int cvy_os_wait_child(int pid, int pidfd, int64_t deadline,
                       struct cvy_os_exit *ret_exit);
 /** When process `pid` began, in ticks since boot; identifies it with its pid.
@@ -191,10 +195,13 @@ int cvy_os_start_time(int pid, uint64_t *ret_ticks);
 /** Whether process `pid` that began at `ticks` (0: unknown) still runs; a zombie does not.*/
 bool cvy_os_is_running(int pid, uint64_t ticks);
 /** Be killed by SIGKILL when all write ends of the pipe whose read end is `fd` are closed,
- * whichever thread or process closes last, without a thread of ours.
+ * whichever thread or process closes last, without a thread of ours. Data written to the
+ * pipe kills too. `fd` may be closed afterwards; a second call replaces the first. A fork
+ * child is not concerned until it calls this itself. Needs /proc.
  * Returns: 0; -EPIPE if they are closed already; other: cannot, use die_with_thread. */
 int cvy_os_die_with_pipe(int fd);
-/** Be killed by SIGKILL when the thread that created this process ends. */
+/** Be killed by SIGKILL when the thread that created this process ends.
+ * -ESRCH if this process's parent is not (or no longer) `parent_pid`. */
 int cvy_os_die_with_thread(int parent_pid);
 int cvy_os_new_group(void);
 int cvy_os_set_cpus(const char *list); /* "0-3,6"; -EINVAL */
@@ -208,14 +215,17 @@ enum cvy_os_limit {
     CVY_OS_LIMIT_OPEN,
     CVY_OS_LIMIT_CORE
 };
-/** Set the soft limit, and the hard one if it is higher. */
+/** Set the soft and the hard limit. For processor time the hard one is a second more: the
+ * process gets SIGXCPU first. -EPERM over the old hard one without privileges. */
 int cvy_os_set_limit(enum cvy_os_limit which, uint64_t value);
 /** Processors this process may use: affinity cut by cgroup quota, at least 1. */
 int cvy_os_cpu_count(size_t *ret_count);
 /** Whether the process runs with raised privileges (AT_SECURE). */
 bool cvy_os_is_secure(void);
-void cvy_os_exit(int status)
-    __attribute__((noreturn));          /* _exit, with test builds' hooks */
-void cvy_os_set_comm(const char *name); /* what ps shows for this thread */
+/** _exit; builds with sanitizers or coverage check for leaks and write their data first,
+ * and a leak makes the status another one. */
+void cvy_os_exit(int status) __attribute__((noreturn));
+/** Set what ps shows for this thread; cut after 15 bytes. */
+void cvy_os_set_comm(const char *name);
 
 #endif

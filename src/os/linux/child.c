@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Waiting for a child's end and reaping it.
+ *
+ * Only the child that is meant is reaped, never another one of the program. With a pidfd
+ * even a child that somebody else reaped, and whose id was given to a new one, is not
+ * confused with it.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "os/linux/linux.h"
+#include "os/os.h"
+
+#define WAIT_BY_PIDFD ((idtype_t)3)
+
+static int64_t time_of(struct timeval time)
+{
+    return COVEY_SEC(time.tv_sec) + COVEY_USEC(time.tv_usec);
+}
+
+static void describe(const siginfo_t *info, const struct rusage *usage,
+                     struct cvy_os_exit *ret_exit)
+{
+    *ret_exit = (struct cvy_os_exit){
+        .pid = info->si_pid,
+        .status = info->si_code == CLD_EXITED ? info->si_status : -info->si_status,
+        .core_dumped = info->si_code == CLD_DUMPED,
+        .user_time = time_of(usage->ru_utime),
+        .system_time = time_of(usage->ru_stime),
+        .max_rss = (uint64_t)usage->ru_maxrss * 1024,
+    };
+}
+
+/* waitid(2) itself, since libc's does not tell the resources used. */
+static int call_waitid(idtype_t by, int id, int flags, siginfo_t *info,
+                       struct rusage *usage)
+{
+    long r;
+
+    memset(info, 0, sizeof(*info));
+    do {
+        r = syscall(SYS_waitid, by, id, info, WEXITED | flags, usage);
+    } while (r < 0 && errno == EINTR);
+    return r < 0 ? -errno : 0;
+}
+
+/* Returns: 1 reaped, 0 not ended (with WNOHANG), -ECHILD. */
+static int reap(int pid, int pidfd, int flags, struct cvy_os_exit *ret_exit)
+{
+    struct rusage usage;
+    siginfo_t info;
+    int r = -EINVAL;
+
+    if (pid <= 0)
+        return -ECHILD;
+    if (pidfd >= 0)
+        r = call_waitid(WAIT_BY_PIDFD, pidfd, flags, &info, &usage);
+    if (r < 0 && r != -ECHILD) /* no pidfd, or a system that does not wait by it */
+        r = call_waitid(P_PID, pid, flags, &info, &usage);
+    if (r < 0)
+        return r;
+    if (!info.si_pid)
+        return 0;
+    describe(&info, &usage, ret_exit);
+    return 1;
+}
+
+/* Look again and again, until the deadline. */
+static int reap_by_looking(int pid, int pidfd, int64_t deadline,
+                           struct cvy_os_exit *ret_exit)
+{
+    int64_t pause = COVEY_MSEC(1);
+    int r;
+
+    while ((r = reap(pid, pidfd, WNOHANG, ret_exit)) == 0) {
+        if (cvy_os_now() >= deadline)
+            return 0;
+        cvy_clock_sleep(pause, deadline);
+        pause = cvy_min_i64(pause * 2, COVEY_MSEC(20));
+    }
+    return r;
+}
+
+int cvy_os_wait_child(int pid, int pidfd, int64_t deadline,
+                      struct cvy_os_exit *ret_exit)
+{
+    int own_pidfd = -1;
+    int r;
+
+    if (deadline == INT64_MAX) {
+        r = reap(pid, pidfd, 0, ret_exit);
+        return cvy_min_i64(r, 0);
+    }
+    r = reap(pid, pidfd, WNOHANG, ret_exit);
+    if (r == 0 && cvy_os_now() < deadline) {
+        /* It is a child that has not been reaped, so the id is its own still. */
+        if (pidfd < 0)
+            own_pidfd = cvy_os_pidfd_open(pid);
+        cvy_os_poll_in(pidfd < 0 ? own_pidfd : pidfd, deadline);
+        r = reap_by_looking(pid, pidfd, deadline, ret_exit);
+        cvy_os_close(own_pidfd);
+    }
+    return r > 0 ? 0 : r < 0 ? r : -ETIMEDOUT;
+}

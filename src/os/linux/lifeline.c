@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Dying with the parent.
+ *
+ * By pipe: the kernel can send a signal of choice when something happens on a descriptor.
+ * For the read end of a pipe that is also the close of the last write end, by whomever
+ * and however, so SIGKILL as that signal is a life-line without a thread that watches it.
+ * Whom to signal belongs to the open file, which relatives share: this process opens the
+ * pipe once more for itself.
+ *
+ * By thread: prctl(PR_SET_PDEATHSIG), which follows the thread that created us.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "os/faults.h"
+#include "os/linux/linux.h"
+#include "os/os.h"
+
+/* The life-line that is in force, and what it is: a program may close descriptors that
+ * are not its own, and the number may be another's then. */
+static int line_fd = -1;
+static struct cvy_os_file_id line_id;
+
+static void drop_line(void)
+{
+    struct cvy_os_file_id id;
+
+    if (line_fd >= 0 && cvy_os_file_id(line_fd, &id) == 0 &&
+        id.device == line_id.device && id.inode == line_id.inode)
+        close(line_fd);
+    line_fd = -1;
+}
+
+static int arm_line(int fd)
+{
+    struct f_owner_ex owner = {.type = F_OWNER_PID, .pid = getpid()};
+    struct pollfd state = {.fd = fd};
+
+    if (fcntl(fd, F_SETOWN_EX, &owner) < 0 || fcntl(fd, F_SETSIG, SIGKILL) < 0 ||
+        fcntl(fd, F_SETFL, O_ASYNC | O_NONBLOCK) < 0)
+        return -errno;
+    /* From here on a close kills; one that came before shows now. */
+    if (poll(&state, 1, 0) < 0)
+        return -errno;
+    return state.revents & (POLLHUP | POLLERR) ? -EPIPE : 0;
+}
+
+/* Open the pipe of `fd` once more. */
+static int reopen(int fd)
+{
+    char path[CVY_PROC_PATH_SIZE];
+    struct stat info;
+    int copy;
+
+    if (fd < 0 || fstat(fd, &info) < 0)
+        return -EBADF;
+    if (!S_ISFIFO(info.st_mode))
+        return -EINVAL;
+    cvy_proc_path(path, "/proc/self/fd/", fd, "");
+    copy = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    return copy < 0 ? -errno : copy;
+}
+
+int cvy_os_die_with_pipe(int fd)
+{
+    struct cvy_os_file_id id;
+    int copy, r;
+
+    CVY_FAULT_POINT("open(life-line)", EMFILE);
+    copy = reopen(fd);
+    if (copy < 0)
+        return copy;
+    r = arm_line(copy);
+    if (r == 0)
+        r = cvy_os_file_id(copy, &id);
+    if (r < 0) {
+        close(copy);
+        return r;
+    }
+    drop_line();
+    line_fd = copy;
+    line_id = id;
+    return 0;
+}
+
+int cvy_os_die_with_thread(int parent_pid)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+        return -errno;
+    return getppid() == parent_pid ? 0 : -ESRCH;
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Processes: fork, exit, signals, and whether one still runs.
+ *
+ * A process is identified by its id together with the time it began, as /proc tells it:
+ * ids are used again, both together are not.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "os/faults.h"
+#include "os/linux/linux.h"
+#include "os/os.h"
+
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+#ifndef SYS_pidfd_send_signal
+#define SYS_pidfd_send_signal 424
+#endif
+
+/* In test builds only; otherwise their addresses are NULL. */
+__attribute__((weak)) void __lsan_do_leak_check(void);
+__attribute__((weak)) void __gcov_dump(void);
+
+int cvy_os_fork(void)
+{
+    int pid;
+
+    CVY_FAULT_POINT("fork", EAGAIN);
+    pid = fork();
+    return pid < 0 ? -errno : pid;
+}
+
+void cvy_os_exit(int status)
+{
+    if (__gcov_dump)
+        __gcov_dump();
+    if (__lsan_do_leak_check)
+        __lsan_do_leak_check();
+    _exit(status);
+}
+
+int cvy_os_pidfd_open(int pid)
+{
+    long fd;
+
+    CVY_FAULT_POINT("pidfd_open", EMFILE);
+    fd = syscall(SYS_pidfd_open, pid, 0);
+    return fd < 0 ? -errno : (int)fd;
+}
+
+int cvy_os_kill(int pid, int pidfd, int signal)
+{
+    if (pidfd >= 0) {
+        if (syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0) == 0)
+            return 0;
+        if (errno != ENOSYS && errno != EPERM) /* EPERM: perhaps a filter's */
+            return -errno;
+    }
+    if (pid <= 0) /* would mean a group, or everybody */
+        return -ESRCH;
+    return kill(pid, signal) < 0 ? -errno : 0;
+}
+
+/* Why /proc shows no such process: it is gone, or hidden, or /proc is not there. */
+static int explain_missing(int pid)
+{
+    return kill(pid, 0) < 0 && errno == ESRCH ? -ESRCH : -ENOENT;
+}
+
+/* The start of field `number` of a stat line, counted from 3 after the last ')', since
+ * the program's name before it may hold anything; NULL if there are not so many. */
+static const char *find_field(const char *line, int number)
+{
+    const char *at = strrchr(line, ')');
+
+    for (int i = 2; at && i < number; i++) {
+        at = strchr(at, ' ');
+        at = at ? at + 1 : NULL;
+    }
+    return at;
+}
+
+int cvy_os_start_time(int pid, uint64_t *ret_ticks)
+{
+    char path[CVY_PROC_PATH_SIZE], line[1024];
+    const char *state, *threads, *start;
+    ssize_t r;
+
+    if (pid <= 0)
+        return -ESRCH;
+    cvy_proc_path(path, "/proc/", pid, "/stat");
+    r = cvy_file_read(path, line, sizeof(line));
+    if (r == -ENOENT)
+        return explain_missing(pid);
+    if (r < 0)
+        return (int)r;
+    state = find_field(line, 3);
+    threads = find_field(line, 20);
+    start = find_field(line, 22);
+    if (!start)
+        return -ENOENT;
+    /* A main thread that has ended by itself looks like a zombie while others run. */
+    if (*state == 'X' || (*state == 'Z' && strtol(threads, NULL, 10) <= 1))
+        return -ESRCH;
+    *ret_ticks = strtoull(start, NULL, 10);
+    return 0;
+}
+
+bool cvy_os_is_running(int pid, uint64_t ticks)
+{
+    uint64_t found;
+    int r = cvy_os_start_time(pid, &found);
+
+    if (r == -ESRCH)
+        return false;
+    return r < 0 || !ticks || found == ticks;
+}
+
+int cvy_os_new_group(void)
+{
+    return setpgid(0, 0) < 0 ? -errno : 0;
+}
+
+bool cvy_os_is_secure(void)
+{
+    return getauxval(AT_SECURE) != 0;
+}
