@@ -208,11 +208,13 @@ static uint64_t walk_up(const struct cvy_cgroup_source *source, const char *cont
     while (!top && (line = next_line(&reader)))
         top = match_mount(line, controller, path, folder);
     close(reader.fd);
-    for (char *end = folder; top && end; *end = 0) {
+    while (top) {
+        char *end = strrchr(folder + top, '/');
+
         limit = cvy_min_u64(limit, read_group(folder));
-        end = strrchr(folder + top, '/');
         if (!end)
             break;
+        *end = 0;
     }
     return limit;
 }

@@ -95,7 +95,7 @@ int cvy_os_wait_child(int pid, int pidfd, int64_t deadline,
 
     if (deadline == INT64_MAX) {
         r = reap(pid, pidfd, 0, ret_exit);
-        return cvy_min_i64(r, 0);
+        return r < 0 ? r : 0;
     }
     r = reap(pid, pidfd, WNOHANG, ret_exit);
     if (r == 0 && cvy_os_now() < deadline) {

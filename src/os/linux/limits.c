@@ -91,7 +91,7 @@ int cvy_os_set_cpus(const char *list)
 
 int cvy_os_set_limit(enum cvy_os_limit which, uint64_t value)
 {
-    static const int resources[] = {
+    static const enum __rlimit_resource resources[] = {
         [CVY_OS_LIMIT_CPU] = RLIMIT_CPU,     [CVY_OS_LIMIT_DATA] = RLIMIT_DATA,
         [CVY_OS_LIMIT_STACK] = RLIMIT_STACK, [CVY_OS_LIMIT_FILE] = RLIMIT_FSIZE,
         [CVY_OS_LIMIT_OPEN] = RLIMIT_NOFILE, [CVY_OS_LIMIT_CORE] = RLIMIT_CORE,
