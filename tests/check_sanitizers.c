@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/* A sanitizer's report fails the test in whichever of its processes it is made, also in
+ * one whose exit code nobody looks at. */
+#include "check_internal.h"
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#elif __has_feature(thread_sanitizer)
+#define __SANITIZE_THREAD__ 1
+#endif
+#endif
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+
+/* Tests crash processes on purpose and expect the plain exit by signal. */
+COVEY_API const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+    return "handle_segv=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0:"
+           "detect_stack_use_after_return=1";
+}
+
+static void on_death(void)
+{
+    check_note("a sanitizer ended the process, see its report on stderr");
+}
+
+void check_watch_sanitizers(void)
+{
+    __sanitizer_set_death_callback(on_death);
+}
+
+#elif defined(__SANITIZE_THREAD__)
+
+COVEY_API const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+    return "handle_segv=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0:"
+           "die_after_fork=0";
+}
+
+COVEY_API void __tsan_on_report(void *report);
+void __tsan_on_report(void *report)
+{
+    (void)report;
+    check_note("ThreadSanitizer made a report, see stderr");
+}
+
+void check_watch_sanitizers(void)
+{
+}
+
+#else
+
+void check_watch_sanitizers(void)
+{
+}
+
+#endif
