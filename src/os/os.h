@@ -27,6 +27,8 @@
 
 /** Nanoseconds of the monotonic clock (vDSO, about 20 ns). Never fails. */
 int64_t cvy_os_now(void);
+/** Now, in the unit of cvy_os_start_time, rounded up. */
+uint64_t cvy_os_boot_ticks(void);
 /** Now + timeout; a timeout <= 0 gives 0 (long past), COVEY_FOREVER gives INT64_MAX. */
 int64_t cvy_os_deadline(covey_nsec timeout);
 /** Let others run. */
@@ -89,6 +91,12 @@ static inline void cvy_os_rearm_bell(void)
     if (cvy_os_bell.slot && *cvy_os_bell.slot != cvy_os_bell.pending)
         *cvy_os_bell.slot = cvy_os_bell.pending;
 }
+
+/** Let a thread die with `bell` in its robust list's pending slot while this one sleeps on
+ * it. Returns: 1 woken, 0 not by the deadline. Not async-signal-safe. */
+int cvy_os_bell_rings(cvy_word *bell, int64_t deadline);
+/** Whether another thread can run while this one spins. */
+bool cvy_os_is_multicore(void);
 
 /* ---- memory ---- */
 
@@ -192,7 +200,8 @@ int cvy_os_wait_child(int pid, int pidfd, int64_t deadline,
 /** When process `pid` began, in ticks since boot; identifies it with its pid.
  * -ESRCH; -ENOENT without /proc. A zombie counts as gone (-ESRCH). */
 int cvy_os_start_time(int pid, uint64_t *ret_ticks);
-/** Whether process `pid` that began at `ticks` (0: unknown) still runs; a zombie does not.*/
+/** Whether process `pid` still runs, which began at `ticks` at the latest (0: unknown); one
+ * that began later only has its number. A zombie does not run. */
 bool cvy_os_is_running(int pid, uint64_t ticks);
 /** Be killed by SIGKILL when all write ends of the pipe whose read end is `fd` are closed,
  * whichever thread or process closes last, without a thread of ours. Data written to the

@@ -4,6 +4,7 @@
  * understand. Deadlines are absolute; 0 is long past, INT64_MAX never comes.
  */
 #include <sched.h>
+#include <unistd.h>
 
 #include "base/base.h"
 #include "os/linux/linux.h"
@@ -17,6 +18,18 @@ int64_t cvy_os_now(void)
 
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * NS_PER_SECOND + now.tv_nsec;
+}
+
+uint64_t cvy_os_boot_ticks(void)
+{
+    static long per_second;
+    struct timespec now;
+
+    if (!per_second)
+        per_second = sysconf(_SC_CLK_TCK);
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (uint64_t)now.tv_sec * (uint64_t)per_second +
+           (uint64_t)now.tv_nsec * (uint64_t)per_second / NS_PER_SECOND + 1;
 }
 
 int64_t cvy_os_deadline(covey_nsec timeout)

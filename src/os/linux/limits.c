@@ -12,6 +12,7 @@
 #include "base/base.h"
 #include "os/faults.h"
 #include "os/linux/cgroup.h"
+#include "os/linux/linux.h"
 #include "os/os.h"
 
 /* More than the kernel can be built for. */
@@ -86,6 +87,7 @@ int cvy_os_set_cpus(const char *list)
     if (r < 0)
         return r;
     r = sched_setaffinity(0, sizeof(bits), (const cpu_set_t *)(const void *)&bits);
+    cvy_multicore_forget();
     return r < 0 ? -errno : 0;
 }
 

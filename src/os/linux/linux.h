@@ -28,6 +28,9 @@ void cvy_proc_path(char path[CVY_PROC_PATH_SIZE], const char *prefix, int number
  * not fit is cut. */
 ssize_t cvy_file_read(const char *path, char *buffer, size_t size);
 
+/** The affinity has changed: ask again before the next spin. */
+void cvy_multicore_forget(void);
+
 /** The robust list head that libc registered for this thread; NULL if there is none. */
 struct robust_list_head *cvy_thread_robust_head(void);
 

@@ -121,7 +121,7 @@ bool cvy_os_is_running(int pid, uint64_t ticks)
 
     if (r == -ESRCH)
         return false;
-    return r < 0 || !ticks || found == ticks;
+    return r < 0 || !ticks || found <= ticks;
 }
 
 int cvy_os_new_group(void)

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/** base/opts.h: taking over option structs whose first member is their size. */
+#ifndef CVY_BASE_OPTS_H
+#define CVY_BASE_OPTS_H
+
+#include <stddef.h>
+
+/**
+ * Copy the caller's options. A shorter struct is an older caller's, its missing fields are
+ * zero; a longer one is a newer caller's, whose extra fields must be zero. NULL gives all
+ * zero. (The rule of the kernel's clone3 and openat2.)
+ * Returns: 0; -EINVAL with the detail "`call`: ...".
+ */
+int cvy_copy_opts(void *to, size_t to_size, const void *from, size_t from_size,
+                  const char *call);
+
+/** The same for a pointer `from` to a struct that begins with `size_t size`, or NULL. */
+#define CVY_TAKE_OPTS(to, from, call)                                                   \
+    cvy_copy_opts((to), sizeof *(to), (from), (from) ? (from)->size : 0, (call))
+
+#endif

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/* attach.c: how a process and its threads become part of the family.
+ *
+ * Founding and attaching happen at the first call of a thread. What a process knows of
+ * itself lies in a page that the kernel zeroes in a fork child, so that a child never
+ * takes its parent's attachment for its own, however it was forked. Threads that attach
+ * at the same time take turns by a flag in that page, which a fork cannot freeze. */
+#include "base/error.h"
+#include "region/lock.h"
+#include "region/member.h"
+#include "region/region.h"
+#include "region/slot.h"
+#include "region/wait.h"
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+struct cvy_process_page *cvy_process_page;
+_Thread_local struct cvy_thread cvy_thread __attribute__((tls_model("initial-exec")));
+void (*cvy_on_attach)(void);
+
+static struct cvy_process_page page_without_wiping;
+static pthread_key_t thread_key;
+static uint32_t epochs; /* process images so far, fork children counting on */
+
+static void reset_after_fork(void)
+{
+    page_without_wiping = (struct cvy_process_page){0};
+}
+
+/* The thread ends in order. Not for the thread that left with its whole process. */
+static void thread_ends(void *unused)
+{
+    (void)unused;
+    if (!cvy_process_page || !cvy_thread.epoch ||
+        cvy_thread.epoch != atomic_load(&cvy_process_page->epoch))
+        return;
+    cvy_slot_detach(cvy_thread.owner);
+    cvy_bell_disarm();
+    cvy_thread.epoch = 0;
+}
+
+__attribute__((constructor)) static void prepare_process(void)
+{
+    void *page = NULL;
+    if (cvy_os_wipe_page(&page) < 0) {
+        page = &page_without_wiping;
+        (void)pthread_atfork(NULL, NULL, reset_after_fork);
+    }
+    if (pthread_key_create(&thread_key, thread_ends))
+        return; /* every attach says so */
+    cvy_process_page = page;
+}
+
+static void take_turn(struct cvy_process_page *page)
+{
+    uint32_t idle = 0;
+    while (!atomic_compare_exchange_weak(&page->busy, &idle, 1)) {
+        idle = 0;
+        cvy_os_yield();
+    }
+}
+
+static int attach_thread(struct cvy_process_page *page, uint32_t epoch)
+{
+    uint32_t owner = 0;
+    int r = cvy_slot_claim(&owner);
+    if (r < 0)
+        return r;
+    cvy_thread = (struct cvy_thread){epoch, owner};
+    cvy_bell_arm();
+    if (pthread_setspecific(thread_key, page)) {
+        cvy_slot_let_go(owner);
+        cvy_thread.epoch = 0;
+        return cvy_fail(-ENOMEM, "attach: no memory for thread-specific data");
+    }
+    return 0;
+}
+
+/* The process is no member yet: a root, or a child that the program forked itself. */
+static int attach_process(struct cvy_process_page *page)
+{
+    uint32_t member = 0;
+    int r = 0;
+    if (!cvy_head)
+        r = cvy_region_found();
+    if (r >= 0)
+        r = attach_thread(page, ++epochs);
+    if (r < 0)
+        return r;
+    r = cvy_member_new("MainProcess", &member);
+    if (r >= 0)
+        r = cvy_member_become(member);
+    if (r < 0) {
+        cvy_slot_let_go(cvy_thread.owner);
+        cvy_thread.epoch = 0;
+        return r;
+    }
+    cvy_slot_link(cvy_thread.owner, member);
+    return 0;
+}
+
+int cvy_attach_slowly(void)
+{
+    struct cvy_process_page *page = cvy_process_page;
+    if (!page)
+        return cvy_fail(-ENOMEM, "attach: no thread-specific data key or memory is left");
+    if (page->left)
+        return cvy_fail(COVEY_ESTATE, "this process has left its family: it is ending");
+    int r = 0;
+    take_turn(page);
+    uint32_t epoch = atomic_load(&page->epoch);
+    if (!epoch) {
+        r = attach_process(page);
+        if (r >= 0) {
+            if (cvy_on_attach)
+                cvy_on_attach();
+            atomic_store(&page->epoch, cvy_thread.epoch);
+        }
+    } else {
+        r = attach_thread(page, epoch);
+        if (r >= 0)
+            cvy_slot_link(cvy_thread.owner, page->member);
+    }
+    atomic_store(&page->busy, 0);
+    return r;
+}
+
+int cvy_attach_as(uint32_t member)
+{
+    struct cvy_process_page *page = cvy_process_page;
+    if (!page)
+        return cvy_fail(-ENOMEM, "attach: no thread-specific data key or memory is left");
+    take_turn(page);
+    int r = attach_thread(page, ++epochs);
+    if (r >= 0) {
+        r = cvy_member_become(member);
+        if (r < 0)
+            cvy_slot_let_go(cvy_thread.owner);
+        else
+            cvy_slot_link(cvy_thread.owner, member);
+    }
+    if (r >= 0)
+        atomic_store(&page->epoch, cvy_thread.epoch);
+    else
+        cvy_thread.epoch = 0;
+    atomic_store(&page->busy, 0);
+    return r;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * lock.h: the lock of covey's own structures: one owner word of the thread's slot.
+ *
+ *   0 -> me                free, taken without waiters
+ *   me -> 0                released, nobody slept
+ *   me -> WAITERS          released while somebody slept: one is woken, and the bit stays
+ *   WAITERS -> me|WAITERS  taken by whoever comes first
+ *   dead -> me|WAITERS     taken over; the caller repairs
+ *
+ * The bit stays ("sticky") so that a woken sleeper who dies before it acts strands
+ * nobody: the next release wakes again. It goes when a wake finds nobody asleep.
+ */
+#ifndef CVY_REGION_LOCK_H
+#define CVY_REGION_LOCK_H
+
+#include "region/layout.h"
+
+/** Remark of cvy_lock_acquire: held, and its last owner died holding it. */
+enum { CVY_OWNER_DIED = 1 };
+
+/**
+ * Take `lock`; the thread must be attached.
+ * Returns: 0, CVY_OWNER_DIED, -ETIMEDOUT. Signals do not interrupt it.
+ */
+int cvy_lock_acquire(cvy_word *lock, int64_t deadline);
+void cvy_lock_release(cvy_word *lock);
+
+/* The region lock protects everything marked [R] in layout.h. */
+
+/** Take it, after putting right what a dead owner left. The thread must be attached. */
+void cvy_region_lock(void);
+/** Commit and release; gives back memory that was freed under it. */
+void cvy_region_unlock(void);
+
+#endif

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+/* member.c: the tables of processes and threads, and telling the dead from the living. */
+#include "region/member.h"
+#include "base/error.h"
+#include "region/alloc.h"
+#include "region/lock.h"
+#include "region/object.h"
+#include "region/region.h"
+#include "region/slot.h"
+#include "region/undo.h"
+#include "region/wait.h"
+#include <errno.h>
+#include <string.h>
+
+/* Records are reused first in first out, and not before so many are free: a word that
+ * names a former user stays distinguishable for 2^26 process starts. */
+#define FREE_MEMBERS_KEPT 8192u
+
+static uint64_t member_word(enum cvy_member_state state, uint32_t generation, int pid)
+{
+    return (uint64_t)state << 48 | (uint64_t)generation << 32 | (uint32_t)pid;
+}
+static enum cvy_member_state state_of(uint64_t word)
+{
+    return (enum cvy_member_state)(word >> 48);
+}
+static uint32_t generation_of(uint64_t word)
+{
+    return (uint32_t)(word >> 32) & (CVY_GENERATIONS - 1);
+}
+static int pid_of(uint64_t word)
+{
+    return (int)(uint32_t)word;
+}
+
+static uint64_t *word_for_undo(struct cvy_member *m)
+{
+    return (uint64_t *)(uintptr_t)&m->word;
+}
+
+/* ---- asking ---- */
+
+enum cvy_member_state cvy_member_state(uint32_t owner, int *ret_pid)
+{
+    uint64_t word = atomic_load(&cvy_member_at(CVY_INDEX_OF(owner))->word);
+    if (generation_of(word) != CVY_GENERATION_OF(owner))
+        return CVY_MEMBER_FREE;
+    if (ret_pid)
+        *ret_pid = pid_of(word);
+    return state_of(word);
+}
+
+bool cvy_member_is_dead(uint32_t owner, bool ask_kernel)
+{
+    struct cvy_member *m = cvy_member_at(CVY_INDEX_OF(owner));
+    uint64_t word = atomic_load(&m->word);
+    if (generation_of(word) != CVY_GENERATION_OF(owner))
+        return true;
+    switch (state_of(word)) {
+    case CVY_MEMBER_STARTING:
+        if (!pid_of(word))
+            return m->starter && cvy_member_is_dead(m->starter, ask_kernel);
+        return !cvy_os_is_running(pid_of(word), 0);
+    case CVY_MEMBER_RUNNING: {
+        uint32_t witness = __atomic_load_n(&m->witness, __ATOMIC_ACQUIRE);
+        if (witness && !ask_kernel)
+            return cvy_slot_life_ended(witness) && atomic_load(&m->word) == word;
+        return !cvy_os_is_running(pid_of(word), m->known_ticks);
+    }
+    default:
+        return true;
+    }
+}
+
+/* ---- making ---- */
+
+/* The record to use next; region lock held. */
+static int take_record(uint32_t *ret_index)
+{
+    struct cvy_head *h = cvy_head;
+    uint32_t free_count = h->member_high - h->member_count;
+    if (h->member_high < h->member_limit && free_count < FREE_MEMBERS_KEPT) {
+        *ret_index = h->member_high;
+        cvy_set32(&h->member_high, h->member_high + 1);
+        return 0;
+    }
+    if (!h->member_free)
+        return -EAGAIN;
+    *ret_index = h->member_free - 1;
+    cvy_set32(&h->member_free, cvy_member_at(*ret_index)->next_free);
+    if (!h->member_free)
+        cvy_set32(&h->member_free_last, 0);
+    return 0;
+}
+
+int cvy_member_new(const char *name, uint32_t *ret_member)
+{
+    uint32_t index = 0;
+    cvy_region_lock();
+    int r = take_record(&index);
+    if (r < 0) {
+        cvy_rollback();
+        cvy_region_unlock();
+        return cvy_fail(r, "the family has %u processes, which is its limit",
+                        cvy_head->member_limit);
+    }
+    struct cvy_member *m = cvy_member_at(index);
+    uint64_t word = atomic_load(&m->word);
+    cvy_set32(&m->next_free, 0);
+    cvy_set32(&m->starter, cvy_process_page->member);
+    cvy_set32(&cvy_head->member_count, cvy_head->member_count + 1);
+    m->known_ticks = 0;
+    m->exit_status = 0;
+    memset(m->name, 0, sizeof m->name);
+    memcpy(m->name, name, strnlen(name, sizeof m->name - 1));
+    cvy_set64(word_for_undo(m), member_word(CVY_MEMBER_STARTING, generation_of(word), 0));
+    *ret_member = CVY_OWNER(index, generation_of(word));
+    cvy_region_unlock();
+    return 0;
+}
+
+void cvy_member_set_pid(uint32_t member, int pid)
+{
+    struct cvy_member *m = cvy_member_at(CVY_INDEX_OF(member));
+    uint32_t generation = CVY_GENERATION_OF(member);
+    uint64_t expected = member_word(CVY_MEMBER_STARTING, generation, 0);
+    (void)atomic_compare_exchange_strong(
+        &m->word, &expected, member_word(CVY_MEMBER_STARTING, generation, pid));
+}
+
+int cvy_member_become(uint32_t member)
+{
+    struct cvy_member *m = cvy_member_at(CVY_INDEX_OF(member));
+    uint32_t generation = CVY_GENERATION_OF(member);
+    uint64_t word = atomic_load(&m->word);
+    m->known_ticks = cvy_os_boot_ticks();
+    do {
+        if (state_of(word) != CVY_MEMBER_STARTING || generation_of(word) != generation)
+            return cvy_fail(-ECANCELED, "this process was given up before it came up");
+    } while (!atomic_compare_exchange_weak(
+        &m->word, &word, member_word(CVY_MEMBER_RUNNING, generation, cvy_os_pid())));
+    cvy_process_page->member = member;
+    return 0;
+}
+
+/* ---- ending ---- */
+
+/* Drop all that the member has, in transactions that each leave a consistent state.
+ * Region lock held, nothing uncommitted. */
+static void sweep(uint32_t index)
+{
+    struct cvy_member *m = cvy_member_at(index);
+    while (m->holds) {
+        cvy_hold_drop_first(index);
+        cvy_commit();
+    }
+    while (m->extents) {
+        cvy_extent_drop_first(index);
+        cvy_commit();
+    }
+    while (m->slots) {
+        cvy_slot_unlink(m->slots - 1);
+        cvy_commit();
+    }
+}
+
+void cvy_member_leave(int status)
+{
+    uint32_t member = cvy_process_page->member, mine = cvy_thread_owner();
+    struct cvy_member *m = cvy_member_at(CVY_INDEX_OF(member));
+    m->exit_status = status;
+    cvy_region_lock();
+    while (m->holds) {
+        cvy_hold_drop_first(CVY_INDEX_OF(member));
+        cvy_commit();
+    }
+    cvy_set32(&m->witness, 0);
+    if (cvy_slot_is_linked(mine))
+        cvy_slot_unlink_alive(mine);
+    cvy_set64(word_for_undo(m), member_word(CVY_MEMBER_ENDED, CVY_GENERATION_OF(member),
+                                            pid_of(atomic_load(&m->word))));
+    cvy_region_unlock();
+    cvy_bell_disarm();
+    cvy_slot_let_go(mine);
+    cvy_process_page->left = 1;
+    atomic_store(&cvy_process_page->epoch, 0);
+    cvy_thread.epoch = 0;
+}
+
+static void free_record(uint32_t index)
+{
+    struct cvy_head *h = cvy_head;
+    struct cvy_member *m = cvy_member_at(index);
+    uint32_t next = (generation_of(atomic_load(&m->word)) + 1) & (CVY_GENERATIONS - 1);
+    cvy_set32(&m->witness, 0);
+    cvy_set32(&m->starter, 0);
+    cvy_set64(&m->process, 0);
+    cvy_set64(word_for_undo(m), member_word(CVY_MEMBER_FREE, next, 0));
+    if (h->member_free_last)
+        cvy_set32(&cvy_member_at(h->member_free_last - 1)->next_free, index + 1);
+    else
+        cvy_set32(&h->member_free, index + 1);
+    cvy_set32(&h->member_free_last, index + 1);
+    cvy_set32(&h->member_count, h->member_count - 1);
+}
+
+void cvy_member_release(uint32_t member, bool *ret_left, int *ret_status)
+{
+    uint32_t index = CVY_INDEX_OF(member);
+    struct cvy_member *m = cvy_member_at(index);
+    cvy_region_lock();
+    enum cvy_member_state state = cvy_member_state(member, NULL);
+    if (ret_left)
+        *ret_left = state == CVY_MEMBER_ENDED;
+    if (ret_status && state == CVY_MEMBER_ENDED)
+        *ret_status = m->exit_status;
+    if (state != CVY_MEMBER_FREE) {
+        if (state == CVY_MEMBER_RUNNING)
+            atomic_fetch_add(&cvy_head->deaths, 1);
+        sweep(index);
+        free_record(index);
+    }
+    cvy_region_unlock();
+}
+
+/* Sweep a dead member. Its record is freed if nobody is left to release it. */
+static void bury(uint32_t index, uint64_t word)
+{
+    struct cvy_member *m = cvy_member_at(index);
+    uint32_t starter = m->starter;
+    enum cvy_member_state state = state_of(word);
+    if (state == CVY_MEMBER_STARTING || state == CVY_MEMBER_RUNNING) {
+        uint64_t dead = member_word(CVY_MEMBER_DEAD, generation_of(word), pid_of(word));
+        if (!atomic_compare_exchange_strong(&m->word, &word, dead))
+            return;
+        atomic_fetch_add(&cvy_head->deaths, 1);
+    }
+    sweep(index);
+    if (!starter || cvy_member_is_dead(starter, false))
+        free_record(index);
+    cvy_commit();
+}
+
+void cvy_members_sweep(void)
+{
+    cvy_region_lock();
+    for (uint32_t i = 0; i < cvy_head->member_high; i++) {
+        uint64_t word = atomic_load(&cvy_member_at(i)->word);
+        if (state_of(word) == CVY_MEMBER_FREE)
+            continue;
+        if (cvy_member_is_dead(CVY_OWNER(i, generation_of(word)), false))
+            bury(i, word);
+    }
+    cvy_slots_reclaim();
+    cvy_region_unlock();
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * member.h: who is in the family: its processes (members) and their threads (slots), and
+ * how one knows that one of them is dead.
+ *
+ *   process:  FREE -> STARTING -> RUNNING -> ENDED -> FREE     in order
+ *                         \----------\-----> DEAD  -> FREE     found dead, swept
+ *   thread:   FREE -> CLAIMED -> ATTACHED -> FREE
+ *
+ * A thread attaches by itself at its first covey call. A process that the program forked
+ * on its own attaches as a new member: nothing of its parent's attachment is its own.
+ *
+ * Lock order: the region lock is innermost; nothing here sleeps under it.
+ */
+#ifndef CVY_REGION_MEMBER_H
+#define CVY_REGION_MEMBER_H
+
+#include "region/layout.h"
+
+/** What a process image knows of itself; zeroed by the kernel in a fork child. */
+struct cvy_process_page {
+    _Atomic uint32_t busy;  /* a thread is founding or attaching */
+    _Atomic uint32_t epoch; /* of this process image, 0 = not attached */
+    uint32_t member;        /* its owner word */
+    uint32_t left;          /* it has left the family and is ending */
+};
+extern struct cvy_process_page *cvy_process_page;
+
+/** What a thread knows of itself; worthless when `epoch` is not the process's. */
+struct cvy_thread {
+    uint32_t epoch;
+    uint32_t owner; /* its slot's owner word */
+};
+extern _Thread_local struct cvy_thread cvy_thread
+    __attribute__((tls_model("initial-exec")));
+
+/** The owner words of the calling thread's slot and process; it must be attached. */
+static inline uint32_t cvy_thread_owner(void)
+{
+    return cvy_thread.owner;
+}
+static inline uint32_t cvy_member_owner(void)
+{
+    return cvy_process_page->member;
+}
+
+/** Attach thread and process, founding the family if there is none. Returns: 0; -errno,
+ * COVEY_ESTATE, with the detail set. Call it first in every public function. */
+int cvy_attach_slowly(void);
+static inline int cvy_enter(void)
+{
+    struct cvy_process_page *page = cvy_process_page;
+    if (__builtin_expect(page && cvy_thread.epoch &&
+                             cvy_thread.epoch == atomic_load_explicit(
+                                                     &page->epoch, memory_order_relaxed),
+                         1))
+        return 0;
+    return cvy_attach_slowly();
+}
+
+/** Attach the calling thread and process as `member`, which its starter has made. */
+int cvy_attach_as(uint32_t member);
+
+/** Note what this thread sleeps on, for those who look from outside; 0 = nothing. */
+void cvy_thread_waits(cvy_ref what, int64_t since);
+
+/* ---- making members; each takes the region lock ---- */
+
+/** A new member in state STARTING, started by the calling process. -EAGAIN: too many. */
+int cvy_member_new(const char *name, uint32_t *ret_member);
+/** The starter's note of the child's pid; the child may have been faster. */
+void cvy_member_set_pid(uint32_t member, int pid);
+/** Become `member`, in its process. -ECANCELED if it was found dead before. */
+int cvy_member_become(uint32_t member);
+/** The calling process ends in order: holds, extents and slots go, the status stays. */
+void cvy_member_leave(int status);
+/** The process has ended (and was reaped) or never began: sweep it, free the record.
+ * `ret_left`, `ret_status`: whether it left in order, and how; may be NULL. */
+void cvy_member_release(uint32_t member, bool *ret_left, int *ret_status);
+/** Find members that died unseen and sweep them. */
+void cvy_members_sweep(void);
+
+/* ---- asking; none takes a lock ---- */
+
+/** Whether the thread (member) that `owner` names is no more. `ask_kernel`: do not trust
+ * its life word, which a crash may have overwritten. */
+bool cvy_slot_is_dead(uint32_t owner, bool ask_kernel);
+bool cvy_member_is_dead(uint32_t owner, bool ask_kernel);
+/** State and pid of a member; FREE when `owner` names an earlier user of the record. */
+enum cvy_member_state cvy_member_state(uint32_t owner, int *ret_pid);
+
+#endif

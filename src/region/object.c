@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: MIT */
+/* object.c: objects, holds, and the end of objects; see object.h. */
+#include "region/object.h"
+#include "base/error.h"
+#include "region/alloc.h"
+#include "region/lock.h"
+#include "region/member.h"
+#include "region/undo.h"
+#include <covey/process.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LINE 64u
+#define LARGEST 2048u
+
+/* ---- the objects area ---- */
+
+static uint32_t *live_on_page(cvy_ref ref)
+{
+    return (uint32_t *)cvy_at(cvy_head->object_pages) + (ref - cvy_head->objects) / CVY_PAGE;
+}
+static cvy_ref area_end(void)
+{
+    return cvy_head->objects + cvy_head->object_bytes;
+}
+static cvy_ref page_start(cvy_ref ref)
+{
+    return ref - ref % CVY_PAGE;
+}
+
+/* The next page without a living object, from `page` on, around the end once. */
+static cvy_ref empty_page(cvy_ref page)
+{
+    for (uint64_t n = cvy_head->object_bytes / CVY_PAGE; n; n--, page += CVY_PAGE) {
+        if (page >= area_end())
+            page = cvy_head->objects;
+        if (!*live_on_page(page))
+            return page;
+    }
+    return 0;
+}
+
+/* An object's place: on the current page, or at the start of the next empty one. Then
+ * `*ret_left` is the page that was left if nothing lives on it. */
+static int take_place(uint32_t size, cvy_ref *ret_ref, cvy_ref *ret_left)
+{
+    cvy_ref at = cvy_head->object_next;
+    bool starts_page = at % CVY_PAGE == 0;
+    if (starts_page || page_start(at) != page_start(at + size - 1)) {
+        if (!starts_page && !*live_on_page(at))
+            *ret_left = page_start(at);
+        at = empty_page(starts_page ? at : page_start(at) + CVY_PAGE);
+        if (!at)
+            return -ENOMEM;
+    }
+    cvy_set64(&cvy_head->object_next, at + size);
+    cvy_set32(live_on_page(at), *live_on_page(at) + 1);
+    *ret_ref = at;
+    return 0;
+}
+
+static void give_place(struct cvy_object *object)
+{
+    cvy_ref ref = cvy_ref_of(object), page = page_start(ref);
+    cvy_set32((uint32_t *)(uintptr_t)&object->kind, 0);
+    cvy_set32(live_on_page(ref), *live_on_page(ref) - 1);
+    bool empty = !*live_on_page(ref) && page != page_start(cvy_head->object_next);
+    cvy_commit();
+    if (empty)
+        (void)cvy_os_punch(cvy_at(page), CVY_PAGE);
+}
+
+/* ---- holds ---- */
+
+static struct cvy_hold *find_hold(const struct cvy_object *object, uint32_t member_index)
+{
+    for (cvy_ref r = object->holders; r;) {
+        struct cvy_hold *hold = cvy_at(r);
+        if (hold->member == member_index)
+            return hold;
+        r = hold->object_next;
+    }
+    return NULL;
+}
+
+static int hold_new(struct cvy_object *object, uint32_t member_index)
+{
+    struct cvy_member *m = cvy_member_at(member_index);
+    cvy_ref ref = 0;
+    int r = cvy_block_take(sizeof(struct cvy_hold), &ref);
+    if (r < 0)
+        return r;
+    struct cvy_hold *hold = cvy_at(ref);
+    hold->object = cvy_ref_of(object); /* nobody's before the commit */
+    hold->member = member_index;
+    hold->count = 1;
+    hold->member_next = m->holds;
+    hold->object_next = object->holders;
+    if (m->holds)
+        cvy_set64(&((struct cvy_hold *)cvy_at(m->holds))->member_previous, ref);
+    if (object->holders)
+        cvy_set64(&((struct cvy_hold *)cvy_at(object->holders))->object_previous, ref);
+    cvy_set64(&m->holds, ref);
+    cvy_set64(&object->holders, ref);
+    cvy_set32(&object->holds, object->holds + 1);
+    return 0;
+}
+
+static int hold_add(struct cvy_object *object, uint32_t member_index)
+{
+    struct cvy_hold *hold = find_hold(object, member_index);
+    if (!hold)
+        return hold_new(object, member_index);
+    cvy_set32(&hold->count, hold->count + 1);
+    cvy_set32(&object->holds, object->holds + 1);
+    return 0;
+}
+
+static void bury_object(struct cvy_object *object)
+{
+    cvy_set32((uint32_t *)(uintptr_t)&object->kind, CVY_KIND_GRAVE);
+    cvy_set64(&object->grave, cvy_head->graves);
+    cvy_set64(&cvy_head->graves, cvy_ref_of(object));
+    cvy_set64(&cvy_head->object_count, cvy_head->object_count - 1);
+}
+
+/* Take `count` holds out of a node, and the node away when it is empty. */
+static void hold_drop(struct cvy_hold *hold, uint32_t count)
+{
+    struct cvy_object *object = cvy_at(hold->object);
+    cvy_set32(&object->holds, object->holds - count);
+    if (count < hold->count) {
+        cvy_set32(&hold->count, hold->count - count);
+        return;
+    }
+    if (hold->member_next)
+        cvy_set64(&((struct cvy_hold *)cvy_at(hold->member_next))->member_previous,
+                  hold->member_previous);
+    if (hold->member_previous)
+        cvy_set64(&((struct cvy_hold *)cvy_at(hold->member_previous))->member_next,
+                  hold->member_next);
+    else
+        cvy_set64(&cvy_member_at(hold->member)->holds, hold->member_next);
+    if (hold->object_next)
+        cvy_set64(&((struct cvy_hold *)cvy_at(hold->object_next))->object_previous,
+                  hold->object_previous);
+    if (hold->object_previous)
+        cvy_set64(&((struct cvy_hold *)cvy_at(hold->object_previous))->object_next,
+                  hold->object_next);
+    else
+        cvy_set64(&object->holders, hold->object_next);
+    cvy_block_give(cvy_ref_of(hold));
+    if (!object->holds)
+        bury_object(object);
+}
+
+void cvy_hold_drop_first(uint32_t member_index)
+{
+    struct cvy_hold *hold = cvy_at(cvy_member_at(member_index)->holds);
+    hold_drop(hold, hold->count);
+}
+
+void cvy_graves_dig(void)
+{
+    struct cvy_object *object = cvy_at(cvy_head->graves);
+    if (object->runs) {
+        cvy_object_drop_first_run(object);
+        cvy_commit();
+        return;
+    }
+    cvy_set64(&cvy_head->graves, object->grave);
+    give_place(object);
+}
+
+/* ---- what the other layers call ---- */
+
+static int create_locked(enum cvy_kind kind, uint32_t size, uint32_t flags, uint64_t body,
+                         struct cvy_object **out, cvy_ref *ret_body, cvy_ref *ret_left)
+{
+    cvy_ref ref = 0;
+    int r = take_place(size, &ref, ret_left);
+    if (r < 0)
+        return r;
+    struct cvy_object *object = cvy_at(ref);
+    memset(object, 0, size); /* nobody's before the commit */
+    object->size = size;
+    object->flags = flags;
+    r = hold_new(object, CVY_INDEX_OF(cvy_member_owner()));
+    if (r >= 0 && body)
+        r = cvy_run_take(body, CVY_RUN_OBJECT, ref, ret_body);
+    if (r < 0)
+        return r;
+    cvy_set32((uint32_t *)(uintptr_t)&object->kind, kind);
+    cvy_set64(&cvy_head->object_count, cvy_head->object_count + 1);
+    *out = object;
+    return 0;
+}
+
+int cvy_object_create(enum cvy_kind kind, uint32_t size, uint32_t flags, uint64_t body,
+                      void **out, cvy_ref *ret_body)
+{
+    struct cvy_object *object = NULL;
+    size = (size + LINE - 1) & ~(LINE - 1);
+    if (size > LARGEST)
+        return cvy_fail(-EINVAL, "an object header of %u bytes", size);
+    cvy_ref left = 0;
+    cvy_region_lock();
+    int r = create_locked(kind, size, flags, body, &object, ret_body, &left);
+    if (r < 0)
+        cvy_rollback();
+    else
+        cvy_commit();
+    if (left && r >= 0)
+        (void)cvy_os_punch(cvy_at(left), CVY_PAGE);
+    cvy_region_unlock();
+    if (r < 0)
+        return cvy_fail_budget("a new object", body + size);
+    *out = object;
+    return 0;
+}
+
+int cvy_object_add_run(void *object, uint64_t bytes, cvy_ref *ret_ref)
+{
+    cvy_region_lock();
+    int r = cvy_run_take(bytes, CVY_RUN_OBJECT, cvy_ref_of(object), ret_ref);
+    if (r < 0)
+        cvy_rollback();
+    cvy_region_unlock();
+    return r < 0 ? cvy_fail_budget("an object's memory", bytes) : 0;
+}
+
+void cvy_object_give_run(cvy_ref ref)
+{
+    cvy_region_lock();
+    cvy_run_give(ref);
+    cvy_region_unlock();
+}
+
+static const char *kind_name(uint32_t kind)
+{
+    switch (kind) {
+    case CVY_KIND_PROCESS:
+        return "process";
+    case CVY_KIND_POOL:
+        return "pool";
+    default:
+        return "object";
+    }
+}
+
+static bool is_in_area(const void *object)
+{
+    return cvy_head && (const char *)object >= (const char *)cvy_at(cvy_head->objects) &&
+           (const char *)object < (const char *)cvy_at(cvy_head->objects) +
+                                      cvy_head->object_bytes &&
+           (uintptr_t)object % LINE == 0;
+}
+
+int cvy_object_check(const void *object, enum cvy_kind kind, const char *call)
+{
+    const char *name = kind_name(kind);
+    if (!object)
+        return cvy_fail(-EINVAL, "%s: the %s is NULL", call, name);
+    if (!is_in_area(object))
+        return cvy_fail(-EINVAL, "%s: %p is no %s of this family", call, object, name);
+    uint32_t is = atomic_load_explicit(&((const struct cvy_object *)object)->kind,
+                                       memory_order_acquire);
+    if (is == kind)
+        return 0;
+    if (is == CVY_KIND_PROCESS || is == CVY_KIND_POOL || is == CVY_KIND_TEST)
+        return cvy_fail(-EINVAL, "%s: %p is a %s, not a %s", call, object, kind_name(is), name);
+    return cvy_fail(COVEY_EFREED, "%s: the %s at %p was freed", call, name, object);
+}
+
+int cvy_object_hold(const void *object, uint32_t member, const char *call)
+{
+    if (!is_in_area(object))
+        return cvy_fail(-EINVAL, "%s: %p is no object of this family", call, object);
+    struct cvy_object *o = cvy_at(cvy_ref_of(object));
+    cvy_region_lock();
+    uint32_t kind = atomic_load(&o->kind);
+    int r = !kind || kind == CVY_KIND_GRAVE ? COVEY_EFREED
+                                            : hold_add(o, CVY_INDEX_OF(member));
+    if (r < 0)
+        cvy_rollback();
+    cvy_region_unlock();
+    if (r == COVEY_EFREED)
+        return cvy_fail(r, "%s: nobody holds the object at %p any more", call, object);
+    return r < 0 ? cvy_fail_budget("a hold", LINE) : 0;
+}
+
+int covey_hold(const void *object)
+{
+    int r = cvy_enter();
+    return r < 0 ? r : cvy_object_hold(object, cvy_member_owner(), "covey_hold");
+}
+
+int cvy_object_release(void *object)
+{
+    int r = 0;
+    cvy_region_lock();
+    struct cvy_hold *hold = find_hold(object, CVY_INDEX_OF(cvy_member_owner()));
+    if (hold)
+        hold_drop(hold, 1);
+    else
+        r = cvy_fail(-EINVAL, "this process does not hold the object at %p", object);
+    cvy_region_unlock();
+    return r;
+}
+
+int cvy_holds_copy(uint32_t from, uint32_t to)
+{
+    int r = 0;
+    cvy_region_lock();
+    for (cvy_ref ref = cvy_member_at(CVY_INDEX_OF(from))->holds; ref && r >= 0;) {
+        struct cvy_hold *hold = cvy_at(ref);
+        struct cvy_object *object = cvy_at(hold->object);
+        ref = hold->member_next;
+        if (object->flags & CVY_OBJECT_PRIVATE)
+            continue;
+        r = hold_new(object, CVY_INDEX_OF(to));
+        if (r < 0)
+            cvy_rollback();
+        else
+            cvy_commit();
+    }
+    cvy_region_unlock();
+    return r < 0 ? cvy_fail_budget("the holds of a new process", LINE) : 0;
+}
+
+/* ---- who uses up the budget ---- */
+
+struct biggest {
+    uint64_t pages;
+    cvy_ref ref;
+    uint32_t kind;
+};
+
+static void note_if_big(struct biggest top[3], const struct cvy_object *o)
+{
+    struct biggest b = {o->run_pages, cvy_ref_of(o), atomic_load(&o->kind)};
+    for (int i = 0; i < 3; i++) {
+        if (b.pages <= top[i].pages)
+            continue;
+        struct biggest smaller = top[i];
+        top[i] = b;
+        b = smaller;
+    }
+}
+
+static void find_biggest(struct biggest top[3])
+{
+    uint32_t left = (uint32_t)cvy_head->object_count;
+    for (cvy_ref page = cvy_head->objects; left && page < area_end(); page += CVY_PAGE) {
+        if (!*live_on_page(page))
+            continue;
+        for (cvy_ref at = page; at < page + CVY_PAGE;) {
+            const struct cvy_object *o = cvy_at(at);
+            if (!o->size || o->size > LARGEST)
+                break;
+            uint32_t kind = atomic_load(&o->kind);
+            if (kind && kind != CVY_KIND_GRAVE) {
+                note_if_big(top, o);
+                left--;
+            }
+            at += o->size;
+        }
+    }
+}
+
+int cvy_fail_budget(const char *what, uint64_t bytes)
+{
+    struct biggest top[3] = {{0}};
+    char list[192] = "";
+    size_t used = 0;
+    cvy_region_lock();
+    uint64_t in_use = cvy_head->used_pages * CVY_PAGE;
+    find_biggest(top);
+    cvy_region_unlock();
+    for (int i = 0; i < 3 && top[i].pages; i++)
+        used += (size_t)snprintf(list + used, sizeof list - used, "%s%s %p with %llu KiB",
+                                 i ? ", " : "; the biggest: ", kind_name(top[i].kind),
+                                 cvy_at(top[i].ref),
+                                 (unsigned long long)(top[i].pages * CVY_PAGE / 1024));
+    return cvy_fail(-ENOMEM,
+                    "%s of %llu bytes: the family uses %llu of %llu KiB of its budget%s", what,
+                    (unsigned long long)bytes, (unsigned long long)(in_use / 1024),
+                    (unsigned long long)(cvy_head->budget / 1024), list);
+}

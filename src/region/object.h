@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * object.h: what handles point to, and who holds it.
+ *
+ * An object is a header of 64 * n bytes (up to 2048) in the objects area, and the runs it
+ * owns. Addresses in that area are not used again before all of it was used once, so a
+ * handle to a freed object is recognized. An object lives while a member holds it; the
+ * last hold's end puts it among the graves, where whoever has the region lock next takes
+ * it apart in steps, each of them a transaction.
+ */
+#ifndef CVY_REGION_OBJECT_H
+#define CVY_REGION_OBJECT_H
+
+#include "region/layout.h"
+
+/**
+ * Make an object of `size` bytes, zeroed, that the calling process holds, and which owns a
+ * run of `body` bytes unless that is 0. Takes the region lock.
+ * Returns: 0; -ENOMEM with the detail set.
+ */
+int cvy_object_create(enum cvy_kind kind, uint32_t size, uint32_t flags, uint64_t body,
+                      void **out, cvy_ref *ret_body);
+/** Another run for an object the caller's process holds. Takes the region lock. */
+int cvy_object_add_run(void *object, uint64_t bytes, cvy_ref *ret_ref);
+/** Give a run of an object back. Takes the region lock. */
+void cvy_object_give_run(cvy_ref ref);
+
+/** Whether `object` is a living object of that kind. Returns: 0; COVEY_EFREED, -EINVAL
+ * with the detail set: "`call`: ...". No lock. */
+int cvy_object_check(const void *object, enum cvy_kind kind, const char *call);
+
+/** One more hold for a member. Takes the region lock. COVEY_EFREED, -EINVAL, -ENOMEM. */
+int cvy_object_hold(const void *object, uint32_t member, const char *call);
+/** One hold of the calling process less; -EINVAL if it has none. Takes the lock. */
+int cvy_object_release(void *object);
+/** Let `to` hold all that `from` holds, but for private objects. -ENOMEM. */
+int cvy_holds_copy(uint32_t from, uint32_t to);
+
+/* Region lock held: */
+/** Drop the first of a member's holds, wholly. */
+void cvy_hold_drop_first(uint32_t member_index);
+/** One step of taking apart the first of the graves, committed. */
+void cvy_graves_dig(void);
+
+#endif

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+/* region.c: one sparse memory file, at one address in all of the family.
+ *
+ * A root founds it at the first of a few addresses that is free; children map it at the
+ * root's, or fail by name. The descriptor is kept for passing on; when the program has
+ * closed it, fork still works, the other methods say so. */
+#include "region/region.h"
+#include "base/base.h"
+#include "base/error.h"
+#include "base/opts.h"
+#include "region/alloc.h"
+#include "region/member.h"
+#include "region/wait.h"
+#include <errno.h>
+#include <string.h>
+
+#define GIB (UINT64_C(1) << 30)
+#define HEAD_ROOM 65536u
+
+struct cvy_head *cvy_head;
+struct covey_family_opts cvy_family_opts;
+static int region_fd = -1;
+static struct cvy_os_file_id region_id;
+
+/* The second suits address spaces of 39 bits and ThreadSanitizer's layout. */
+static const uint64_t bases[] = {UINT64_C(0x200000000000), UINT64_C(0x4000000000),
+                                 UINT64_C(0x100000000000)};
+static const uint64_t sizes[] = {1024 * GIB, 256 * GIB, 64 * GIB, 16 * GIB};
+
+static uint64_t page_up(uint64_t n)
+{
+    return (n + CVY_PAGE - 1) & ~(uint64_t)(CVY_PAGE - 1);
+}
+
+/* Where the parts lie; see the drawing in layout.h. */
+static void lay_out(struct cvy_head *h, uint64_t reservation)
+{
+    uint64_t records = reservation / 16384 < 65535 ? reservation / 16384 : 65535;
+    h->reservation = reservation;
+    h->slot_limit = h->member_limit = (uint32_t)records;
+    h->slots = HEAD_ROOM;
+    h->members = page_up(h->slots + records * sizeof(struct cvy_slot));
+    h->object_bytes = reservation / 16;
+    h->object_pages = page_up(h->members + records * sizeof(struct cvy_member));
+    h->objects = page_up(h->object_pages + h->object_bytes / CVY_PAGE * sizeof(uint32_t));
+    h->runs = h->objects + h->object_bytes;
+    uint64_t rest = reservation - h->runs - CVY_PAGE;
+    h->heap_pages = rest / (CVY_PAGE + sizeof(struct cvy_run));
+    h->heap = page_up(h->runs + h->heap_pages * sizeof(struct cvy_run));
+    h->object_next = h->objects;
+}
+
+static int map_somewhere(int fd, uint64_t size, uint64_t *ret_base)
+{
+    int r = -ENOMEM;
+    bool dump = cvy_family_opts.core_dump == COVEY_ON;
+    for (size_t i = 0; i < CVY_ARRAY_SIZE(bases); i++) {
+        r = cvy_os_map_at((void *)(uintptr_t)bases[i], size, fd, dump);
+        if (r >= 0) {
+            *ret_base = bases[i];
+            return 0;
+        }
+    }
+    return r;
+}
+
+/* A memory file and its mapping, of the asked size or the largest that fits. */
+static int reserve(uint64_t *ret_base, uint64_t *ret_size, int *ret_fd)
+{
+    uint64_t wanted = cvy_family_opts.reservation;
+    int r = -ENOMEM;
+    for (size_t i = 0; i < (wanted ? 1 : CVY_ARRAY_SIZE(sizes)); i++) {
+        uint64_t size = wanted ? wanted : sizes[i];
+        int fd = cvy_os_memfd_create("covey", size);
+        if (fd < 0)
+            return cvy_fail_os(fd, "founding the family: a memory file");
+        r = map_somewhere(fd, size, ret_base);
+        if (r >= 0) {
+            *ret_size = size;
+            *ret_fd = fd;
+            return 0;
+        }
+        cvy_os_close(fd);
+    }
+    return cvy_fail_os(r, "founding the family: no room for %llu GiB of address space "
+                          "(see ulimit -v, or set .reservation)",
+                       (unsigned long long)((wanted ? wanted : sizes[3]) / GIB));
+}
+
+static uint64_t default_budget(void)
+{
+    return cvy_os_memory_limit() / 2;
+}
+
+static void fill_head(struct cvy_head *h, uint64_t base, uint64_t reservation)
+{
+    const struct covey_family_opts *o = &cvy_family_opts;
+    lay_out(h, reservation);
+    h->layout = CVY_LAYOUT;
+    h->base = base;
+    h->device = region_id.device;
+    h->inode = region_id.inode;
+    h->slice = (uint64_t)(o->slice > 0 ? o->slice : COVEY_MSEC(500));
+    h->budget = o->budget ? o->budget : default_budget();
+    h->flags = (o->core_dump == COVEY_ON ? CVY_HEAD_CORE_DUMP : 0) |
+               (o->bell == COVEY_OFF ? CVY_HEAD_BELL_OFF : 0);
+}
+
+int cvy_region_found(void)
+{
+    uint64_t base = 0, size = 0;
+    int fd = -1;
+    int r = reserve(&base, &size, &fd);
+    if (r < 0)
+        return r;
+    r = cvy_os_file_id(fd, &region_id);
+    if (r < 0) {
+        cvy_os_unmap((void *)(uintptr_t)base, size);
+        cvy_os_close(fd);
+        return cvy_fail_os(r, "founding the family: its memory file");
+    }
+    struct cvy_head *h = (struct cvy_head *)(uintptr_t)base;
+    fill_head(h, base, size);
+    cvy_head = h;
+    region_fd = fd;
+    if (!(h->flags & CVY_HEAD_BELL_OFF) && !cvy_bell_works())
+        h->flags |= CVY_HEAD_NO_WAITV;
+    h->magic = CVY_MAGIC;
+    return 0;
+}
+
+void cvy_region_abandon(void)
+{
+    if (!cvy_head)
+        return;
+    cvy_os_unmap(cvy_head, cvy_head->reservation);
+    region_fd = cvy_os_close(region_fd);
+    cvy_head = NULL;
+}
+
+int cvy_region_map(const struct cvy_region_ticket *t, int fd)
+{
+    void *base = (void *)(uintptr_t)t->base;
+    int r = cvy_os_map_at(base, t->reservation, fd, false);
+    if (r < 0)
+        return cvy_fail_os(r,
+                           "mapping the family's memory: %llu GiB at %p%s",
+                           (unsigned long long)(t->reservation / GIB), base,
+                           r == -EEXIST ? ", where something else lies in this process"
+                                        : " (see ulimit -v)");
+    struct cvy_head *h = base;
+    if (h->magic != CVY_MAGIC || h->layout != CVY_LAYOUT) {
+        cvy_os_unmap(base, t->reservation);
+        return cvy_fail(COVEY_EBUILD, "the family's memory has layout %u, this program's "
+                                      "covey has %u",
+                        h->layout, CVY_LAYOUT);
+    }
+    region_id = (struct cvy_os_file_id){.device = t->device, .inode = t->inode};
+    region_fd = fd;
+    cvy_head = h;
+    return 0;
+}
+
+int cvy_region_ticket(struct cvy_region_ticket *ret_ticket, int *ret_fd)
+{
+    struct cvy_os_file_id id;
+    int r = region_fd < 0 ? -EBADF : cvy_os_file_id(region_fd, &id);
+    if (r < 0 || id.device != region_id.device || id.inode != region_id.inode)
+        return cvy_fail(COVEY_ESTATE,
+                        "the program closed the family's descriptor %d%s; only fork works now",
+                        region_fd, r < 0 ? "" : " and opened another file by that number");
+    *ret_ticket = (struct cvy_region_ticket){cvy_head->base, cvy_head->reservation,
+                                             region_id.device, region_id.inode};
+    *ret_fd = region_fd;
+    return 0;
+}
+
+/* ---- public ---- */
+
+static bool is_power_of_two(uint64_t n)
+{
+    return n && !(n & (n - 1));
+}
+
+int covey_family_configure(const struct covey_family_opts *opts)
+{
+    struct covey_family_opts o = {0};
+    if (!opts || !opts->size)
+        return cvy_fail(-EINVAL, "covey_family_configure: options without a size; use "
+                                 "COVEY_FAMILY_OPTS");
+    int r = CVY_TAKE_OPTS(&o, opts, "covey_family_configure");
+    if (r < 0)
+        return r;
+    if (cvy_head)
+        return cvy_fail(COVEY_ESTATE, "covey_family_configure: the family exists already");
+    if (o.reservation && (!is_power_of_two(o.reservation) || o.reservation < 16u << 20 ||
+                          o.reservation > 1024 * GIB))
+        return cvy_fail(-EINVAL, "covey_family_configure: reservation %zu is no power of "
+                                 "two from 16 MiB to 1 TiB",
+                        o.reservation);
+    if (o.slice < 0)
+        return cvy_fail(-EINVAL, "covey_family_configure: negative slice");
+    cvy_family_opts = o;
+    return 0;
+}
+
+int covey_family_usage(struct covey_family_usage *ret_usage)
+{
+    struct covey_family_usage u = {0};
+    if (cvy_head) {
+        struct cvy_os_file_id id = {0};
+        int r = cvy_enter();
+        if (r < 0)
+            return r;
+        cvy_members_sweep();
+        if (region_fd >= 0)
+            (void)cvy_os_file_id(region_fd, &id);
+        u.reservation = cvy_head->reservation;
+        u.budget = cvy_head->budget;
+        u.used = cvy_head->used_pages * CVY_PAGE;
+        u.resident = id.resident;
+        u.objects = cvy_head->object_count;
+        u.members = cvy_head->member_count;
+        u.threads = cvy_head->thread_count;
+        u.deaths = atomic_load(&cvy_head->deaths);
+    }
+    *ret_usage = u;
+    return 0;
+}

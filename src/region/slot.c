@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/* slot.c: claiming, linking and giving back the threads' records. */
+#include "region/slot.h"
+#include "base/error.h"
+#include "region/lock.h"
+#include "region/member.h"
+#include "region/undo.h"
+#include <errno.h>
+#include <linux/futex.h>
+
+/* Slots are claimed in turn from a window of at least so many, so that the longest
+ * unused comes first and an owner word does not come again for 2^26 claims. */
+#define WINDOW_LEAST 8192u
+
+static uint64_t slot_word(enum cvy_slot_state state, uint32_t generation, int tid)
+{
+    return (uint64_t)state << 48 | (uint64_t)generation << 32 | (uint32_t)tid;
+}
+static enum cvy_slot_state state_of(uint64_t word)
+{
+    return (enum cvy_slot_state)(word >> 48);
+}
+static uint32_t generation_of(uint64_t word)
+{
+    return (uint32_t)(word >> 32) & (CVY_GENERATIONS - 1);
+}
+static uint64_t *word_for_undo(struct cvy_slot *s)
+{
+    return (uint64_t *)(uintptr_t)&s->word;
+}
+static uint64_t next_free_word(uint64_t word)
+{
+    uint32_t next = (generation_of(word) + 1) & (CVY_GENERATIONS - 1);
+    return slot_word(CVY_SLOT_FREE, next, 0);
+}
+
+/* ---- life ---- */
+
+static int lock_life(struct cvy_slot *s)
+{
+    pthread_mutexattr_t attr;
+    int r = pthread_mutexattr_init(&attr);
+    if (!r)
+        r = pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+    if (!r)
+        r = pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+    if (!r)
+        r = pthread_mutex_init(&s->life, &attr);
+    if (!r)
+        r = pthread_mutex_lock(&s->life);
+    (void)pthread_mutexattr_destroy(&attr);
+    return -r;
+}
+
+bool cvy_slot_life_ended(uint32_t owner)
+{
+    struct cvy_slot *s = cvy_slot_at(CVY_INDEX_OF(owner));
+    uint64_t word = atomic_load(&s->word);
+    if (generation_of(word) != CVY_GENERATION_OF(owner) || state_of(word) == CVY_SLOT_FREE)
+        return true;
+    uint32_t life = __atomic_load_n((uint32_t *)(void *)&s->life, __ATOMIC_ACQUIRE);
+    return (life & FUTEX_OWNER_DIED) && atomic_load(&s->word) == word;
+}
+
+bool cvy_slot_is_dead(uint32_t owner, bool ask_kernel)
+{
+    struct cvy_slot *s = cvy_slot_at(CVY_INDEX_OF(owner));
+    if (cvy_slot_life_ended(owner))
+        return true;
+    if (!ask_kernel)
+        return false;
+    uint32_t member = __atomic_load_n(&s->member, __ATOMIC_ACQUIRE);
+    if (member)
+        return cvy_member_is_dead(member, true) || cvy_slot_life_ended(owner);
+    /* It holds a lock while it is being linked: only its thread id is known. */
+    int tid = (int)(uint32_t)atomic_load(&s->word);
+    return !cvy_os_is_running(tid, 0) || cvy_slot_life_ended(owner);
+}
+
+void cvy_thread_waits(cvy_ref what, int64_t since)
+{
+    struct cvy_slot *s = cvy_slot_at(CVY_INDEX_OF(cvy_thread.owner));
+    atomic_store_explicit(&s->waits_since, (uint64_t)since, memory_order_relaxed);
+    atomic_store_explicit(&s->waits_for, what, memory_order_relaxed);
+}
+
+/* ---- claiming ---- */
+
+static uint32_t window(void)
+{
+    uint32_t wanted = WINDOW_LEAST;
+    while (wanted < 4 * cvy_head->thread_count)
+        wanted *= 2;
+    return wanted < cvy_head->slot_limit ? wanted : cvy_head->slot_limit;
+}
+
+static void note_high(uint32_t index)
+{
+    uint32_t high = atomic_load(&cvy_head->slot_high);
+    while (high <= index &&
+           !atomic_compare_exchange_weak(&cvy_head->slot_high, &high, index + 1))
+        ;
+}
+
+int cvy_slot_claim(uint32_t *ret_owner)
+{
+    int tid = cvy_os_tid();
+    uint32_t limit = window();
+    for (uint32_t tried = 0; tried < limit; tried++) {
+        uint32_t index = atomic_fetch_add(&cvy_head->slot_cursor, 1) % limit;
+        struct cvy_slot *s = cvy_slot_at(index);
+        uint64_t word = atomic_load(&s->word);
+        uint32_t generation = generation_of(word);
+        if (state_of(word) != CVY_SLOT_FREE)
+            continue;
+        if (!atomic_compare_exchange_strong(&s->word, &word,
+                                            slot_word(CVY_SLOT_CLAIMED, generation, tid)))
+            continue;
+        note_high(index);
+        int r = lock_life(s);
+        if (r < 0) {
+            atomic_store(&s->word, next_free_word(word));
+            return cvy_fail_os(r, "attach: a robust mutex");
+        }
+        *ret_owner = CVY_OWNER(index, generation);
+        return 0;
+    }
+    return cvy_fail(-EAGAIN, "attach: the family has %u threads, which is its limit",
+                    cvy_head->slot_limit);
+}
+
+void cvy_slot_link(uint32_t owner, uint32_t member)
+{
+    uint32_t index = CVY_INDEX_OF(owner);
+    struct cvy_slot *s = cvy_slot_at(index);
+    struct cvy_member *m = cvy_member_at(CVY_INDEX_OF(member));
+    cvy_region_lock();
+    cvy_set32(&s->previous, 0);
+    cvy_set32(&s->next, m->slots);
+    if (m->slots)
+        cvy_set32(&cvy_slot_at(m->slots - 1)->previous, index + 1);
+    cvy_set32(&m->slots, index + 1);
+    cvy_set32(&s->member, member);
+    if (!m->witness)
+        cvy_set32(&m->witness, owner);
+    cvy_set32(&m->thread_count, m->thread_count + 1);
+    cvy_set32(&cvy_head->thread_count, cvy_head->thread_count + 1);
+    uint64_t word = atomic_load(&s->word);
+    cvy_set64(word_for_undo(s), slot_word(CVY_SLOT_ATTACHED, generation_of(word),
+                                          (int)(uint32_t)word));
+    cvy_region_unlock();
+}
+
+/* ---- giving back ---- */
+
+bool cvy_slot_is_linked(uint32_t owner)
+{
+    return cvy_slot_at(CVY_INDEX_OF(owner))->member != 0;
+}
+
+static void take_out(uint32_t index)
+{
+    struct cvy_slot *s = cvy_slot_at(index);
+    struct cvy_member *m = cvy_member_at(CVY_INDEX_OF(s->member));
+    if (s->next)
+        cvy_set32(&cvy_slot_at(s->next - 1)->previous, s->previous);
+    if (s->previous)
+        cvy_set32(&cvy_slot_at(s->previous - 1)->next, s->next);
+    else
+        cvy_set32(&m->slots, s->next);
+    if (CVY_INDEX_OF(m->witness) == index && m->witness) {
+        uint32_t heir = m->slots;
+        uint64_t word = heir ? atomic_load(&cvy_slot_at(heir - 1)->word) : 0;
+        cvy_set32(&m->witness, heir ? CVY_OWNER(heir - 1, generation_of(word)) : 0);
+    }
+    cvy_set32(&s->next, 0);
+    cvy_set32(&s->previous, 0);
+    cvy_set32(&s->member, 0);
+    cvy_set32(&m->thread_count, m->thread_count - 1);
+    cvy_set32(&cvy_head->thread_count, cvy_head->thread_count - 1);
+}
+
+void cvy_slot_unlink_alive(uint32_t owner)
+{
+    take_out(CVY_INDEX_OF(owner));
+}
+
+void cvy_slot_unlink(uint32_t index)
+{
+    struct cvy_slot *s = cvy_slot_at(index);
+    take_out(index);
+    cvy_set64(word_for_undo(s), next_free_word(atomic_load(&s->word)));
+}
+
+void cvy_slot_let_go(uint32_t owner)
+{
+    struct cvy_slot *s = cvy_slot_at(CVY_INDEX_OF(owner));
+    uint64_t word = atomic_load(&s->word);
+    (void)pthread_mutex_unlock(&s->life);
+    atomic_store(&s->word, next_free_word(word));
+}
+
+void cvy_slot_detach(uint32_t owner)
+{
+    cvy_region_lock();
+    if (cvy_slot_is_linked(owner))
+        cvy_slot_unlink_alive(owner);
+    cvy_region_unlock();
+    cvy_slot_let_go(owner);
+}
+
+void cvy_slots_reclaim(void)
+{
+    uint32_t high = atomic_load(&cvy_head->slot_high);
+    for (uint32_t i = 0; i < high; i++) {
+        struct cvy_slot *s = cvy_slot_at(i);
+        uint64_t word = atomic_load(&s->word);
+        if (state_of(word) == CVY_SLOT_FREE || s->member)
+            continue;
+        if (cvy_os_is_running((int)(uint32_t)word, 0))
+            continue;
+        (void)atomic_compare_exchange_strong(&s->word, &word, next_free_word(word));
+    }
+}

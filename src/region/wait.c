@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/* wait.c: sleeping, the death bell and its gong, and the spin before a sleep. The only
+ * file that knows of the bell; with the bell off everything works by slices. */
+#include "region/wait.h"
+#include "region/member.h"
+#include <errno.h>
+#include <limits.h>
+
+#define SLICE_WITHOUT_BELL COVEY_MSEC(20)
+#define SPIN_TIME COVEY_USEC(50)
+#define SPIN_PAUSES 64u
+
+static bool bell_is_used(void)
+{
+    return !(cvy_head->flags & (CVY_HEAD_BELL_OFF | CVY_HEAD_NO_WAITV));
+}
+
+void cvy_bell_arm(void)
+{
+    if (bell_is_used())
+        (void)cvy_os_arm_bell(&cvy_head->bell);
+}
+
+void cvy_bell_disarm(void)
+{
+    (void)cvy_os_arm_bell(NULL);
+}
+
+static void strike_gong(void)
+{
+    atomic_fetch_add_explicit(&cvy_head->gong, 1, memory_order_acq_rel);
+    (void)cvy_os_futex_wake(&cvy_head->gong, INT_MAX);
+}
+
+static int64_t slice_end(int64_t now, bool bell)
+{
+    int64_t slice = (int64_t)cvy_head->slice;
+    if (!bell && slice > SLICE_WITHOUT_BELL)
+        slice = SLICE_WITHOUT_BELL;
+    return now + slice;
+}
+
+int cvy_sleep(cvy_word *word, uint32_t expected, uint32_t gong, int64_t deadline,
+              cvy_ref what)
+{
+    bool bell = bell_is_used() && cvy_os_has_waitv();
+    int64_t now = cvy_os_now(), until = slice_end(now, bell);
+    if (deadline <= now)
+        return -ETIMEDOUT;
+    if (until > deadline)
+        until = deadline;
+    struct cvy_os_wait waits[3] = {
+        {word, expected}, {&cvy_head->gong, gong}, {&cvy_head->bell, 0}};
+    if (bell)
+        cvy_bell_arm();
+    cvy_thread_waits(what, now);
+    int r = cvy_os_futex_waitv(waits, bell ? 3 : 1, until);
+    cvy_thread_waits(0, 0);
+    if (r == 2)
+        strike_gong();
+    if (r == -EINTR)
+        return r;
+    if (r == -ETIMEDOUT)
+        return until == deadline ? -ETIMEDOUT : CVY_SLICE;
+    return CVY_WOKEN;
+}
+
+bool cvy_bell_works(void)
+{
+    if (!cvy_os_has_waitv())
+        return false;
+    for (int attempt = 0; attempt < 3; attempt++) {
+        int r = cvy_os_bell_rings(&cvy_head->bell, cvy_os_now() + COVEY_MSEC(50));
+        if (r != 0)
+            return r > 0;
+    }
+    return false;
+}
+
+bool cvy_spin(struct cvy_spin *spin)
+{
+    if (!cvy_os_is_multicore())
+        return false;
+    uint32_t pauses = spin->rounds < 6 ? 1u << spin->rounds : SPIN_PAUSES;
+    if (spin->rounds++ < 6) {
+        for (uint32_t i = 0; i < pauses; i++)
+            cvy_os_pause();
+        return true;
+    }
+    int64_t now = cvy_os_now();
+    if (!spin->until)
+        spin->until = now + SPIN_TIME;
+    if (now >= spin->until)
+        return false;
+    for (uint32_t i = 0; i < pauses; i++)
+        cvy_os_pause();
+    cvy_os_yield();
+    return true;
+}
