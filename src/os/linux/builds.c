@@ -11,6 +11,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -92,7 +93,8 @@ static bool build_in_notes(const uint8_t *at, size_t left, size_t align,
 }
 
 /* Where a segment lies in memory; NULL if it is not within one that is loaded. */
-static const uint8_t *loaded(const struct cvy_os_module *module, const ElfW(Phdr) *part)
+static const uint8_t *loaded(const struct cvy_os_module *module,
+                             const ElfW(Phdr) * part)
 {
     const ElfW(Phdr) *header = module->headers;
 
@@ -104,7 +106,8 @@ static const uint8_t *loaded(const struct cvy_os_module *module, const ElfW(Phdr
     return NULL;
 }
 
-static bool build_in_memory(const struct cvy_os_module *module, struct cvy_os_build *build)
+static bool build_in_memory(const struct cvy_os_module *module,
+                            struct cvy_os_build *build)
 {
     const ElfW(Phdr) *header = module->headers;
 
@@ -140,7 +143,8 @@ static bool read_at(int fd, void *data, size_t size, uint64_t offset)
     return true;
 }
 
-static bool build_in_segment(int fd, const ElfW(Phdr) *header, struct cvy_os_build *build)
+static bool build_in_segment(int fd, const ElfW(Phdr) * header,
+                             struct cvy_os_build *build)
 {
     uint8_t notes[4096];
 
@@ -155,8 +159,8 @@ static int build_in_file(int fd, struct cvy_os_build *ret_build)
     ElfW(Ehdr) elf;
     ElfW(Phdr) header;
 
-    if (!read_at(fd, &elf, sizeof elf, 0) || memcmp(elf.e_ident, ELFMAG, SELFMAG) != 0 ||
-        elf.e_phentsize != sizeof header)
+    if (!read_at(fd, &elf, sizeof elf, 0) ||
+        memcmp(elf.e_ident, ELFMAG, SELFMAG) != 0 || elf.e_phentsize != sizeof header)
         return -ENOEXEC;
     for (size_t i = 0; i < elf.e_phnum; i++) {
         if (!read_at(fd, &header, sizeof header, elf.e_phoff + i * sizeof header))

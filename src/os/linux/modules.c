@@ -10,6 +10,8 @@
  * weak reference, because libc.a always contains it. Asking dlsym finds it in dynamic
  * programs and nothing in static ones, which is just the right answer.
  */
+#include "os/linux/modules.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +24,6 @@
 #include <unistd.h>
 
 #include "os/faults.h"
-#include "os/linux/modules.h"
 #include "os/modules.h"
 #include "os/os.h"
 
@@ -152,7 +153,7 @@ __attribute__((constructor)) static void remember_program(void)
 static int view_without_lock(uintptr_t address, struct cvy_os_module *module)
 {
     struct dl_find_object object;
-    const ElfW(Ehdr) *elf;
+    const ElfW(Ehdr) * elf;
 
     if (_dl_find_object == NULL)
         return -EAGAIN;
@@ -314,7 +315,8 @@ static void remember(uint64_t key, const char *path)
     }
 }
 
-static int relative_path(const struct cvy_os_module *module, char *path, size_t capacity)
+static int relative_path(const struct cvy_os_module *module, char *path,
+                         size_t capacity)
 {
     const uint64_t key = key_of(module);
     const char *known = recall(key);
@@ -361,8 +363,8 @@ int cvy_os_module_path(const struct cvy_os_module *module, char *path, size_t ca
 
 /* ---- loading ---------------------------------------------------------------- */
 
-int cvy_os_module_load(const char *path, void **ret_handle, uintptr_t *ret_base, char *why,
-                       size_t why_size)
+int cvy_os_module_load(const char *path, void **ret_handle, uintptr_t *ret_base,
+                       char *why, size_t why_size)
 {
     void *(*open_fn)(const char *, int) = NULL, *symbol, *handle;
     struct link_map *map = NULL;
