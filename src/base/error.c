@@ -26,12 +26,14 @@ struct code_text {
 };
 
 static const struct code_text own_codes[] = {
+    {0, "0", "success", ""},
+    {COVEY_ABANDONED, "COVEY_ABANDONED", "held now, its last owner died holding it",
+     ""},
+    /* EOPNOTSUPP is the same number; Python and our documents say this one. */
+    {-ENOTSUP, "ENOTSUP", "Operation not supported", "NotImplementedError"},
 #define OWN_CODE(code, name, text, python) {code, "COVEY_" #name, text, python},
     COVEY_ERROR_MAP(OWN_CODE)
 #undef OWN_CODE
-        {COVEY_ABANDONED, "COVEY_ABANDONED",
-         "held now, but its last owner died holding it", ""},
-    {0, "0", "success", ""},
 };
 
 /* What Python raises for an errno; everything else is a plain OSError. */
@@ -42,7 +44,6 @@ static const struct {
     {EINVAL, "ValueError"},
     {ENOMEM, "MemoryError"},
     {EOVERFLOW, "OverflowError"},
-    {ENOTSUP, "NotImplementedError"},
     {ETIMEDOUT, "TimeoutError"},
     {EAGAIN, "BlockingIOError"},
     {EALREADY, "BlockingIOError"},
@@ -107,7 +108,7 @@ const char *covey_error_python(int code)
     if (own)
         return own->python;
     for (size_t i = 0; i < CVY_ARRAY_SIZE(python_errors); i++) {
-        if (python_errors[i].error == -code)
+        if (-python_errors[i].error == code)
             return python_errors[i].python;
     }
     return code < 0 && code >= -4095 ? "OSError" : "RuntimeError";
@@ -130,8 +131,10 @@ static void set_detail(const char *tail, const char *format, va_list args)
     int written = vsnprintf(text, sizeof(text), format, args);
     size_t length = written < 0 ? 0 : cvy_min_size((size_t)written, sizeof(text) - 1);
 
+    if (tail && strlen(tail) < sizeof(text) / 2) /* a short reason is not cut */
+        length = cvy_min_size(length, sizeof(text) - strlen(tail) - sizeof(": "));
     text[length] = 0;
-    if (tail && length + 2 < sizeof(text))
+    if (tail)
         snprintf(text + length, sizeof(text) - length, ": %s", tail);
     cvy_flatten(text);
     memcpy(detail, text, sizeof(text));
