@@ -26,6 +26,14 @@ struct cvy_run *cvy_run_of(cvy_ref ref)
     return run_at(page_of(ref));
 }
 
+/* How many free pages keep their memory: with a small budget they are not to exceed it by
+ * much, since it is there to keep the kernel from killing. */
+static uint64_t keep_pages(void)
+{
+    uint64_t part = cvy_head->budget / CVY_PAGE / 4;
+    return part < CVY_KEEP_PAGES ? part : CVY_KEEP_PAGES;
+}
+
 static uint32_t bin_of(uint32_t pages)
 {
     return 31u - (uint32_t)__builtin_clz(pages);
@@ -96,11 +104,13 @@ static void unmake_free(uint64_t page)
 }
 
 /* Make a run free, joined with its free neighbours; a clean one at the top of the heap
- * goes back to where nothing was ever allocated. */
+ * goes back to where nothing was ever allocated. Its entry may end up inside of a run, and
+ * there it must not say that one starts (see span_of in block.c). */
 static void free_and_join(uint64_t page, uint32_t pages, bool dirty)
 {
     struct cvy_head *h = cvy_head;
     uint64_t next = page + pages;
+    cvy_set16(&run_at(page)->state, CVY_RUN_NONE);
     if (page > 0) {
         struct cvy_run *left = run_at(page - 1);
         uint64_t start = left->state == CVY_RUN_TAIL ? page - left->pages : page - 1;
@@ -206,7 +216,7 @@ void cvy_run_give(cvy_ref ref)
         cvy_set64(&object->run_pages, object->run_pages - pages);
     }
     cvy_set64(&h->used_pages, h->used_pages - pages);
-    if (h->dirty_pages + pages <= CVY_KEEP_PAGES) {
+    if (h->dirty_pages + pages <= keep_pages()) {
         free_and_join(page, pages, true);
         return;
     }
@@ -314,6 +324,17 @@ static const char *check_bins(uint64_t *ret_free)
     return NULL;
 }
 
+/* Entries inside of a run do not look like the start of one. */
+static bool is_plain_inside(uint64_t page, const struct cvy_run *run)
+{
+    uint64_t last = page + run->pages - 1;
+    for (uint64_t p = page + 1; p <= last; p++)
+        if (run_at(p)->state !=
+            (p == last && run->state == CVY_RUN_FREE ? CVY_RUN_TAIL : CVY_RUN_NONE))
+            return false;
+    return true;
+}
+
 const char *cvy_alloc_check(void)
 {
     uint64_t free_pages = 0, used = 0, dirty = 0, binned = 0;
@@ -324,16 +345,16 @@ const char *cvy_alloc_check(void)
         if (run->state == CVY_RUN_FREE) {
             free_pages += run->pages;
             dirty += run->dirty ? run->pages : 0;
-            const struct cvy_run *tail = run_at(page + run->pages - 1);
-            if (run->pages > 1 &&
-                (tail->state != CVY_RUN_TAIL || tail->pages != run->pages))
-                return "a free run's last page does not say so";
+            if (run->pages > 1 && run_at(page + run->pages - 1)->pages != run->pages)
+                return "a free run's last page does not say how long it is";
         } else if (run->state != CVY_RUN_LIMBO) {
             used += run->pages;
         }
-        page += run->pages;
-        if (page > cvy_head->heap_top)
+        if (page + run->pages > cvy_head->heap_top)
             return "the last run ends behind the top of the heap";
+        if (!is_plain_inside(page, run))
+            return "a page inside of a run says that one starts or ends there";
+        page += run->pages;
     }
     const char *wrong = check_bins(&binned);
     if (wrong)

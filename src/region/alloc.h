@@ -11,8 +11,8 @@
  *
  * Free runs wait in bins by the power of two of their length (segregated fit; see Wilson
  * et al., "Dynamic Storage Allocation: A Survey", 1995). They keep their memory, since a
- * page's first touch costs more than all the rest, until more than CVY_KEEP_PAGES are
- * kept; then a freed run goes through limbo: out of the tables, its memory given back
+ * page's first touch costs more than all the rest, until more than CVY_KEEP_PAGES (or a
+ * quarter of the budget) are kept; then a freed run goes through limbo: out of the tables, its memory given back
  * without the lock, into a bin.
  *
  * Everything here needs the region lock, unless it says otherwise.

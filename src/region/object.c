@@ -42,17 +42,18 @@ static cvy_ref empty_page(cvy_ref page)
 }
 
 /* An object's place: on the current page, or at the start of the next empty one. Then
- * `*ret_left` is the page that was left if nothing lives on it. */
+ * `*ret_left` is the page that was left if nothing lives on it. -ENOSPC: none is empty. */
 static int take_place(uint32_t size, cvy_ref *ret_ref, cvy_ref *ret_left)
 {
     cvy_ref at = cvy_head->object_next;
     bool starts_page = at % CVY_PAGE == 0;
     if (starts_page || page_start(at) != page_start(at + size - 1)) {
-        if (!starts_page && !*live_on_page(at))
-            *ret_left = page_start(at);
-        at = empty_page(starts_page ? at : page_start(at) + CVY_PAGE);
+        cvy_ref left = page_start(at);
+        at = empty_page(starts_page ? at : left + CVY_PAGE);
         if (!at)
-            return -ENOMEM;
+            return -ENOSPC;
+        if (!starts_page && at != left && !*live_on_page(left))
+            *ret_left = left;
     }
     cvy_set64(&cvy_head->object_next, at + size);
     cvy_set32(live_on_page(at), *live_on_page(at) + 1);
@@ -214,6 +215,12 @@ int cvy_object_create(enum cvy_kind kind, uint32_t size, uint32_t flags, uint64_
     if (left && r >= 0)
         (void)cvy_os_punch(cvy_at(left), CVY_PAGE);
     cvy_region_unlock();
+    if (r == -ENOSPC)
+        return cvy_fail(-ENOMEM,
+                        "a new object: the %llu KiB for objects' headers are used up by %llu "
+                        "objects; see .reservation",
+                        (unsigned long long)(cvy_head->object_bytes / 1024),
+                        (unsigned long long)cvy_load64(&cvy_head->object_count));
     if (r < 0)
         return cvy_fail_budget("a new object", body + size);
     *out = object;
@@ -235,6 +242,12 @@ void cvy_object_give_run(cvy_ref ref)
     cvy_region_lock();
     cvy_run_give(ref);
     cvy_region_unlock();
+}
+
+/* Whether it is what a living object's first word says. */
+static bool is_kind(uint32_t kind)
+{
+    return kind == CVY_KIND_PROCESS || kind == CVY_KIND_POOL || kind == CVY_KIND_TEST;
 }
 
 static const char *kind_name(uint32_t kind)
@@ -268,23 +281,28 @@ int cvy_object_check(const void *object, enum cvy_kind kind, const char *call)
                                        memory_order_acquire);
     if (is == kind)
         return 0;
-    if (is == CVY_KIND_PROCESS || is == CVY_KIND_POOL || is == CVY_KIND_TEST)
+    if (is_kind(is))
         return cvy_fail(-EINVAL, "%s: %p is a %s, not a %s", call, object, kind_name(is), name);
     return cvy_fail(COVEY_EFREED, "%s: the %s at %p was freed", call, name, object);
 }
 
 int cvy_object_hold(const void *object, uint32_t member, const char *call)
 {
-    if (!is_in_area(object))
-        return cvy_fail(-EINVAL, "%s: %p is no object of this family", call, object);
+    int r = is_in_area(object) ? 0 : -EINVAL;
+    if (r < 0)
+        return cvy_fail(r, "%s: %p is no object of this family", call, object);
     struct cvy_object *o = cvy_at(cvy_ref_of(object));
     cvy_region_lock();
     uint32_t kind = atomic_load(&o->kind);
-    int r = !kind || kind == CVY_KIND_GRAVE ? COVEY_EFREED
-                                            : hold_add(o, CVY_INDEX_OF(member));
+    if (is_kind(kind))
+        r = hold_add(o, CVY_INDEX_OF(member));
+    else
+        r = !kind || kind == CVY_KIND_GRAVE ? COVEY_EFREED : -EINVAL;
     if (r < 0)
         cvy_rollback();
     cvy_region_unlock();
+    if (r == -EINVAL)
+        return cvy_fail(r, "%s: %p is no object of this family", call, object);
     if (r == COVEY_EFREED)
         return cvy_fail(r, "%s: nobody holds the object at %p any more", call, object);
     return r < 0 ? cvy_fail_budget("a hold", LINE) : 0;

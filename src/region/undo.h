@@ -25,6 +25,7 @@ static inline void cvy_undo_log(void *word, uint64_t old, unsigned log2_bytes)
     /* The entry is there before it counts, and counts before the word changes. */
     atomic_store_explicit(&h->undo_count, n + 1, memory_order_release);
     atomic_thread_fence(memory_order_release);
+    atomic_signal_fence(memory_order_seq_cst);
 }
 
 static inline void cvy_set64(uint64_t *word, uint64_t value)
@@ -43,10 +44,23 @@ static inline void cvy_set16(uint16_t *word, uint16_t value)
     __atomic_store_n(word, value, __ATOMIC_RELAXED);
 }
 
-/** All changes since the last commit have happened. */
+/** Read such a word without the lock: to show it, or as a first guess. */
+static inline uint64_t cvy_load64(const uint64_t *word)
+{
+    return __atomic_load_n(word, __ATOMIC_ACQUIRE);
+}
+static inline uint32_t cvy_load32(const uint32_t *word)
+{
+    return __atomic_load_n(word, __ATOMIC_ACQUIRE);
+}
+
+/** All changes since the last commit have happened. The compiler moves nothing over it:
+ * what was changed before is forgotten by it, what comes after is not covered. */
 static inline void cvy_commit(void)
 {
+    atomic_signal_fence(memory_order_seq_cst);
     atomic_store_explicit(&cvy_head->undo_count, 0, memory_order_release);
+    atomic_signal_fence(memory_order_seq_cst);
 }
 
 /** Take back all changes since the last commit. */
