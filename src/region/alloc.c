@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* alloc.c: runs of heap pages; see alloc.h. */
 #include "region/alloc.h"
+
+#include <errno.h>
+
 #include "region/lock.h"
 #include "region/member.h"
 #include "region/region.h"
 #include "region/undo.h"
-#include <errno.h>
 
 #define BIN_TRIES 32 /* entries of a bin looked at before a larger bin is taken */
 
@@ -173,7 +175,8 @@ static int take_pages(uint32_t pages, uint64_t *ret_page, bool *ret_dirty)
     return 0;
 }
 
-int cvy_run_take(uint64_t bytes, enum cvy_run_state state, cvy_ref owner, cvy_ref *ret_ref)
+int cvy_run_take(uint64_t bytes, enum cvy_run_state state, cvy_ref owner,
+                 cvy_ref *ret_ref)
 {
     struct cvy_head *h = cvy_head;
     uint64_t page = 0, pages = (bytes + CVY_PAGE - 1) / CVY_PAGE;

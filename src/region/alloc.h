@@ -26,7 +26,8 @@
 
 /** A run of at least `bytes`, in `state` OBJECT, MEMBER or SPAN, in its owner's list.
  * Contents are arbitrary. Returns: 0; -ENOMEM, without a detail. */
-int cvy_run_take(uint64_t bytes, enum cvy_run_state state, cvy_ref owner, cvy_ref *ret_ref);
+int cvy_run_take(uint64_t bytes, enum cvy_run_state state, cvy_ref owner,
+                 cvy_ref *ret_ref);
 /** Give back the run at `ref` and take it out of its owner's list. */
 void cvy_run_give(cvy_ref ref);
 /** The run's entry. */

@@ -5,15 +5,16 @@
  * itself lies in a page that the kernel zeroes in a fork child, so that a child never
  * takes its parent's attachment for its own, however it was forked. Threads that attach
  * at the same time take turns by a flag in that page, which a fork cannot freeze. */
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
 #include "base/error.h"
 #include "region/lock.h"
 #include "region/member.h"
 #include "region/region.h"
 #include "region/slot.h"
 #include "region/wait.h"
-#include <errno.h>
-#include <pthread.h>
-#include <stdlib.h>
 
 struct cvy_process_page *cvy_process_page;
 _Thread_local struct cvy_thread cvy_thread __attribute__((tls_model("initial-exec")));
@@ -104,7 +105,8 @@ int cvy_attach_slowly(void)
 {
     struct cvy_process_page *page = cvy_process_page;
     if (!page)
-        return cvy_fail(-ENOMEM, "attach: no thread-specific data key or memory is left");
+        return cvy_fail(-ENOMEM,
+                        "attach: no thread-specific data key or memory is left");
     if (page->left)
         return cvy_fail(COVEY_ESTATE, "this process has left its family: it is ending");
     int r = 0;
@@ -130,7 +132,8 @@ int cvy_attach_as(uint32_t member)
 {
     struct cvy_process_page *page = cvy_process_page;
     if (!page)
-        return cvy_fail(-ENOMEM, "attach: no thread-specific data key or memory is left");
+        return cvy_fail(-ENOMEM,
+                        "attach: no thread-specific data key or memory is left");
     take_turn(page);
     int r = attach_thread(page, ++epochs);
     if (r >= 0) {

@@ -5,10 +5,11 @@
  *
  * Spans with a free block are in their class's list; one that becomes empty goes back
  * to the heap, except the last of its class. */
-#include "region/alloc.h"
-#include "region/undo.h"
 #include <errno.h>
 #include <string.h>
+
+#include "region/alloc.h"
+#include "region/undo.h"
 
 #define SPAN_BYTES (CVY_SPAN_PAGES * CVY_PAGE)
 
@@ -80,7 +81,8 @@ int cvy_block_take(uint32_t bytes, cvy_ref *ret_ref)
     }
     struct cvy_span *span = cvy_at(cvy_head->spans[c]);
     uint32_t block = first_unused(span);
-    cvy_set64(&span->used[block / 64], span->used[block / 64] | UINT64_C(1) << block % 64);
+    cvy_set64(&span->used[block / 64], span->used[block / 64] | UINT64_C(1)
+                                                                    << block % 64);
     cvy_set32(&span->free_blocks, span->free_blocks - 1);
     if (!span->free_blocks)
         span_remove(span);
@@ -106,7 +108,8 @@ void cvy_block_give(cvy_ref ref)
     uint32_t block = (uint32_t)(ref - cvy_ref_of(span) - sizeof *span) / class_bytes(c);
     if (!span->free_blocks)
         span_push(span);
-    cvy_set64(&span->used[block / 64], span->used[block / 64] & ~(UINT64_C(1) << block % 64));
+    cvy_set64(&span->used[block / 64],
+              span->used[block / 64] & ~(UINT64_C(1) << block % 64));
     cvy_set32(&span->free_blocks, span->free_blocks + 1);
     bool only = cvy_head->spans[c] == cvy_ref_of(span) && !span->next;
     if (span->free_blocks == blocks_of(c) && !only) {

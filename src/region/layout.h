@@ -25,14 +25,15 @@
 #ifndef CVY_REGION_LAYOUT_H
 #define CVY_REGION_LAYOUT_H
 
-#include "os/os.h"
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define CVY_MAGIC UINT64_C(0x59455641434f4331)
+#include "os/os.h"
+
+#define CVY_MAGIC  UINT64_C(0x59455641434f4331)
 #define CVY_LAYOUT 1u
-#define CVY_PAGE 4096u
+#define CVY_PAGE   4096u
 
 /** An offset from the region's start; 0 is none. */
 typedef uint64_t cvy_ref;
@@ -47,13 +48,13 @@ typedef uint64_t cvy_ref;
  * kernel, which compares the low 30 bits with one, never mistakes it for a robust futex.
  * The generation tells apart those who use one record after each other.
  */
-#define CVY_WAITERS 0x80000000u
-#define CVY_OWNER_BIT 0x20000000u
-#define CVY_OWNER_MASK 0x3fffffffu
-#define CVY_GENERATIONS 0x2000u
-#define CVY_INDEX_OF(owner) ((owner)&0xffffu)
+#define CVY_WAITERS              0x80000000u
+#define CVY_OWNER_BIT            0x20000000u
+#define CVY_OWNER_MASK           0x3fffffffu
+#define CVY_GENERATIONS          0x2000u
+#define CVY_INDEX_OF(owner)      ((owner)&0xffffu)
 #define CVY_GENERATION_OF(owner) (((owner) >> 16) & (CVY_GENERATIONS - 1))
-#define CVY_OWNER(index, generation)                                                    \
+#define CVY_OWNER(index, generation)                                                   \
     (CVY_OWNER_BIT | ((uint32_t)(generation) << 16) | (uint32_t)(index))
 
 enum cvy_slot_state { CVY_SLOT_FREE = 0, CVY_SLOT_CLAIMED, CVY_SLOT_ATTACHED };
@@ -69,8 +70,8 @@ struct cvy_slot {
         pthread_mutex_t life; /* [own] */
         unsigned char life_room[48];
     };
-    _Atomic uint64_t word;   /* [cas] from FREE; [own] after; [R] back to FREE if dead */
-    uint32_t member;         /* [R] owner word of its process, 0 before it is linked */
+    _Atomic uint64_t word; /* [cas] from FREE; [own] after; [R] back to FREE if dead */
+    uint32_t member;       /* [R] owner word of its process, 0 before it is linked */
     uint32_t next, previous; /* [R] + 1, in the member's list of slots */
     uint32_t reserved;
     _Atomic uint64_t waits_for;   /* [own] ref of what it sleeps on, 0 = awake */
@@ -94,10 +95,10 @@ enum cvy_member_state {
  */
 struct cvy_member {
     _Atomic uint64_t word;
-    uint32_t starter;      /* [R] owner word of the member that started it, 0 none */
-    uint32_t next_free;    /* [R] + 1, in the list of free members */
-    uint32_t slots;        /* [R] + 1, first of its slots */
-    uint32_t witness;      /* [R] owner word of the slot whose life stands for it, 0 none */
+    uint32_t starter;   /* [R] owner word of the member that started it, 0 none */
+    uint32_t next_free; /* [R] + 1, in the list of free members */
+    uint32_t slots;     /* [R] + 1, first of its slots */
+    uint32_t witness; /* [R] owner word of the slot whose life stands for it, 0 none */
     uint64_t known_ticks;  /* [own] a time after its start, in ticks since boot */
     cvy_ref process;       /* [R] its process object, 0 none */
     cvy_ref holds;         /* [R] first of its hold nodes */
@@ -163,7 +164,7 @@ _Static_assert(sizeof(struct cvy_run) == 32, "half a cache line");
 
 /* A run of CVY_SPAN_PAGES cut into blocks of one size; this is at its start. */
 #define CVY_SPAN_PAGES 4u
-#define CVY_CLASSES 6u /* 64, 128 ... 2048 bytes */
+#define CVY_CLASSES    6u /* 64, 128 ... 2048 bytes */
 struct cvy_span {
     uint32_t size_class;
     uint32_t free_blocks;
@@ -173,7 +174,7 @@ struct cvy_span {
 };
 _Static_assert(sizeof(struct cvy_span) == 64, "one block of the smallest class");
 
-#define CVY_BINS 32u
+#define CVY_BINS     32u
 #define CVY_UNDO_MAX 1000u
 
 /* What a word was before a transaction changed it; `where` = ref | log2(bytes) & 3 */
@@ -196,7 +197,8 @@ struct cvy_head {
     unsigned char fixed_room[512 - 200];
 
     /* Waiting (wait.h). Lines of their own: every sleeper's kernel reads them. */
-    _Alignas(64) cvy_word bell; /* only the kernel wakes here; never changes, low bits 0 */
+    _Alignas(
+        64) cvy_word bell; /* only the kernel wakes here; never changes, low bits 0 */
     _Alignas(64) cvy_word gong; /* + 1 for each ring that was heard */
 
     _Alignas(64) cvy_word lock; /* the region lock, owner word of a slot */
@@ -225,7 +227,11 @@ struct cvy_head {
 
     _Alignas(64) struct cvy_undo undo[CVY_UNDO_MAX];
 };
-enum cvy_head_flag { CVY_HEAD_CORE_DUMP = 1, CVY_HEAD_BELL_OFF = 2, CVY_HEAD_NO_WAITV = 4 };
+enum cvy_head_flag {
+    CVY_HEAD_CORE_DUMP = 1,
+    CVY_HEAD_BELL_OFF = 2,
+    CVY_HEAD_NO_WAITV = 4
+};
 
 /** The family's memory in this process; NULL while there is none. */
 extern struct cvy_head *cvy_head;

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* lock.c: the internal owner-word lock, and the region lock made of it. */
 #include "region/lock.h"
+
+#include <errno.h>
+
 #include "region/alloc.h"
 #include "region/member.h"
 #include "region/object.h"
 #include "region/undo.h"
 #include "region/wait.h"
-#include <errno.h>
 
 /* Try to take `lock`, whose value was `seen`. Returns: 0, CVY_OWNER_DIED, or -EBUSY. */
 static int try_take(cvy_word *lock, uint32_t seen, bool ask_kernel)
@@ -51,7 +53,8 @@ int cvy_lock_acquire(cvy_word *lock, int64_t deadline)
 {
     uint32_t free_word = 0;
     if (atomic_compare_exchange_strong_explicit(lock, &free_word, cvy_thread_owner(),
-                                                memory_order_acquire, memory_order_relaxed))
+                                                memory_order_acquire,
+                                                memory_order_relaxed))
         return 0;
     return acquire_slowly(lock, deadline);
 }

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* member.c: the tables of processes and threads, and telling the dead from the living. */
 #include "region/member.h"
+
+#include <errno.h>
+#include <string.h>
+
 #include "base/error.h"
 #include "region/alloc.h"
 #include "region/lock.h"
@@ -9,8 +13,6 @@
 #include "region/slot.h"
 #include "region/undo.h"
 #include "region/wait.h"
-#include <errno.h>
-#include <string.h>
 
 /* Records are reused first in first out, and not before so many are free: a word that
  * names a former user stays distinguishable for 2^26 process starts. */
@@ -113,7 +115,8 @@ int cvy_member_new(const char *name, uint32_t *ret_member)
     m->exit_status = 0;
     memset(m->name, 0, sizeof m->name);
     memcpy(m->name, name, strnlen(name, sizeof m->name - 1));
-    cvy_set64(word_for_undo(m), member_word(CVY_MEMBER_STARTING, generation_of(word), 0));
+    cvy_set64(word_for_undo(m),
+              member_word(CVY_MEMBER_STARTING, generation_of(word), 0));
     *ret_member = CVY_OWNER(index, generation_of(word));
     cvy_region_unlock();
     return 0;

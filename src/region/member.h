@@ -50,10 +50,11 @@ int cvy_attach_slowly(void);
 static inline int cvy_enter(void)
 {
     struct cvy_process_page *page = cvy_process_page;
-    if (__builtin_expect(page && cvy_thread.epoch &&
-                             cvy_thread.epoch == atomic_load_explicit(
-                                                     &page->epoch, memory_order_relaxed),
-                         1))
+    if (__builtin_expect(
+            page && cvy_thread.epoch &&
+                cvy_thread.epoch ==
+                    atomic_load_explicit(&page->epoch, memory_order_relaxed),
+            1))
         return 0;
     return cvy_attach_slowly();
 }

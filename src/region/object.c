@@ -1,24 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 /* object.c: objects, holds, and the end of objects; see object.h. */
 #include "region/object.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
 #include "base/error.h"
 #include "region/alloc.h"
 #include "region/lock.h"
 #include "region/member.h"
 #include "region/undo.h"
-#include <covey/process.h>
-#include <errno.h>
-#include <stdio.h>
-#include <string.h>
 
-#define LINE 64u
+#include <covey/process.h>
+
+#define LINE    64u
 #define LARGEST 2048u
 
 /* ---- the objects area ---- */
 
 static uint32_t *live_on_page(cvy_ref ref)
 {
-    return (uint32_t *)cvy_at(cvy_head->object_pages) + (ref - cvy_head->objects) / CVY_PAGE;
+    return (uint32_t *)cvy_at(cvy_head->object_pages) +
+           (ref - cvy_head->objects) / CVY_PAGE;
 }
 static cvy_ref area_end(void)
 {
@@ -74,7 +78,8 @@ static void give_place(struct cvy_object *object)
 
 /* ---- holds ---- */
 
-static struct cvy_hold *find_hold(const struct cvy_object *object, uint32_t member_index)
+static struct cvy_hold *find_hold(const struct cvy_object *object,
+                                  uint32_t member_index)
 {
     for (cvy_ref r = object->holders; r;) {
         struct cvy_hold *hold = cvy_at(r);
@@ -176,8 +181,9 @@ void cvy_graves_dig(void)
 
 /* ---- what the other layers call ---- */
 
-static int create_locked(enum cvy_kind kind, uint32_t size, uint32_t flags, uint64_t body,
-                         struct cvy_object **out, cvy_ref *ret_body, cvy_ref *ret_left)
+static int create_locked(enum cvy_kind kind, uint32_t size, uint32_t flags,
+                         uint64_t body, struct cvy_object **out, cvy_ref *ret_body,
+                         cvy_ref *ret_left)
 {
     cvy_ref ref = 0;
     int r = take_place(size, &ref, ret_left);
@@ -216,11 +222,12 @@ int cvy_object_create(enum cvy_kind kind, uint32_t size, uint32_t flags, uint64_
         (void)cvy_os_punch(cvy_at(left), CVY_PAGE);
     cvy_region_unlock();
     if (r == -ENOSPC)
-        return cvy_fail(-ENOMEM,
-                        "a new object: the %llu KiB for objects' headers are used up by %llu "
-                        "objects; see .reservation",
-                        (unsigned long long)(cvy_head->object_bytes / 1024),
-                        (unsigned long long)cvy_load64(&cvy_head->object_count));
+        return cvy_fail(
+            -ENOMEM,
+            "a new object: the %llu KiB for objects' headers are used up by %llu "
+            "objects; see .reservation",
+            (unsigned long long)(cvy_head->object_bytes / 1024),
+            (unsigned long long)cvy_load64(&cvy_head->object_count));
     if (r < 0)
         return cvy_fail_budget("a new object", body + size);
     *out = object;
@@ -264,9 +271,10 @@ static const char *kind_name(uint32_t kind)
 
 static bool is_in_area(const void *object)
 {
-    return cvy_head && (const char *)object >= (const char *)cvy_at(cvy_head->objects) &&
-           (const char *)object < (const char *)cvy_at(cvy_head->objects) +
-                                      cvy_head->object_bytes &&
+    return cvy_head &&
+           (const char *)object >= (const char *)cvy_at(cvy_head->objects) &&
+           (const char *)object <
+               (const char *)cvy_at(cvy_head->objects) + cvy_head->object_bytes &&
            (uintptr_t)object % LINE == 0;
 }
 
@@ -282,7 +290,8 @@ int cvy_object_check(const void *object, enum cvy_kind kind, const char *call)
     if (is == kind)
         return 0;
     if (is_kind(is))
-        return cvy_fail(-EINVAL, "%s: %p is a %s, not a %s", call, object, kind_name(is), name);
+        return cvy_fail(-EINVAL, "%s: %p is a %s, not a %s", call, object,
+                        kind_name(is), name);
     return cvy_fail(COVEY_EFREED, "%s: the %s at %p was freed", call, name, object);
 }
 
@@ -370,7 +379,8 @@ static void note_if_big(struct biggest top[3], const struct cvy_object *o)
 static void find_biggest(struct biggest top[3])
 {
     uint32_t left = (uint32_t)cvy_head->object_count;
-    for (cvy_ref page = cvy_head->objects; left && page < area_end(); page += CVY_PAGE) {
+    for (cvy_ref page = cvy_head->objects; left && page < area_end();
+         page += CVY_PAGE) {
         if (!*live_on_page(page))
             continue;
         for (cvy_ref at = page; at < page + CVY_PAGE;) {
@@ -397,12 +407,12 @@ int cvy_fail_budget(const char *what, uint64_t bytes)
     find_biggest(top);
     cvy_region_unlock();
     for (int i = 0; i < 3 && top[i].pages; i++)
-        used += (size_t)snprintf(list + used, sizeof list - used, "%s%s %p with %llu KiB",
-                                 i ? ", " : "; the biggest: ", kind_name(top[i].kind),
-                                 cvy_at(top[i].ref),
-                                 (unsigned long long)(top[i].pages * CVY_PAGE / 1024));
-    return cvy_fail(-ENOMEM,
-                    "%s of %llu bytes: the family uses %llu of %llu KiB of its budget%s", what,
-                    (unsigned long long)bytes, (unsigned long long)(in_use / 1024),
-                    (unsigned long long)(cvy_head->budget / 1024), list);
+        used += (size_t)snprintf(
+            list + used, sizeof list - used, "%s%s %p with %llu KiB",
+            i ? ", " : "; the biggest: ", kind_name(top[i].kind), cvy_at(top[i].ref),
+            (unsigned long long)(top[i].pages * CVY_PAGE / 1024));
+    return cvy_fail(
+        -ENOMEM, "%s of %llu bytes: the family uses %llu of %llu KiB of its budget%s",
+        what, (unsigned long long)bytes, (unsigned long long)(in_use / 1024),
+        (unsigned long long)(cvy_head->budget / 1024), list);
 }

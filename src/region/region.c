@@ -5,16 +5,18 @@
  * root's, or fail by name. The descriptor is kept for passing on; when the program has
  * closed it, fork still works, the other methods say so. */
 #include "region/region.h"
+
+#include <errno.h>
+#include <string.h>
+
 #include "base/base.h"
 #include "base/error.h"
 #include "base/opts.h"
 #include "region/alloc.h"
 #include "region/member.h"
 #include "region/wait.h"
-#include <errno.h>
-#include <string.h>
 
-#define GIB (UINT64_C(1) << 30)
+#define GIB       (UINT64_C(1) << 30)
 #define HEAD_ROOM 65536u
 
 struct cvy_head *cvy_head;
@@ -42,7 +44,8 @@ static void lay_out(struct cvy_head *h, uint64_t reservation)
     h->members = page_up(h->slots + records * sizeof(struct cvy_slot));
     h->object_bytes = reservation / 16;
     h->object_pages = page_up(h->members + records * sizeof(struct cvy_member));
-    h->objects = page_up(h->object_pages + h->object_bytes / CVY_PAGE * sizeof(uint32_t));
+    h->objects =
+        page_up(h->object_pages + h->object_bytes / CVY_PAGE * sizeof(uint32_t));
     h->runs = h->objects + h->object_bytes;
     uint64_t rest = reservation - h->runs - CVY_PAGE;
     h->heap_pages = rest / (CVY_PAGE + sizeof(struct cvy_run));
@@ -82,8 +85,9 @@ static int reserve(uint64_t *ret_base, uint64_t *ret_size, int *ret_fd)
         }
         cvy_os_close(fd);
     }
-    return cvy_fail_os(r, "founding the family: no room for %llu GiB of address space "
-                          "(see ulimit -v, or set .reservation)",
+    return cvy_fail_os(r,
+                       "founding the family: no room for %llu GiB of address space "
+                       "(see ulimit -v, or set .reservation)",
                        (unsigned long long)((wanted ? wanted : sizes[3]) / GIB));
 }
 
@@ -143,16 +147,16 @@ int cvy_region_map(const struct cvy_region_ticket *t, int fd)
     void *base = (void *)(uintptr_t)t->base;
     int r = cvy_os_map_at(base, t->reservation, fd, false);
     if (r < 0)
-        return cvy_fail_os(r,
-                           "mapping the family's memory: %llu GiB at %p%s",
+        return cvy_fail_os(r, "mapping the family's memory: %llu GiB at %p%s",
                            (unsigned long long)(t->reservation / GIB), base,
                            r == -EEXIST ? ", where something else lies in this process"
                                         : " (see ulimit -v)");
     struct cvy_head *h = base;
     if (h->magic != CVY_MAGIC || h->layout != CVY_LAYOUT) {
         cvy_os_unmap(base, t->reservation);
-        return cvy_fail(COVEY_EBUILD, "the family's memory has layout %u, this program's "
-                                      "covey has %u",
+        return cvy_fail(COVEY_EBUILD,
+                        "the family's memory has layout %u, this program's "
+                        "covey has %u",
                         h->layout, CVY_LAYOUT);
     }
     region_id = (struct cvy_os_file_id){.device = t->device, .inode = t->inode};
@@ -166,9 +170,10 @@ int cvy_region_ticket(struct cvy_region_ticket *ret_ticket, int *ret_fd)
     struct cvy_os_file_id id;
     int r = region_fd < 0 ? -EBADF : cvy_os_file_id(region_fd, &id);
     if (r < 0 || id.device != region_id.device || id.inode != region_id.inode)
-        return cvy_fail(COVEY_ESTATE,
-                        "the program closed the family's descriptor %d%s; only fork works now",
-                        region_fd, r < 0 ? "" : " and opened another file by that number");
+        return cvy_fail(
+            COVEY_ESTATE,
+            "the program closed the family's descriptor %d%s; only fork works now",
+            region_fd, r < 0 ? "" : " and opened another file by that number");
     *ret_ticket = (struct cvy_region_ticket){cvy_head->base, cvy_head->reservation,
                                              region_id.device, region_id.inode};
     *ret_fd = region_fd;
@@ -192,11 +197,13 @@ int covey_family_configure(const struct covey_family_opts *opts)
     if (r < 0)
         return r;
     if (cvy_head)
-        return cvy_fail(COVEY_ESTATE, "covey_family_configure: the family exists already");
-    if (o.reservation && (!is_power_of_two(o.reservation) || o.reservation < 16u << 20 ||
-                          o.reservation > 1024 * GIB))
-        return cvy_fail(-EINVAL, "covey_family_configure: reservation %zu is no power of "
-                                 "two from 16 MiB to 1 TiB",
+        return cvy_fail(COVEY_ESTATE,
+                        "covey_family_configure: the family exists already");
+    if (o.reservation && (!is_power_of_two(o.reservation) ||
+                          o.reservation < 16u << 20 || o.reservation > 1024 * GIB))
+        return cvy_fail(-EINVAL,
+                        "covey_family_configure: reservation %zu is no power of "
+                        "two from 16 MiB to 1 TiB",
                         o.reservation);
     if (o.slice < 0)
         return cvy_fail(-EINVAL, "covey_family_configure: negative slice");

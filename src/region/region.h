@@ -7,6 +7,7 @@
 #define CVY_REGION_REGION_H
 
 #include "region/layout.h"
+
 #include <covey/process.h>
 
 /** What a child must know to map the region; travels in its start message. */

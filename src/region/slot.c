@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* slot.c: claiming, linking and giving back the threads' records. */
 #include "region/slot.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+
 #include "base/error.h"
 #include "region/lock.h"
 #include "region/member.h"
 #include "region/undo.h"
-#include <errno.h>
-#include <linux/futex.h>
 
 /* Slots are claimed in turn from a window of at least so many, so that the longest
  * unused comes first and an owner word does not come again for 2^26 claims. */
@@ -56,7 +58,8 @@ bool cvy_slot_life_ended(uint32_t owner)
 {
     struct cvy_slot *s = cvy_slot_at(CVY_INDEX_OF(owner));
     uint64_t word = atomic_load(&s->word);
-    if (generation_of(word) != CVY_GENERATION_OF(owner) || state_of(word) == CVY_SLOT_FREE)
+    if (generation_of(word) != CVY_GENERATION_OF(owner) ||
+        state_of(word) == CVY_SLOT_FREE)
         return true;
     uint32_t life = __atomic_load_n((uint32_t *)(void *)&s->life, __ATOMIC_ACQUIRE);
     return (life & FUTEX_OWNER_DIED) && atomic_load(&s->word) == word;
@@ -113,8 +116,8 @@ int cvy_slot_claim(uint32_t *ret_owner)
         uint32_t generation = generation_of(word);
         if (state_of(word) != CVY_SLOT_FREE)
             continue;
-        if (!atomic_compare_exchange_strong(&s->word, &word,
-                                            slot_word(CVY_SLOT_CLAIMED, generation, tid)))
+        if (!atomic_compare_exchange_strong(
+                &s->word, &word, slot_word(CVY_SLOT_CLAIMED, generation, tid)))
             continue;
         note_high(index);
         int r = lock_life(s);
@@ -146,8 +149,8 @@ void cvy_slot_link(uint32_t owner, uint32_t member)
     cvy_set32(&m->thread_count, m->thread_count + 1);
     cvy_set32(&cvy_head->thread_count, cvy_head->thread_count + 1);
     uint64_t word = atomic_load(&s->word);
-    cvy_set64(word_for_undo(s), slot_word(CVY_SLOT_ATTACHED, generation_of(word),
-                                          (int)(uint32_t)word));
+    cvy_set64(word_for_undo(s),
+              slot_word(CVY_SLOT_ATTACHED, generation_of(word), (int)(uint32_t)word));
     cvy_region_unlock();
 }
 

@@ -2,13 +2,15 @@
 /* wait.c: sleeping, the death bell and its gong, and the spin before a sleep. The only
  * file that knows of the bell; with the bell off everything works by slices. */
 #include "region/wait.h"
-#include "region/member.h"
+
 #include <errno.h>
 #include <limits.h>
 
+#include "region/member.h"
+
 #define SLICE_WITHOUT_BELL COVEY_MSEC(20)
-#define SPIN_TIME COVEY_USEC(50)
-#define SPIN_PAUSES 64u
+#define SPIN_TIME          COVEY_USEC(50)
+#define SPIN_PAUSES        64u
 
 static bool bell_is_used(void)
 {
