@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* The half of the harness that runs inside tests: checks, and how a failed one gets
  * from any process of the test to the runner. */
-#include "check_internal.h"
-
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include "check_internal.h"
 
 /* Tests of the lowest layers link before the upper ones exist. */
 #pragma weak covey_init
@@ -27,7 +27,8 @@ static const char *const method_names[] = {"default", "fork", "spawn", "forkserv
 
 static void map_report(int fd)
 {
-    void *map = mmap(NULL, sizeof *check_report, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *map =
+        mmap(NULL, sizeof *check_report, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (map != MAP_FAILED)
         check_report = map;
 }
@@ -122,8 +123,8 @@ void check_bytes(const char *file, int line, const char *what, const void *a,
     const unsigned char *left = a, *right = b;
     for (size_t i = 0; i < size; i++)
         if (left[i] != right[i])
-            check_failed(file, line, "%s: at byte %zu of %zu: %#x and %#x", what, i, size,
-                         left[i], right[i]);
+            check_failed(file, line, "%s: at byte %zu of %zu: %#x and %#x", what, i,
+                         size, left[i], right[i]);
 }
 
 static const char *error_name(int code)
@@ -139,23 +140,24 @@ static const char *error_detail(void)
 void check_result(const char *file, int line, const char *what, int result)
 {
     if (result < 0)
-        check_failed(file, line, "%s gave %s (%d): %s", what, error_name(result), result,
-                     error_detail());
+        check_failed(file, line, "%s gave %s (%d): %s", what, error_name(result),
+                     result, error_detail());
 }
 
 void check_code(const char *file, int line, const char *what, int result,
                 const char *expected_name, int expected)
 {
     if (result != expected)
-        check_failed(file, line, "%s gave %s (%d), not %s: %s", what, error_name(result),
-                     result, expected_name, error_detail());
+        check_failed(file, line, "%s gave %s (%d), not %s: %s", what,
+                     error_name(result), result, expected_name, error_detail());
 }
 
 void check_skip(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    vsnprintf(check_report->skip_reason, sizeof check_report->skip_reason, format, args);
+    vsnprintf(check_report->skip_reason, sizeof check_report->skip_reason, format,
+              args);
     va_end(args);
     exit(CHECK_SKIPPED);
 }

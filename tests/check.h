@@ -28,40 +28,41 @@
 
 /* ---- declaring tests -------------------------------------------------------- */
 
-#define TEST(name) CHECK_TEST_(name, 0, 30)
+#define TEST(name)                  CHECK_TEST_(name, 0, 30)
 #define TEST_TIMEOUT(name, seconds) CHECK_TEST_(name, 0, seconds)
 
 /* Run once per start method, which check_method() tells. */
 #define TEST_EACH_METHOD(name) CHECK_TEST_(name, CHECK_PROCESSES, 30)
-#define TEST_EACH_METHOD_TIMEOUT(name, seconds) CHECK_TEST_(name, CHECK_PROCESSES, seconds)
-#define TEST_EACH_METHOD_AND_THREAD(name)                                                \
+#define TEST_EACH_METHOD_TIMEOUT(name, seconds)                                        \
+    CHECK_TEST_(name, CHECK_PROCESSES, seconds)
+#define TEST_EACH_METHOD_AND_THREAD(name)                                              \
     CHECK_TEST_(name, CHECK_PROCESSES | 1U << COVEY_THREAD, 30)
 
-#define CHECK_MAIN()                                                                     \
-    int main(int argc, char **argv)                                                      \
-    {                                                                                    \
-        return check_main(argc, argv);                                                   \
+#define CHECK_MAIN()                                                                   \
+    int main(int argc, char **argv)                                                    \
+    {                                                                                  \
+        return check_main(argc, argv);                                                 \
     }
 
 /* ---- in a test -------------------------------------------------------------- */
 
-#define CHECK(cond) ((cond) ? (void)0 : check_failed(__FILE__, __LINE__, "%s", #cond))
-#define CHECK_EQ(a, b) CHECK_COMPARE_(a, ==, b)
-#define CHECK_NE(a, b) CHECK_COMPARE_(a, !=, b)
-#define CHECK_LT(a, b) CHECK_COMPARE_(a, <, b)
-#define CHECK_LE(a, b) CHECK_COMPARE_(a, <=, b)
-#define CHECK_GT(a, b) CHECK_COMPARE_(a, >, b)
-#define CHECK_GE(a, b) CHECK_COMPARE_(a, >=, b)
+#define CHECK(cond)        ((cond) ? (void)0 : check_failed(__FILE__, __LINE__, "%s", #cond))
+#define CHECK_EQ(a, b)     CHECK_COMPARE_(a, ==, b)
+#define CHECK_NE(a, b)     CHECK_COMPARE_(a, !=, b)
+#define CHECK_LT(a, b)     CHECK_COMPARE_(a, <, b)
+#define CHECK_LE(a, b)     CHECK_COMPARE_(a, <=, b)
+#define CHECK_GT(a, b)     CHECK_COMPARE_(a, >, b)
+#define CHECK_GE(a, b)     CHECK_COMPARE_(a, >=, b)
 #define CHECK_STR_EQ(a, b) check_strings(__FILE__, __LINE__, #a " == " #b, (a), (b))
 /* `part` occurs in `text`. */
-#define CHECK_STR_HAS(text, part)                                                        \
+#define CHECK_STR_HAS(text, part)                                                      \
     check_contains(__FILE__, __LINE__, #text " has " #part, (text), (part))
-#define CHECK_MEM_EQ(a, b, size)                                                         \
+#define CHECK_MEM_EQ(a, b, size)                                                       \
     check_bytes(__FILE__, __LINE__, #a " == " #b, (a), (b), (size))
 /* A covey call went well, which includes a remark; else prints code and detail. */
 #define CHECK_OK(call) check_result(__FILE__, __LINE__, #call, (call))
 /* A covey call returned just this code. */
-#define CHECK_ERR(call, code)                                                            \
+#define CHECK_ERR(call, code)                                                          \
     check_code(__FILE__, __LINE__, #call, (call), #code, (code))
 /* Ends the test without a verdict; the reason's test must be listed in tests/may-skip. */
 #define SKIP(...) check_skip(__VA_ARGS__)
@@ -88,25 +89,25 @@ struct check_test {
     struct check_test *next;
 };
 
-#define CHECK_PROCESSES                                                                  \
-    (1U << COVEY_FORK | 1U << COVEY_SPAWN | 1U << COVEY_FORKSERVER)
+#define CHECK_PROCESSES (1U << COVEY_FORK | 1U << COVEY_SPAWN | 1U << COVEY_FORKSERVER)
 
-#define CHECK_TEST_(name, methods, seconds)                                              \
-    static void name(void);                                                              \
-    __attribute__((constructor)) static void check_register_##name(void)                 \
-    {                                                                                    \
-        static struct check_test test = {#name, name, methods, seconds, __LINE__, NULL}; \
-        check_register(&test);                                                           \
-    }                                                                                    \
+#define CHECK_TEST_(name, methods, seconds)                                            \
+    static void name(void);                                                            \
+    __attribute__((constructor)) static void check_register_##name(void)               \
+    {                                                                                  \
+        static struct check_test test = {                                              \
+            #name, name, methods, seconds, __LINE__, NULL};                            \
+        check_register(&test);                                                         \
+    }                                                                                  \
     static void name(void)
 
 /* Everything is compared as a signed 64-bit number, pointers too. */
-#define CHECK_COMPARE_(a, op, b)                                                         \
-    do {                                                                                 \
-        const intmax_t check_a_ = (intmax_t)(a), check_b_ = (intmax_t)(b);               \
-        if (!(check_a_ op check_b_))                                                     \
-            check_failed(__FILE__, __LINE__, "%s: %jd and %jd", #a " " #op " " #b,       \
-                         check_a_, check_b_);                                            \
+#define CHECK_COMPARE_(a, op, b)                                                       \
+    do {                                                                               \
+        const intmax_t check_a_ = (intmax_t)(a), check_b_ = (intmax_t)(b);             \
+        if (!(check_a_ op check_b_))                                                   \
+            check_failed(__FILE__, __LINE__, "%s: %jd and %jd", #a " " #op " " #b,     \
+                         check_a_, check_b_);                                          \
     } while (0)
 
 int check_main(int argc, char **argv);

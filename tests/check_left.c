@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* What a test leaves behind: descriptors, names in /dev/shm, processes. */
-#include "check_internal.h"
-
 #include <dirent.h>
 #include <sched.h>
 #include <signal.h>
@@ -11,6 +9,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "check_internal.h"
 
 /* ---- names ------------------------------------------------------------------- */
 
@@ -29,11 +29,13 @@ struct check_names check_descriptors(void)
     struct dirent *entry;
     while (dir && (entry = readdir(dir))) {
         char target[100];
-        ssize_t length = readlinkat(dirfd(dir), entry->d_name, target, sizeof target - 1);
+        ssize_t length =
+            readlinkat(dirfd(dir), entry->d_name, target, sizeof target - 1);
         if (length < 0 || atoi(entry->d_name) == dirfd(dir))
             continue;
         target[length] = '\0';
-        snprintf(add_name(&names), sizeof *names.name, "%.9s -> %s", entry->d_name, target);
+        snprintf(add_name(&names), sizeof *names.name, "%.9s -> %s", entry->d_name,
+                 target);
     }
     if (dir)
         closedir(dir);
@@ -80,7 +82,7 @@ void check_compare_names(struct check_names *before, struct check_names *after,
 void check_private_shm(void)
 {
     if (unshare(CLONE_NEWNS) == 0 &&
-        mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) == 0 &&
+        mount("none", "/", "none", MS_REC | MS_SLAVE, "") == 0 &&
         mount("check", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777") < 0)
         perror("check: a /dev/shm of our own");
 }
@@ -103,7 +105,7 @@ static bool read_process(const char *pid, struct process *ret)
         return false;
     char *got = fgets(line, sizeof line, file);
     fclose(file);
-    /* "7 (a name) S 1 ...": the name may hold spaces and parentheses, the last one ends it */
+    /* "7 (a name) S 1 ...": a name may hold parentheses, the last one ends it */
     char *name = got ? strchr(line, '(') : NULL;
     char *end = got ? strrchr(line, ')') : NULL;
     if (!name || !end || sscanf(end, ") %c %d", &ret->state, &ret->parent) != 2)
@@ -172,7 +174,8 @@ static void print_backtrace(int pid)
 {
     char command[128];
     snprintf(command, sizeof command,
-             "gdb -p %d -batch -ex 'thread apply all bt' >&2 2>/dev/null </dev/null", pid);
+             "gdb -p %d -batch -ex 'thread apply all bt' >&2 2>/dev/null </dev/null",
+             pid);
     if (system(command) != 0)
         fprintf(stderr, "no backtrace of %d\n", pid);
 }
@@ -182,8 +185,8 @@ size_t check_list_descendants(const char *what, bool backtraces)
     struct process *list;
     size_t count = read_descendants(&list);
     for (size_t i = 0; i < count; i++) {
-        check_note("%s: pid %d (%s), state %c, parent %d", what, list[i].pid, list[i].name,
-                   list[i].state, list[i].parent);
+        check_note("%s: pid %d (%s), state %c, parent %d", what, list[i].pid,
+                   list[i].name, list[i].state, list[i].parent);
         if (backtraces)
             print_backtrace(list[i].pid);
     }

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The runner: picks the tests, runs each in a process of its own, looks at what is left
  * of it, and reports in TAP. */
-#include "check_internal.h"
-
 #include <fnmatch.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,6 +9,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "check_internal.h"
 
 /* How long processes may take to die after their test has ended. */
 #define GRACE_SECONDS 1.0
@@ -88,7 +88,8 @@ static bool reap(pid_t wanted, double deadline, int *status)
         double left = deadline - now();
         if (left <= 0)
             return false;
-        struct timespec time = {(time_t)left, (long)((left - (double)(time_t)left) * 1e9)};
+        struct timespec time = {(time_t)left,
+                                (long)((left - (double)(time_t)left) * 1e9)};
         sigtimedwait(&child, NULL, &time);
     }
 }
@@ -103,7 +104,8 @@ static int supervise(const struct run *run, pid_t pid)
         check_note("no end after %g s", limit);
         check_list_descendants("hangs", gdb && *gdb == '1');
     } else if (WIFSIGNALED(status)) {
-        check_note("killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+        check_note("killed by signal %d (%s)", WTERMSIG(status),
+                   strsignal(WTERMSIG(status)));
     } else if (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != CHECK_SKIPPED) {
         check_note("exit status %d", WEXITSTATUS(status));
     }
@@ -160,7 +162,8 @@ static bool run_one(const struct run *run, int number)
 
 static bool is_selected(const struct selection *selection, const struct run *run)
 {
-    if (run->method != COVEY_DEFAULT_METHOD && !(selection->methods >> run->method & 1U))
+    if (run->method != COVEY_DEFAULT_METHOD &&
+        !(selection->methods >> run->method & 1U))
         return false;
     for (int i = 0; i < selection->count; i++)
         if (fnmatch(selection->patterns[i], run->name, 0) == 0 ||

@@ -30,9 +30,10 @@ TEST(nothing_wrong)
 
 TEST_EACH_METHOD(right_method)
 {
-    CHECK_STR_EQ(getenv("CHECK_METHOD"), check_method() == COVEY_FORK    ? "fork"
-                                         : check_method() == COVEY_SPAWN ? "spawn"
-                                                                         : "forkserver");
+    CHECK_STR_EQ(getenv("CHECK_METHOD"), check_method() == COVEY_FORK ? "fork"
+                                         : check_method() == COVEY_SPAWN
+                                             ? "spawn"
+                                             : "forkserver");
 }
 
 TEST(skipped)
@@ -115,7 +116,7 @@ TEST(failed_check_in_watched_child)
 {
     pid_t pid = fork_or_fail();
     if (pid == 0)
-        CHECK(!"in the watched child");
+        CHECK_STR_EQ("in the watched child", "");
     CHECK_EQ(waitpid(pid, NULL, 0), pid);
 }
 
@@ -126,7 +127,7 @@ TEST(failed_check_in_unwatched_child)
     CHECK_EQ(pipe(pipe_fds), 0);
     if (fork_or_fail() == 0) {
         if (fork_or_fail() == 0)
-            CHECK(!"in the unwatched child");
+            CHECK_STR_EQ("in the unwatched child", "");
         _exit(0);
     }
     close(pipe_fds[1]);
@@ -174,7 +175,7 @@ int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "--executed") == 0) {
         check_attach();
-        CHECK(!"in the executed child");
+        CHECK_STR_EQ("in the executed child", "");
     }
     return check_main(argc, argv);
 }

@@ -40,10 +40,10 @@ static void wants_failure(const char *test, const char *reason)
     CHECK(WIFEXITED(outcome.status) && WEXITSTATUS(outcome.status) == 1);
 }
 
-#define FAULT(name, reason)                                                              \
-    TEST(reports_##name)                                                                 \
-    {                                                                                    \
-        wants_failure(#name, reason);                                                    \
+#define FAULT(name, reason)                                                            \
+    TEST(reports_##name)                                                               \
+    {                                                                                  \
+        wants_failure(#name, reason);                                                  \
     }
 
 FAULT(failed_check, "40 + 1 == 42: 41 and 42")
