@@ -3,8 +3,6 @@
  *
  * The thread is a bare clone: it has no libc state of its own, so it does not make the
  * program threaded in libc's eyes. It uses system calls only. */
-#include "os/faults.h"
-#include "os/os.h"
 #include <errno.h>
 #include <linux/futex.h>
 #include <sched.h>
@@ -13,15 +11,23 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "os/faults.h"
+#include "os/os.h"
+
 #define STACK_BYTES 65536u
-#define DELAY 200000 /* ns, for the other to fall asleep */
+#define DELAY       200000 /* ns, for the other to fall asleep */
+
+/* glibc's other name for clone: ThreadSanitizer replaces that by one that takes the new
+ * thread for a fork child. */
+int __clone(int (*fn)(void *arg), void *stack, int flags, void *arg, ...);
 
 struct bell_ringer {
     struct robust_list_head list;
     struct timespec delay;
 };
 
-__attribute__((no_sanitize("address", "thread", "undefined"))) static int ring(void *arg)
+__attribute__((no_sanitize("address", "thread", "undefined"))) static int
+ring(void *arg)
 {
     struct bell_ringer *ringer = arg;
     (void)syscall(SYS_nanosleep, &ringer->delay, NULL);
@@ -53,7 +59,7 @@ int cvy_os_bell_rings(cvy_word *bell, int64_t deadline)
     ringer->list.list.next = &ringer->list.list;
     ringer->list.list_op_pending = (struct robust_list *)(uintptr_t)bell;
     ringer->delay = (struct timespec){.tv_nsec = DELAY};
-    int r = clone(ring, stack + STACK_BYTES, flags, ringer, NULL, NULL, &alive);
+    int r = __clone(ring, stack + STACK_BYTES, flags, ringer, NULL, NULL, &alive);
     if (r < 0) {
         r = -errno;
     } else {
