@@ -11,9 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/base.h"
 #include "check.h"
-#include "os/os.h"
+#include "os_help.h"
 
 /* ---- time --------------------------------------------------------------------- */
 
