@@ -107,12 +107,12 @@ int cvy_attach_slowly(void)
     if (!page)
         return cvy_fail(-ENOMEM,
                         "attach: no thread-specific data key or memory is left");
-    if (page->left)
-        return cvy_fail(COVEY_ESTATE, "this process has left its family: it is ending");
     int r = 0;
     take_turn(page);
     uint32_t epoch = atomic_load(&page->epoch);
-    if (!epoch) {
+    if (page->left) {
+        r = cvy_fail(COVEY_ESTATE, "this process has left its family: it is ending");
+    } else if (!epoch) {
         r = attach_process(page);
         if (r >= 0) {
             if (cvy_on_attach)
@@ -126,6 +126,15 @@ int cvy_attach_slowly(void)
     }
     atomic_store(&page->busy, 0);
     return r;
+}
+
+void cvy_attach_no_more(void)
+{
+    struct cvy_process_page *page = cvy_process_page;
+    take_turn(page);
+    page->left = 1;
+    atomic_store(&page->epoch, 0);
+    atomic_store(&page->busy, 0);
 }
 
 int cvy_attach_as(uint32_t member)

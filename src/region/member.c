@@ -52,26 +52,47 @@ enum cvy_member_state cvy_member_state(uint32_t owner, int *ret_pid)
     return state_of(word);
 }
 
+/* By its witness' life word, or by asking the kernel if there is no witness. Witnesses
+ * change: what a former one's word says now is not about this process. */
+static bool running_is_dead(struct cvy_member *m, uint64_t word, bool ask_kernel)
+{
+    for (;;) {
+        uint32_t witness = __atomic_load_n(&m->witness, __ATOMIC_ACQUIRE);
+        if (!witness || ask_kernel)
+            return !cvy_os_is_running(pid_of(word), m->known_ticks);
+        if (!cvy_slot_life_ended(witness))
+            return false;
+        if (__atomic_load_n(&m->witness, __ATOMIC_ACQUIRE) == witness)
+            return atomic_load(&m->word) == word;
+    }
+}
+
 bool cvy_member_is_dead(uint32_t owner, bool ask_kernel)
 {
     struct cvy_member *m = cvy_member_at(CVY_INDEX_OF(owner));
     uint64_t word = atomic_load(&m->word);
     if (generation_of(word) != CVY_GENERATION_OF(owner))
         return true;
+    uint32_t starter;
     switch (state_of(word)) {
     case CVY_MEMBER_STARTING:
-        if (!pid_of(word))
-            return m->starter && cvy_member_is_dead(m->starter, ask_kernel);
-        return !cvy_os_is_running(pid_of(word), 0);
-    case CVY_MEMBER_RUNNING: {
-        uint32_t witness = __atomic_load_n(&m->witness, __ATOMIC_ACQUIRE);
-        if (witness && !ask_kernel)
-            return cvy_slot_life_ended(witness) && atomic_load(&m->word) == word;
-        return !cvy_os_is_running(pid_of(word), m->known_ticks);
-    }
+        if (pid_of(word))
+            return !cvy_os_is_running(pid_of(word), m->known_ticks);
+        starter = cvy_load32(&m->starter);
+        return starter && cvy_member_is_dead(starter, ask_kernel);
+    case CVY_MEMBER_RUNNING:
+        return running_is_dead(m, word, ask_kernel);
     default:
         return true;
     }
+}
+
+bool cvy_member_is_gone(uint32_t owner)
+{
+    struct cvy_member *m = cvy_member_at(CVY_INDEX_OF(owner));
+    uint64_t word = atomic_load(&m->word);
+    return generation_of(word) != CVY_GENERATION_OF(owner) ||
+           !cvy_os_is_running(pid_of(word), m->known_ticks);
 }
 
 /* ---- making ---- */
@@ -95,14 +116,27 @@ static int take_record(uint32_t *ret_index)
     return 0;
 }
 
+/* With the region lock, if there is a record; else without it. */
+static int lock_and_take_record(uint32_t *ret_index)
+{
+    cvy_region_lock();
+    int r = take_record(ret_index);
+    if (r == 0)
+        return 0;
+    cvy_region_unlock();
+    cvy_members_sweep(); /* the dead of whom nobody took notice */
+    cvy_region_lock();
+    r = take_record(ret_index);
+    if (r < 0)
+        cvy_region_unlock();
+    return r;
+}
+
 int cvy_member_new(const char *name, uint32_t *ret_member)
 {
     uint32_t index = 0;
-    cvy_region_lock();
-    int r = take_record(&index);
+    int r = lock_and_take_record(&index);
     if (r < 0) {
-        cvy_rollback();
-        cvy_region_unlock();
         return cvy_fail(r, "the family has %u processes, which is its limit",
                         cvy_head->member_limit);
     }
@@ -111,12 +145,14 @@ int cvy_member_new(const char *name, uint32_t *ret_member)
     cvy_set32(&m->next_free, 0);
     cvy_set32(&m->starter, cvy_process_page->member);
     cvy_set32(&cvy_head->member_count, cvy_head->member_count + 1);
-    m->known_ticks = 0;
+    /* A process that nobody started makes its own record: it may die before it is in it. */
+    int pid = cvy_process_page->member ? 0 : cvy_os_pid();
+    m->known_ticks = pid ? cvy_os_boot_ticks() : 0;
     m->exit_status = 0;
     memset(m->name, 0, sizeof m->name);
     memcpy(m->name, name, strnlen(name, sizeof m->name - 1));
     cvy_set64(word_for_undo(m),
-              member_word(CVY_MEMBER_STARTING, generation_of(word), 0));
+              member_word(CVY_MEMBER_STARTING, generation_of(word), pid));
     *ret_member = CVY_OWNER(index, generation_of(word));
     cvy_region_unlock();
     return 0;
@@ -127,6 +163,8 @@ void cvy_member_set_pid(uint32_t member, int pid)
     struct cvy_member *m = cvy_member_at(CVY_INDEX_OF(member));
     uint32_t generation = CVY_GENERATION_OF(member);
     uint64_t expected = member_word(CVY_MEMBER_STARTING, generation, 0);
+    if (atomic_load(&m->word) == expected)
+        m->known_ticks = cvy_os_boot_ticks();
     (void)atomic_compare_exchange_strong(
         &m->word, &expected, member_word(CVY_MEMBER_STARTING, generation, pid));
 }
@@ -148,9 +186,9 @@ int cvy_member_become(uint32_t member)
 
 /* ---- ending ---- */
 
-/* Drop all that the member has, in transactions that each leave a consistent state.
+/* Drop what the member holds, in transactions that each leave a consistent state.
  * Region lock held, nothing uncommitted. */
-static void sweep(uint32_t index)
+static void drop_all(uint32_t index)
 {
     struct cvy_member *m = cvy_member_at(index);
     while (m->holds) {
@@ -161,22 +199,32 @@ static void sweep(uint32_t index)
         cvy_extent_drop_first(index);
         cvy_commit();
     }
+}
+
+/* The same, and free its threads' slots. */
+static void sweep(uint32_t index)
+{
+    struct cvy_member *m = cvy_member_at(index);
+    drop_all(index);
     while (m->slots) {
-        cvy_slot_unlink(m->slots - 1);
+        uint32_t slot = m->slots - 1;
+        cvy_slot_unlink(slot);
         cvy_commit();
+        cvy_slot_free_unlinked(slot);
     }
 }
 
+/* Other threads that are attached may be inside of calls, working on what this process
+ * holds. What is theirs goes when the kernel has ended them. */
 void cvy_member_leave(int status)
 {
     uint32_t member = cvy_process_page->member, mine = cvy_thread_owner();
     struct cvy_member *m = cvy_member_at(CVY_INDEX_OF(member));
+    cvy_attach_no_more();
     m->exit_status = status;
     cvy_region_lock();
-    while (m->holds) {
-        cvy_hold_drop_first(CVY_INDEX_OF(member));
-        cvy_commit();
-    }
+    if (m->thread_count <= 1)
+        drop_all(CVY_INDEX_OF(member));
     cvy_set32(&m->witness, 0);
     if (cvy_slot_is_linked(mine))
         cvy_slot_unlink_alive(mine);
@@ -185,8 +233,6 @@ void cvy_member_leave(int status)
     cvy_region_unlock();
     cvy_bell_disarm();
     cvy_slot_let_go(mine);
-    cvy_process_page->left = 1;
-    atomic_store(&cvy_process_page->epoch, 0);
     cvy_thread.epoch = 0;
 }
 
@@ -226,12 +272,24 @@ void cvy_member_release(uint32_t member, bool *ret_left, int *ret_status)
     cvy_region_unlock();
 }
 
+/* Whether none of its threads runs any more. That it said so, or its witness' end, is not
+ * enough: others may be in a call, or have not noticed yet that they are killed. */
+static bool is_over(const struct cvy_member *m, uint64_t word)
+{
+    for (uint32_t slot = m->slots; slot; slot = cvy_slot_at(slot - 1)->next)
+        if (!cvy_slot_life_ended(cvy_slot_owner(slot - 1)))
+            return !cvy_os_is_running(pid_of(word), m->known_ticks);
+    return true;
+}
+
 /* Sweep a dead member. Its record is freed if nobody is left to release it. */
 static void bury(uint32_t index, uint64_t word)
 {
     struct cvy_member *m = cvy_member_at(index);
     uint32_t starter = m->starter;
     enum cvy_member_state state = state_of(word);
+    if (!is_over(m, word))
+        return;
     if (state == CVY_MEMBER_STARTING || state == CVY_MEMBER_RUNNING) {
         uint64_t dead = member_word(CVY_MEMBER_DEAD, generation_of(word), pid_of(word));
         if (!atomic_compare_exchange_strong(&m->word, &word, dead))

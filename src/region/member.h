@@ -22,7 +22,7 @@ struct cvy_process_page {
     _Atomic uint32_t busy;  /* a thread is founding or attaching */
     _Atomic uint32_t epoch; /* of this process image, 0 = not attached */
     uint32_t member;        /* its owner word */
-    uint32_t left;          /* it has left the family and is ending */
+    uint32_t left;          /* it has left the family and is ending; while busy */
 };
 extern struct cvy_process_page *cvy_process_page;
 
@@ -59,6 +59,9 @@ static inline int cvy_enter(void)
     return cvy_attach_slowly();
 }
 
+/** No thread of this process attaches or enters from now on: it leaves the family. */
+void cvy_attach_no_more(void);
+
 /** Attach the calling thread and process as `member`, which its starter has made. */
 int cvy_attach_as(uint32_t member);
 
@@ -73,7 +76,8 @@ int cvy_member_new(const char *name, uint32_t *ret_member);
 void cvy_member_set_pid(uint32_t member, int pid);
 /** Become `member`, in its process. -ECANCELED if it was found dead before. */
 int cvy_member_become(uint32_t member);
-/** The calling process ends in order: holds, extents and slots go, the status stays. */
+/** The calling process ends in order: holds, extents and slots go, the status stays. If
+ * other threads of it are attached, holds and extents go when those have ended. */
 void cvy_member_leave(int status);
 /** The process has ended (and was reaped) or never began: sweep it, free the record.
  * `ret_left`, `ret_status`: whether it left in order, and how; may be NULL. */
@@ -87,6 +91,8 @@ void cvy_members_sweep(void);
  * its life word, which a crash may have overwritten. */
 bool cvy_slot_is_dead(uint32_t owner, bool ask_kernel);
 bool cvy_member_is_dead(uint32_t owner, bool ask_kernel);
+/** Whether the member's process runs no more, as the kernel says, even if it left before. */
+bool cvy_member_is_gone(uint32_t owner);
 /** State and pid of a member; FREE when `owner` names an earlier user of the record. */
 enum cvy_member_state cvy_member_state(uint32_t owner, int *ret_pid);
 

@@ -36,6 +36,11 @@ static uint64_t next_free_word(uint64_t word)
     return slot_word(CVY_SLOT_FREE, next, 0);
 }
 
+uint32_t cvy_slot_owner(uint32_t index)
+{
+    return CVY_OWNER(index, generation_of(atomic_load(&cvy_slot_at(index)->word)));
+}
+
 /* ---- life ---- */
 
 static int lock_life(struct cvy_slot *s)
@@ -73,8 +78,8 @@ bool cvy_slot_is_dead(uint32_t owner, bool ask_kernel)
     if (!ask_kernel)
         return false;
     uint32_t member = __atomic_load_n(&s->member, __ATOMIC_ACQUIRE);
-    if (member)
-        return cvy_member_is_dead(member, true) || cvy_slot_life_ended(owner);
+    if (member) /* which may have said that it leaves, while this thread is in a call */
+        return cvy_member_is_gone(member) || cvy_slot_life_ended(owner);
     /* It holds a lock while it is being linked: only its thread id is known. */
     int tid = (int)(uint32_t)atomic_load(&s->word);
     return !cvy_os_is_running(tid, 0) || cvy_slot_life_ended(owner);
@@ -89,12 +94,18 @@ void cvy_thread_waits(cvy_ref what, int64_t since)
 
 /* ---- claiming ---- */
 
+/* All slots but the last, which is kept for make_room. */
+static uint32_t most_slots(void)
+{
+    return cvy_head->slot_limit - 1;
+}
+
 static uint32_t window(void)
 {
     uint32_t wanted = WINDOW_LEAST;
-    while (wanted < 4 * cvy_head->thread_count)
+    while (wanted < 4 * cvy_load32(&cvy_head->thread_count))
         wanted *= 2;
-    return wanted < cvy_head->slot_limit ? wanted : cvy_head->slot_limit;
+    return wanted < most_slots() ? wanted : most_slots();
 }
 
 static void note_high(uint32_t index)
@@ -105,31 +116,75 @@ static void note_high(uint32_t index)
         ;
 }
 
+/* Claim the slot if it is free. Returns: 0; -EBUSY; other: no robust mutexes here. */
+static int claim(uint32_t index, uint32_t *ret_owner)
+{
+    struct cvy_slot *s = cvy_slot_at(index);
+    uint64_t word = atomic_load(&s->word);
+    uint32_t generation = generation_of(word);
+    if (state_of(word) != CVY_SLOT_FREE ||
+        !atomic_compare_exchange_strong(
+            &s->word, &word, slot_word(CVY_SLOT_CLAIMED, generation, cvy_os_tid())))
+        return -EBUSY;
+    int r = lock_life(s);
+    if (r < 0) {
+        atomic_store(&s->word, next_free_word(word));
+        return r;
+    }
+    atomic_store_explicit(&s->waits_for, 0, memory_order_relaxed);
+    *ret_owner = CVY_OWNER(index, generation);
+    return 0;
+}
+
+/* Claim one of the first `limit` slots, the longest unused first. */
+static int claim_in_turn(uint32_t limit, uint32_t *ret_owner)
+{
+    int r = -EBUSY;
+    for (uint32_t tried = 0; tried < limit && r == -EBUSY; tried++) {
+        uint32_t index = atomic_fetch_add(&cvy_head->slot_cursor, 1) % limit;
+        r = claim(index, ret_owner);
+        if (r == 0)
+            note_high(index);
+    }
+    return r;
+}
+
+/* Free what belongs to dead threads. That needs the region lock, hence a slot: there is
+ * one that nobody keeps. Who is at it at the moment is not waited for if it is dead. */
+static int make_room(void)
+{
+    uint32_t last = most_slots();
+    int r;
+    while ((r = claim(last, &cvy_thread.owner)) == -EBUSY) {
+        uint64_t word = atomic_load(&cvy_slot_at(last)->word);
+        if (state_of(word) != CVY_SLOT_FREE &&
+            !cvy_os_is_running((int)(uint32_t)word, 0))
+            (void)atomic_compare_exchange_strong(&cvy_slot_at(last)->word, &word,
+                                                 next_free_word(word));
+        else
+            cvy_os_yield();
+    }
+    if (r < 0)
+        return r;
+    cvy_members_sweep();
+    cvy_slot_let_go(cvy_thread.owner);
+    return 0;
+}
+
 int cvy_slot_claim(uint32_t *ret_owner)
 {
-    int tid = cvy_os_tid();
-    uint32_t limit = window();
-    for (uint32_t tried = 0; tried < limit; tried++) {
-        uint32_t index = atomic_fetch_add(&cvy_head->slot_cursor, 1) % limit;
-        struct cvy_slot *s = cvy_slot_at(index);
-        uint64_t word = atomic_load(&s->word);
-        uint32_t generation = generation_of(word);
-        if (state_of(word) != CVY_SLOT_FREE)
-            continue;
-        if (!atomic_compare_exchange_strong(
-                &s->word, &word, slot_word(CVY_SLOT_CLAIMED, generation, tid)))
-            continue;
-        note_high(index);
-        int r = lock_life(s);
-        if (r < 0) {
-            atomic_store(&s->word, next_free_word(word));
-            return cvy_fail_os(r, "attach: a robust mutex");
-        }
-        *ret_owner = CVY_OWNER(index, generation);
-        return 0;
-    }
-    return cvy_fail(-EAGAIN, "attach: the family has %u threads, which is its limit",
-                    cvy_head->slot_limit);
+    int r = claim_in_turn(window(), ret_owner);
+    if (r == -EBUSY)
+        r = make_room();
+    else
+        return r < 0 ? cvy_fail_os(r, "attach: a robust mutex") : 0;
+    if (r == 0)
+        r = claim_in_turn(most_slots(), ret_owner);
+    if (r == -EBUSY)
+        return cvy_fail(-EAGAIN,
+                        "attach: the family has %u threads, which is its limit",
+                        most_slots());
+    return r < 0 ? cvy_fail_os(r, "attach: a robust mutex") : 0;
 }
 
 void cvy_slot_link(uint32_t owner, uint32_t member)
@@ -138,6 +193,11 @@ void cvy_slot_link(uint32_t owner, uint32_t member)
     struct cvy_slot *s = cvy_slot_at(index);
     struct cvy_member *m = cvy_member_at(CVY_INDEX_OF(member));
     cvy_region_lock();
+    enum cvy_member_state state = cvy_member_state(member, NULL);
+    if (state == CVY_MEMBER_FREE || state == CVY_MEMBER_DEAD) {
+        cvy_region_unlock(); /* the process is being killed, this thread has not noticed */
+        return;
+    }
     cvy_set32(&s->previous, 0);
     cvy_set32(&s->next, m->slots);
     if (m->slots)
@@ -173,8 +233,7 @@ static void take_out(uint32_t index)
         cvy_set32(&m->slots, s->next);
     if (CVY_INDEX_OF(m->witness) == index && m->witness) {
         uint32_t heir = m->slots;
-        uint64_t word = heir ? atomic_load(&cvy_slot_at(heir - 1)->word) : 0;
-        cvy_set32(&m->witness, heir ? CVY_OWNER(heir - 1, generation_of(word)) : 0);
+        cvy_set32(&m->witness, heir ? cvy_slot_owner(heir - 1) : 0);
     }
     cvy_set32(&s->next, 0);
     cvy_set32(&s->previous, 0);
@@ -192,7 +251,14 @@ void cvy_slot_unlink(uint32_t index)
 {
     struct cvy_slot *s = cvy_slot_at(index);
     take_out(index);
-    cvy_set64(word_for_undo(s), next_free_word(atomic_load(&s->word)));
+    uint32_t generation = generation_of(atomic_load(&s->word));
+    cvy_set64(word_for_undo(s), slot_word(CVY_SLOT_CLAIMED, generation, 0));
+}
+
+void cvy_slot_free_unlinked(uint32_t index)
+{
+    struct cvy_slot *s = cvy_slot_at(index);
+    atomic_store(&s->word, next_free_word(atomic_load(&s->word)));
 }
 
 void cvy_slot_let_go(uint32_t owner)
