@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* opts.c: see opts.h. */
 #include "base/opts.h"
-#include "base/error.h"
+
 #include <errno.h>
 #include <string.h>
+
+#include "base/error.h"
 
 static int is_zero(const unsigned char *bytes, size_t size)
 {
@@ -20,7 +22,8 @@ int cvy_copy_opts(void *to, size_t to_size, const void *from, size_t from_size,
     if (!from)
         return 0;
     if (!from_size && !is_zero(from, to_size))
-        return cvy_fail(-EINVAL, "%s: options without their size; use the OPTS macro", call);
+        return cvy_fail(-EINVAL, "%s: options without their size; use the OPTS macro",
+                        call);
     if (from_size > to_size &&
         !is_zero((const unsigned char *)from + to_size, from_size - to_size))
         return cvy_fail(-EINVAL, "%s: options of a newer covey than this one", call);

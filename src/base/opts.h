@@ -15,7 +15,7 @@ int cvy_copy_opts(void *to, size_t to_size, const void *from, size_t from_size,
                   const char *call);
 
 /** The same for a pointer `from` to a struct that begins with `size_t size`, or NULL. */
-#define CVY_TAKE_OPTS(to, from, call)                                                   \
+#define CVY_TAKE_OPTS(to, from, call)                                                  \
     cvy_copy_opts((to), sizeof *(to), (from), (from) ? (from)->size : 0, (call))
 
 #endif
