@@ -23,7 +23,8 @@ struct cvy_os_module {
     const char *name;    /**< as the loader spells it; "" for the program */
     const void *headers; /**< program headers */
     size_t header_count;
-    bool is_main; /**< the program itself */
+    bool is_main;   /**< the program itself */
+    bool more_code; /**< it has further executable segments */
 };
 
 #define CVY_OS_BUILD_SIZE 20

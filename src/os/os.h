@@ -197,6 +197,9 @@ struct cvy_os_exit {
  *          INT64_MAX means looking every 1 to 20 ms. */
 int cvy_os_wait_child(int pid, int pidfd, int64_t deadline,
                       struct cvy_os_exit *ret_exit);
+/** Wait for a child's end without reaping it. Several threads may at once.
+ * Returns: 0; -ETIMEDOUT; -ECHILD not, or no longer, a child of ours. */
+int cvy_os_await_end(int pid, int pidfd, int64_t deadline);
 /** When process `pid` began, in ticks since boot; identifies it with its pid.
  * -ESRCH; -ENOENT without /proc. A zombie counts as gone (-ESRCH). */
 int cvy_os_start_time(int pid, uint64_t *ret_ticks);
@@ -235,6 +238,15 @@ bool cvy_os_is_secure(void);
  * and a leak makes the status another one. */
 void cvy_os_exit(int status) __attribute__((noreturn));
 /** Set what ps shows for this thread; cut after 15 bytes. */
+/** Let this process ignore SIGINT. */
+void cvy_os_ignore_interrupt(void);
+/** Call `fn(signal, context)` when a signal that tells of a crash comes and its action is
+ * the default one; afterwards the process ends by that signal. On a stack of its own. */
+void cvy_os_on_crash(void (*fn)(int signal, void *context));
+/** In such a call: the frames that led to the crash, a line each. Ends the process by the
+ * signal if that takes a second, as it can when the crash hit libc itself.
+ * Returns: bytes written, at most `size`. */
+size_t cvy_os_backtrace(int signal, char *text, size_t size);
 void cvy_os_set_comm(const char *name);
 
 #endif

@@ -303,17 +303,19 @@ static int find_shared(const struct cvy_code *code, uintptr_t *ret_address)
 
 static int decode_shared(const struct cvy_code *code, uintptr_t *ret_address)
 {
-    const uint64_t key = key_of(code);
-    uintptr_t address = guess(key);
+    uintptr_t address = (uintptr_t)code->address;
+    uint64_t key;
     int r;
 
-    if (lies_at(code, (uintptr_t)code->address, true)) {
-        address = (uintptr_t)code->address;
-    } else if (!lies_at(code, address, false)) {
-        r = find_shared(code, &address);
-        if (r < 0)
-            return r;
-        learn(key, address);
+    if (!lies_at(code, address, true)) {
+        key = key_of(code);
+        address = guess(key);
+        if (!lies_at(code, address, false)) {
+            r = find_shared(code, &address);
+            if (r < 0)
+                return r;
+            learn(key, address);
+        }
     }
     *ret_address = address;
     return 0;

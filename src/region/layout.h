@@ -126,6 +126,7 @@ _Static_assert(sizeof(struct cvy_object) == 48, "leaves 16 bytes of the first li
 enum cvy_kind {
     CVY_KIND_PROCESS = 0x50524f43,
     CVY_KIND_POOL = 0x504f4f4c,
+    CVY_KIND_SERVER = 0x53525652,
     CVY_KIND_TEST = 0x54455354,
     CVY_KIND_GRAVE = 0x47524156 /* unheld, being taken apart */
 };

@@ -44,13 +44,14 @@ uint64_t cvy_os_hash(uint64_t seed, const void *data, size_t size)
 
 static void set_build(struct cvy_os_build *build, const uint8_t *id, size_t size)
 {
-    const uint64_t hash = cvy_os_hash(CVY_OS_HASH_SEED, id, size);
-
     memset(build, 0, sizeof *build);
     build->size = (uint8_t)(size < sizeof build->id ? size : sizeof build->id);
     memcpy(build->id, id, build->size);
-    if (size > sizeof build->id)
+    if (size > sizeof build->id) {
+        const uint64_t hash = cvy_os_hash(CVY_OS_HASH_SEED, id, size);
+
         memcpy(build->id + sizeof build->id - sizeof hash, &hash, sizeof hash);
+    }
 }
 
 /* The size of a name or a descriptor and of the gap that follows it. */

@@ -108,3 +108,31 @@ int cvy_os_wait_child(int pid, int pidfd, int64_t deadline,
     }
     return r > 0 ? 0 : r < 0 ? r : -ETIMEDOUT;
 }
+
+int cvy_os_await_end(int pid, int pidfd, int64_t deadline)
+{
+    int own_pidfd = -1, flags = deadline == INT64_MAX ? WNOWAIT : WNOWAIT | WNOHANG;
+    struct rusage usage;
+    siginfo_t info;
+    int r = call_waitid(P_PID, pid, flags, &info, &usage);
+
+    if (r < 0 || info.si_pid)
+        return r;
+    if (cvy_os_now() >= deadline)
+        return -ETIMEDOUT;
+    /* It is a child that has not been reaped, so the id is its own still. */
+    if (pidfd < 0)
+        pidfd = own_pidfd = cvy_os_pidfd_open(pid);
+    if (pidfd >= 0) {
+        r = cvy_os_poll_in(pidfd, deadline);
+        cvy_os_close(own_pidfd);
+        return r > 0 ? 0 : r < 0 ? r : -ETIMEDOUT;
+    }
+    for (int64_t pause = COVEY_MSEC(1); r == 0 && !info.si_pid; pause *= 2) {
+        if (cvy_os_now() >= deadline)
+            return -ETIMEDOUT;
+        cvy_clock_sleep(cvy_min_i64(pause, COVEY_MSEC(20)), deadline);
+        r = call_waitid(P_PID, pid, flags, &info, &usage);
+    }
+    return r;
+}

@@ -33,6 +33,35 @@ int cvy_os_close(int fd)
     return -1;
 }
 
+int cvy_fd_above_std(int fd)
+{
+    int above, saved_errno;
+
+    if (fd < 0 || fd > 2)
+        return fd;
+    above = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    saved_errno = errno;
+    close(fd);
+    errno = saved_errno;
+    return above;
+}
+
+/* Returns: 0, or -errno with both closed. */
+static int keep_pair(int ends[2], int ret_ends[2])
+{
+    ends[0] = cvy_fd_above_std(ends[0]);
+    ends[1] = cvy_fd_above_std(ends[1]);
+    if (ends[0] < 0 || ends[1] < 0) {
+        int error = errno;
+
+        cvy_os_close(ends[0]);
+        cvy_os_close(ends[1]);
+        return -error;
+    }
+    memcpy(ret_ends, ends, 2 * sizeof(*ends));
+    return 0;
+}
+
 int cvy_os_pipe(int ret_ends[2])
 {
     int ends[2];
@@ -40,8 +69,7 @@ int cvy_os_pipe(int ret_ends[2])
     CVY_FAULT_POINT("pipe2", EMFILE);
     if (pipe2(ends, O_CLOEXEC) < 0)
         return -errno;
-    memcpy(ret_ends, ends, sizeof(ends));
-    return 0;
+    return keep_pair(ends, ret_ends);
 }
 
 int cvy_os_socketpair(int ret_ends[2])
@@ -51,8 +79,7 @@ int cvy_os_socketpair(int ret_ends[2])
     CVY_FAULT_POINT("socketpair", EMFILE);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
         return -errno;
-    memcpy(ret_ends, ends, sizeof(ends));
-    return 0;
+    return keep_pair(ends, ret_ends);
 }
 
 int cvy_os_dup(int fd, int lowest)

@@ -45,6 +45,7 @@ static void measure(struct cvy_os_module *module)
     bool has_code = false;
 
     module->size = module->code_start = module->code_end = 0;
+    module->more_code = false;
     for (size_t i = 0; i < module->header_count; i++, header++) {
         const uint64_t end = header->p_vaddr + header->p_memsz;
 
@@ -52,7 +53,11 @@ static void measure(struct cvy_os_module *module)
             continue;
         if (end > module->size)
             module->size = end;
-        if ((header->p_flags & PF_X) && !has_code) {
+        if (!(header->p_flags & PF_X))
+            continue;
+        if (has_code) {
+            module->more_code = true;
+        } else {
             module->code_start = header->p_vaddr;
             module->code_end = end;
             has_code = true;
@@ -98,7 +103,7 @@ bool cvy_os_module_is_code(const struct cvy_os_module *module, uint64_t offset)
 
     if (offset - module->code_start < module->code_end - module->code_start)
         return true;
-    for (size_t i = 0; i < module->header_count; i++, header++)
+    for (size_t i = 0; module->more_code && i < module->header_count; i++, header++)
         if (header->p_type == PT_LOAD && (header->p_flags & PF_X) &&
             offset - header->p_vaddr < header->p_memsz)
             return true;
@@ -120,12 +125,19 @@ static int take_first(void *ctx, const struct cvy_os_module *module)
     return 1;
 }
 
+static const struct cvy_os_module *known_program(void)
+{
+    /* Pairs with the store in cvy_os_module_main. */
+    return atomic_load_explicit(&program_state, memory_order_acquire) == KNOWN
+               ? &program
+               : NULL;
+}
+
 void cvy_os_module_main(struct cvy_os_module *ret_module)
 {
     uint32_t expected = UNKNOWN;
 
-    /* Pairs with the store below. */
-    if (atomic_load_explicit(&program_state, memory_order_acquire) == KNOWN) {
+    if (known_program() != NULL) {
         *ret_module = program;
         return;
     }
@@ -195,24 +207,33 @@ static int take_if_code(void *ctx, const struct cvy_os_module *module)
     return 1;
 }
 
-int cvy_os_module_at(uintptr_t address, struct cvy_os_module *ret_module)
+static int module_without_lock(uintptr_t address, struct cvy_os_module *ret_module)
 {
-    struct wanted wanted = {address, ret_module};
     struct cvy_os_module module;
-    int r;
+    const int r = view_without_lock(address, &module);
 
-    cvy_os_module_main(&module);
-    if (!cvy_os_module_is_code(&module, address - module.base)) {
-        r = view_without_lock(address, &module);
-        if (r == -EAGAIN)
-            return cvy_os_modules_each(take_if_code, &wanted) == 1 ? 0 : -ENOENT;
-        if (r < 0)
-            return r;
-        if (!cvy_os_module_is_code(&module, address - module.base))
-            return -ENOENT;
-    }
+    if (r < 0)
+        return r;
+    if (!cvy_os_module_is_code(&module, address - module.base))
+        return -ENOENT;
     *ret_module = module;
     return 0;
+}
+
+int cvy_os_module_at(uintptr_t address, struct cvy_os_module *ret_module)
+{
+    const struct cvy_os_module *self = known_program();
+    struct wanted wanted = {address, ret_module};
+    int r;
+
+    if (self != NULL && cvy_os_module_is_code(self, address - self->base)) {
+        *ret_module = *self;
+        return 0;
+    }
+    r = self != NULL ? module_without_lock(address, ret_module) : -EAGAIN;
+    if (r == -EAGAIN)
+        r = cvy_os_modules_each(take_if_code, &wanted) == 1 ? 0 : -ENOENT;
+    return r;
 }
 
 /* ---- paths ------------------------------------------------------------------ */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* multicore.c: whether spinning can pay. Asked before each spin, so the answer is kept;
  * it is asked anew when covey changes the affinity, and in a new program. */
+#include <sched.h>
+
 #include "os/linux/linux.h"
 #include "os/os.h"
-#include <sched.h>
 
 enum { UNKNOWN = 0, ONE, SEVERAL };
 static _Atomic int cores;

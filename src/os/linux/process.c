@@ -2,8 +2,8 @@
 /*
  * Processes: fork, exit, signals, and whether one still runs.
  *
- * A process is identified by its id together with the time it began, as /proc tells it:
- * ids are used again, both together are not.
+ * Ids are used again: a process is known by its id together with the time it began, as
+ * /proc tells it, or a later time at which it was seen.
  */
 #include <errno.h>
 #include <signal.h>

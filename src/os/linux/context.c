@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What children inherit: reading it cheaply, since it is compared at every start by fork
+ * server, and taking it over.
+ */
+#include <errno.h>
+#include <grp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/single_threaded.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "os/context.h"
+#include "os/linux/linux.h"
+
+_Static_assert(sizeof(sigset_t) <= 128 && sizeof(cpu_set_t) <= 128, "room in the struct");
+_Static_assert(RLIM_NLIMITS <= CVY_OS_LIMITS, "room in the struct");
+
+/* FNV-1a; a collision would need an adversary who is the starter itself. */
+static uint64_t hash_bytes(uint64_t hash, const void *data, size_t size)
+{
+    const unsigned char *bytes = data;
+
+    for (size_t i = 0; i < size; i++)
+        hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+static const uint64_t hash_start = UINT64_C(0xcbf29ce484222325);
+
+/* ---- identity ---- */
+
+static uint64_t hash_groups(void)
+{
+    gid_t list[256];
+    int n = getgroups((int)CVY_ARRAY_SIZE(list), list);
+
+    return hash_bytes(hash_start + (uint64_t)n, list,
+                      n > 0 ? (size_t)n * sizeof(*list) : 0);
+}
+
+static uint64_t namespace_inode(const char *name)
+{
+    char path[64];
+    struct stat info;
+
+    snprintf(path, sizeof(path), "/proc/self/ns/%s", name);
+    return stat(path, &info) < 0 ? 0 : info.st_ino;
+}
+
+void cvy_os_identity_get(struct cvy_os_identity *ret_identity)
+{
+    static const char *const names[CVY_OS_NAMESPACES] = {
+        "mnt", "pid_for_children", "net", "user", "ipc", "uts", "cgroup",
+        "time_for_children"};
+    uid_t u[3];
+    gid_t g[3];
+    struct stat root;
+
+    memset(ret_identity, 0, sizeof(*ret_identity));
+    if (getresuid(&u[0], &u[1], &u[2]) == 0 && getresgid(&g[0], &g[1], &g[2]) == 0) {
+        for (int i = 0; i < 3; i++) {
+            ret_identity->users[i] = u[i];
+            ret_identity->groups[i] = g[i];
+        }
+    }
+    ret_identity->group_list = hash_groups();
+    if (stat("/", &root) == 0) {
+        ret_identity->root[0] = root.st_dev;
+        ret_identity->root[1] = root.st_ino;
+    }
+    for (size_t i = 0; i < CVY_OS_NAMESPACES; i++)
+        ret_identity->namespaces[i] = namespace_inode(names[i]);
+}
+
+/* ---- context ---- */
+
+/* With other threads about, setting and resetting it would give their files the wrong
+ * mode, so the slow way is taken. */
+static uint32_t get_umask(void)
+{
+    char status[2048], *line;
+
+    if (!__libc_single_threaded && cvy_file_read("/proc/thread-self/status", status,
+                                                 sizeof(status)) > 0) {
+        line = strstr(status, "\nUmask:");
+        if (line)
+            return (uint32_t)strtoul(line + 7, NULL, 8);
+    }
+    mode_t mask = umask(022);
+    umask(mask);
+    return mask;
+}
+
+size_t cvy_os_environment_size(void)
+{
+    size_t size = 0;
+
+    for (char **entry = environ; entry && *entry; entry++)
+        size += strlen(*entry) + 1;
+    return size;
+}
+
+void cvy_os_environment_copy(char *text, size_t size)
+{
+    size_t used = 0;
+
+    for (char **entry = environ; entry && *entry; entry++) {
+        size_t n = strlen(*entry) + 1;
+
+        if (used + n > size)
+            return;
+        memcpy(text + used, *entry, n);
+        used += n;
+    }
+}
+
+static uint64_t hash_environment(void)
+{
+    uint64_t hash = hash_start;
+
+    for (char **entry = environ; entry && *entry; entry++)
+        hash = hash_bytes(hash, *entry, strlen(*entry) + 1);
+    return hash;
+}
+
+size_t cvy_os_context_size(const struct cvy_os_context *context)
+{
+    return offsetof(struct cvy_os_context, cwd) + context->cwd_size;
+}
+
+void cvy_os_context_get(struct cvy_os_context *ret_context)
+{
+    struct cvy_os_context *c = ret_context;
+    struct rlimit limit;
+    cpu_set_t cpus;
+    sigset_t mask;
+
+    memset(c, 0, offsetof(struct cvy_os_context, cwd));
+    c->environment = hash_environment();
+    c->umask = get_umask();
+    if (getcwd(c->cwd, sizeof(c->cwd)) && c->cwd[0] == '/')
+        c->cwd_size = (uint32_t)strlen(c->cwd) + 1;
+    if (pthread_sigmask(SIG_SETMASK, NULL, &mask) == 0)
+        memcpy(c->signal_mask, &mask, sizeof(mask));
+    CPU_ZERO(&cpus);
+    if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0)
+        memcpy(c->cpus, &cpus, sizeof(cpus));
+    for (int i = 0; i < RLIM_NLIMITS; i++) {
+        if (getrlimit((__rlimit_resource_t)i, &limit) == 0) {
+            c->limits[i][0] = limit.rlim_cur;
+            c->limits[i][1] = limit.rlim_max;
+        }
+    }
+}
+
+static int become_limits(const struct cvy_os_context *is,
+                         const struct cvy_os_context *wanted)
+{
+    for (int i = 0; i < RLIM_NLIMITS; i++) {
+        struct rlimit limit = {wanted->limits[i][0], wanted->limits[i][1]};
+
+        if (memcmp(is->limits[i], wanted->limits[i], sizeof(is->limits[i])) != 0 &&
+            setrlimit((__rlimit_resource_t)i, &limit) < 0)
+            return -errno;
+    }
+    return 0;
+}
+
+/* The strings live as long as the process, as those of a program's start do. */
+static int become_environment(const char *environment, size_t size)
+{
+    char *copy = malloc(size + 1);
+
+    if (!copy)
+        return -ENOMEM;
+    memcpy(copy, environment, size);
+    copy[size] = 0;
+    if (clearenv() != 0)
+        return -ENOMEM;
+    for (char *entry = copy; entry < copy + size; entry += strlen(entry) + 1)
+        if (strchr(entry, '=') && putenv(entry) != 0)
+            return -ENOMEM;
+    return 0;
+}
+
+static int become_cpus(const struct cvy_os_context *wanted)
+{
+    cpu_set_t cpus;
+
+    memcpy(&cpus, wanted->cpus, sizeof(cpus));
+    cvy_multicore_forget();
+    return sched_setaffinity(0, sizeof(cpus), &cpus) < 0 ? -errno : 0;
+}
+
+int cvy_os_context_become(const struct cvy_os_context *is,
+                          const struct cvy_os_context *wanted, const char *environment,
+                          size_t environment_size, const char **ret_what)
+{
+    int r = 0;
+
+    *ret_what = "working folder";
+    if (wanted->cwd_size && strcmp(is->cwd, wanted->cwd) != 0 && chdir(wanted->cwd) < 0)
+        return -errno;
+    umask((mode_t)wanted->umask);
+    *ret_what = "processors";
+    if (memcmp(is->cpus, wanted->cpus, sizeof(is->cpus)) != 0)
+        r = become_cpus(wanted);
+    if (r < 0)
+        return r;
+    *ret_what = "limits";
+    r = become_limits(is, wanted);
+    if (r < 0)
+        return r;
+    *ret_what = "environment";
+    if (is->environment != wanted->environment)
+        r = become_environment(environment, environment_size);
+    return r;
+}
+
+/* ---- signals ---- */
+
+void cvy_os_block_signals(void)
+{
+    sigset_t all;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, NULL);
+}
+
+void cvy_os_context_unblock(const struct cvy_os_context *context)
+{
+    sigset_t mask;
+
+    memcpy(&mask, context->signal_mask, sizeof(mask));
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
+}

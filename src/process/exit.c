@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/* exit.c: exit hooks and the order of an end.
+ *
+ *   hooks with priority >= 0
+ *   daemons get SIGTERM; all children are awaited, daemons that do not end are killed
+ *   the fork server ends
+ *   hooks with priority < 0
+ *   stdout and stderr are flushed
+ *   the process leaves the family
+ *
+ * It runs once per process, from the end of a child's target, covey_exit, or libc's exit(),
+ * to which it is registered once per program: a fork child inherits the registration. */
+#include "base/error.h"
+#include "base/memory.h"
+#include "process/process.h"
+#include "region/member.h"
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DAEMON_PATIENCE COVEY_SEC(5)
+
+struct hook {
+    struct hook *next;
+    covey_target_fn *fn;
+    int priority;
+    size_t size;
+    _Alignas(16) unsigned char arg[];
+};
+
+static pthread_mutex_t hooks_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct hook *hooks;          /* highest priority first, then last one first */
+static struct hook *parents_hooks;  /* kept reachable for leak checkers, never run */
+static bool ending;                 /* cvy_process_end was called in this process */
+static bool registered;
+
+void cvy_exit_forget(void)
+{
+    if (hooks)
+        parents_hooks = hooks;
+    hooks = NULL;
+    ending = false;
+    (void)pthread_mutex_init(&hooks_mutex, NULL);
+}
+
+int covey_at_exit(covey_target_fn *fn, struct covey_view arg, int priority)
+{
+    if (!fn || (arg.size && !arg.data))
+        return cvy_fail(-EINVAL, "covey_at_exit: the function or its argument is NULL");
+    int r = cvy_enter();
+    if (r < 0)
+        return r;
+    struct hook *hook = cvy_malloc(sizeof *hook + arg.size);
+    if (!hook)
+        return cvy_fail(-ENOMEM, "covey_at_exit: no memory");
+    hook->fn = fn;
+    hook->priority = priority;
+    hook->size = arg.size;
+    if (arg.size)
+        memcpy(hook->arg, arg.data, arg.size);
+    cvy_exit_prepare();
+    (void)pthread_mutex_lock(&hooks_mutex);
+    struct hook **at = &hooks;
+    while (*at && (*at)->priority > priority)
+        at = &(*at)->next;
+    hook->next = *at;
+    *at = hook;
+    (void)pthread_mutex_unlock(&hooks_mutex);
+    return 0;
+}
+
+/* The first hook, out of the list, if its priority is at least `least`. */
+static struct hook *take_hook(int least)
+{
+    (void)pthread_mutex_lock(&hooks_mutex);
+    struct hook *hook = hooks;
+    if (hook && hook->priority < least)
+        hook = NULL;
+    if (hook)
+        hooks = hook->next;
+    (void)pthread_mutex_unlock(&hooks_mutex);
+    return hook;
+}
+
+static void run_hooks(int least)
+{
+    for (struct hook *hook = take_hook(least); hook; hook = take_hook(least)) {
+        struct covey_view arg = {hook->size ? hook->arg : NULL, hook->size};
+        (void)hook->fn(arg);
+        cvy_free(hook);
+    }
+}
+
+static void terminate_daemons(void)
+{
+    cvy_children_lock();
+    for (struct cvy_child *c = cvy_children(); c; c = c->next)
+        if (cvy_process_has(c->process, CVY_PROCESS_DAEMON) &&
+            c->process->method != COVEY_THREAD)
+            (void)cvy_os_kill(c->process->pid, c->pidfd, SIGTERM);
+    cvy_children_unlock();
+}
+
+/* A child to wait for; thread daemons just go down with the process. */
+static struct covey_process *next_child(void)
+{
+    struct covey_process *found = NULL;
+    cvy_children_lock();
+    for (struct cvy_child *c = cvy_children(); c && !found; c = c->next)
+        if (!(cvy_process_has(c->process, CVY_PROCESS_DAEMON) &&
+              c->process->method == COVEY_THREAD))
+            found = c->process;
+    cvy_children_unlock();
+    return found;
+}
+
+static void join_children(void)
+{
+    int64_t patience = cvy_os_deadline(DAEMON_PATIENCE);
+    for (struct covey_process *p = next_child(); p; p = next_child()) {
+        bool daemon = cvy_process_has(p, CVY_PROCESS_DAEMON);
+        if (cvy_process_wait(p, daemon ? patience : INT64_MAX) != -ETIMEDOUT)
+            continue;
+        (void)covey_log(COVEY_LOG_WARNING, "%s did not end by SIGTERM and is killed", p->name);
+        cvy_children_lock();
+        (void)cvy_os_kill(p->pid, -1, SIGKILL);
+        cvy_children_unlock();
+        (void)cvy_process_wait(p, INT64_MAX);
+    }
+}
+
+void cvy_process_end(int status)
+{
+    if (ending || !cvy_process_page || !atomic_load(&cvy_process_page->epoch))
+        return;
+    ending = true;
+    if (cvy_enter() < 0) /* the thread that ends the process may be new to covey */
+        return;
+    run_hooks(0);
+    terminate_daemons();
+    join_children();
+    cvy_forkserver_stop();
+    run_hooks(INT_MIN);
+    (void)covey_log(COVEY_LOG_INFO, "process exiting with exit code %d", status);
+    fflush(stdout);
+    fflush(stderr);
+    cvy_capture_finish();
+    cvy_member_leave(status);
+}
+
+static void at_exit(int status, void *unused)
+{
+    (void)unused;
+    cvy_process_end(status & 0xff);
+}
+
+void cvy_exit_prepare(void)
+{
+    (void)pthread_mutex_lock(&hooks_mutex);
+    if (!registered)
+        registered = on_exit(at_exit, NULL) == 0;
+    (void)pthread_mutex_unlock(&hooks_mutex);
+}
+
+void covey_exit(int code)
+{
+    if (cvy_self_thread())
+        cvy_thread_end(code & 0xff);
+    if (cvy_child_is_fork())
+        cvy_child_end(code & 0xff);
+    exit(code);
+}

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: MIT */
+/* join.c: waiting for ends, reaping, signals, and what is known afterwards.
+ *
+ * Waiting does not reap (any number of threads may wait); reaping happens under the lock
+ * of the private records, and signals are sent under it, so that none goes to a process
+ * whose number was given to another. */
+#include "base/error.h"
+#include "base/memory.h"
+#include "process/process.h"
+#include "region/lock.h"
+#include "region/member.h"
+#include "region/object.h"
+#include "region/wait.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- reaping ---- */
+
+/* Enter how it ended. `reaped` -ECHILD: the program reaped it first; then what the child
+ * itself left behind tells, if it ended in order. */
+static void note_end(struct covey_process *p, int reaped, const struct cvy_os_exit *ended)
+{
+    bool left = false;
+    int status = 255;
+    cvy_member_release(p->member, &left, &status);
+    if (reaped >= 0) {
+        p->exit_status = ended->status;
+        p->user_time = ended->user_time;
+        p->system_time = ended->system_time;
+        p->max_rss = ended->max_rss;
+        if (ended->core_dumped)
+            atomic_fetch_or(&p->flags, CVY_PROCESS_CORE_DUMPED);
+    } else {
+        p->exit_status = left ? status : 255;
+        if (!left)
+            atomic_fetch_or(&p->flags, CVY_PROCESS_STATUS_UNKNOWN);
+    }
+}
+
+/* Lock held; it has ended. */
+static void reap(struct cvy_child *child)
+{
+    struct covey_process *p = child->process;
+    struct cvy_os_exit ended = {0};
+    if (p->method == COVEY_THREAD) {
+        (void)pthread_join(child->thread, NULL);
+    } else {
+        int r = cvy_os_wait_child(p->pid, child->pidfd, 0, &ended);
+        if (r == -ETIMEDOUT)
+            return;
+        note_end(p, r, &ended);
+        if (p->crash && child->tail_fd >= 0)
+            cvy_capture_collect(p, child->tail_fd);
+        child->tail_fd = cvy_os_close(child->tail_fd);
+    }
+    cvy_children_remove(child);
+    atomic_store(&p->state, CVY_PROCESS_STOPPED);
+    if (child->released) {
+        p->local = 0;
+        (void)cvy_object_release(p);
+        cvy_child_free(child);
+    }
+}
+
+static int await_end(struct covey_process *p, struct cvy_child *child, int64_t deadline)
+{
+    if (p->method != COVEY_THREAD)
+        return cvy_os_await_end(p->pid, child->pidfd, deadline);
+    while (!atomic_load(&child->thread_done)) {
+        struct cvy_os_wait wait = {&child->thread_done, 0};
+        if (cvy_os_now() >= deadline)
+            return -ETIMEDOUT;
+        (void)cvy_os_futex_waitv(&wait, 1, deadline);
+    }
+    return 0;
+}
+
+int cvy_process_wait(struct covey_process *p, int64_t deadline)
+{
+    if (atomic_load(&p->state) == CVY_PROCESS_STOPPED)
+        return 0;
+    if (await_end(p, cvy_process_local(p), deadline) == -ETIMEDOUT)
+        return -ETIMEDOUT;
+    cvy_children_lock();
+    if (atomic_load(&p->state) == CVY_PROCESS_STARTED)
+        reap(cvy_process_local(p));
+    cvy_children_unlock();
+    return 0;
+}
+
+void cvy_children_reap(void)
+{
+    cvy_children_lock();
+    for (struct cvy_child *c = cvy_children(), *next; c; c = next) {
+        next = c->next;
+        if (await_end(c->process, c, 0) != -ETIMEDOUT)
+            reap(c);
+    }
+    cvy_children_unlock();
+}
+
+/* ---- waiting ---- */
+
+static bool is_parent(const struct covey_process *p)
+{
+    struct covey_process *self = cvy_self();
+    return self && self->parent && cvy_at(self->parent) == p;
+}
+
+/* A parent is no child: its member record tells. */
+static int await_member(struct covey_process *p, int64_t deadline)
+{
+    cvy_word never = 0;
+    bool ask_kernel = false;
+    for (;;) {
+        uint32_t gong = cvy_gong();
+        if (cvy_member_is_dead(p->member, ask_kernel))
+            return 0;
+        int r = cvy_sleep(&never, 0, gong, deadline, cvy_ref_of(p));
+        if (r < 0)
+            return r;
+        ask_kernel = r == CVY_SLICE;
+    }
+}
+
+int covey_process_join(covey_process *p, covey_nsec timeout)
+{
+    static const char call[] = "covey_process_join";
+    int r = cvy_process_enter(p, call, 0);
+    if (r < 0)
+        return r;
+    if (p == cvy_self())
+        return cvy_fail(COVEY_ESTATE, "%s: a process cannot wait for itself", call);
+    int64_t deadline = cvy_os_deadline(timeout);
+    if (is_parent(p)) {
+        r = await_member(p, deadline);
+    } else {
+        r = cvy_process_enter(p, call, CVY_WANT_OWNER | CVY_WANT_OPEN | CVY_WANT_STARTED);
+        if (r < 0)
+            return r;
+        r = cvy_process_wait(p, deadline);
+    }
+    return r == -ETIMEDOUT ? cvy_fail(r, "%s: %s still runs", call, p->name) : r;
+}
+
+int covey_process_is_alive(covey_process *p)
+{
+    static const char call[] = "covey_process_is_alive";
+    int r = cvy_process_enter(p, call, 0);
+    if (r < 0)
+        return r;
+    if (p == cvy_self())
+        return 1;
+    if (is_parent(p))
+        return !cvy_member_is_dead(p->member, true);
+    r = cvy_process_enter(p, call, CVY_WANT_OWNER | CVY_WANT_OPEN);
+    if (r < 0)
+        return r;
+    if (atomic_load(&p->state) <= CVY_PROCESS_STARTING)
+        return 0;
+    return cvy_process_wait(p, 0) == -ETIMEDOUT;
+}
+
+int covey_process_exitcode(covey_process *p, int *ret_exitcode)
+{
+    static const char call[] = "covey_process_exitcode";
+    int r = cvy_process_enter(p, call, CVY_WANT_OWNER | CVY_WANT_OPEN | CVY_WANT_STARTED);
+    if (r < 0)
+        return r;
+    if (cvy_process_wait(p, 0) == -ETIMEDOUT)
+        return cvy_fail(-EBUSY, "%s: %s still runs", call, p->name);
+    *ret_exitcode = p->exit_status;
+    return 0;
+}
+
+/* ---- sentinel ---- */
+
+/* Where the system has no pidfds (or denies them), a thread waits instead. */
+struct watch {
+    int pid, fd;
+};
+
+static void *watch_end(void *arg)
+{
+    struct watch watch = *(struct watch *)arg;
+    uint64_t one = 1;
+    cvy_free(arg);
+    (void)cvy_os_await_end(watch.pid, -1, INT64_MAX);
+    (void)cvy_os_write_all(watch.fd, &one, sizeof one);
+    cvy_os_close(watch.fd);
+    return NULL;
+}
+
+static int sentinel_by_thread(int pid)
+{
+    int ends[2];
+    pthread_t thread;
+    struct watch *watch = cvy_malloc(sizeof *watch);
+    int r = watch ? cvy_os_pipe(ends) : -ENOMEM;
+    if (r < 0) {
+        cvy_free(watch);
+        return r;
+    }
+    *watch = (struct watch){pid, ends[1]};
+    r = -pthread_create(&thread, NULL, watch_end, watch);
+    if (r < 0) {
+        cvy_os_close(ends[0]);
+        cvy_os_close(ends[1]);
+        cvy_free(watch);
+        return r;
+    }
+    (void)pthread_detach(thread);
+    return ends[0];
+}
+
+/* Lock held. */
+static int make_sentinel(struct covey_process *p, struct cvy_child *child)
+{
+    if (atomic_load(&p->state) == CVY_PROCESS_STOPPED)
+        return cvy_os_ready_fd();
+    if (p->method == COVEY_THREAD)
+        return cvy_thread_sentinel(child);
+    int fd = cvy_os_pidfd_open(p->pid);
+    if (fd >= 0)
+        child->pidfd = fd;
+    else if (fd != -EMFILE && fd != -ENFILE && fd != -ENOMEM && fd != -ESRCH)
+        fd = sentinel_by_thread(p->pid);
+    return fd == -ESRCH ? cvy_os_ready_fd() : fd;
+}
+
+int covey_process_sentinel(covey_process *p, int *ret_fd)
+{
+    static const char call[] = "covey_process_sentinel";
+    int r = cvy_process_enter(p, call, CVY_WANT_OPEN);
+    if (r < 0)
+        return r;
+    if (p == cvy_self())
+        return cvy_fail(-ENOTSUP, "%s: a process has none for itself", call);
+    r = cvy_process_enter(p, call, CVY_WANT_OWNER | CVY_WANT_STARTED);
+    if (r < 0)
+        return r;
+    cvy_children_lock();
+    struct cvy_child *child = cvy_process_local(p);
+    if (child->sentinel < 0)
+        child->sentinel = make_sentinel(p, child);
+    int fd = child->sentinel;
+    cvy_children_unlock();
+    if (fd < 0)
+        return cvy_fail_os(fd, "%s of %s", call, p->name);
+    *ret_fd = fd;
+    return 0;
+}
+
+/* ---- signals ---- */
+
+static int send_signal(struct covey_process *p, int signal, const char *call)
+{
+    int r = cvy_process_enter(p, call, CVY_WANT_OWNER | CVY_WANT_OPEN | CVY_WANT_STARTED);
+    if (r < 0)
+        return r;
+    if (p->method == COVEY_THREAD)
+        return cvy_fail(-ENOTSUP, "%s: %s is a thread", call, p->name);
+    cvy_children_lock();
+    if (atomic_load(&p->state) == CVY_PROCESS_STARTED)
+        r = cvy_os_kill(p->pid, cvy_process_local(p)->pidfd, signal);
+    cvy_children_unlock();
+    if (r == -ESRCH)
+        return 0;
+    return r < 0 ? cvy_fail_os(r, "%s: %s, pid %d", call, p->name, p->pid) : 0;
+}
+
+int covey_process_terminate(covey_process *p)
+{
+    return send_signal(p, SIGTERM, "covey_process_terminate");
+}
+int covey_process_kill(covey_process *p)
+{
+    return send_signal(p, SIGKILL, "covey_process_kill");
+}
+int covey_process_interrupt(covey_process *p)
+{
+    return send_signal(p, SIGINT, "covey_process_interrupt");
+}

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * process.h: what the files of the process layer share.
+ *
+ *   object.c     the shared object: making it, its fields, its text
+ *   start.c      what all methods have in common; start_fork.c, start_spawn.c,
+ *                start_forkserver.c, start_thread.c what they have not
+ *   server.c     the fork server's own life
+ *   child.c      the life of a child, from its first instruction of ours to its end
+ *   join.c       waiting for ends, reaping, signals, reports
+ *   self.c       which process one is, its children, its authentication key
+ *   exit.c       exit hooks and the order of an end
+ *   method.c     which start method is the default
+ *   init.c       covey_init: telling a child from a program
+ *   code.c       functions as module and offset
+ *
+ * A process has a shared object, which outlives it as long as somebody holds that, and in
+ * its creator a private record (cvy_child) with descriptors and the list of children.
+ */
+#ifndef CVY_PROCESS_PROCESS_H
+#define CVY_PROCESS_PROCESS_H
+
+#include "process/code.h"
+#include "region/layout.h"
+#include <covey/process.h>
+#include <pthread.h>
+
+enum cvy_process_state {
+    CVY_PROCESS_INITIAL = 0,
+    CVY_PROCESS_STARTING, /* a start is under way */
+    CVY_PROCESS_STARTED,
+    CVY_PROCESS_STOPPED, /* ended and reaped */
+};
+
+enum cvy_process_flag {
+    CVY_PROCESS_DAEMON = 1,
+    CVY_PROCESS_DIES_WITH_PARENT = 2,
+    CVY_PROCESS_NEW_GROUP = 4,
+    CVY_PROCESS_KEEP_STDIN = 8,
+    CVY_PROCESS_CAPTURE = 16,
+    CVY_PROCESS_CRASH_HANDLER = 32,
+    CVY_PROCESS_CORE_DUMPED = 64,
+    CVY_PROCESS_STATUS_UNKNOWN = 128, /* the program reaped it before us */
+    CVY_PROCESS_CLOSED = 256,
+    CVY_PROCESS_OWN_HOLDS = 512, /* the options name what it holds */
+    CVY_PROCESS_MAIN = 1024,     /* not started by covey */
+    CVY_PROCESS_INTERNAL = 2048, /* covey's own: not among the active children */
+    CVY_PROCESS_IGNORE_SIGINT = 4096
+};
+
+#define CVY_NAME_SIZE 64
+#define CVY_INLINE_ARG 256
+
+/* The two halves of a process's crash area. */
+#define CVY_BACKTRACE_BYTES 4096u
+#define CVY_TAIL_BYTES 4096u
+
+/* Fields are written by the creator before the start and after the reaping, by the child
+ * in between where it says so. */
+struct covey_process {
+    struct cvy_object object;
+    _Atomic uint32_t state;
+    uint32_t creator; /* owner word of the member that made it */
+    uint32_t member;  /* owner word of the member it is, 0 before the start */
+    int32_t pid;
+    _Atomic uint32_t flags;
+    uint32_t method;
+    int32_t exit_status;
+    int32_t parent_pid;
+    _Atomic uint32_t made; /* by the process: how many process objects it made */
+    uint32_t backtrace_size; /* by the child's crash handler */
+    _Atomic uint64_t tail_written; /* by the child's stderr reader */
+    cvy_ref parent;                /* process object of the creator */
+    cvy_ref arg;                   /* the bytes of its argument */
+    uint64_t arg_size;
+    cvy_ref crash; /* CVY_BACKTRACE_BYTES, CVY_TAIL_BYTES; 0 if not wanted */
+    int64_t user_time, system_time;
+    uint64_t max_rss;
+    cvy_ref context;        /* what a fork server's child takes over, 0 nothing */
+    uint64_t local;         /* the creator's struct cvy_child */
+    uint64_t start_timeout; /* ns */
+    cvy_word setup;         /* by the child: 1 = set up, 2 = failed */
+    int32_t setup_error;
+    struct covey_limits limits;
+    char name[CVY_NAME_SIZE];
+    char identity[CVY_NAME_SIZE]; /* "1:2", "" in a main process */
+    char cpus[CVY_NAME_SIZE];
+    char setup_text[128]; /* by the child: what failed */
+    _Alignas(16) unsigned char inline_arg[CVY_INLINE_ARG];
+    struct cvy_code code; /* kind NONE: no function */
+};
+_Static_assert(sizeof(struct covey_process) <= 2048, "an object's header");
+
+/** What the creator keeps privately. Fields are protected by cvy_children_lock. */
+struct cvy_child {
+    struct covey_process *process;
+    struct cvy_child *next, *previous; /* in the list of children, while started */
+    const void *holds[16];
+    int *fds;
+    size_t fd_count;
+    int pidfd;        /* -1 until wanted */
+    int sentinel;     /* -1 until wanted; pidfd or a descriptor that is always ready */
+    int tail_fd;      /* what the child's stderr reader may leave behind, -1 */
+    bool listed;
+    bool reported;
+    bool released; /* the program freed its object while it ran */
+    struct covey_bytes tail, backtrace, text; /* of the report */
+    pthread_t thread;                         /* COVEY_THREAD */
+    cvy_word thread_done;
+    int thread_bell; /* written to at its end, -1 until a sentinel is wanted */
+};
+
+/* ---- self.c ---- */
+
+/** The object of this process, founding the family if needed; NULL with the detail. */
+struct covey_process *cvy_self(void);
+/** Be `process` (in a child), whose parent's object is `parent`. */
+void cvy_self_become(struct covey_process *process);
+/** The lock of the private records; held for short times, never while waiting. */
+void cvy_children_lock(void);
+void cvy_children_unlock(void);
+/** Reap those children that have ended. */
+void cvy_children_reap(void);
+/** The first of the started children; lock held. */
+struct cvy_child *cvy_children(void);
+void cvy_children_add(struct cvy_child *child);
+void cvy_children_remove(struct cvy_child *child);
+/** Whether this thread is a COVEY_THREAD process, and which. */
+struct covey_process *cvy_self_thread(void);
+void cvy_self_set_thread(struct covey_process *process);
+/** Forget what the parent's memory image says about itself; in a child. */
+void cvy_self_forget(void);
+size_t cvy_self_authkey(unsigned char key[256]);
+
+/* ---- object.c ---- */
+
+/** Checks of a public call: attached, a process object, open, of this process. */
+int cvy_process_enter(struct covey_process *p, const char *call, unsigned what);
+enum { CVY_WANT_OWNER = 1, CVY_WANT_OPEN = 2, CVY_WANT_STARTED = 4 };
+/** Free a private record and its descriptors; NULL is fine. */
+void cvy_child_free(struct cvy_child *child);
+struct cvy_child *cvy_process_local(const struct covey_process *p);
+static inline bool cvy_process_has(const struct covey_process *p, uint32_t flag)
+{
+    return (atomic_load_explicit(&p->flags, memory_order_relaxed) & flag) != 0;
+}
+/** The text for an exit status: "exit code 3", "signal SIGTERM". */
+void cvy_process_how(int status, char *text, size_t size);
+
+/* ---- start_*.c: each starts `p`, whose member is made. Detail set on failure. ---- */
+
+int cvy_start_fork(struct covey_process *p, struct cvy_child *child);
+int cvy_start_spawn(struct covey_process *p, struct cvy_child *child);
+int cvy_start_forkserver(struct covey_process *p, struct cvy_child *child);
+int cvy_start_thread(struct covey_process *p, struct cvy_child *child);
+/** End the calling thread, which is a process. */
+void cvy_thread_end(int status) __attribute__((noreturn));
+/** A descriptor that becomes readable at its end; lock held. */
+int cvy_thread_sentinel(struct cvy_child *child);
+/** The end of the life-line pipe that children watch; -errno. */
+int cvy_lifeline(void);
+/** In a child: the parent's life-line is not ours to keep open. */
+void cvy_lifeline_drop(void);
+/** In a child: close the write end, so that the parent's death shows. */
+void cvy_lifeline_drop_write(void);
+/** Whether the child has something to do before its target that may fail, so that start
+ * waits for its word. */
+bool cvy_start_may_fail(const struct covey_process *p);
+/** Wait for the child's word that it is set up. Kills and reaps nothing. */
+int cvy_start_await_setup(struct covey_process *p);
+/** In a started child whose start failed: be sure it ended, and reap it. */
+void cvy_start_undo(int pid);
+/** What a start failure says first: "starting Process-1 by spawn". */
+const char *cvy_start_what(const struct covey_process *p, char *text, size_t size);
+
+/* ---- child.c ---- */
+
+struct cvy_child_plan {
+    struct covey_process *process;
+    uint32_t member;
+    int lifeline;     /* read end, -1 none */
+    int stderr_read;  /* the pipe of captured stderr, -1 none */
+    int stderr_write;
+    int reply;        /* socket for the word "set up" (spawn), -1: process->setup */
+    bool by_exec;     /* ends by exit(), not by _exit() */
+    bool owns_lifeline;
+};
+/** Live as the child. `plan` descriptors are taken over. */
+void cvy_child_live(const struct cvy_child_plan *plan) __attribute__((noreturn));
+/** Whether this process is a child that did not come by exec. */
+bool cvy_child_is_fork(void);
+/** End a child with this status, in order. */
+void cvy_child_end(int status) __attribute__((noreturn));
+/** Run a process's function. Returns: its exit code, 0..255. */
+int cvy_process_run(struct covey_process *p);
+
+/* ---- capture.c ---- */
+
+/** Child: let descriptor 2 write through a reader that keeps the tail. Takes the pipe. */
+int cvy_capture_begin(struct covey_process *p, int read_end, int write_end);
+/** Child, before an orderly end: what is still in the pipe. */
+void cvy_capture_finish(void);
+/** Creator, after the end: the rest that is in the pipe. */
+void cvy_capture_collect(struct covey_process *p, int read_end);
+
+/* ---- crash.c ---- */
+
+/** Write a backtrace into `p` when a signal ends this process whose action is default. */
+void cvy_crash_handler_install(struct covey_process *p);
+
+/* ---- exit.c ---- */
+
+/** The end of this process in order, once: hooks, children, leaving the family. */
+void cvy_process_end(int status);
+/** See to it that exit() comes to cvy_process_end. */
+void cvy_exit_prepare(void);
+/** In a child: the parent's hooks are not ours. */
+void cvy_exit_forget(void);
+
+/* ---- join.c ---- */
+
+/** Reap `p` if it ended by `deadline`; without checks. Returns: 0, -ETIMEDOUT. */
+int cvy_process_wait(struct covey_process *p, int64_t deadline);
+
+/* ---- method.c ---- */
+
+enum covey_start_method cvy_method_chosen(void); /* COVEY_DEFAULT_METHOD if none */
+void cvy_method_inherit(enum covey_start_method method);
+/** The default method; -EINVAL from the environment. Fixes it. */
+int cvy_method_default(enum covey_start_method *ret_method);
+
+/* ---- init.c ---- */
+
+bool cvy_init_was_called(void);
+/** argv[0] of the program, never NULL. */
+const char *cvy_init_argv0(void);
+const char *cvy_executable(void);
+
+/* ---- start_forkserver.c ---- */
+
+/** End this process's server and wait for it, if there is one. */
+void cvy_forkserver_stop(void);
+/** In a child: the parent's server is not ours. */
+void cvy_forkserver_forget(void);
+
+#endif

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+/* self.c: which process one is, which children it has, and its authentication key.
+ *
+ * All of it is private memory, which a fork child finds as a copy of its parent's. When
+ * a process attaches that is not the one this memory speaks of, it is forgotten. */
+#include "base/error.h"
+#include "base/log.h"
+#include "process/process.h"
+#include "region/member.h"
+#include "region/object.h"
+#include "region/region.h"
+#include <errno.h>
+#include <string.h>
+
+static struct covey_process *self;
+static _Thread_local struct covey_process *self_thread
+    __attribute__((tls_model("initial-exec")));
+
+static pthread_mutex_t children_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct cvy_child *children;
+/* Keeps the records of a parent's children reachable in a fork child, for leak checkers:
+ * freeing them would copy every page they lie on. */
+static struct cvy_child *parents_children;
+
+static unsigned char authkey[256];
+static size_t authkey_size;
+
+/* ---- children ---- */
+
+void cvy_children_lock(void)
+{
+    (void)pthread_mutex_lock(&children_mutex);
+}
+void cvy_children_unlock(void)
+{
+    (void)pthread_mutex_unlock(&children_mutex);
+}
+struct cvy_child *cvy_children(void)
+{
+    return children;
+}
+
+void cvy_children_add(struct cvy_child *child)
+{
+    child->next = children;
+    child->previous = NULL;
+    if (children)
+        children->previous = child;
+    children = child;
+    child->listed = true;
+}
+
+void cvy_children_remove(struct cvy_child *child)
+{
+    if (!child->listed)
+        return;
+    if (child->next)
+        child->next->previous = child->previous;
+    if (child->previous)
+        child->previous->next = child->next;
+    else
+        children = child->next;
+    child->listed = false;
+}
+
+int covey_active_children(covey_process **out, size_t capacity, size_t *ret_count)
+{
+    size_t count = 0;
+    int r = cvy_enter();
+    if (r < 0)
+        return r;
+    if (!ret_count || (capacity && !out))
+        return cvy_fail(-EINVAL, "covey_active_children: no room for the answer");
+    cvy_children_reap();
+    cvy_children_lock();
+    for (struct cvy_child *c = children; c; c = c->next) {
+        if (cvy_process_has(c->process, CVY_PROCESS_INTERNAL) || c->released)
+            continue;
+        if (count < capacity)
+            out[count] = c->process;
+        count++;
+    }
+    cvy_children_unlock();
+    *ret_count = count;
+    return 0;
+}
+
+/* ---- oneself ---- */
+
+void cvy_self_forget(void)
+{
+    self = NULL;
+    self_thread = NULL;
+    parents_children = children;
+    children = NULL;
+    (void)pthread_mutex_init(&children_mutex, NULL);
+    cvy_exit_forget();
+    cvy_forkserver_forget();
+    cvy_lifeline_drop();
+}
+
+__attribute__((constructor)) static void prepare(void)
+{
+    cvy_on_attach = cvy_self_forget;
+}
+
+/* The object of a process that covey did not start. */
+static int make_main_object(void)
+{
+    void *made = NULL;
+    int r = cvy_object_create(CVY_KIND_PROCESS, sizeof(struct covey_process),
+                              CVY_OBJECT_PRIVATE, 0, &made, NULL);
+    if (r < 0)
+        return r;
+    struct covey_process *p = made;
+    p->creator = 0;
+    p->member = cvy_member_owner();
+    p->pid = cvy_os_pid();
+    p->parent_pid = cvy_os_ppid();
+    strcpy(p->name, "MainProcess");
+    atomic_store(&p->flags, CVY_PROCESS_MAIN);
+    atomic_store(&p->state, CVY_PROCESS_STARTED);
+    self = p;
+    return 0;
+}
+
+struct covey_process *cvy_self(void)
+{
+    if (cvy_enter() < 0)
+        return NULL;
+    if (self_thread)
+        return self_thread;
+    if (self)
+        return self;
+    cvy_children_lock();
+    int r = self ? 0 : make_main_object();
+    cvy_children_unlock();
+    return r < 0 ? NULL : self;
+}
+
+void cvy_self_become(struct covey_process *process)
+{
+    self = process;
+    cvy_log_set_process_name(process->name);
+}
+
+struct covey_process *cvy_self_thread(void)
+{
+    return self_thread;
+}
+
+void cvy_self_set_thread(struct covey_process *process)
+{
+    self_thread = process;
+    cvy_log_set_thread_name(process ? process->name : NULL);
+}
+
+covey_process *covey_current_process(void)
+{
+    return cvy_self();
+}
+
+covey_process *covey_parent_process(void)
+{
+    struct covey_process *p = cvy_self();
+    return p && p->parent ? cvy_at(p->parent) : NULL;
+}
+
+/* ---- the key ---- */
+
+static int make_authkey(void)
+{
+    unsigned char key[32];
+    if (authkey_size)
+        return 0;
+    int r = cvy_os_random(key, sizeof key);
+    if (r < 0)
+        return cvy_fail_os(r, "covey_authkey: random bytes");
+    memcpy(authkey, key, sizeof key);
+    authkey_size = sizeof key;
+    return 0;
+}
+
+size_t cvy_self_authkey(unsigned char key[256])
+{
+    cvy_children_lock();
+    size_t size = make_authkey() < 0 ? 0 : authkey_size;
+    memcpy(key, authkey, size);
+    cvy_children_unlock();
+    return size;
+}
+
+int covey_authkey(struct covey_bytes *ret_key)
+{
+    if (!ret_key)
+        return cvy_fail(-EINVAL, "covey_authkey: no room for the answer");
+    cvy_children_lock();
+    int r = make_authkey();
+    if (r >= 0)
+        r = covey_bytes_resize(ret_key, authkey_size);
+    if (r >= 0)
+        memcpy(ret_key->data, authkey, authkey_size);
+    cvy_children_unlock();
+    return r;
+}
+
+int covey_set_authkey(struct covey_view key)
+{
+    if (key.size > sizeof authkey || !key.size || !key.data)
+        return cvy_fail(-EINVAL, "covey_set_authkey: a key has 1 to %zu bytes",
+                        sizeof authkey);
+    cvy_children_lock();
+    memset(authkey, 0, sizeof authkey);
+    memcpy(authkey, key.data, key.size);
+    authkey_size = key.size;
+    cvy_children_unlock();
+    return 0;
+}

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/* server.c: the life of a fork server and its clones until they are a child.
+ *
+ * The server has one thread, blocks all signals, is no member of the family, and dies
+ * with the process it serves. It clones by a raw system call, which is sound only because
+ * it has one thread: no lock of libc can be held by another. A preloaded object that
+ * starts threads is refused at each fork. */
+#include "base/base.h"
+#include "base/error.h"
+#include "os/modules.h"
+#include "process/message.h"
+#include "region/member.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/single_threaded.h>
+
+struct server {
+    struct cvy_server_room *room;
+    int socket, lifeline;
+};
+
+/* ---- clones ---- */
+
+static void fail_child(struct covey_process *p)
+{
+    p->setup_error = COVEY_ESTART;
+    snprintf(p->setup_text, sizeof p->setup_text, "%s", covey_error_detail());
+    atomic_store(&p->setup, 2);
+    (void)cvy_os_futex_wake(&p->setup, 1);
+    cvy_os_exit(1);
+}
+
+static int take_context(const struct server *s, const struct cvy_server_request *request)
+{
+    const char *what = "";
+    const struct cvy_os_context *is = &s->room->context, *wanted = is;
+    if (request->context) {
+        size_t at = cvy_round_up(sizeof *wanted, 16);
+        wanted = cvy_at(request->context);
+        int r = cvy_os_context_become(is, wanted, (const char *)wanted + at,
+                                      request->context_size - at, &what);
+        if (r < 0)
+            return cvy_fail_os(r, "the starter's %s", what);
+    }
+    cvy_os_context_unblock(wanted);
+    return 0;
+}
+
+static void be_child(const struct server *s, const struct cvy_server_request *request,
+                     const int *fds) __attribute__((noreturn));
+static void be_child(const struct server *s, const struct cvy_server_request *request,
+                     const int *fds)
+{
+    struct covey_process *p = cvy_at(request->process);
+    struct cvy_log_state log = {request->log_level, request->log_to_stderr};
+    struct cvy_child_plan plan = {.process = p, .member = request->member,
+                                  .lifeline = s->lifeline, .stderr_read = -1,
+                                  .stderr_write = -1, .reply = -1, .owns_lifeline = true};
+    cvy_os_close(s->socket);
+    if (request->has_tail) {
+        plan.stderr_read = fds[0];
+        plan.stderr_write = fds[1];
+        fds += 2;
+    }
+    if (!cvy_process_has(p, CVY_PROCESS_DIES_WITH_PARENT))
+        plan.lifeline = cvy_os_close(plan.lifeline);
+    cvy_message_settings(&log, request->method, request->authkey,
+                         cvy_min_size(request->authkey_size, sizeof request->authkey));
+    int *keep[] = {&plan.lifeline, &plan.stderr_read, &plan.stderr_write};
+    int r = cvy_place_fds(fds, request->fd_numbers, request->fd_count, keep,
+                          request->fd_count ? CVY_ARRAY_SIZE(keep) : 0);
+    if (r >= 0)
+        r = take_context(s, request);
+    if (r < 0)
+        fail_child(p);
+    cvy_child_live(&plan);
+}
+
+static int clone_one(void)
+{
+    if (!__libc_single_threaded)
+        return -EDEADLK;
+    return cvy_os_clone_sibling();
+}
+
+/* ---- spares ---- */
+
+static void be_spare(const struct server *s, struct cvy_spare *spare)
+    __attribute__((noreturn));
+static void be_spare(const struct server *s, struct cvy_spare *spare)
+{
+    cvy_os_close(s->socket);
+    if (cvy_os_die_with_pipe(s->lifeline) == -EPIPE)
+        cvy_os_exit(1);
+    spare->pid = cvy_os_pid();
+    atomic_store(&spare->state, CVY_SPARE_IDLE);
+    for (uint32_t state = CVY_SPARE_IDLE; state != CVY_SPARE_GO;) {
+        struct cvy_os_wait wait = {&spare->state, state};
+        (void)cvy_os_futex_waitv(&wait, 1, INT64_MAX);
+        state = atomic_load(&spare->state);
+        if (state == CVY_SPARE_NONE)
+            cvy_os_exit(0);
+    }
+    struct server own = {s->room, -1, s->lifeline};
+    struct cvy_server_request request = spare->request;
+    atomic_store(&spare->state, CVY_SPARE_NONE);
+    be_child(&own, &request, NULL);
+}
+
+static void fill_spares(struct server *s)
+{
+    uint32_t wanted = __atomic_load_n(&s->room->spares_wanted, __ATOMIC_ACQUIRE);
+    for (uint32_t i = 0; i < wanted && i < CVY_MOST_SPARES; i++) {
+        struct cvy_spare *spare = &s->room->spares[i];
+        uint32_t none = CVY_SPARE_NONE;
+        if (!atomic_compare_exchange_strong(&spare->state, &none, CVY_SPARE_BORN))
+            continue;
+        int pid = clone_one();
+        if (pid == 0)
+            be_spare(s, spare);
+        if (pid < 0) {
+            atomic_store(&spare->state, CVY_SPARE_NONE);
+            return;
+        }
+    }
+}
+
+/* ---- the server ---- */
+
+static int preload(const struct cvy_server_room *room)
+{
+    const char *path = cvy_at(room->preload);
+    for (uint32_t i = 0; i < room->preload_count; i++, path += strlen(path) + 1) {
+        char why[256] = "";
+        void *handle = NULL;
+        uintptr_t base = 0;
+        int r = cvy_os_module_load(path, &handle, &base, why, sizeof why);
+        if (r < 0)
+            return cvy_fail(r, "preloading %s: %s", path, why);
+    }
+    if (room->init.kind == CVY_CODE_NONE)
+        return 0;
+    cvy_code_fn *fn = NULL;
+    int r = cvy_code_decode(&room->init, &fn);
+    if (r < 0)
+        return r;
+    struct covey_view arg = {room->init_arg_size ? cvy_at(room->init_arg) : NULL,
+                             room->init_arg_size};
+    r = ((covey_target_fn *)fn)(arg);
+    return r ? cvy_fail(COVEY_ESTART, "the preload function returned %d", r) : 0;
+}
+
+static void serve_fork(struct server *s, const struct cvy_server_request *request, int *fds,
+                       size_t count)
+{
+    int pid = clone_one();
+    if (pid == 0)
+        be_child(s, request, fds);
+    struct cvy_server_answer answer = {pid};
+    for (size_t i = 0; i < count; i++)
+        cvy_os_close(fds[i]);
+    (void)cvy_os_send(s->socket, &answer, sizeof answer, NULL, 0);
+}
+
+void cvy_server_live(cvy_ref room, int socket, int lifeline)
+{
+    struct server s = {cvy_at(room), socket, lifeline};
+    struct cvy_start_reply reply = {0};
+    if (cvy_os_die_with_pipe(lifeline) == -EPIPE)
+        cvy_os_exit(1);
+    reply.code = preload(s.room);
+    if (reply.code < 0)
+        snprintf(reply.text, sizeof reply.text, "%s", covey_error_detail());
+    fflush(NULL); /* what the preload function printed is not the children's */
+    cvy_os_block_signals();
+    (void)cvy_os_send(socket, &reply, sizeof reply, NULL, 0);
+    fill_spares(&s);
+    for (;;) {
+        struct cvy_server_request request;
+        int fds[CVY_MOST_FDS + 2];
+        size_t count = 0;
+        ssize_t n = cvy_os_recv(socket, &request, sizeof request, fds, CVY_ARRAY_SIZE(fds),
+                                &count, INT64_MAX);
+        if (n != (ssize_t)sizeof request)
+            cvy_os_exit(0); /* the starter closed its end */
+        if (request.op == CVY_SERVER_FORK)
+            serve_fork(&s, &request, fds, count);
+        fill_spares(&s);
+    }
+}

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/* start.c: what every start does before and after its method's own part.
+ *
+ *   INITIAL -> STARTING -> STARTED        the caller owns the step to STARTING
+ *                      \-> INITIAL        it failed: no child, no member, no holds left
+ *
+ * The child's member and its holds are made before the child exists, so that nobody can
+ * free what the child is about to use, and a starter that dies leaves a member that
+ * others recognize as dead. */
+#include "base/error.h"
+#include "process/process.h"
+#include "region/member.h"
+#include "region/object.h"
+#include "region/wait.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The pipe whose read end the children watch. Both ends are this process's; -1 before the
+ * first start. */
+static int lifeline_read = -1, lifeline_write = -1;
+
+int cvy_lifeline(void)
+{
+    int ends[2], r = 0;
+    cvy_children_lock();
+    if (lifeline_read < 0) {
+        r = cvy_os_pipe(ends);
+        if (r >= 0) {
+            lifeline_read = ends[0];
+            lifeline_write = ends[1];
+        }
+    }
+    cvy_children_unlock();
+    return r < 0 ? cvy_fail_os(r, "the life-line pipe") : lifeline_read;
+}
+
+void cvy_lifeline_drop_write(void)
+{
+    lifeline_write = cvy_os_close(lifeline_write);
+}
+
+void cvy_lifeline_drop(void)
+{
+    lifeline_read = cvy_os_close(lifeline_read);
+    lifeline_write = cvy_os_close(lifeline_write);
+}
+
+const char *cvy_start_what(const struct covey_process *p, char *text, size_t size)
+{
+    snprintf(text, size, "starting %s by %s", p->name,
+             covey_start_method_name((enum covey_start_method)p->method));
+    return text;
+}
+
+void cvy_start_undo(int pid)
+{
+    struct cvy_os_exit ended;
+    (void)cvy_os_kill(pid, -1, 9);
+    (void)cvy_os_wait_child(pid, -1, INT64_MAX, &ended);
+}
+
+bool cvy_start_may_fail(const struct covey_process *p)
+{
+    static const struct covey_limits none;
+    return p->cpus[0] || cvy_process_has(p, CVY_PROCESS_NEW_GROUP | CVY_PROCESS_CAPTURE) ||
+           memcmp(&p->limits, &none, sizeof none) != 0 || p->context ||
+           p->code.kind == CVY_CODE_SHARED;
+}
+
+int cvy_start_await_setup(struct covey_process *p)
+{
+    bool ask_kernel = false;
+    for (;;) {
+        uint32_t gong = cvy_gong(), setup = atomic_load(&p->setup);
+        if (setup == 1)
+            return 0;
+        if (setup == 2)
+            return cvy_fail(p->setup_error, "%s", p->setup_text);
+        if (cvy_member_is_dead(p->member, ask_kernel))
+            return cvy_fail(COVEY_ESTART, "the child ended before it was set up");
+        int r = cvy_sleep(&p->setup, 0, gong, INT64_MAX, cvy_ref_of(p));
+        ask_kernel = r == CVY_SLICE;
+    }
+}
+
+/* ---- members and holds ---- */
+
+static int copy_listed_holds(const struct cvy_child *child, uint32_t member)
+{
+    if (child->holds[0] == COVEY_NO_HOLDS)
+        return 0;
+    for (size_t i = 0; i < 16 && child->holds[i]; i++) {
+        int r = cvy_object_hold(child->holds[i], member, ".holds");
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* The member that the child will be, with all that it holds from its birth. */
+static int make_member(struct covey_process *p, const struct cvy_child *child)
+{
+    uint32_t member = 0;
+    int r = cvy_member_new(p->name, &member);
+    if (r < 0)
+        return r;
+    p->member = member;
+    r = cvy_object_hold(p, member, "start");
+    if (r >= 0)
+        r = cvy_object_hold(cvy_at(p->parent), member, "start");
+    if (r >= 0)
+        r = cvy_process_has(p, CVY_PROCESS_OWN_HOLDS)
+                ? copy_listed_holds(child, member)
+                : cvy_holds_copy(cvy_member_owner(), member);
+    if (r < 0) {
+        cvy_member_release(member, NULL, NULL);
+        p->member = 0;
+    }
+    return r;
+}
+
+/* ---- starting ---- */
+
+static int start_by_method(struct covey_process *p, struct cvy_child *child)
+{
+    int r = make_member(p, child);
+    if (r < 0)
+        return r;
+    switch (p->method) {
+    case COVEY_SPAWN:
+        r = cvy_start_spawn(p, child);
+        break;
+    case COVEY_FORKSERVER:
+        r = cvy_start_forkserver(p, child);
+        break;
+    default:
+        r = cvy_start_fork(p, child);
+    }
+    if (r < 0) {
+        cvy_member_release(p->member, NULL, NULL);
+        p->member = 0;
+    }
+    return r;
+}
+
+static int check_startable(struct covey_process *p)
+{
+    const char *call = "covey_process_start";
+    int r = cvy_process_enter(p, call, CVY_WANT_OWNER | CVY_WANT_OPEN);
+    if (r < 0)
+        return r;
+    if (cvy_process_has(cvy_self(), CVY_PROCESS_DAEMON))
+        return cvy_fail(COVEY_ESTATE, "%s: daemonic processes may not have children; this "
+                                      "one is %s",
+                        call, cvy_self()->name);
+    bool by_exec = p->method == COVEY_SPAWN || p->method == COVEY_FORKSERVER;
+    if (by_exec && !cvy_init_was_called())
+        return cvy_fail(COVEY_ESTATE, "%s: %s needs covey_init(argc, argv) as the first line "
+                                      "of main()",
+                        call, covey_start_method_name((enum covey_start_method)p->method));
+    return 0;
+}
+
+int covey_process_start(covey_process *p)
+{
+    uint32_t initial = CVY_PROCESS_INITIAL;
+    int r = check_startable(p);
+    if (r < 0)
+        return r;
+    if (!atomic_compare_exchange_strong(&p->state, &initial, CVY_PROCESS_STARTING))
+        return cvy_fail(COVEY_ESTATE, "covey_process_start: %s was started before", p->name);
+    struct cvy_child *child = cvy_process_local(p);
+    cvy_exit_prepare();
+    fflush(stdout);
+    fflush(stderr);
+    atomic_store(&p->setup, 0);
+    r = p->method == COVEY_THREAD ? cvy_start_thread(p, child) : start_by_method(p, child);
+    if (r < 0) {
+        char what[128];
+        cvy_detail_prefix("%s: ", cvy_start_what(p, what, sizeof what));
+        atomic_store(&p->state, CVY_PROCESS_INITIAL);
+        return r;
+    }
+    cvy_children_lock();
+    cvy_children_add(child);
+    atomic_store(&p->state, CVY_PROCESS_STARTED);
+    cvy_children_unlock();
+    (void)covey_log(COVEY_LOG_DEBUG, "started %s, pid %d, by %s", p->name, p->pid,
+                    covey_start_method_name((enum covey_start_method)p->method));
+    return 0;
+}

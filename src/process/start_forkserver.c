@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: MIT */
+/* start_forkserver.c: children by a fork server, as the starter sees it.
+ *
+ * Each process that starts children this way has a server of its own: a fresh,
+ * single-threaded run of this program, whose clones are made children of the starter
+ * (CLONE_PARENT), so that waiting, exit status and resources work as for any child. The
+ * server is started at the first need, anew when it died, and anew when this process
+ * became another user or entered other namespaces. Spares are clones made beforehand. */
+#include "base/base.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "process/message.h"
+#include "region/member.h"
+#include "region/object.h"
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+struct preload {
+    char *objects; /* paths, each with its NUL */
+    size_t size;
+    uint32_t count;
+    covey_target_fn *init;
+    struct covey_bytes arg;
+};
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* of all below */
+static struct {
+    int pid, socket; /* 0: there is none */
+    struct cvy_object *object;
+    struct cvy_server_room *room;
+    struct cvy_os_identity identity;
+} server;
+static struct preload preload;
+static size_t spares_wanted;
+
+/* ---- settings ---- */
+
+int covey_set_forkserver_spares(size_t count)
+{
+    if (count > CVY_MOST_SPARES)
+        return cvy_fail(-EINVAL, "covey_set_forkserver_spares: at most %u", CVY_MOST_SPARES);
+    (void)pthread_mutex_lock(&mutex);
+    spares_wanted = count;
+    if (server.pid)
+        __atomic_store_n(&server.room->spares_wanted, (uint32_t)count, __ATOMIC_RELEASE);
+    (void)pthread_mutex_unlock(&mutex);
+    return 0;
+}
+
+static int take_objects(const char *const *objects, size_t count, struct preload *new)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!objects || !objects[i])
+            return cvy_fail(-EINVAL, "covey_set_forkserver_preload: path %zu is NULL", i);
+        size_t more = strlen(objects[i]) + 1;
+        char *longer = cvy_realloc(new->objects, new->size + more);
+        if (!longer)
+            return cvy_fail(-ENOMEM, "covey_set_forkserver_preload: no memory");
+        memcpy(longer + new->size, objects[i], more);
+        new->objects = longer;
+        new->size += more;
+    }
+    new->count = (uint32_t)count;
+    return 0;
+}
+
+static void preload_free(struct preload *p)
+{
+    cvy_free(p->objects);
+    covey_bytes_free(&p->arg);
+}
+
+int covey_set_forkserver_preload(const char *const *objects, size_t count,
+                                 covey_target_fn *init, struct covey_view arg)
+{
+    struct preload new = {.init = init};
+    int r = take_objects(objects, count, &new);
+    if (r >= 0 && arg.size)
+        r = covey_bytes_resize(&new.arg, arg.size);
+    if (r < 0) {
+        preload_free(&new);
+        return r;
+    }
+    if (arg.size)
+        memcpy(new.arg.data, arg.data, arg.size);
+    (void)pthread_mutex_lock(&mutex);
+    if (server.pid) {
+        preload_free(&new);
+        r = cvy_fail(COVEY_ESTATE, "covey_set_forkserver_preload: the server runs already");
+    } else {
+        preload_free(&preload);
+        preload = new;
+    }
+    (void)pthread_mutex_unlock(&mutex);
+    return r;
+}
+
+/* ---- the server's life, from outside; mutex held ---- */
+
+/* A server ends when its socket does; its spares are ended here, being our children. */
+static void stop_server(void)
+{
+    struct cvy_os_exit ended;
+    int pid = server.pid;
+    if (!pid)
+        return;
+    server.socket = cvy_os_close(server.socket);
+    if (cvy_os_wait_child(pid, -1, cvy_os_deadline(COVEY_SEC(1)), &ended) == -ETIMEDOUT)
+        cvy_start_undo(pid);
+    for (size_t i = 0; i < CVY_MOST_SPARES; i++) {
+        struct cvy_spare *spare = &server.room->spares[i];
+        uint32_t idle = CVY_SPARE_IDLE;
+        if (atomic_compare_exchange_strong(&spare->state, &idle, CVY_SPARE_NONE))
+            cvy_start_undo(spare->pid);
+    }
+    (void)cvy_object_release(server.object);
+    memset(&server, 0, sizeof server);
+}
+
+void cvy_forkserver_stop(void)
+{
+    (void)pthread_mutex_lock(&mutex);
+    stop_server();
+    (void)pthread_mutex_unlock(&mutex);
+}
+
+void cvy_forkserver_forget(void)
+{
+    (void)pthread_mutex_init(&mutex, NULL);
+    if (server.pid)
+        cvy_os_close(server.socket);
+    memset(&server, 0, sizeof server);
+}
+
+/* What the server needs to know, in shared memory. */
+static int make_room(void)
+{
+    void *object = NULL;
+    cvy_ref body = 0;
+    struct cvy_server_room *room;
+    size_t size = sizeof *room + preload.size + 16 + preload.arg.size;
+    int r = cvy_object_create(CVY_KIND_SERVER, sizeof(struct cvy_object) + 16,
+                              CVY_OBJECT_PRIVATE, size, &object, &body);
+    if (r < 0)
+        return r;
+    room = cvy_at(body);
+    memset(room, 0, sizeof *room);
+    *(cvy_ref *)((struct cvy_object *)object + 1) = body;
+    cvy_os_context_get(&room->context);
+    room->spares_wanted = (uint32_t)spares_wanted;
+    room->preload_count = preload.count;
+    room->preload = body + sizeof *room;
+    room->init_arg = cvy_round_up(room->preload + preload.size, 16);
+    room->init_arg_size = preload.arg.size;
+    if (preload.size)
+        memcpy(cvy_at(room->preload), preload.objects, preload.size);
+    if (preload.arg.size)
+        memcpy(cvy_at(room->init_arg), preload.arg.data, preload.arg.size);
+    if (preload.init)
+        r = cvy_code_encode((cvy_code_fn *)preload.init, &room->init);
+    if (r < 0) {
+        (void)cvy_object_release(object);
+        return r;
+    }
+    server.object = object;
+    server.room = room;
+    return 0;
+}
+
+static int start_server(const struct covey_process *p)
+{
+    struct cvy_start_message m = {.role = CVY_ROLE_SERVER, .has_lifeline = 1};
+    int lifeline = cvy_lifeline();
+    int r = lifeline < 0 ? lifeline : make_room();
+    if (r < 0)
+        return r;
+    cvy_os_identity_get(&server.identity);
+    m.object = cvy_ref_of(server.room);
+    r = cvy_exec_image(&m, &lifeline, 1, "fork server", (covey_nsec)p->start_timeout,
+                       &server.socket, NULL, NULL);
+    if (r < 0) {
+        cvy_detail_prefix("its fork server: ");
+        (void)cvy_object_release(server.object);
+        memset(&server, 0, sizeof server);
+        return r;
+    }
+    server.pid = r;
+    return 0;
+}
+
+static int ensure_server(const struct covey_process *p)
+{
+    struct cvy_os_identity now;
+    if (server.pid) {
+        cvy_os_identity_get(&now);
+        if (memcmp(&now, &server.identity, sizeof now) == 0)
+            return 0;
+        (void)covey_log(COVEY_LOG_INFO, "the fork server is of another user or namespace "
+                                        "than this process now: starting a new one");
+        stop_server();
+    }
+    return start_server(p);
+}
+
+/* ---- a start; mutex held ---- */
+
+/* What the starter has now, in a run of the process object, if it is not what it had when
+ * the server started. */
+static int note_context(struct covey_process *p, struct cvy_server_request *request)
+{
+    static struct cvy_os_context now;
+    cvy_os_context_get(&now);
+    size_t size = cvy_os_context_size(&now), room = cvy_round_up(sizeof now, 16);
+    if (memcmp(&now, &server.room->context, size) == 0)
+        return 0;
+    size_t environment = now.environment == server.room->context.environment
+                             ? 0
+                             : cvy_os_environment_size();
+    int r = cvy_object_add_run(p, room + environment, &request->context);
+    if (r < 0)
+        return r;
+    memcpy(cvy_at(request->context), &now, size);
+    cvy_os_environment_copy((char *)cvy_at(request->context) + room, environment);
+    request->context_size = room + environment;
+    p->context = request->context;
+    return 0;
+}
+
+static int fill_request(struct covey_process *p, const struct cvy_child *child,
+                        struct cvy_server_request *request)
+{
+    struct cvy_log_state log = cvy_log_get_state();
+    *request = (struct cvy_server_request){
+        .op = CVY_SERVER_FORK,
+        .member = p->member,
+        .process = cvy_ref_of(p),
+        .log_level = log.level,
+        .log_to_stderr = log.to_stderr,
+        .method = cvy_method_chosen(),
+        .fd_count = (uint32_t)child->fd_count,
+    };
+    for (size_t i = 0; i < child->fd_count; i++)
+        request->fd_numbers[i] = child->fds[i];
+    request->authkey_size = (uint32_t)cvy_self_authkey(request->authkey);
+    return note_context(p, request);
+}
+
+/* A living spare for `request`. Returns: its pid, 0 if there is none. */
+static int use_spare(const struct cvy_server_request *request)
+{
+    for (size_t i = 0; i < CVY_MOST_SPARES; i++) {
+        struct cvy_spare *spare = &server.room->spares[i];
+        uint32_t idle = CVY_SPARE_IDLE;
+        if (!atomic_compare_exchange_strong(&spare->state, &idle, CVY_SPARE_CLAIMED))
+            continue;
+        int pid = spare->pid;
+        struct cvy_os_exit ended;
+        if (cvy_os_wait_child(pid, -1, 0, &ended) != -ETIMEDOUT) {
+            atomic_store(&spare->state, CVY_SPARE_NONE); /* somebody killed it */
+            continue;
+        }
+        spare->request = *request;
+        cvy_member_set_pid(request->member, pid);
+        atomic_store(&spare->state, CVY_SPARE_GO);
+        (void)cvy_os_futex_wake(&spare->state, 1);
+        struct cvy_server_request refill = {.op = CVY_SERVER_REFILL};
+        (void)cvy_os_send(server.socket, &refill, sizeof refill, NULL, 0);
+        return pid;
+    }
+    return 0;
+}
+
+/* Returns: the child's pid; -EPIPE if the server is gone. */
+static int ask_server(const struct cvy_server_request *request, const int *fds, size_t count)
+{
+    struct cvy_server_answer answer;
+    size_t none = 0;
+    int r = cvy_os_send(server.socket, request, sizeof *request, fds, count);
+    if (r == -EPIPE || r == -ECONNRESET)
+        return -EPIPE;
+    if (r < 0)
+        return cvy_fail_os(r, "asking the fork server");
+    ssize_t n = cvy_os_recv(server.socket, &answer, sizeof answer, NULL, 0, &none, INT64_MAX);
+    if (n == 0 || n == -ECONNRESET)
+        return -EPIPE;
+    if (n != (ssize_t)sizeof answer)
+        return cvy_fail(COVEY_ESTART, "the fork server's answer has %zd bytes", n);
+    return answer.pid < 0 ? cvy_fail_os(answer.pid, "the fork server's clone") : answer.pid;
+}
+
+/* A server that was killed is replaced once; the request has not been worked on, since
+ * its answer did not come and its child would be ours: see stop_server's callers. */
+static int request_child(struct covey_process *p, const struct cvy_child *child,
+                         const int tail[2])
+{
+    struct cvy_server_request request;
+    int fds[CVY_MOST_FDS + 2], r = 0;
+    for (int attempt = 0; attempt < 2; attempt++) {
+        size_t count = 0;
+        r = ensure_server(p);
+        if (r >= 0)
+            r = fill_request(p, child, &request);
+        if (r < 0)
+            return r;
+        request.has_tail = tail[0] >= 0;
+        if (tail[0] >= 0) {
+            fds[count++] = tail[0];
+            fds[count++] = tail[1];
+        }
+        for (size_t i = 0; i < child->fd_count; i++)
+            fds[count++] = child->fds[i];
+        r = count ? 0 : use_spare(&request);
+        if (r == 0)
+            r = ask_server(&request, fds, count);
+        if (r != -EPIPE)
+            return r;
+        (void)covey_log(COVEY_LOG_WARNING, "the fork server died; starting a new one");
+        stop_server();
+    }
+    return cvy_fail(COVEY_ESTART, "the fork server died twice");
+}
+
+int cvy_start_forkserver(struct covey_process *p, struct cvy_child *child)
+{
+    int tail[2] = {-1, -1}, r = 0;
+    if (cvy_process_has(p, CVY_PROCESS_CAPTURE)) {
+        r = cvy_os_pipe(tail);
+        if (r < 0)
+            return cvy_fail_os(r, "a pipe for its stderr");
+    }
+    (void)pthread_mutex_lock(&mutex);
+    r = request_child(p, child, tail);
+    (void)pthread_mutex_unlock(&mutex);
+    cvy_os_close(tail[1]);
+    if (r >= 0) {
+        p->pid = r;
+        cvy_member_set_pid(p->member, r);
+        child->tail_fd = tail[0];
+        bool ask = cvy_start_may_fail(p) || child->fd_count;
+        r = ask ? cvy_start_await_setup(p) : 0;
+        if (r < 0)
+            cvy_start_undo(p->pid);
+        else
+            return 0;
+        child->tail_fd = -1;
+    }
+    cvy_os_close(tail[0]);
+    return r;
+}

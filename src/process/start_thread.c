@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/* start_thread.c: a process that is a thread, as in multiprocessing.dummy. */
+#include "base/error.h"
+#include "process/process.h"
+#include "region/member.h"
+#include <errno.h>
+#include <limits.h>
+
+/* Publish the end: state first, then whoever waits or polls. The record may be gone as
+ * soon as `thread_done` is set and this thread is joined. */
+static void announce_end(struct covey_process *p, int status)
+{
+    struct cvy_child *child = cvy_process_local(p);
+    uint64_t one = 1;
+    p->exit_status = status;
+    cvy_self_set_thread(NULL);
+    cvy_children_lock();
+    if (child->thread_bell >= 0)
+        (void)cvy_os_write_all(child->thread_bell, &one, sizeof one);
+    atomic_store(&child->thread_done, 1);
+    cvy_children_unlock();
+    (void)cvy_os_futex_wake(&child->thread_done, INT_MAX);
+}
+
+void cvy_thread_end(int status)
+{
+    announce_end(cvy_self_thread(), status);
+    pthread_exit(NULL);
+}
+
+static void *live(void *arg)
+{
+    struct covey_process *p = arg;
+    cvy_self_set_thread(p);
+    announce_end(p, cvy_process_run(p));
+    return NULL;
+}
+
+int cvy_thread_sentinel(struct cvy_child *child)
+{
+    int ends[2];
+    if (atomic_load(&child->thread_done))
+        return cvy_os_ready_fd();
+    int r = cvy_os_pipe(ends);
+    if (r < 0)
+        return r;
+    child->thread_bell = ends[1];
+    return ends[0];
+}
+
+int cvy_start_thread(struct covey_process *p, struct cvy_child *child)
+{
+    p->member = cvy_member_owner();
+    p->pid = cvy_os_pid();
+    child->thread_done = 0;
+    int r = -pthread_create(&child->thread, NULL, live, p);
+    return r < 0 ? cvy_fail_os(r, "a thread") : 0;
+}
