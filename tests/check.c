@@ -10,10 +10,8 @@
 
 #include "check_internal.h"
 
-/* Tests of the lowest layers link before the upper ones exist. */
+/* Tests of the lower layers link before the process layer exists. */
 #pragma weak covey_init
-#pragma weak covey_error_name
-#pragma weak covey_error_detail
 
 struct check_report *check_report;
 struct check_test *check_tests;
@@ -127,21 +125,11 @@ void check_bytes(const char *file, int line, const char *what, const void *a,
                          size, left[i], right[i]);
 }
 
-static const char *error_name(int code)
-{
-    return covey_error_name ? covey_error_name(code) : "an error";
-}
-
-static const char *error_detail(void)
-{
-    return covey_error_detail ? covey_error_detail() : "";
-}
-
 void check_result(const char *file, int line, const char *what, int result)
 {
     if (result < 0)
-        check_failed(file, line, "%s gave %s (%d): %s", what, error_name(result),
-                     result, error_detail());
+        check_failed(file, line, "%s gave %s (%d): %s", what, covey_error_name(result),
+                     result, covey_error_detail());
 }
 
 void check_code(const char *file, int line, const char *what, int result,
@@ -149,7 +137,8 @@ void check_code(const char *file, int line, const char *what, int result,
 {
     if (result != expected)
         check_failed(file, line, "%s gave %s (%d), not %s: %s", what,
-                     error_name(result), result, expected_name, error_detail());
+                     covey_error_name(result), result, expected_name,
+                     covey_error_detail());
 }
 
 void check_skip(const char *format, ...)
