@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: MIT */
+/* Members killed at any instruction of what they do to the region: the others go on, and
+ * its books are right. */
+#include <sched.h>
+#include <time.h>
+
+#include "family.h"
+#include "kill_points.h"
+#include "region/slot.h"
+
+/* What must be as before once the victim is dead and swept. */
+static struct covey_family_usage start;
+static char text[256];
+
+static const char *compare(const char *what, uint64_t now, uint64_t before)
+{
+    if (now == before)
+        return NULL;
+    snprintf(text, sizeof text, "%llu %s, not %llu", (unsigned long long)now, what,
+             (unsigned long long)before);
+    return text;
+}
+
+static const char *check_books(void *unused)
+{
+    (void)unused;
+    struct covey_family_usage now = family_usage();
+    cvy_region_lock();
+    const char *wrong = cvy_alloc_check();
+    if (!wrong && cvy_head->undo_count)
+        wrong = "the undo log is not empty";
+    if (!wrong && cvy_head->graves)
+        wrong = "an object that nobody holds is left";
+    if (!wrong && cvy_head->limbo)
+        wrong = "a run is left in limbo";
+    cvy_region_unlock();
+    for (uint32_t i = 0; i < atomic_load(&cvy_head->slot_high) && !wrong; i++)
+        if (atomic_load(&cvy_slot_at(i)->word) >> 48 && !cvy_slot_at(i)->member)
+            wrong = "a slot is neither free nor in a list";
+    if (!wrong)
+        wrong = compare("objects", now.objects, start.objects);
+    if (!wrong)
+        wrong = compare("members", now.members, start.members);
+    if (!wrong)
+        wrong = compare("threads", now.threads, start.threads);
+    return wrong ? wrong : compare("bytes in use", now.used, start.used);
+}
+
+/* A family with little memory, so that what is freed takes the longest way. */
+static void begin(void)
+{
+    if (!kill_points_work())
+        SKIP("processes may not be traced here");
+    family_found(COVEY_FAMILY_OPTS(.budget = MIB));
+    for (int i = 0; i < 3; i++)
+        family_object(64, CVY_PAGE);
+    start = family_usage();
+}
+
+struct operation {
+    void *object;
+    uint32_t member;
+    cvy_ref run;
+    cvy_word *ready;
+};
+
+static long kill_at_each(const char *name, void (*before)(void *),
+                         void (*prepare)(void *), void (*operate)(void *))
+{
+    struct operation *context = family_shared(sizeof *context);
+    context->ready = family_shared(sizeof *context->ready);
+    struct kill_points points = {name, before, prepare, operate, check_books, context};
+    return kill_points_run(&points, family_long(60, 0));
+}
+
+/* ---- objects ---- */
+
+static void enter(void *unused)
+{
+    (void)unused;
+    CHECK_OK(cvy_enter());
+}
+
+static void make_object(void *context)
+{
+    struct operation *o = context;
+    CHECK_OK(cvy_enter());
+    o->object = family_object(256, 100 * CVY_PAGE);
+}
+
+static void release_object(void *context)
+{
+    (void)cvy_object_release(((struct operation *)context)->object);
+}
+
+static void create_object(void *context)
+{
+    struct operation *o = context;
+    cvy_ref ref = 0;
+    (void)cvy_object_create(CVY_KIND_TEST, 640, 0, 10 * CVY_PAGE, &o->object, &ref);
+}
+
+static void create_too_big(void *context)
+{
+    struct operation *o = context;
+    cvy_ref ref = 0;
+    (void)cvy_object_create(CVY_KIND_TEST, 640, 0, MIB, &o->object, &ref);
+}
+
+static void hold_object(void *context)
+{
+    CHECK_OK(covey_hold(((struct operation *)context)->object));
+}
+
+static void add_run(void *context)
+{
+    struct operation *o = context;
+    (void)cvy_object_add_run(o->object, 5 * CVY_PAGE, &o->run);
+}
+
+static void make_object_with_run(void *context)
+{
+    make_object(context);
+    add_run(context);
+}
+
+static void give_run(void *context)
+{
+    cvy_object_give_run(((struct operation *)context)->run);
+}
+
+static void make_second_hold(void *context)
+{
+    make_object(context);
+    hold_object(context);
+}
+
+TEST_TIMEOUT(killed_while_creating, 300)
+{
+    begin();
+    kill_at_each("create", NULL, enter, create_object);
+    kill_at_each("create, refused", NULL, enter, create_too_big);
+}
+
+TEST_TIMEOUT(killed_while_releasing, 300)
+{
+    begin();
+    kill_at_each("release", NULL, make_object, release_object);
+    kill_at_each("release one of two", NULL, make_second_hold, release_object);
+}
+
+TEST_TIMEOUT(killed_while_holding, 300)
+{
+    begin();
+    kill_at_each("hold again", NULL, make_object, hold_object);
+}
+
+TEST_TIMEOUT(killed_while_changing_runs, 300)
+{
+    begin();
+    kill_at_each("add a run", NULL, make_object, add_run);
+    kill_at_each("give a run", NULL, make_object_with_run, give_run);
+}
+
+/* The whole way of freed memory: out of the tables, back to the system, in again. */
+static void take_and_give_big(void *context)
+{
+    struct operation *o = context;
+    cvy_region_lock();
+    (void)cvy_run_take(100 * CVY_PAGE, CVY_RUN_MEMBER, cvy_member_owner(), &o->run);
+    cvy_region_unlock();
+    cvy_region_lock();
+    cvy_run_give(o->run);
+    cvy_region_unlock();
+}
+
+static void trim(void *unused)
+{
+    (void)unused;
+    cvy_region_trim();
+}
+
+static void free_some_runs(void *context)
+{
+    struct operation *o = context;
+    cvy_ref refs[6];
+    CHECK_OK(cvy_enter());
+    cvy_region_lock();
+    for (int i = 0; i < 6; i++)
+        CHECK_OK(cvy_run_take(CVY_PAGE, CVY_RUN_MEMBER, cvy_member_owner(), &refs[i]));
+    for (int i = 0; i < 6; i += 2)
+        cvy_run_give(refs[i]);
+    cvy_region_unlock();
+    o->run = refs[0];
+}
+
+TEST_TIMEOUT(killed_while_giving_memory_back, 300)
+{
+    begin();
+    kill_at_each("big extent", NULL, enter, take_and_give_big);
+    kill_at_each("trim", NULL, free_some_runs, trim);
+}
+
+/* ---- members and threads ---- */
+
+static void attach(void *unused)
+{
+    (void)unused;
+    (void)cvy_enter();
+}
+
+static void leave(void *unused)
+{
+    (void)unused;
+    cvy_member_leave(7);
+}
+
+static void detach(void *unused)
+{
+    (void)unused;
+    cvy_slot_detach(cvy_thread_owner());
+    cvy_thread.epoch = 0;
+}
+
+static void detach_and_attach(void *unused)
+{
+    detach(unused);
+    attach(unused);
+}
+
+static void make_member(void *context)
+{
+    (void)cvy_member_new("Process-1", &((struct operation *)context)->member);
+}
+
+static void make_two_objects(void *context)
+{
+    make_object(context);
+    cvy_region_lock();
+    cvy_region_unlock();
+    family_object(64, 0);
+}
+
+static void make_objects_and_member(void *context)
+{
+    make_two_objects(context);
+    make_member(context);
+}
+
+static void copy_holds(void *context)
+{
+    (void)cvy_holds_copy(cvy_member_owner(), ((struct operation *)context)->member);
+}
+
+static void make_member_with_holds(void *context)
+{
+    make_objects_and_member(context);
+    copy_holds(context);
+}
+
+static void release_member(void *context)
+{
+    cvy_member_release(((struct operation *)context)->member, NULL, NULL);
+}
+
+TEST_TIMEOUT(killed_while_attaching, 300)
+{
+    begin();
+    kill_at_each("attach", NULL, NULL, attach);
+    kill_at_each("detach, attach", NULL, enter, detach_and_attach);
+}
+
+TEST_TIMEOUT(killed_while_leaving, 300)
+{
+    begin();
+    kill_at_each("leave", NULL, make_object, leave);
+}
+
+TEST_TIMEOUT(killed_while_making_members, 300)
+{
+    begin();
+    kill_at_each("new member", NULL, enter, make_member);
+    kill_at_each("copy the holds", NULL, make_objects_and_member, copy_holds);
+    kill_at_each("release a member", NULL, make_member_with_holds, release_member);
+}
+
+/* Come up as a member that the test's process has made. */
+static void make_member_for_victim(void *context)
+{
+    struct operation *o = context;
+    CHECK_OK(cvy_member_new("Process-1", &o->member));
+    CHECK_OK(cvy_holds_copy(cvy_member_owner(), o->member));
+}
+
+static void attach_as(void *context)
+{
+    (void)cvy_attach_as(((struct operation *)context)->member);
+}
+
+static const char *release_and_check(void *context)
+{
+    struct operation *o = context;
+    cvy_member_release(o->member, NULL, NULL);
+    return check_books(context);
+}
+
+TEST_TIMEOUT(killed_while_coming_up, 300)
+{
+    begin();
+    struct operation *context = family_shared(sizeof *context);
+    struct kill_points points = {"come up", make_member_for_victim, NULL,
+                                 attach_as, release_and_check,      context};
+    kill_points_run(&points, family_long(60, 0));
+}
+
+/* ---- killed while repairing what another one left ---- */
+
+/* A member that is dead and has not been swept. */
+static void leave_a_corpse(void *context)
+{
+    struct operation *o = context;
+    atomic_store(o->ready, 0);
+    int pid = family_fork();
+    if (pid == 0) {
+        make_member_with_holds(context);
+        free_some_runs(context);
+        family_tell(o->ready);
+        family_pause();
+    }
+    family_await(o->ready, 1);
+    family_kill(pid);
+}
+
+/* One that died in the middle of a change. */
+static void leave_a_half_change(void *context)
+{
+    struct operation *o = context;
+    atomic_store(o->ready, 0);
+    int pid = family_fork();
+    if (pid == 0) {
+        make_object(context);
+        cvy_region_lock();
+        (void)cvy_run_take(3 * CVY_PAGE, CVY_RUN_MEMBER, cvy_member_owner(), &o->run);
+        cvy_hold_drop_first(CVY_INDEX_OF(cvy_member_owner()));
+        family_tell(o->ready);
+        family_pause();
+    }
+    family_await(o->ready, 1);
+    family_kill(pid);
+}
+
+static void sweep(void *unused)
+{
+    (void)unused;
+    cvy_members_sweep();
+}
+
+static void lock_and_unlock(void *unused)
+{
+    (void)unused;
+    cvy_region_lock();
+    cvy_region_unlock();
+}
+
+/* Attached before the other one dies, so that it is the one who repairs. */
+TEST_TIMEOUT(killed_while_repairing, 300)
+{
+    begin();
+    kill_at_each("sweep", leave_a_corpse, enter, sweep);
+    kill_at_each("take back", leave_a_half_change, NULL, attach);
+    kill_at_each("lock", NULL, enter, lock_and_unlock);
+}
+
+CHECK_MAIN()
