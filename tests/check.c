@@ -10,9 +10,6 @@
 
 #include "check_internal.h"
 
-/* Tests of the lower layers link before the process layer exists. */
-#pragma weak covey_init
-
 struct check_report *check_report;
 struct check_test *check_tests;
 int (*check_at_end)(char *why, size_t size);
@@ -200,7 +197,6 @@ void check_attach(void)
 int check_main(int argc, char **argv)
 {
     check_attach();
-    if (covey_init)
-        covey_init(argc, argv);
+    covey_init(argc, argv);
     return check_run(argc, argv);
 }
