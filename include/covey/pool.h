@@ -13,9 +13,10 @@
 #ifndef COVEY_POOL_H
 #define COVEY_POOL_H
 
+#include <string.h>
+
 #include <covey/base.h>
 #include <covey/process.h>
-#include <string.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -26,10 +27,10 @@ typedef struct covey_pool covey_pool;
 
 /** What became of one item. */
 enum covey_outcome {
-    COVEY_OUTCOME_NONE = 0,  /**< not finished */
-    COVEY_OUTCOME_OK,        /**< its function returned 0 */
-    COVEY_OUTCOME_ERROR,     /**< its function failed, or its result had the wrong size */
-    COVEY_OUTCOME_TIMEOUT,   /**< it took longer than allowed */
+    COVEY_OUTCOME_NONE = 0, /**< not finished */
+    COVEY_OUTCOME_OK,       /**< its function returned 0 */
+    COVEY_OUTCOME_ERROR,   /**< its function failed, or its result had the wrong size */
+    COVEY_OUTCOME_TIMEOUT, /**< it took longer than allowed */
     COVEY_OUTCOME_CANCELLED, /**< taken back before it was done */
     COVEY_OUTCOME_CRASHED,   /**< the worker died while it ran */
     COVEY_OUTCOME_MEMORY,    /**< it took more memory than allowed */
@@ -58,7 +59,8 @@ typedef int covey_task_fn(struct covey_call *call);
  * `ret_size`: receives its size in bytes, may be NULL.
  * Returns:  a pointer, NULL for an empty argument.
  */
-static inline const void *covey_call_arg(const struct covey_call *call, size_t *ret_size)
+static inline const void *covey_call_arg(const struct covey_call *call,
+                                         size_t *ret_size)
 {
     if (ret_size)
         *ret_size = call->arg_size;
@@ -71,7 +73,8 @@ static inline const void *covey_call_arg(const struct covey_call *call, size_t *
  *
  * Returns:  -EMSGSIZE.
  */
-COVEY_API int covey_call_return_other(struct covey_call *call, const void *data, size_t size);
+COVEY_API int covey_call_return_other(struct covey_call *call, const void *data,
+                                      size_t size);
 
 /**
  * Give the result of this call; the bytes are copied. Again: replaces the first.
@@ -79,7 +82,8 @@ COVEY_API int covey_call_return_other(struct covey_call *call, const void *data,
  * Returns:  0, so that a task can end with it; -EMSGSIZE if `size` is not what the
  *           caller of the pool asked for.
  */
-static inline int covey_call_return(struct covey_call *call, const void *data, size_t size)
+static inline int covey_call_return(struct covey_call *call, const void *data,
+                                    size_t size)
 {
     if (size != call->result_capacity)
         return covey_call_return_other(call, data, size);
@@ -104,10 +108,11 @@ struct covey_pool_opts {
     size_t size;      /**< sizeof(struct covey_pool_opts); COVEY_POOL_OPTS fills it */
     const char *name; /**< default "Pool-1"; workers are "PoolWorker-1", ... */
     enum covey_start_method method;
-    unsigned retries; /**< how often an item whose worker died is run again; default 0 */
+    unsigned
+        retries; /**< how often an item whose worker died is run again; default 0 */
     const void *holds[16]; /**< objects that workers hold while the pool lives */
 };
-#define COVEY_POOL_OPTS(...)                                                             \
+#define COVEY_POOL_OPTS(...)                                                           \
     (&(struct covey_pool_opts){.size = sizeof(struct covey_pool_opts), __VA_ARGS__})
 
 /**
@@ -127,8 +132,9 @@ struct covey_map_summary {
     size_t failed;  /**< items with any other outcome */
     size_t crashes; /**< workers that died while they had an item of this map */
     size_t retried; /**< items that were run again */
-    size_t first_failed; /**< index of the first item that is not OK, SIZE_MAX if none */
-    char text[256]; /**< about the first failure or crash, "" if there was none */
+    size_t
+        first_failed; /**< index of the first item that is not OK, SIZE_MAX if none */
+    char text[256];   /**< about the first failure or crash, "" if there was none */
 };
 
 /** Called by the thread that waits in a map, at most every 50 ms and once at the end. */
@@ -136,8 +142,9 @@ typedef void covey_progress_fn(void *ctx, size_t done, size_t total);
 
 /** Options of one map; zero means the default. */
 struct covey_map_opts {
-    size_t size;      /**< sizeof(struct covey_map_opts); COVEY_MAP_OPTS fills it */
-    size_t chunksize; /**< items a worker takes at a time; default: by measured duration */
+    size_t size; /**< sizeof(struct covey_map_opts); COVEY_MAP_OPTS fills it */
+    size_t
+        chunksize; /**< items a worker takes at a time; default: by measured duration */
     unsigned char *outcomes;           /**< receives n values of enum covey_outcome */
     struct covey_map_summary *summary; /**< receives how it went */
     covey_progress_fn *progress;       /**< told how far it is */
@@ -145,7 +152,7 @@ struct covey_map_opts {
     covey_nsec timeout; /**< default none; when it is over what has not begun is
                              CANCELLED, what runs is TIMEOUT and its worker replaced */
 };
-#define COVEY_MAP_OPTS(...)                                                              \
+#define COVEY_MAP_OPTS(...)                                                            \
     (&(struct covey_map_opts){.size = sizeof(struct covey_map_opts), __VA_ARGS__})
 
 /**

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * pool/batch.h: what a pool and its workers share, all of it in the region.
+ *
+ *   pool object --> shared block:  | doorbell, active | refs of batches | rings | lines |
+ *                                                           |
+ *   batch (one run, reused):       | head | orphans | text | code | outcomes | in | out |
+ *
+ * A map is worked off in batches. An item of a batch is, at every instant, in exactly one
+ * of these places, and only ever moves to the right:
+ *
+ *     not claimed  ->  worker's `claim`  ->  worker's `running`  ->  outcome set
+ *     >= cursor        may be stolen         begun one by one        finished
+ *         ^ \______________________________________/
+ *         |                  its worker died
+ *         orphans  <---------------/
+ *
+ * Who takes a range writes it into its own line first ("announces" it) and then takes it
+ * by one compare-and-swap of the word it came from. So an item that is in none of these
+ * places was in the hands of a worker that died, and nothing needs to be logged.
+ *
+ * Written by: [pool] the pool's process under its private lock; [own] the worker whose
+ * line it is; [cas] anyone, by compare-and-swap.
+ */
+#ifndef CVY_POOL_BATCH_H
+#define CVY_POOL_BATCH_H
+
+#include "base/base.h"
+#include "process/code.h"
+#include "region/layout.h"
+
+/** Batches that can be active at the same time, and maps too. */
+#define CVY_POOL_BATCHES 63u
+#define CVY_POOL_WORKERS 1024u
+
+/*
+ * Items of one batch, in one word, 0 = none.
+ *
+ *   63....58  57..............20  19........0
+ *   slot + 1  first item          count
+ */
+#define CVY_RANGE_COUNT ((UINT64_C(1) << 20) - 1)
+#define CVY_RANGE_ITEMS ((UINT64_C(1) << 38) - 1)
+
+static inline uint64_t cvy_range(uint32_t slot, uint64_t start, uint64_t count)
+{
+    return count ? (uint64_t)(slot + 1) << 58 | start << 20 | count : 0;
+}
+static inline uint64_t cvy_range_start(uint64_t range)
+{
+    return range >> 20 & CVY_RANGE_ITEMS;
+}
+static inline uint64_t cvy_range_count(uint64_t range)
+{
+    return range & CVY_RANGE_COUNT;
+}
+static inline uint64_t cvy_range_end(uint64_t range)
+{
+    return cvy_range_start(range) + cvy_range_count(range);
+}
+/** Whether it is a range of the batch in `slot`; 0 is of none. */
+static inline bool cvy_range_is_of(uint64_t range, uint32_t slot)
+{
+    return range >> 58 == slot + 1;
+}
+
+/** A result of the wrong size, which callers see as ERROR. */
+#define CVY_OUTCOME_SIZE   0x40u
+#define CVY_OUTCOME_MASK   0x3fu
+#define CVY_POOL_ORPHANS   64u
+#define CVY_POOL_TEXT      256u
+#define CVY_BATCH_CANCELED 1u
+
+/*
+ * Futex words that are rung: 1 = somebody may sleep, the rest counts in steps of 2.
+ * Who sleeps sets the bit by compare-and-swap with the value after which it looked.
+ */
+#define CVY_RING_SLEEPS 1u
+#define CVY_RING_STEP   2u
+
+/* One worker. What it stores per item has cache lines of its own, two at a time because
+ * processors fetch them in pairs. */
+struct cvy_pool_line {
+    _Atomic uint64_t begun;   /* [own] item + 1 whose function was called last */
+    _Atomic uint64_t running; /* [own] range it runs, or wants to take */
+    uint64_t reserved[14];
+    _Atomic uint64_t claim; /* [own] range to run afterwards; [cas] by thieves */
+    cvy_word batch;         /* [own] slot + 1 of the batch it looks at, 0 none */
+    cvy_word taking;        /* [own] odd while it moves a range into its words */
+    cvy_word thread;        /* [own] owner word of its slot, 0 before it is up */
+    cvy_word finished;      /* [own] counts claims; for "does anything ever finish" */
+    uint64_t reserved2[13];
+};
+_Static_assert(sizeof(struct cvy_pool_line) == 256, "two pairs of cache lines");
+
+/* What the thread that waits in a map sleeps on. */
+struct cvy_pool_ring {
+    cvy_word word;
+    uint32_t reserved[15];
+};
+
+struct cvy_pool_shared {
+    cvy_word doorbell; /* workers sleep here; rung by the pool when there is work */
+    cvy_word stop;     /* [pool] 1: workers end */
+    uint32_t workers;  /* lines */
+    uint32_t reserved;
+    _Atomic uint64_t active; /* [pool] a bit per slot whose batch may be worked on */
+    uint64_t reserved2[5];
+    _Atomic uint64_t batches[CVY_POOL_BATCHES]; /* [pool] refs */
+    uint64_t reserved3;
+    cvy_word spinner; /* [cas] line + 1 of the one worker that spins for work */
+    uint32_t reserved4[31];
+    struct cvy_pool_ring rings[CVY_POOL_BATCHES]; /* by map */
+    uint64_t reserved5[8];
+    struct cvy_pool_line lines[];
+};
+_Static_assert(sizeof(struct cvy_pool_shared) == 64 + 512 + 128 + 64 * 64, "as drawn");
+_Static_assert(offsetof(struct cvy_pool_shared, batches) == 64, "with the doorbell");
+_Static_assert(offsetof(struct cvy_pool_shared, lines) % 64 == 0, "line by line");
+
+/*
+ * A batch. Constant while its slot is active, but for what is marked. Addresses are
+ * distances from the region's start, modulo 2^64: a pool of threads has its arrays
+ * outside of it.
+ */
+struct cvy_batch {
+    _Atomic uint64_t cursor; /* [cas] items below were claimed */
+    _Atomic uint64_t n;
+    uint64_t in, out;
+    uint64_t in_size, out_size;
+    uint32_t code_id; /* changes with `code` */
+    uint32_t cost;    /* expected per item, 1/16 ns; 0 unknown */
+    uint32_t chunk;   /* items that are taken together, 0 by measurement */
+    uint32_t map;     /* index of its ring */
+
+    uint64_t base;               /* the first item's index in the map */
+    _Atomic uint64_t orphan_set; /* [pool] which orphans to look at; may be too many */
+    _Atomic uint32_t canceled;   /* [pool] 1: begin nothing more */
+    _Atomic uint32_t measured;   /* [own] last measured cost */
+    cvy_word text_owner;         /* [cas] line + 1 of who writes the text */
+    int32_t text_code;           /* what the task returned */
+    _Atomic uint64_t text_item;  /* it is about this item + 1, 0 none */
+    uint64_t reserved[3];
+
+    _Atomic uint64_t orphans[CVY_POOL_ORPHANS]; /* [pool] in, [cas] out: ranges */
+    char text[CVY_POOL_TEXT];                   /* text_owner's */
+    struct cvy_code code;
+    _Atomic uint8_t outcomes[]; /* set by who has the item; [pool] if he died */
+};
+_Static_assert(sizeof(struct cvy_batch) == 128 + 512 + 256 + 512, "as drawn");
+
+/** Fields that workers and the pool both need of an object of kind CVY_KIND_POOL. */
+struct covey_pool {
+    struct cvy_object object;
+    uint32_t owner; /* owner word of the member that created it */
+    uint32_t reserved;
+    uint64_t state; /* address of struct cvy_pool in that process */
+    cvy_ref shared; /* struct cvy_pool_shared */
+    uint64_t pad[7];
+};
+_Static_assert(sizeof(struct covey_pool) == 128, "an object's size");
+
+/** What a worker is started with. */
+struct cvy_worker_arg {
+    uint64_t pool; /* ref */
+    uint32_t line;
+    uint32_t is_thread;
+};
+
+static inline char *cvy_pool_address(uint64_t distance)
+{
+    return (char *)((uintptr_t)cvy_head + (uintptr_t)distance);
+}
+
+/** Step the word on; tells whether somebody may sleep there. Pairs with the sleepers'
+ * compare-and-swap of the same word. */
+static inline bool cvy_ring_step(cvy_word *word)
+{
+    return atomic_fetch_add(word, CVY_RING_STEP) & CVY_RING_SLEEPS;
+}
+
+#endif

@@ -1,0 +1,608 @@
+/* SPDX-License-Identifier: MIT */
+/* map.c: one map.
+ *
+ *     fill -> publish -> (workers) -> collect -> fill ...
+ *
+ * The items travel in batches of about half a MiB, several at a time: large arrays pass
+ * through memory that stays in the caches, and a map needs no more of the region than
+ * that. A batch is finished when all its outcomes are set; nothing else says so.
+ * Arrays that lie in the region, or in a pool of threads, are not copied.
+ *
+ * Who wakes the thread that waits here: the last worker that leaves a batch, the gong
+ * when a process dies, and at the latest the slice. Then it looks for itself. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/opts.h"
+#include "pool/pool.h"
+#include "region/member.h"
+#include "region/object.h"
+#include "region/wait.h"
+
+#define BATCH_BYTES    (UINT64_C(512) << 10)
+#define BATCHES_MOST   24u
+#define PROGRESS_STEP  COVEY_MSEC(50)
+#define LEAVE_TIME     COVEY_MSEC(2)
+#define WORTH_SPINNING (UINT64_C(100000) * 16) /* 1/16 ns */
+
+static const char call[] = "covey_pool_map";
+
+/* ---- filling ---- */
+
+static uint64_t distance(const void *address)
+{
+    return (uint64_t)((uintptr_t)address - (uintptr_t)cvy_head);
+}
+
+static void fill(const struct cvy_map *map, struct cvy_pool_slot *s, uint64_t base)
+{
+    struct cvy_batch *batch = s->batch;
+    struct cvy_batch_parts parts = cvy_pool_parts(map, s->n);
+    const char *in = map->in ? map->in + base * map->in_size : NULL;
+    atomic_store(&batch->n, s->n);
+    batch->in_size = map->in_size;
+    batch->out_size = map->out_size;
+    batch->in = map->copy_in ? s->run.ref + parts.in : distance(in);
+    batch->out = map->copy_out
+                     ? s->run.ref + parts.out
+                     : distance(map->out ? map->out + base * map->out_size : NULL);
+    batch->chunk = map->chunk;
+    batch->map = map->index;
+    batch->base = base;
+    atomic_store(&batch->orphan_set, 0);
+    atomic_store(&batch->canceled, 0);
+    atomic_store(&batch->measured, 0);
+    atomic_store(&batch->text_owner, 0);
+    atomic_store(&batch->text_item, 0);
+    memset((char *)batch + offsetof(struct cvy_batch, orphans), 0,
+           sizeof batch->orphans);
+    memset((char *)batch + offsetof(struct cvy_batch, outcomes), 0, s->n);
+    if (map->copy_in)
+        memcpy((char *)batch + parts.in, in, s->n * map->in_size);
+    atomic_store(&batch->cursor, 0);
+}
+
+/* One batch more. Returns: 1; 0 when it must wait for others; -ENOMEM. */
+static int add_batch(struct cvy_map *map)
+{
+    struct cvy_pool *pool = map->pool;
+    uint32_t slot = 0;
+    uint64_t items = cvy_min_u64(map->batch_items, map->n - map->next);
+    (void)pthread_mutex_lock(&pool->lock);
+    int r = cvy_pool_slot_take(pool, map, items, &slot);
+    while (r == -ENOMEM && !map->mine && items > 1) {
+        items = map->batch_items = (items + 1) / 2;
+        r = cvy_pool_slot_take(pool, map, items, &slot);
+    }
+    while (r == -EAGAIN && !map->mine && !map->give_up) {
+        (void)pthread_cond_wait(&pool->changed, &pool->lock);
+        r = cvy_pool_slot_take(pool, map, items, &slot);
+    }
+    (void)pthread_mutex_unlock(&pool->lock);
+    if (r < 0)
+        return map->mine || r == -EAGAIN ? 0 : r;
+    fill(map, &pool->slots[slot], map->next);
+    (void)pthread_mutex_lock(&pool->lock);
+    cvy_pool_slot_publish(pool, slot);
+    (void)pthread_mutex_unlock(&pool->lock);
+    map->mine |= UINT64_C(1) << slot;
+    map->next += items;
+    return 1;
+}
+
+static int add_batches(struct cvy_map *map)
+{
+    int r = 1;
+    while (r > 0 && map->next < map->n &&
+           (uint32_t)__builtin_popcountll(map->mine) < map->batch_limit)
+        r = add_batch(map);
+    return r < 0 ? r : 0;
+}
+
+/* ---- collecting ---- */
+
+/* Move on over items that are finished. */
+static bool is_finished(struct cvy_pool_slot *s)
+{
+    _Atomic uint8_t *outcomes = s->batch->outcomes;
+    const _Atomic uint64_t *eights =
+        (const void *)((const char *)s->batch + sizeof *s->batch);
+    uint64_t i = s->prefix;
+    for (;;) {
+        while (i % 8 == 0 && s->n - i >= 8) {
+            uint64_t eight = atomic_load_explicit(&eights[i / 8], memory_order_acquire);
+            if (eight != UINT64_C(0x0101010101010101) * COVEY_OUTCOME_OK)
+                break;
+            i += 8;
+        }
+        uint8_t one =
+            i < s->n ? atomic_load_explicit(&outcomes[i], memory_order_acquire) : 0;
+        if (!one)
+            break;
+        s->all_ok = s->all_ok && one == COVEY_OUTCOME_OK;
+        i++;
+    }
+    s->prefix = i;
+    return i == s->n;
+}
+
+static void note_first_failure(struct cvy_map *map, const struct cvy_batch *batch,
+                               uint64_t i, uint8_t outcome)
+{
+    if (batch->base + i >= map->sum.first_failed)
+        return;
+    map->sum.first_failed = batch->base + i;
+    map->first_outcome = outcome;
+    map->first_text[0] = 0;
+    if (atomic_load(&batch->text_item) != i + 1)
+        return;
+    if (batch->text[0])
+        memcpy(map->first_text, batch->text, sizeof map->first_text);
+    else
+        (void)snprintf(map->first_text, sizeof map->first_text,
+                       "the task returned %s (%s)", covey_error_name(batch->text_code),
+                       covey_strerror(batch->text_code));
+}
+
+static void collect_failures(struct cvy_map *map, const struct cvy_pool_slot *s)
+{
+    const struct cvy_batch *batch = s->batch;
+    for (uint64_t i = 0; i < s->n; i++) {
+        uint8_t outcome =
+            atomic_load_explicit(&batch->outcomes[i], memory_order_relaxed);
+        if (map->outcomes)
+            map->outcomes[batch->base + i] = outcome & CVY_OUTCOME_MASK;
+        if (outcome == COVEY_OUTCOME_OK)
+            continue;
+        map->sum.failed++;
+        note_first_failure(map, batch, i, outcome);
+        if (map->out_size)
+            memset(map->out + (batch->base + i) * map->out_size, 0, map->out_size);
+    }
+}
+
+static void collect(struct cvy_map *map, uint32_t slot)
+{
+    struct cvy_pool *pool = map->pool;
+    struct cvy_pool_slot *s = &pool->slots[slot];
+    const struct cvy_batch *batch = s->batch;
+    if (map->copy_out)
+        memcpy(map->out + batch->base * map->out_size,
+               (const char *)batch + cvy_pool_parts(map, s->n).out,
+               s->n * map->out_size);
+    if (!s->all_ok)
+        collect_failures(map, s);
+    else if (map->outcomes)
+        memset(map->outcomes + batch->base, COVEY_OUTCOME_OK, s->n);
+    map->done += s->n;
+    map->mine &= ~(UINT64_C(1) << slot);
+    (void)pthread_mutex_lock(&pool->lock);
+    cvy_pool_slot_retire(pool, slot);
+    (void)pthread_mutex_unlock(&pool->lock);
+}
+
+/* Returns: whether a batch was finished. */
+static bool collect_finished(struct cvy_map *map)
+{
+    bool any = false;
+    for (uint64_t mine = map->mine; mine; mine &= mine - 1) {
+        uint32_t slot = (uint32_t)__builtin_ctzll(mine);
+        if (!is_finished(&map->pool->slots[slot]))
+            continue;
+        collect(map, slot);
+        any = true;
+    }
+    return any;
+}
+
+/* ---- waiting ---- */
+
+/* Work that is left in published batches, per worker; 1/16 ns, 0 unknown. */
+static uint64_t expected_time(const struct cvy_map *map)
+{
+    uint64_t sum = 0;
+    for (uint64_t mine = map->mine; mine; mine &= mine - 1) {
+        const struct cvy_pool_slot *s = &map->pool->slots[__builtin_ctzll(mine)];
+        uint64_t cost = atomic_load_explicit(&s->batch->measured, memory_order_relaxed);
+        if (!cost)
+            cost = s->batch->cost;
+        if (!cost)
+            return 0;
+        sum += (s->n - s->prefix) * cost;
+    }
+    return sum / map->pool->workers;
+}
+
+static bool spin_for_ring(const struct cvy_map *map, const cvy_word *word,
+                          uint32_t seen)
+{
+    struct cvy_spin spin = {0};
+    if (expected_time(map) > WORTH_SPINNING)
+        return false;
+    while (atomic_load_explicit(word, memory_order_acquire) == seen)
+        if (!cvy_spin(&spin))
+            return false;
+    return true;
+}
+
+/* Before this thread sleeps, all sleeping workers are called for what is not claimed:
+ * the estimate that one was enough may have been wrong. */
+static void call_all(struct cvy_map *map)
+{
+    struct cvy_pool *pool = map->pool;
+    for (uint64_t mine = map->mine; mine; mine &= mine - 1) {
+        struct cvy_pool_slot *s = &pool->slots[__builtin_ctzll(mine)];
+        if (s->all_called)
+            continue;
+        s->all_called = true;
+        (void)pthread_mutex_lock(&pool->lock);
+        cvy_pool_ring(pool, UINT64_MAX, 0);
+        (void)pthread_mutex_unlock(&pool->lock);
+        return;
+    }
+}
+
+/* Returns: whether a slice has gone by without a word. */
+static bool wait_for_ring(struct cvy_map *map, uint32_t seen, uint32_t gong,
+                          int64_t until)
+{
+    cvy_word *word = &map->pool->shared->rings[map->index].word;
+    if (spin_for_ring(map, word, seen))
+        return false;
+    call_all(map);
+    uint32_t now = seen;
+    if (!(seen & CVY_RING_SLEEPS) &&
+        !atomic_compare_exchange_strong(word, &now, seen | CVY_RING_SLEEPS))
+        return false;
+    int r = cvy_sleep(word, seen | CVY_RING_SLEEPS, gong, until,
+                      cvy_ref_of(map->pool->object));
+    atomic_fetch_and(word, ~CVY_RING_SLEEPS);
+    return r == CVY_SLICE;
+}
+
+static bool want_missing(const struct cvy_pool_slot *s, bool slice)
+{
+    return (s->deaths || slice) && atomic_load(&s->batch->cursor) >= s->n;
+}
+
+/* See to the workers: those that died, and what died with them. */
+static void look_after(struct cvy_map *map, uint32_t gong, bool slice)
+{
+    struct cvy_pool *pool = map->pool;
+    (void)pthread_mutex_lock(&pool->lock);
+    if (slice || gong != pool->gong || cvy_pool_next_start(pool) <= cvy_os_now())
+        cvy_pool_reap(pool, slice);
+    for (uint64_t mine = map->mine; mine; mine &= mine - 1) {
+        uint32_t slot = (uint32_t)__builtin_ctzll(mine);
+        if (want_missing(&pool->slots[slot], slice))
+            cvy_pool_find_missing(pool, slot);
+        if (slice)
+            pool->slots[slot].all_called = false; /* perhaps one who spun was stopped */
+    }
+    (void)pthread_mutex_unlock(&pool->lock);
+}
+
+/* ---- ending early ---- */
+
+static bool is_left(const struct cvy_map *map)
+{
+    for (uint64_t mine = map->mine; mine; mine &= mine - 1)
+        if (cvy_pool_slot_is_visited(map->pool, (uint32_t)__builtin_ctzll(mine)))
+            return false;
+    return true;
+}
+
+static void wait_until_left(struct cvy_map *map, int64_t deadline)
+{
+    cvy_word *word = &map->pool->shared->rings[map->index].word;
+    while (cvy_os_now() < deadline) {
+        uint32_t gong = cvy_gong(), seen = atomic_load(word);
+        if (is_left(map))
+            return;
+        (void)wait_for_ring(map, seen, gong, deadline);
+    }
+}
+
+/* The time is over: what runs is ended with its worker. A thread cannot be; then the map
+ * lasts as long as what it runs. */
+static void end_running(struct cvy_map *map)
+{
+    struct cvy_pool *pool = map->pool;
+    bool killed = true;
+    wait_until_left(map, cvy_os_deadline(LEAVE_TIME));
+    (void)pthread_mutex_lock(&pool->lock);
+    map->timed_out = true;
+    for (uint64_t mine = map->mine; mine; mine &= mine - 1)
+        killed = cvy_pool_kill_in(pool, (uint32_t)__builtin_ctzll(mine)) && killed;
+    (void)cvy_pool_start_workers(pool);
+    (void)pthread_mutex_unlock(&pool->lock);
+    if (!killed)
+        wait_until_left(map, INT64_MAX);
+}
+
+/* Collect all as it is; what is not finished gets `outcome`. */
+static void stop(struct cvy_map *map, enum covey_outcome outcome)
+{
+    struct cvy_pool *pool = map->pool;
+    (void)pthread_mutex_lock(&pool->lock);
+    for (uint64_t mine = map->mine; mine; mine &= mine - 1)
+        cvy_pool_cancel(pool, (uint32_t)__builtin_ctzll(mine));
+    (void)pthread_mutex_unlock(&pool->lock);
+    if (outcome == COVEY_OUTCOME_CANCELLED && !map->give_up)
+        end_running(map);
+    for (uint64_t mine = map->mine; mine; mine &= mine - 1) {
+        struct cvy_pool_slot *s = &pool->slots[__builtin_ctzll(mine)];
+        for (uint64_t i = s->prefix; i < s->n; i++) {
+            uint8_t none = COVEY_OUTCOME_NONE;
+            (void)atomic_compare_exchange_strong(&s->batch->outcomes[i], &none,
+                                                 (uint8_t)outcome);
+        }
+    }
+    (void)collect_finished(map);
+    if (map->next < map->n) {
+        map->sum.failed += map->n - map->next;
+        if (map->outcomes)
+            memset(map->outcomes + map->next, (int)outcome, map->n - map->next);
+        if (map->out_size)
+            memset(map->out + map->next * map->out_size, 0,
+                   (map->n - map->next) * map->out_size);
+        if (map->next < map->sum.first_failed) {
+            map->sum.first_failed = map->next;
+            map->first_outcome = (uint8_t)outcome;
+            map->first_text[0] = 0;
+        }
+    }
+}
+
+/* ---- a map as a whole ---- */
+
+struct progress {
+    covey_progress_fn *fn;
+    void *ctx;
+    int64_t next;
+};
+
+static uint64_t count_done(const struct cvy_map *map)
+{
+    uint64_t done = map->done;
+    for (uint64_t mine = map->mine; mine; mine &= mine - 1) {
+        const struct cvy_pool_slot *s = &map->pool->slots[__builtin_ctzll(mine)];
+        uint64_t claimed = cvy_min_u64(atomic_load(&s->batch->cursor), s->n);
+        done += s->prefix;
+        for (uint64_t i = s->prefix; i < claimed; i++)
+            done +=
+                atomic_load_explicit(&s->batch->outcomes[i], memory_order_relaxed) != 0;
+    }
+    return done;
+}
+
+/* Returns: when it has to be called again. */
+static int64_t show_progress(const struct cvy_map *map, struct progress *progress)
+{
+    if (!progress->fn)
+        return INT64_MAX;
+    int64_t now = cvy_os_now();
+    if (now >= progress->next) {
+        progress->next = now + PROGRESS_STEP;
+        progress->fn(progress->ctx, count_done(map), map->n);
+    }
+    return progress->next;
+}
+
+static int run(struct cvy_map *map, int64_t deadline, struct progress *progress)
+{
+    struct cvy_pool *pool = map->pool;
+    cvy_word *word = &pool->shared->rings[map->index].word;
+    bool slice = false;
+    for (;;) {
+        uint32_t gong = cvy_gong(), seen = atomic_load(word);
+        bool any = collect_finished(map);
+        int r = add_batches(map);
+        if (r < 0)
+            return r;
+        if (!map->mine && map->next == map->n)
+            return 0;
+        if (any)
+            continue;
+        look_after(map, gong, slice);
+        if (map->give_up) {
+            stop(map, pool->closing ? COVEY_OUTCOME_CANCELLED : COVEY_OUTCOME_LOST);
+            return 0;
+        }
+        int64_t until = cvy_min_i64(deadline, show_progress(map, progress));
+        if (deadline != INT64_MAX && cvy_os_now() >= deadline) {
+            stop(map, COVEY_OUTCOME_CANCELLED);
+            return 0;
+        }
+        (void)pthread_mutex_lock(&pool->lock);
+        until = cvy_min_i64(until, cvy_pool_next_start(pool));
+        (void)pthread_mutex_unlock(&pool->lock);
+        slice = wait_for_ring(map, seen, gong, until);
+    }
+}
+
+static int begin(struct cvy_map *map)
+{
+    struct cvy_pool *pool = map->pool;
+    (void)pthread_mutex_lock(&pool->lock);
+    uint32_t index = 0;
+    while (!pool->closing) {
+        for (index = 0; index < CVY_POOL_BATCHES && pool->maps[index];)
+            index++;
+        if (index < CVY_POOL_BATCHES)
+            break;
+        (void)pthread_cond_wait(&pool->changed, &pool->lock);
+    }
+    if (pool->closing) {
+        (void)pthread_mutex_unlock(&pool->lock);
+        return cvy_fail(COVEY_EFREED, "%s: the pool is being freed", call);
+    }
+    if (pool->map_count++ == 0)
+        pool->barren = 0; /* what was wrong may have been put right */
+    map->index = index;
+    pool->maps[index] = map;
+    if (pool->gong != cvy_gong())
+        cvy_pool_reap(pool, false);
+    (void)pthread_mutex_unlock(&pool->lock);
+    return 0;
+}
+
+static void end(struct cvy_map *map)
+{
+    struct cvy_pool *pool = map->pool;
+    (void)pthread_mutex_lock(&pool->lock);
+    pool->maps[map->index] = NULL;
+    pool->map_count--;
+    (void)pthread_cond_broadcast(&pool->changed);
+    (void)pthread_mutex_unlock(&pool->lock);
+    cvy_free(map->attempts);
+}
+
+/* What the first failure comes to, in words and as a result. */
+static int judge(struct cvy_map *map)
+{
+    const char *text = map->first_text;
+    size_t item = map->sum.first_failed, n = (size_t)map->n;
+    memcpy(map->sum.text, map->crash_text, sizeof map->sum.text);
+    if (map->sum.failed == 0)
+        return 0;
+    if (map->first_outcome == COVEY_OUTCOME_CRASHED) {
+        memcpy(map->sum.text, map->lost_text, sizeof map->sum.text);
+        return cvy_fail(COVEY_ECRASHED, "%s: of %zu items, %s", call, n,
+                        map->lost_text);
+    }
+    if (map->first_outcome == COVEY_OUTCOME_TIMEOUT)
+        text = "it was still running when the time was over";
+    else if (map->first_outcome == COVEY_OUTCOME_CANCELLED)
+        text = map->give_up ? "the pool was freed"
+                            : "it had not begun when the time was over";
+    else if (map->first_outcome == COVEY_OUTCOME_LOST)
+        text = map->pool->cause;
+    else if (!text[0])
+        text = "it failed";
+    (void)snprintf(map->sum.text, sizeof map->sum.text, "item %zu: %.220s", item, text);
+    switch (map->first_outcome) {
+    case COVEY_OUTCOME_ERROR:
+        return cvy_fail(COVEY_EREMOTE, "%s: item %zu of %zu: %s", call, item, n, text);
+    case COVEY_OUTCOME_ERROR | CVY_OUTCOME_SIZE:
+        return cvy_fail(-EMSGSIZE, "%s: item %zu of %zu: %s", call, item, n, text);
+    default:
+        return cvy_fail(-ETIMEDOUT, "%s: item %zu of %zu: %s", call, item, n, text);
+    }
+}
+
+static int finish(struct cvy_map *map, int r, const struct covey_map_opts *opts)
+{
+    struct cvy_pool *pool = map->pool;
+    map->sum.ok = (size_t)(map->n - map->sum.failed);
+    if (r < 0)
+        return r; /* no memory: nothing was run */
+    r = judge(map);
+    if (map->give_up && pool->closing)
+        r = cvy_fail(COVEY_EFREED, "%s: the pool was freed meanwhile", call);
+    else if (map->give_up && map->sum.failed)
+        r = cvy_fail(COVEY_EBROKEN, "%s: workers keep dying: %s", call, pool->cause);
+    if (opts->summary)
+        *opts->summary = map->sum;
+    if (opts->progress)
+        opts->progress(opts->progress_ctx, (size_t)map->n, (size_t)map->n);
+    return r;
+}
+
+/* ---- arguments ---- */
+
+static int check_arguments(const struct cvy_map *map, size_t n)
+{
+    if (!map->fn)
+        return cvy_fail(-EINVAL, "%s: the function is NULL", call);
+    if (n && map->in_size && !map->in)
+        return cvy_fail(-EINVAL, "%s: `in` is NULL and `in_size` is %zu", call,
+                        map->in_size);
+    if (n && map->out_size && !map->out)
+        return cvy_fail(-EINVAL, "%s: `out` is NULL and `out_size` is %zu", call,
+                        map->out_size);
+    size_t bytes = 0;
+    if (__builtin_mul_overflow(n, map->in_size, &bytes) ||
+        __builtin_mul_overflow(n, map->out_size, &bytes))
+        return cvy_fail(-EINVAL, "%s: %zu items do not fit into memory", call, n);
+    return 0;
+}
+
+static bool is_in_region(const void *data, size_t bytes)
+{
+    uintptr_t at = (uintptr_t)data - (uintptr_t)cvy_head;
+    return at < cvy_head->reservation && bytes <= cvy_head->reservation - at;
+}
+
+/* Into how many batches, of how many items. */
+static void plan(struct cvy_map *map)
+{
+    uint32_t workers = map->pool->workers;
+    bool threads = map->pool->method == COVEY_THREAD;
+    map->copy_in =
+        map->in_size && !threads && !is_in_region(map->in, map->n * map->in_size);
+    map->copy_out =
+        map->out_size && !threads && !is_in_region(map->out, map->n * map->out_size);
+    uint64_t each =
+        1 + (map->copy_in ? map->in_size : 0) + (map->copy_out ? map->out_size : 0);
+    map->batch_limit = (uint32_t)cvy_min_u64(2 * (uint64_t)workers + 2, BATCHES_MOST);
+    /* Large items, many workers: still some for everybody. */
+    uint64_t least = (3 * (uint64_t)workers + map->batch_limit - 1) / map->batch_limit;
+    map->batch_items = cvy_max_u64(BATCH_BYTES / each, least);
+    map->batch_items = cvy_min_u64(map->batch_items, CVY_RANGE_ITEMS);
+}
+
+static int open_pool(covey_pool *object, struct cvy_pool **ret_pool)
+{
+    int r = cvy_enter();
+    if (r < 0)
+        return r;
+    r = cvy_object_check(object, CVY_KIND_POOL, call);
+    if (r < 0)
+        return r;
+    if (object->owner != cvy_member_owner())
+        return cvy_fail(COVEY_ENOTOWNER, "%s: another process created the pool", call);
+    *ret_pool = (struct cvy_pool *)(uintptr_t)object->state;
+    return 0;
+}
+
+int covey_pool_map(covey_pool *object, covey_task_fn *fn, const void *in,
+                   size_t in_size, void *out, size_t out_size, size_t n,
+                   const struct covey_map_opts *options)
+{
+    struct covey_map_opts opts;
+    struct cvy_map map = {.fn = fn,
+                          .in = in,
+                          .out = out,
+                          .in_size = in_size,
+                          .out_size = out_size,
+                          .n = n,
+                          .lost_item = UINT64_MAX,
+                          .sum = {.first_failed = SIZE_MAX}};
+    int r = CVY_TAKE_OPTS(&opts, options, call);
+    if (r >= 0)
+        r = open_pool(object, &map.pool);
+    if (r >= 0)
+        r = check_arguments(&map, n);
+    if (r >= 0)
+        r = cvy_code_encode((cvy_code_fn *)fn, &map.code);
+    if (r < 0)
+        return r;
+    int64_t deadline = opts.timeout ? cvy_os_deadline(opts.timeout) : INT64_MAX;
+    struct progress progress = {opts.progress, opts.progress_ctx, 0};
+    map.chunk = (uint32_t)cvy_min_u64(opts.chunksize, CVY_RANGE_COUNT);
+    map.outcomes = opts.outcomes;
+    plan(&map);
+    if (n == 0)
+        return finish(&map, 0, &opts);
+    r = begin(&map);
+    if (r < 0)
+        return r;
+    r = run(&map, deadline, &progress);
+    r = finish(&map, r, &opts);
+    end(&map);
+    return r;
+}

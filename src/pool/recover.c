@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: MIT */
+/* recover.c: workers that died, what they had, and their successors.
+ *
+ * A worker counts as dead when its thread's life word says so (then it runs no code of a
+ * task any more) or when its process was reaped. What it had in its hands is computed
+ * from what is there, not from a log: an item below the cursor that is neither finished,
+ * nor an orphan, nor in a line of a living worker, was in the hands of the dead.
+ *
+ * The item it had begun is the one the death is blamed on: it is CRASHED, or goes back
+ * among the missing while it may be retried. All others are just missing, and become
+ * orphans, which workers take first. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "pool/pool.h"
+#include "pool/worker.h"
+#include "region/member.h"
+#include "region/wait.h"
+
+#define REAP_TIME      COVEY_SEC(1) /* from the death of its thread to that of all */
+#define STOP_TIME      COVEY_SEC(1)
+#define TERMINATE_TIME COVEY_MSEC(100)
+#define SNAPSHOT_TRIES 64
+#define PATIENCE       3u /* barren deaths before starts are put off */
+#define LONGEST_PAUSE  COVEY_MSEC(200)
+
+/* ---- starting ---- */
+
+static int start_worker(struct cvy_pool *pool, uint32_t index)
+{
+    struct cvy_pool_worker *worker = &pool->worker[index];
+    char name[32];
+    struct cvy_worker_arg arg = {.pool = cvy_ref_of(pool->object),
+                                 .line = index,
+                                 .is_thread = pool->method == COVEY_THREAD};
+    struct covey_process_opts opts = {.size = sizeof opts,
+                                      .name = name,
+                                      .method = pool->method,
+                                      .daemon = COVEY_ON,
+                                      .holds = {COVEY_NO_HOLDS}};
+    (void)snprintf(name, sizeof name, "PoolWorker-%u", ++pool->started);
+    if (pool->holds[0])
+        memcpy(opts.holds, pool->holds, sizeof opts.holds);
+    int r = covey_process_create(&worker->process, cvy_pool_work, COVEY_VIEW_OF(arg),
+                                 &opts);
+    if (r < 0)
+        return r;
+    r = covey_process_start(worker->process);
+    if (r < 0) {
+        covey_process_free(worker->process);
+        worker->process = NULL;
+    }
+    return r;
+}
+
+static uint64_t finished_claims(const struct cvy_pool *pool)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < pool->workers; i++)
+        sum += atomic_load_explicit(&pool->shared->lines[i].finished,
+                                    memory_order_relaxed);
+    return sum;
+}
+
+/* One more death or failed start; anything finished in between forgives all before. */
+static void count_barren(struct cvy_pool *pool, const char *cause)
+{
+    uint64_t finished = finished_claims(pool);
+    if (finished != pool->finished)
+        pool->barren = 0;
+    pool->finished = finished;
+    pool->barren++;
+    (void)snprintf(pool->cause, sizeof pool->cause, "%s", cause);
+}
+
+static int64_t pause_before_start(const struct cvy_pool *pool)
+{
+    if (pool->barren <= PATIENCE)
+        return 0;
+    uint64_t doublings = cvy_min_u64(pool->barren - PATIENCE, 8);
+    return cvy_min_i64(COVEY_MSEC(1) << doublings, LONGEST_PAUSE);
+}
+
+int cvy_pool_start_workers(struct cvy_pool *pool)
+{
+    int first = 0;
+    for (uint32_t i = 0; i < pool->workers; i++) {
+        struct cvy_pool_worker *worker = &pool->worker[i];
+        if (worker->process || pool->closing ||
+            (worker->start_at && worker->start_at > cvy_os_now()))
+            continue;
+        int r = start_worker(pool, i);
+        if (r >= 0)
+            continue;
+        first = first ? first : r;
+        count_barren(pool, covey_error_detail());
+        worker->start_at = cvy_os_now() + COVEY_MSEC(1) + pause_before_start(pool);
+    }
+    return first;
+}
+
+int64_t cvy_pool_next_start(const struct cvy_pool *pool)
+{
+    int64_t next = INT64_MAX;
+    for (uint32_t i = 0; i < pool->workers; i++)
+        if (!pool->worker[i].process)
+            next = cvy_min_i64(next, pool->worker[i].start_at);
+    return next;
+}
+
+/* ---- items that are in nobody's hands ---- */
+
+struct snapshot {
+    uint64_t cursor;
+    uint32_t count; /* of pool->ranges */
+};
+
+static bool line_is_quiet(const struct cvy_pool *pool, uint32_t i)
+{
+    const struct cvy_pool_line *line = &pool->shared->lines[i];
+    uint32_t thread = atomic_load(&line->thread);
+    return !(atomic_load_explicit(&line->taking, memory_order_acquire) & 1) ||
+           !thread || cvy_slot_is_dead(thread, false);
+}
+
+static void add_range(struct cvy_pool *pool, struct snapshot *shot, uint64_t range,
+                      uint32_t slot)
+{
+    if (cvy_range_is_of(range, slot))
+        pool->ranges[shot->count++] = range;
+}
+
+/* All words that say who has what, in the direction in which items move, so that one
+ * that moves meanwhile is seen at least once. Fails if a worker took something in the
+ * meantime (pairs with taking_begins, taking_ends). */
+static bool try_snapshot(struct cvy_pool *pool, uint32_t slot, struct snapshot *shot)
+{
+    struct cvy_batch *batch = pool->slots[slot].batch;
+    uint32_t taken = 0, taken_after = 0;
+    shot->count = 0;
+    for (uint32_t i = 0; i < pool->workers; i++) {
+        taken +=
+            atomic_load_explicit(&pool->shared->lines[i].taking, memory_order_acquire);
+        if (!line_is_quiet(pool, i))
+            return false;
+    }
+    shot->cursor = atomic_load(&batch->cursor);
+    for (uint32_t x = 0; x < CVY_POOL_ORPHANS; x++)
+        add_range(pool, shot, atomic_load(&batch->orphans[x]), slot);
+    for (uint32_t i = 0; i < pool->workers; i++) {
+        struct cvy_pool_line *line = &pool->shared->lines[i];
+        add_range(pool, shot, atomic_load(&line->claim), slot);
+        add_range(pool, shot, atomic_load(&line->running), slot);
+    }
+    atomic_thread_fence(memory_order_acquire);
+    for (uint32_t i = 0; i < pool->workers; i++)
+        taken_after += atomic_load(&pool->shared->lines[i].taking);
+    return taken == taken_after;
+}
+
+/* Where the part from `item` on that is covered (or not) by the snapshot ends. */
+static uint64_t covered_until(const struct cvy_pool *pool, const struct snapshot *shot,
+                              uint64_t item, bool *ret_covered)
+{
+    uint64_t next = shot->cursor;
+    for (uint32_t i = 0; i < shot->count; i++) {
+        uint64_t start = cvy_range_start(pool->ranges[i]);
+        if (item >= start && item < cvy_range_end(pool->ranges[i])) {
+            *ret_covered = true;
+            return cvy_range_end(pool->ranges[i]);
+        }
+        if (start > item)
+            next = cvy_min_u64(next, start);
+    }
+    *ret_covered = false;
+    return next;
+}
+
+static uint64_t end_of_zeros(const struct cvy_batch *batch, uint64_t item, uint64_t end)
+{
+    while (item < end &&
+           !atomic_load_explicit(&batch->outcomes[item], memory_order_acquire))
+        item++;
+    return item;
+}
+
+/* Returns: false if the table is full. */
+static bool add_orphans(struct cvy_batch *batch, uint32_t slot, uint64_t start,
+                        uint64_t end)
+{
+    uint64_t set = atomic_load(&batch->orphan_set);
+    for (uint32_t x = 0; x < CVY_POOL_ORPHANS && start < end; x++) {
+        if (atomic_load(&batch->orphans[x]))
+            continue;
+        uint64_t count = cvy_min_u64(end - start, CVY_RANGE_COUNT);
+        atomic_store(&batch->orphans[x], cvy_range(slot, start, count));
+        set |= UINT64_C(1) << x;
+        start += count;
+    }
+    atomic_store(&batch->orphan_set, set);
+    return start == end;
+}
+
+static void forget_empty_orphans(struct cvy_batch *batch)
+{
+    uint64_t set = 0;
+    for (uint32_t x = 0; x < CVY_POOL_ORPHANS; x++)
+        if (atomic_load(&batch->orphans[x]))
+            set |= UINT64_C(1) << x;
+    atomic_store(&batch->orphan_set, set);
+}
+
+void cvy_pool_find_missing(struct cvy_pool *pool, uint32_t slot)
+{
+    struct cvy_pool_slot *s = &pool->slots[slot];
+    struct cvy_batch *batch = s->batch;
+    struct snapshot shot;
+    uint64_t found = 0;
+    bool room = true;
+    if (atomic_load(&batch->canceled))
+        return;
+    int tries = 0;
+    while (!try_snapshot(pool, slot, &shot)) {
+        if (++tries == SNAPSHOT_TRIES)
+            return; /* it is tried again with each ring and slice */
+        cvy_os_yield();
+    }
+    forget_empty_orphans(batch);
+    for (uint64_t i = 0; i < shot.cursor && room;) {
+        uint64_t zeros_end = end_of_zeros(batch, i, shot.cursor);
+        while (i < zeros_end && room) {
+            bool covered = false;
+            uint64_t until = covered_until(pool, &shot, i, &covered);
+            until = cvy_min_u64(until, zeros_end);
+            if (!covered) {
+                room = add_orphans(batch, slot, i, until);
+                found += until - i;
+            }
+            i = until;
+        }
+        while (i < shot.cursor && atomic_load(&batch->outcomes[i]))
+            i++;
+    }
+    if (found)
+        cvy_pool_ring(pool, found, 0);
+}
+
+/* ---- a death ---- */
+
+static uint32_t count_attempt(struct cvy_map *map, uint64_t item)
+{
+    for (size_t i = 0; i < map->attempt_count; i++)
+        if (map->attempts[i].item == item)
+            return ++map->attempts[i].deaths;
+    if (map->attempt_count == map->attempt_room) {
+        size_t room = map->attempt_room ? 2 * map->attempt_room : 16;
+        void *more = cvy_realloc(map->attempts, room * sizeof *map->attempts);
+        if (!more)
+            return UINT32_MAX; /* not remembered, so not retried */
+        map->attempts = more;
+        map->attempt_room = room;
+    }
+    map->attempts[map->attempt_count++] = (struct cvy_pool_attempts){item, 1};
+    return 1;
+}
+
+static void note_death(struct cvy_map *map, uint64_t item, bool blamed, bool is_last,
+                       const char *how)
+{
+    char text[CVY_POOL_TEXT];
+    if (blamed)
+        (void)snprintf(text, sizeof text, "item %llu: %.220s", (unsigned long long)item,
+                       how);
+    else
+        (void)snprintf(text, sizeof text, "%.220s, before it began an item", how);
+    map->sum.crashes++;
+    if (!map->crash_text[0])
+        memcpy(map->crash_text, text, sizeof text);
+    if (blamed && is_last && item < map->lost_item) {
+        map->lost_item = item;
+        memcpy(map->lost_text, text, sizeof text);
+    }
+}
+
+/* What was in the dead worker's hands. Returns: whether it had begun an item. */
+static bool settle_batch(struct cvy_pool *pool, struct cvy_pool_line *line,
+                         uint32_t slot, uint32_t index, const char *how)
+{
+    struct cvy_pool_slot *s = &pool->slots[slot];
+    struct cvy_batch *batch = s->batch;
+    struct cvy_map *map = s->map;
+    uint64_t begun = atomic_load(&line->begun), running = atomic_load(&line->running);
+    bool had = cvy_range_is_of(running, slot);
+    bool blamed = begun && begun <= s->n && !atomic_load(&batch->outcomes[begun - 1]);
+    uint32_t writer = index + 1;
+    (void)atomic_compare_exchange_strong(&batch->text_owner, &writer, 0);
+    s->deaths = true;
+    if (map->timed_out) {
+        if (blamed)
+            atomic_store(&batch->outcomes[begun - 1], COVEY_OUTCOME_TIMEOUT);
+        return blamed;
+    }
+    if (!had && !blamed)
+        return false;
+    uint64_t item = batch->base + begun - 1;
+    bool is_last = blamed && count_attempt(map, item) > pool->retries;
+    note_death(map, item, blamed, is_last, how);
+    if (is_last)
+        atomic_store(&batch->outcomes[begun - 1], COVEY_OUTCOME_CRASHED);
+    else if (blamed)
+        map->sum.retried++;
+    return blamed;
+}
+
+/* The worker in line `index` has ended and was reaped. */
+static void bury(struct cvy_pool *pool, uint32_t index, const char *how)
+{
+    struct cvy_pool_line *line = &pool->shared->lines[index];
+    uint32_t looked_at = atomic_load(&line->batch), spinner = index + 1;
+    bool blamed = false, is_active = false;
+    atomic_store(&line->claim, 0);
+    (void)atomic_compare_exchange_strong(&pool->shared->spinner, &spinner, 0);
+    if (looked_at) {
+        is_active = pool->slots[looked_at - 1].use == CVY_SLOT_ACTIVE;
+        if (is_active)
+            blamed = settle_batch(pool, line, looked_at - 1, index, how);
+    }
+    atomic_store(&line->running, 0);
+    atomic_store(&line->begun, 0);
+    atomic_store(&line->batch, 0);
+    atomic_store(&line->thread, 0);
+    if (atomic_load(&line->taking) & 1)
+        atomic_fetch_add(&line->taking, 1);
+    if (blamed)
+        pool->barren = 0;
+    else
+        count_barren(pool, how);
+    pool->worker[index].start_at = cvy_os_now() + pause_before_start(pool);
+    if (!is_active)
+        return;
+    cvy_pool_find_missing(pool, looked_at - 1);
+    cvy_pool_ring_map(pool, pool->slots[looked_at - 1].map->index);
+}
+
+static void reap_worker(struct cvy_pool *pool, uint32_t index)
+{
+    struct cvy_pool_worker *worker = &pool->worker[index];
+    struct covey_process_report report;
+    char how[CVY_POOL_TEXT];
+    if (covey_process_join(worker->process, REAP_TIME) < 0) {
+        /* Its thread is gone, and it is not: it exec'd, or hangs in an exit handler. */
+        (void)covey_process_kill(worker->process);
+        if (covey_process_join(worker->process, COVEY_SEC(30)) < 0)
+            return;
+    }
+    if (covey_process_report(worker->process, &report) < 0)
+        (void)snprintf(how, sizeof how, "a worker died");
+    else
+        (void)snprintf(how, sizeof how, "%.240s", report.text);
+    cvy_flatten(how);
+    covey_process_free(worker->process);
+    worker->process = NULL;
+    bury(pool, index, how);
+}
+
+static bool is_dead(struct cvy_pool *pool, uint32_t index, bool ask_kernel)
+{
+    struct cvy_pool_worker *worker = &pool->worker[index];
+    uint32_t thread = atomic_load(&pool->shared->lines[index].thread);
+    if (thread && cvy_slot_is_dead(thread, false))
+        return true;
+    return (!thread || ask_kernel) &&
+           covey_process_join(worker->process, COVEY_NOWAIT) == 0;
+}
+
+/* Nothing is finished any more, and nobody is at it: the maps are told. */
+static void give_up_if_broken(struct cvy_pool *pool)
+{
+    if (pool->barren < 3 * pool->workers + 8)
+        return;
+    for (uint32_t i = 0; i < pool->workers; i++)
+        if (pool->worker[i].process && atomic_load(&pool->shared->lines[i].running))
+            return;
+    for (uint32_t m = 0; m < CVY_POOL_BATCHES; m++)
+        if (pool->maps[m]) {
+            pool->maps[m]->give_up = true;
+            cvy_pool_ring_map(pool, m);
+        }
+}
+
+void cvy_pool_reap(struct cvy_pool *pool, bool ask_kernel)
+{
+    pool->gong = cvy_gong();
+    for (uint32_t i = 0; i < pool->workers; i++)
+        if (pool->worker[i].process && is_dead(pool, i, ask_kernel))
+            reap_worker(pool, i);
+    (void)cvy_pool_start_workers(pool);
+    give_up_if_broken(pool);
+}
+
+/* ---- ending ---- */
+
+void cvy_pool_cancel(struct cvy_pool *pool, uint32_t slot)
+{
+    struct cvy_batch *batch = pool->slots[slot].batch;
+    atomic_store(&batch->canceled, 1);
+    atomic_store(&batch->cursor, batch->n);
+    for (uint32_t x = 0; x < CVY_POOL_ORPHANS; x++)
+        atomic_store(&batch->orphans[x], 0);
+    atomic_store(&batch->orphan_set, 0);
+}
+
+bool cvy_pool_kill_in(struct cvy_pool *pool, uint32_t slot)
+{
+    for (uint32_t i = 0; i < pool->workers; i++) {
+        struct cvy_pool_line *line = &pool->shared->lines[i];
+        if (!pool->worker[i].process || atomic_load(&line->batch) != slot + 1)
+            continue;
+        if (covey_process_kill(pool->worker[i].process) == -ENOTSUP)
+            return false;
+        reap_worker(pool, i);
+    }
+    return true;
+}
+
+static bool join_worker(struct cvy_pool *pool, uint32_t index, int64_t deadline)
+{
+    struct cvy_pool_worker *worker = &pool->worker[index];
+    int64_t left = deadline - cvy_os_now();
+    if (worker->process && covey_process_join(worker->process, left) == 0) {
+        covey_process_free(worker->process);
+        worker->process = NULL;
+    }
+    return !worker->process;
+}
+
+static bool join_workers(struct cvy_pool *pool, covey_nsec timeout)
+{
+    int64_t deadline = cvy_os_deadline(timeout);
+    bool all = true;
+    for (uint32_t i = 0; i < pool->workers; i++)
+        all = join_worker(pool, i, deadline) && all;
+    return all;
+}
+
+void cvy_pool_stop_workers(struct cvy_pool *pool)
+{
+    bool busy = false;
+    atomic_store(&pool->shared->stop, 1);
+    atomic_fetch_add(&pool->shared->doorbell, CVY_RING_STEP);
+    (void)cvy_os_futex_wake(&pool->shared->doorbell, INT32_MAX);
+    for (uint32_t i = 0; i < pool->workers; i++)
+        if (pool->worker[i].process && atomic_load(&pool->shared->lines[i].batch)) {
+            busy = true;
+            (void)covey_process_terminate(pool->worker[i].process);
+        }
+    if (join_workers(pool, busy ? TERMINATE_TIME : STOP_TIME))
+        return;
+    for (uint32_t i = 0; i < pool->workers; i++)
+        if (pool->worker[i].process)
+            (void)covey_process_kill(pool->worker[i].process);
+    (void)join_workers(pool,
+                       pool->method == COVEY_THREAD ? COVEY_FOREVER : COVEY_SEC(30));
+}

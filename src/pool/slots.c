@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/* slots.c: slots and memory of batches, and waking workers.
+ *
+ *   UNUSED -> FILLING -> ACTIVE -> RETIRED -> UNUSED
+ *             the map's thread     no worker gets in; the last looks are waited for
+ *             writes it            (`line->batch`, a hazard pointer)
+ *
+ * Memory is kept for the next batch: the first touch of a page costs more than most
+ * batches. */
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "pool/pool.h"
+#include "region/object.h"
+#include "region/wait.h"
+
+#define LEAST_RUN    8192u
+#define SPARE_BYTES  (UINT64_C(16) << 20)
+#define LARGE        65536u /* worth making present at once, and used for little else */
+#define WORTH_A_CALL (UINT64_C(20000) * 16) /* 1/16 ns of work that pay a wake-up */
+
+/* ---- memory ---- */
+
+struct cvy_batch_parts cvy_pool_parts(const struct cvy_map *map, uint64_t items)
+{
+    struct cvy_batch_parts parts;
+    uint64_t at = cvy_round_up(sizeof(struct cvy_batch) + items, 64);
+    parts.in = at;
+    if (map->copy_in)
+        at = cvy_round_up(at + items * map->in_size, 64);
+    parts.out = at;
+    if (map->copy_out)
+        at += items * map->out_size;
+    parts.end = at;
+    return parts;
+}
+
+static uint64_t run_size(uint64_t bytes)
+{
+    uint64_t size = LEAST_RUN;
+    if (bytes > LARGE)
+        return cvy_round_up(bytes, LARGE);
+    while (size < bytes)
+        size *= 2;
+    return size;
+}
+
+static void drop_spare(struct cvy_pool *pool, struct cvy_pool_run *spare)
+{
+    pool->spare_bytes -= spare->bytes;
+    cvy_object_give_run(spare->ref);
+    *spare = (struct cvy_pool_run){0};
+}
+
+static bool take_spare(struct cvy_pool *pool, uint64_t bytes,
+                       struct cvy_pool_run *ret_run)
+{
+    struct cvy_pool_run *best = NULL;
+    for (uint32_t i = 0; i < CVY_POOL_SPARES; i++) {
+        struct cvy_pool_run *spare = &pool->spares[i];
+        if (spare->ref && spare->bytes >= bytes && spare->bytes <= 4 * bytes &&
+            (!best || spare->bytes < best->bytes))
+            best = spare;
+    }
+    if (!best)
+        return false;
+    *ret_run = *best;
+    pool->spare_bytes -= best->bytes;
+    *best = (struct cvy_pool_run){0};
+    return true;
+}
+
+static int take_run(struct cvy_pool *pool, uint64_t bytes, struct cvy_pool_run *ret_run)
+{
+    cvy_ref ref = 0;
+    bytes = run_size(bytes);
+    if (take_spare(pool, bytes, ret_run))
+        return 0;
+    int r = cvy_object_add_run(pool->object, bytes, &ref);
+    for (uint32_t i = 0; r == -ENOMEM && i < CVY_POOL_SPARES; i++) {
+        if (!pool->spares[i].ref)
+            continue;
+        drop_spare(pool, &pool->spares[i]);
+        r = cvy_object_add_run(pool->object, bytes, &ref);
+    }
+    if (r < 0)
+        return r;
+    if (bytes >= LARGE)
+        (void)cvy_os_populate(cvy_at(ref), bytes); /* else page by page, when touched */
+    struct cvy_batch *batch = cvy_at(ref);
+    batch->code_id = 0; /* of an earlier owner */
+    *ret_run = (struct cvy_pool_run){ref, bytes};
+    return 0;
+}
+
+static void give_run(struct cvy_pool *pool, struct cvy_pool_run run)
+{
+    if (pool->spare_bytes + run.bytes <= SPARE_BYTES)
+        for (uint32_t i = 0; i < CVY_POOL_SPARES; i++)
+            if (!pool->spares[i].ref) {
+                pool->spares[i] = run;
+                pool->spare_bytes += run.bytes;
+                return;
+            }
+    cvy_object_give_run(run.ref);
+}
+
+/* ---- slots ---- */
+
+bool cvy_pool_slot_is_visited(const struct cvy_pool *pool, uint32_t slot)
+{
+    for (uint32_t i = 0; i < pool->workers; i++)
+        if (atomic_load(&pool->shared->lines[i].batch) == slot + 1)
+            return true;
+    return false;
+}
+
+static bool settle(struct cvy_pool *pool, uint32_t slot)
+{
+    struct cvy_pool_slot *s = &pool->slots[slot];
+    if (s->use == CVY_SLOT_RETIRED && !cvy_pool_slot_is_visited(pool, slot)) {
+        give_run(pool, s->run);
+        *s = (struct cvy_pool_slot){.use = CVY_SLOT_UNUSED};
+    }
+    return s->use == CVY_SLOT_UNUSED;
+}
+
+int cvy_pool_slot_take(struct cvy_pool *pool, struct cvy_map *map, uint64_t items,
+                       uint32_t *ret_slot)
+{
+    uint32_t slot = 0;
+    while (slot < CVY_POOL_BATCHES && !settle(pool, slot))
+        slot++;
+    if (slot == CVY_POOL_BATCHES)
+        return -EAGAIN;
+    struct cvy_pool_run run;
+    int r = take_run(pool, cvy_pool_parts(map, items).end, &run);
+    if (r < 0)
+        return r;
+    pool->slots[slot] = (struct cvy_pool_slot){.use = CVY_SLOT_FILLING,
+                                               .run = run,
+                                               .batch = cvy_at(run.ref),
+                                               .map = map,
+                                               .n = items,
+                                               .all_ok = true};
+    *ret_slot = slot;
+    return 0;
+}
+
+void cvy_pool_slot_publish(struct cvy_pool *pool, uint32_t slot)
+{
+    struct cvy_pool_slot *s = &pool->slots[slot];
+    struct cvy_batch *batch = s->batch;
+    if (!batch->code_id ||
+        memcmp(&batch->code, &s->map->code, sizeof batch->code) != 0) {
+        batch->code = s->map->code;
+        batch->code_id = ++pool->next_code_id;
+        if (!batch->code_id)
+            batch->code_id = ++pool->next_code_id;
+    }
+    uint32_t place = (uint32_t)((uintptr_t)s->map->fn / 16 % CVY_POOL_COSTS);
+    batch->cost = pool->costs[place].fn == s->map->fn ? pool->costs[place].cost : 0;
+    s->use = CVY_SLOT_ACTIVE;
+    atomic_store(&pool->shared->batches[slot], s->run.ref);
+    atomic_fetch_or(&pool->shared->active, UINT64_C(1) << slot);
+    cvy_pool_ring(pool, s->n, batch->cost);
+    s->all_called = batch->cost == 0;
+}
+
+void cvy_pool_slot_retire(struct cvy_pool *pool, uint32_t slot)
+{
+    struct cvy_pool_slot *s = &pool->slots[slot];
+    uint32_t place = (uint32_t)((uintptr_t)s->map->fn / 16 % CVY_POOL_COSTS);
+    uint32_t cost = atomic_load_explicit(&s->batch->measured, memory_order_relaxed);
+    if (cost) {
+        pool->costs[place].fn = s->map->fn;
+        pool->costs[place].cost = cost;
+    }
+    /* Pairs with enter() of the worker. */
+    atomic_fetch_and(&pool->shared->active, ~(UINT64_C(1) << slot));
+    s->use = CVY_SLOT_RETIRED;
+    s->map = NULL;
+    s->batch = NULL;
+    (void)settle(pool, slot);
+    (void)pthread_cond_broadcast(&pool->changed);
+}
+
+/* ---- waking ---- */
+
+/* The bit goes before the wake-up and comes back if there may be more sleepers: who adds
+ * it in between finds the word changed and looks again. */
+static void wake(cvy_word *word, uint32_t count)
+{
+    atomic_fetch_and(word, ~CVY_RING_SLEEPS);
+    int woken = cvy_os_futex_wake(word, (int)count);
+    if (woken < 0 || (uint32_t)woken >= count)
+        atomic_fetch_or(word, CVY_RING_SLEEPS);
+}
+
+/* A worker that spins sees the bell by itself; pairs with spin_for_work(). Work that is
+ * done sooner than a sleeper wakes up is left to one. */
+void cvy_pool_ring(struct cvy_pool *pool, uint64_t items, uint32_t cost)
+{
+    cvy_word *word = &pool->shared->doorbell;
+    uint32_t needed = (uint32_t)cvy_min_u64(items, pool->workers);
+    bool sleepers = cvy_ring_step(word);
+    if (!sleepers)
+        return;
+    if (cost && items < WORTH_A_CALL / cost)
+        needed = 1;
+    if (needed && atomic_load(&pool->shared->spinner))
+        needed--;
+    if (needed)
+        wake(word, needed);
+}
+
+void cvy_pool_ring_map(struct cvy_pool *pool, uint32_t map)
+{
+    cvy_word *word = &pool->shared->rings[map].word;
+    if (cvy_ring_step(word))
+        (void)cvy_os_futex_wake(word, INT_MAX);
+}

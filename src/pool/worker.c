@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: MIT */
+/* worker.c: the loop of a worker.
+ *
+ *   idle --(doorbell)--> looks at each active batch --> in a batch --> looks again
+ *     \-- one worker spins a while before it sleeps, all others sleep at once
+ *
+ * It guarantees: an item's function runs only while the item is in the worker's line; its
+ * result is in place before its outcome is set, which is the one store that finishes it.
+ * The worker takes no lock and counts nothing, so it may be killed at any instruction.
+ *
+ * While `line->batch` names a slot, the batch in it stays where it is (a hazard pointer:
+ * Michael, "Hazard Pointers", 2004). The last worker that leaves a batch rings its map.
+ */
+#include "pool/worker.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "region/member.h"
+#include "region/object.h"
+#include "region/wait.h"
+
+#define TURN COVEY_MSEC(10) /* in one batch while others are active */
+
+/* ---- items ---- */
+
+/* Keep the text of the failed item that comes first in the batch. One at a time writes;
+ * who finds it being written does without. Who dies here only blocks texts. */
+static void keep_text(struct cvy_worker *w, uint64_t i, int code)
+{
+    struct cvy_batch *batch = w->batch;
+    uint32_t nobody = 0;
+    if (!atomic_compare_exchange_strong(&batch->text_owner, &nobody, w->index + 1))
+        return;
+    uint64_t kept = atomic_load(&batch->text_item);
+    if (!kept || i + 1 < kept) {
+        atomic_store(&batch->text_item, 0);
+        batch->text_code = code;
+        memcpy(batch->text, w->text, sizeof batch->text);
+        atomic_store(&batch->text_item, i + 1);
+    }
+    atomic_store(&batch->text_owner, 0);
+}
+
+static __attribute__((noinline)) void commit_failure(struct cvy_worker *w, uint64_t i,
+                                                     int result)
+{
+    uint8_t outcome = COVEY_OUTCOME_ERROR;
+    if (result >= 0 || (result == -EMSGSIZE && w->call.result_size != SIZE_MAX &&
+                        w->call.result_size != w->call.result_capacity)) {
+        outcome |= CVY_OUTCOME_SIZE;
+        if (w->call.result_size == SIZE_MAX)
+            (void)covey_call_fail(&w->call, "the task returned no result");
+        else
+            (void)covey_call_fail(&w->call,
+                                  "the result has %zu bytes where %zu are wanted",
+                                  w->call.result_size, w->call.result_capacity);
+        result = -EMSGSIZE;
+    }
+    keep_text(w, i, result);
+    w->text[0] = 0;
+    atomic_store_explicit(&w->batch->outcomes[i], outcome, memory_order_release);
+}
+
+static void run_items(struct cvy_worker *w, uint64_t range)
+{
+    struct covey_call *call = &w->call;
+    _Atomic uint64_t *begun = &w->line->begun;
+    _Atomic uint8_t *outcomes = w->batch->outcomes;
+    uint64_t i = cvy_range_start(range), end = cvy_range_end(range);
+    const size_t in_size = call->arg_size, out_size = call->result_capacity;
+    const size_t unset = out_size ? SIZE_MAX : 0;
+    const char *in = w->in ? w->in + i * in_size : NULL;
+    char *out = w->out + i * out_size;
+
+    call->index = w->batch->base + i;
+    for (; i < end; i++) {
+        call->arg_data = in;
+        call->result_data = out;
+        call->result_size = unset;
+        atomic_store_explicit(begun, i + 1, memory_order_relaxed);
+        atomic_signal_fence(memory_order_seq_cst); /* and only then is it called */
+        int result = w->fn(call);
+        if (cvy_likely(result >= 0 && call->result_size == out_size))
+            atomic_store_explicit(&outcomes[i], COVEY_OUTCOME_OK, memory_order_release);
+        else
+            commit_failure(w, i, result);
+        in += in_size;
+        out += out_size;
+        call->index++;
+    }
+}
+
+/* ---- a batch ---- */
+
+static int find_function(struct cvy_worker *w)
+{
+    const struct cvy_batch *batch = w->batch;
+    uint32_t at = batch->code_id % CVY_WORKER_FUNCTIONS;
+    if (w->functions[at].code_id != batch->code_id) {
+        cvy_code_fn *fn = NULL;
+        int r = cvy_code_decode(&batch->code, &fn);
+        if (r < 0)
+            return r;
+        w->functions[at].code_id = batch->code_id;
+        w->functions[at].fn = (covey_task_fn *)fn;
+    }
+    w->fn = w->functions[at].fn;
+    return 0;
+}
+
+/* Stands in for a function that is not to be found here: its items fail. */
+static int no_function(struct covey_call *call)
+{
+    return covey_call_fail(call, "the task's function: %s", covey_error_detail());
+}
+
+/* Does something seem to be left in it? A hint, read without holding the batch. */
+static bool looks_open(struct cvy_worker *w, const struct cvy_batch *batch,
+                       uint32_t slot)
+{
+    if (atomic_load_explicit(&batch->cursor, memory_order_acquire) <
+        atomic_load_explicit(&batch->n, memory_order_relaxed))
+        return true;
+    uint64_t set = atomic_load_explicit(&batch->orphan_set, memory_order_acquire);
+    for (; set; set &= set - 1)
+        if (atomic_load_explicit(&batch->orphans[__builtin_ctzll(set)],
+                                 memory_order_relaxed))
+            return true;
+    for (uint32_t i = 0; i < w->shared->workers; i++)
+        if (i != w->index &&
+            cvy_range_is_of(
+                atomic_load_explicit(&w->shared->lines[i].claim, memory_order_relaxed),
+                slot))
+            return true;
+    return false;
+}
+
+/* Pairs with cvy_pool_retire: either we see the slot inactive or it sees us in it. */
+static bool enter(struct cvy_worker *w, uint32_t slot)
+{
+    atomic_store_explicit(&w->line->begun, 0, memory_order_relaxed);
+    atomic_store(&w->line->batch, slot + 1);
+    if (!(atomic_load(&w->shared->active) >> slot & 1)) {
+        atomic_store_explicit(&w->line->batch, 0, memory_order_release);
+        return false;
+    }
+    struct cvy_batch *batch = cvy_at(atomic_load(&w->shared->batches[slot]));
+    w->batch = batch;
+    w->slot = slot;
+    w->n = batch->n;
+    w->chunk = batch->chunk;
+    uint32_t measured = atomic_load_explicit(&batch->measured, memory_order_relaxed);
+    w->cost = measured ? measured : batch->cost;
+    w->in = batch->in_size ? cvy_pool_address(batch->in) : NULL;
+    w->out = cvy_pool_address(batch->out);
+    w->call.arg_size = batch->in_size;
+    w->call.result_capacity = batch->out_size;
+    if (find_function(w) < 0)
+        w->fn = no_function;
+    return true;
+}
+
+static void ring_map(struct cvy_worker *w, uint32_t map)
+{
+    cvy_word *word = &w->shared->rings[map].word;
+    if (cvy_ring_step(word))
+        (void)cvy_os_futex_wake(word, INT_MAX);
+}
+
+/* Out of the batch; whoever finds itself the last one in it rings. Of two that leave at
+ * the same time at least one sees the other gone. */
+static void leave(struct cvy_worker *w)
+{
+    uint32_t map = w->batch->map;
+    atomic_store(&w->line->batch, 0);
+    for (uint32_t i = 0; i < w->shared->workers; i++)
+        if (atomic_load(&w->shared->lines[i].batch) == w->slot + 1)
+            return;
+    ring_map(w, map);
+}
+
+static bool others_wait(const struct cvy_worker *w)
+{
+    uint64_t active = atomic_load_explicit(&w->shared->active, memory_order_relaxed);
+    return active & ~(UINT64_C(1) << w->slot);
+}
+
+static void work_in_batch(struct cvy_worker *w)
+{
+    int64_t start = cvy_os_now(), turn_ends = start + TURN;
+    while (cvy_claim_take(w)) {
+        uint64_t range = atomic_load_explicit(&w->line->running, memory_order_relaxed);
+        uint64_t count = 0;
+        int64_t now = start;
+        for (; range; range = cvy_claim_next(w)) {
+            run_items(w, range);
+            count += cvy_range_count(range);
+            if (w->chunk)
+                continue;
+            now = cvy_os_now();
+            cvy_claim_measure(w, cvy_range_count(range), now - start);
+            start = now;
+        }
+        if (w->chunk) {
+            now = cvy_os_now();
+            cvy_claim_measure(w, count, now - start);
+            start = now;
+        }
+        uint32_t finished =
+            atomic_load_explicit(&w->line->finished, memory_order_relaxed);
+        atomic_store_explicit(&w->line->finished, finished + 1, memory_order_relaxed);
+        if (now > turn_ends && others_wait(w))
+            return;
+    }
+}
+
+/* ---- the loop ---- */
+
+static bool anything_open(struct cvy_worker *w)
+{
+    uint64_t active = atomic_load(&w->shared->active);
+    for (; active; active &= active - 1) {
+        uint32_t slot = (uint32_t)__builtin_ctzll(active);
+        if (looks_open(w, cvy_at(atomic_load(&w->shared->batches[slot])), slot))
+            return true;
+    }
+    return false;
+}
+
+/* Returns: whether there was anything to do. */
+static bool look_around(struct cvy_worker *w)
+{
+    uint64_t active = atomic_load(&w->shared->active);
+    uint32_t first = w->slot;
+    for (uint32_t i = 0; active && i < CVY_POOL_BATCHES; i++) {
+        uint32_t slot = (first + i) % CVY_POOL_BATCHES;
+        if (!(active >> slot & 1))
+            continue;
+        active &= ~(UINT64_C(1) << slot);
+        cvy_ref ref = atomic_load(&w->shared->batches[slot]);
+        if (!looks_open(w, cvy_at(ref), slot) || !enter(w, slot))
+            continue;
+        work_in_batch(w);
+        leave(w);
+        w->slot = (slot + 1) % CVY_POOL_BATCHES;
+        return true;
+    }
+    return false;
+}
+
+static bool rung(const struct cvy_worker *w, uint32_t bell)
+{
+    uint32_t now = atomic_load_explicit(&w->shared->doorbell, memory_order_acquire);
+    return (now | CVY_RING_SLEEPS) != (bell | CVY_RING_SLEEPS);
+}
+
+/* One worker at a time waits awake, so that a call that comes soon costs no wake-up. Its
+ * mark goes before it sleeps; then it looks at the bell again (cvy_pool_ring reads mark
+ * and bell in the other order). */
+static bool spin_for_work(struct cvy_worker *w, uint32_t bell)
+{
+    struct cvy_spin spin = {0};
+    uint32_t nobody = 0;
+    if (atomic_load_explicit(&w->shared->spinner, memory_order_relaxed) ||
+        !atomic_compare_exchange_strong(&w->shared->spinner, &nobody, w->index + 1))
+        return false;
+    while (!rung(w, bell) && cvy_spin(&spin))
+        ;
+    atomic_store(&w->shared->spinner, 0);
+    /* Somebody may have offered items in the meantime, which rings nothing. */
+    return rung(w, bell) || anything_open(w);
+}
+
+static void wait_for_work(struct cvy_worker *w, uint32_t bell)
+{
+    cvy_word *word = &w->shared->doorbell;
+    uint32_t gong = cvy_gong();
+    if (spin_for_work(w, bell) || rung(w, bell))
+        return;
+    uint32_t seen = atomic_load(word);
+    if ((seen | CVY_RING_SLEEPS) != (bell | CVY_RING_SLEEPS))
+        return;
+    if (!(seen & CVY_RING_SLEEPS) &&
+        !atomic_compare_exchange_strong(word, &seen, seen | CVY_RING_SLEEPS))
+        return;
+    (void)cvy_sleep(word, seen | CVY_RING_SLEEPS, gong, COVEY_FOREVER,
+                    cvy_ref_of(w->shared));
+}
+
+static void serve(struct cvy_worker *w)
+{
+    for (;;) {
+        uint32_t bell = atomic_load(&w->shared->doorbell);
+        if (atomic_load(&w->shared->stop))
+            return;
+        if (!look_around(w))
+            wait_for_work(w, bell);
+    }
+}
+
+/* The worker holds the pool: its memory stays until no worker can write to it any more,
+ * also when the pool's process was killed. A thread is covered by its process's hold. */
+int cvy_pool_work(struct covey_view view)
+{
+    const struct cvy_worker_arg *arg = view.data;
+    struct covey_pool *pool = cvy_at(arg->pool);
+    if (!arg->is_thread) {
+        cvy_os_ignore_interrupt();
+        int r = cvy_object_hold(pool, cvy_member_owner(), "a pool's worker");
+        if (r < 0)
+            return 1;
+    }
+    struct cvy_worker w = {.shared = cvy_at(pool->shared), .index = arg->line};
+    w.line = &w.shared->lines[arg->line];
+    w.steal_from = arg->line + 1;
+    atomic_store(&w.line->thread, cvy_thread_owner());
+    serve(&w);
+    return 0;
+}

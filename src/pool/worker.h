@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/** pool/worker.h: what a worker knows, shared by its loop, claiming, and calls. */
+#ifndef CVY_POOL_WORKER_H
+#define CVY_POOL_WORKER_H
+
+#include "pool/batch.h"
+
+#include <covey/pool.h>
+
+#define CVY_WORKER_FUNCTIONS 16u
+
+struct cvy_worker {
+    struct covey_call call;   /* tasks get its address */
+    char text[CVY_POOL_TEXT]; /* of covey_call_fail in this call, "" */
+
+    struct cvy_pool_shared *shared;
+    struct cvy_pool_line *line;
+    uint32_t index;
+    uint32_t steal_from; /* line to look at first */
+
+    /* the batch it is in, copied from its head */
+    struct cvy_batch *batch;
+    uint32_t slot;
+    uint32_t chunk;
+    uint64_t n;
+    uint64_t cost; /* per item, 1/16 ns; 0 unknown */
+    const char *in;
+    char *out;
+    covey_task_fn *fn;
+
+    struct {
+        uint32_t code_id;
+        covey_task_fn *fn;
+    } functions[CVY_WORKER_FUNCTIONS];
+};
+
+/** Target of a worker process. */
+int cvy_pool_work(struct covey_view arg);
+
+/** Take a range of items of the batch: `running` and `claim` of the line are set.
+ * Returns: false if there is nothing to take any more. */
+bool cvy_claim_take(struct cvy_worker *w);
+/** Go on to the next items of what was taken. Returns: their range, 0 at the end. */
+uint64_t cvy_claim_next(struct cvy_worker *w);
+/** Tell how long `count` items took, in ns. */
+void cvy_claim_measure(struct cvy_worker *w, uint64_t count, int64_t time);
+
+#endif
