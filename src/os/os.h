@@ -240,6 +240,8 @@ void cvy_os_exit(int status) __attribute__((noreturn));
 /** Set what ps shows for this thread; cut after 15 bytes. */
 /** Let this process ignore SIGINT. */
 void cvy_os_ignore_interrupt(void);
+/** Get the stack for cvy_os_on_crash, once, so that children need not. */
+void cvy_os_crash_prepare(void);
 /** Call `fn(signal, context)` when a signal that tells of a crash comes and its action is
  * the default one; afterwards the process ends by that signal. On a stack of its own. */
 void cvy_os_on_crash(void (*fn)(int signal, void *context));

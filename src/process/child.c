@@ -158,6 +158,7 @@ void cvy_child_live(const struct cvy_child_plan *plan)
         cvy_process_end(1);
         cvy_os_exit(1);
     }
-    (void)covey_log(COVEY_LOG_INFO, "child process %s begins", p->name);
+    if (cvy_log_is_on(COVEY_LOG_INFO))
+        (void)covey_log(COVEY_LOG_INFO, "child process %s begins", p->name);
     cvy_child_end(cvy_process_run(p));
 }

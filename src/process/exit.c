@@ -11,6 +11,7 @@
  * It runs once per process, from the end of a child's target, covey_exit, or libc's exit(),
  * to which it is registered once per program: a fork child inherits the registration. */
 #include "base/error.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "process/process.h"
 #include "region/member.h"
@@ -18,6 +19,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,7 +45,7 @@ void cvy_exit_forget(void)
         parents_hooks = hooks;
     hooks = NULL;
     ending = false;
-    (void)pthread_mutex_init(&hooks_mutex, NULL);
+    hooks_mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 }
 
 int covey_at_exit(covey_target_fn *fn, struct covey_view arg, int priority)
@@ -119,9 +121,11 @@ static struct covey_process *next_child(void)
 
 static void join_children(void)
 {
-    int64_t patience = cvy_os_deadline(DAEMON_PATIENCE);
+    int64_t patience = 0;
     for (struct covey_process *p = next_child(); p; p = next_child()) {
         bool daemon = cvy_process_has(p, CVY_PROCESS_DAEMON);
+        if (!patience)
+            patience = cvy_os_deadline(DAEMON_PATIENCE);
         if (cvy_process_wait(p, daemon ? patience : INT64_MAX) != -ETIMEDOUT)
             continue;
         (void)covey_log(COVEY_LOG_WARNING, "%s did not end by SIGTERM and is killed", p->name);
@@ -130,6 +134,15 @@ static void join_children(void)
         cvy_children_unlock();
         (void)cvy_process_wait(p, INT64_MAX);
     }
+}
+
+/* Looking first costs no lock and, after a fork, no copied page. */
+void cvy_flush_streams(void)
+{
+    if (__fpending(stdout))
+        fflush(stdout);
+    if (__fpending(stderr))
+        fflush(stderr);
 }
 
 void cvy_process_end(int status)
@@ -144,9 +157,9 @@ void cvy_process_end(int status)
     join_children();
     cvy_forkserver_stop();
     run_hooks(INT_MIN);
-    (void)covey_log(COVEY_LOG_INFO, "process exiting with exit code %d", status);
-    fflush(stdout);
-    fflush(stderr);
+    if (cvy_log_is_on(COVEY_LOG_INFO))
+        (void)covey_log(COVEY_LOG_INFO, "process exiting with exit code %d", status);
+    cvy_flush_streams();
     cvy_capture_finish();
     cvy_member_leave(status);
 }

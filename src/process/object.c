@@ -95,23 +95,18 @@ static int check_opts(const struct covey_process_opts *o)
     return 0;
 }
 
-static struct cvy_child *child_new(const struct covey_process_opts *o)
+static int fill_child(struct cvy_child *child, const struct covey_process_opts *o)
 {
-    struct cvy_child *child = cvy_calloc(1, sizeof *child);
-    if (!child)
-        return NULL;
     child->pidfd = child->sentinel = child->tail_fd = child->thread_bell = -1;
     memcpy(child->holds, o->holds, sizeof child->holds);
     if (!o->fd_count)
-        return child;
+        return 0;
     child->fds = cvy_malloc(o->fd_count * sizeof *child->fds);
-    if (!child->fds) {
-        cvy_free(child);
-        return NULL;
-    }
+    if (!child->fds)
+        return cvy_fail(-ENOMEM, "covey_process_create: no memory");
     memcpy(child->fds, o->fds, o->fd_count * sizeof *child->fds);
     child->fd_count = o->fd_count;
-    return child;
+    return 0;
 }
 
 void cvy_child_free(struct cvy_child *child)
@@ -127,7 +122,6 @@ void cvy_child_free(struct cvy_child *child)
     covey_bytes_free(&child->backtrace);
     covey_bytes_free(&child->text);
     cvy_free(child->fds);
-    cvy_free(child);
 }
 
 /* "1:2" for the second one that "1" makes, and the name made of it. */
@@ -169,12 +163,9 @@ static int fill(struct covey_process *p, struct covey_process *self,
         memcpy(p->cpus, o->cpus, strlen(o->cpus));
     atomic_store(&p->flags, flags_of(o, self));
     give_names(p, self, o->name);
-    struct cvy_child *child = child_new(o);
-    if (!child)
-        return cvy_fail(-ENOMEM, "covey_process_create: no memory");
-    child->process = p;
-    p->local = (uint64_t)(uintptr_t)child;
-    return 0;
+    p->child.process = p;
+    p->local = (uint64_t)(uintptr_t)&p->child;
+    return fill_child(&p->child, o);
 }
 
 static int prepare_opts(struct covey_process_opts *o, const struct covey_process_opts *opts)

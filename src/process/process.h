@@ -14,8 +14,8 @@
  *   init.c       covey_init: telling a child from a program
  *   code.c       functions as module and offset
  *
- * A process has a shared object, which outlives it as long as somebody holds that, and in
- * its creator a private record (cvy_child) with descriptors and the list of children.
+ * A process has a shared object, which outlives it as long as somebody holds that. A part
+ * of it (cvy_child) is its creator's alone: descriptors, and the list of children.
  */
 #ifndef CVY_PROCESS_PROCESS_H
 #define CVY_PROCESS_PROCESS_H
@@ -55,6 +55,26 @@ enum cvy_process_flag {
 #define CVY_BACKTRACE_BYTES 4096u
 #define CVY_TAIL_BYTES 4096u
 
+/** What only the creator uses, protected by cvy_children_lock. It lies in the object, since
+ * private memory that a starter writes is copied at its next fork. */
+struct cvy_child {
+    struct covey_process *process;
+    struct cvy_child *next, *previous; /* in the list of children, while started */
+    const void *holds[16];
+    int *fds;
+    size_t fd_count;
+    int pidfd;        /* -1 until wanted */
+    int sentinel;     /* -1 until wanted; pidfd or a descriptor that is always ready */
+    int tail_fd;      /* what the child's stderr reader may leave behind, -1 */
+    bool listed;
+    bool reported;
+    bool released; /* the program freed its object while it ran */
+    struct covey_bytes tail, backtrace, text; /* of the report */
+    pthread_t thread;                         /* COVEY_THREAD */
+    cvy_word thread_done;
+    int thread_bell; /* written to at its end, -1 until a sentinel is wanted */
+};
+
 /* Fields are written by the creator before the start and after the reaping, by the child
  * in between where it says so. */
 struct covey_process {
@@ -77,7 +97,7 @@ struct covey_process {
     int64_t user_time, system_time;
     uint64_t max_rss;
     cvy_ref context;        /* what a fork server's child takes over, 0 nothing */
-    uint64_t local;         /* the creator's struct cvy_child */
+    uint64_t local;         /* of the creator: &child, 0 once it freed the object */
     uint64_t start_timeout; /* ns */
     cvy_word setup;         /* by the child: 1 = set up, 2 = failed */
     int32_t setup_error;
@@ -88,27 +108,9 @@ struct covey_process {
     char setup_text[128]; /* by the child: what failed */
     _Alignas(16) unsigned char inline_arg[CVY_INLINE_ARG];
     struct cvy_code code; /* kind NONE: no function */
+    struct cvy_child child;
 };
 _Static_assert(sizeof(struct covey_process) <= 2048, "an object's header");
-
-/** What the creator keeps privately. Fields are protected by cvy_children_lock. */
-struct cvy_child {
-    struct covey_process *process;
-    struct cvy_child *next, *previous; /* in the list of children, while started */
-    const void *holds[16];
-    int *fds;
-    size_t fd_count;
-    int pidfd;        /* -1 until wanted */
-    int sentinel;     /* -1 until wanted; pidfd or a descriptor that is always ready */
-    int tail_fd;      /* what the child's stderr reader may leave behind, -1 */
-    bool listed;
-    bool reported;
-    bool released; /* the program freed its object while it ran */
-    struct covey_bytes tail, backtrace, text; /* of the report */
-    pthread_t thread;                         /* COVEY_THREAD */
-    cvy_word thread_done;
-    int thread_bell; /* written to at its end, -1 until a sentinel is wanted */
-};
 
 /* ---- self.c ---- */
 
@@ -137,7 +139,7 @@ size_t cvy_self_authkey(unsigned char key[256]);
 /** Checks of a public call: attached, a process object, open, of this process. */
 int cvy_process_enter(struct covey_process *p, const char *call, unsigned what);
 enum { CVY_WANT_OWNER = 1, CVY_WANT_OPEN = 2, CVY_WANT_STARTED = 4 };
-/** Free a private record and its descriptors; NULL is fine. */
+/** Close and free what a private record has; NULL is fine. */
 void cvy_child_free(struct cvy_child *child);
 struct cvy_child *cvy_process_local(const struct covey_process *p);
 static inline bool cvy_process_has(const struct covey_process *p, uint32_t flag)
@@ -210,6 +212,8 @@ void cvy_crash_handler_install(struct covey_process *p);
 
 /* ---- exit.c ---- */
 
+/** Flush stdout and stderr, if there is something to flush. */
+void cvy_flush_streams(void);
 /** The end of this process in order, once: hooks, children, leaving the family. */
 void cvy_process_end(int status);
 /** See to it that exit() comes to cvy_process_end. */

@@ -18,9 +18,6 @@ static _Thread_local struct covey_process *self_thread
 
 static pthread_mutex_t children_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct cvy_child *children;
-/* Keeps the records of a parent's children reachable in a fork child, for leak checkers:
- * freeing them would copy every page they lie on. */
-static struct cvy_child *parents_children;
 
 static unsigned char authkey[256];
 static size_t authkey_size;
@@ -91,9 +88,8 @@ void cvy_self_forget(void)
 {
     self = NULL;
     self_thread = NULL;
-    parents_children = children;
     children = NULL;
-    (void)pthread_mutex_init(&children_mutex, NULL);
+    children_mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     cvy_exit_forget();
     cvy_forkserver_forget();
     cvy_lifeline_drop();

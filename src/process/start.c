@@ -77,7 +77,8 @@ int cvy_start_await_setup(struct covey_process *p)
             return 0;
         if (setup == 2)
             return cvy_fail(p->setup_error, "%s", p->setup_text);
-        if (cvy_member_is_dead(p->member, ask_kernel))
+        /* It may have said so and ended since. */
+        if (cvy_member_is_dead(p->member, ask_kernel) && !atomic_load(&p->setup))
             return cvy_fail(COVEY_ESTART, "the child ended before it was set up");
         int r = cvy_sleep(&p->setup, 0, gong, INT64_MAX, cvy_ref_of(p));
         ask_kernel = r == CVY_SLICE;
@@ -172,8 +173,8 @@ int covey_process_start(covey_process *p)
         return cvy_fail(COVEY_ESTATE, "covey_process_start: %s was started before", p->name);
     struct cvy_child *child = cvy_process_local(p);
     cvy_exit_prepare();
-    fflush(stdout);
-    fflush(stderr);
+    cvy_os_crash_prepare();
+    cvy_flush_streams();
     atomic_store(&p->setup, 0);
     r = p->method == COVEY_THREAD ? cvy_start_thread(p, child) : start_by_method(p, child);
     if (r < 0) {

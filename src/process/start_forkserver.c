@@ -128,7 +128,7 @@ void cvy_forkserver_stop(void)
 
 void cvy_forkserver_forget(void)
 {
-    (void)pthread_mutex_init(&mutex, NULL);
+    mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     if (server.pid)
         cvy_os_close(server.socket);
     memset(&server, 0, sizeof server);

@@ -48,7 +48,7 @@ __attribute__((constructor)) static void prepare_process(void)
         page = &page_without_wiping;
         (void)pthread_atfork(NULL, NULL, reset_after_fork);
     }
-    if (pthread_key_create(&thread_key, thread_ends))
+    if (cvy_slot_prepare() < 0 || pthread_key_create(&thread_key, thread_ends))
         return; /* every attach says so */
     cvy_process_page = page;
 }

@@ -106,7 +106,8 @@ struct cvy_member {
     cvy_ref extents;       /* [R] first of the runs it has in its hands */
     int32_t exit_status;   /* [own] before ENDED */
     uint32_t thread_count; /* [R] */
-    char name[64];         /* [own], and [R] while STARTING */
+    uint32_t shared_holds; /* [R] hold nodes of objects that are not private */
+    char name[60];         /* [own], and [R] while STARTING */
 };
 _Static_assert(sizeof(struct cvy_member) == 128, "members share no cache line");
 

@@ -163,8 +163,7 @@ void cvy_member_set_pid(uint32_t member, int pid)
     struct cvy_member *m = cvy_member_at(CVY_INDEX_OF(member));
     uint32_t generation = CVY_GENERATION_OF(member);
     uint64_t expected = member_word(CVY_MEMBER_STARTING, generation, 0);
-    if (atomic_load(&m->word) == expected)
-        m->known_ticks = cvy_os_boot_ticks();
+    m->known_ticks = cvy_os_boot_ticks(); /* it has begun; sparing the child the clock */
     (void)atomic_compare_exchange_strong(
         &m->word, &expected, member_word(CVY_MEMBER_STARTING, generation, pid));
 }
@@ -174,7 +173,8 @@ int cvy_member_become(uint32_t member)
     struct cvy_member *m = cvy_member_at(CVY_INDEX_OF(member));
     uint32_t generation = CVY_GENERATION_OF(member);
     uint64_t word = atomic_load(&m->word);
-    m->known_ticks = cvy_os_boot_ticks();
+    if (!m->starter)
+        m->known_ticks = cvy_os_boot_ticks();
     do {
         if (state_of(word) != CVY_MEMBER_STARTING || generation_of(word) != generation)
             return cvy_fail(-ECANCELED, "this process was given up before it came up");
@@ -223,7 +223,8 @@ void cvy_member_leave(int status)
     cvy_attach_no_more();
     m->exit_status = status;
     cvy_region_lock();
-    if (m->thread_count <= 1)
+    /* Private objects are its starter's, who drops these holds when reaping it. */
+    if (m->thread_count <= 1 && (m->shared_holds || m->extents || !m->starter))
         drop_all(CVY_INDEX_OF(member));
     cvy_set32(&m->witness, 0);
     if (cvy_slot_is_linked(mine))

@@ -108,6 +108,8 @@ static int hold_new(struct cvy_object *object, uint32_t member_index)
     if (object->holders)
         cvy_set64(&((struct cvy_hold *)cvy_at(object->holders))->object_previous, ref);
     cvy_set64(&m->holds, ref);
+    if (!(object->flags & CVY_OBJECT_PRIVATE))
+        cvy_set32(&m->shared_holds, m->shared_holds + 1);
     cvy_set64(&object->holders, ref);
     cvy_set32(&object->holds, object->holds + 1);
     return 0;
@@ -156,6 +158,10 @@ static void hold_drop(struct cvy_hold *hold, uint32_t count)
                   hold->object_next);
     else
         cvy_set64(&object->holders, hold->object_next);
+    if (!(object->flags & CVY_OBJECT_PRIVATE)) {
+        struct cvy_member *m = cvy_member_at(hold->member);
+        cvy_set32(&m->shared_holds, m->shared_holds - 1);
+    }
     cvy_block_give(cvy_ref_of(hold));
     if (!object->holds)
         bury_object(object);

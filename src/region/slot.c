@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "region/lock.h"
@@ -43,20 +44,29 @@ uint32_t cvy_slot_owner(uint32_t index)
 
 /* ---- life ---- */
 
-static int lock_life(struct cvy_slot *s)
+/* An unlocked life mutex to copy: making one anew would cost a fork child two page faults
+ * in libc's code. glibc's mutexes have no address in themselves while unlocked. */
+static pthread_mutex_t blank;
+
+int cvy_slot_prepare(void)
 {
     pthread_mutexattr_t attr;
     int r = pthread_mutexattr_init(&attr);
-    if (!r)
-        r = pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+    if (r)
+        return -r;
+    r = pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
     if (!r)
         r = pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
     if (!r)
-        r = pthread_mutex_init(&s->life, &attr);
-    if (!r)
-        r = pthread_mutex_lock(&s->life);
+        r = pthread_mutex_init(&blank, &attr);
     (void)pthread_mutexattr_destroy(&attr);
     return -r;
+}
+
+static int lock_life(struct cvy_slot *s)
+{
+    memcpy(&s->life, &blank, sizeof blank);
+    return -pthread_mutex_lock(&s->life);
 }
 
 bool cvy_slot_life_ended(uint32_t owner)

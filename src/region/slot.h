@@ -5,6 +5,8 @@
 
 #include "region/layout.h"
 
+/** Once per program, before the first claim. */
+int cvy_slot_prepare(void);
 /** Get a slot for the calling thread and lock its life word. -EAGAIN: none is free. */
 int cvy_slot_claim(uint32_t *ret_owner);
 /** Enter it into the member's list, as its witness if it has none. Takes the lock. */

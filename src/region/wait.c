@@ -34,23 +34,33 @@ static void strike_gong(void)
     (void)cvy_os_futex_wake(&cvy_head->gong, INT_MAX);
 }
 
-static int64_t slice_end(int64_t now, bool bell)
+/* The slice this thread is in. It does not begin anew when a sleeper is woken for nothing
+ * and sleeps on, or other deaths would keep it from ever asking about the one that counts. */
+static _Thread_local struct {
+    const cvy_word *word;
+    int64_t end;
+} slice;
+
+static int64_t slice_end(const cvy_word *word, int64_t now, bool bell)
 {
-    int64_t slice = (int64_t)cvy_head->slice;
-    if (!bell && slice > SLICE_WITHOUT_BELL)
-        slice = SLICE_WITHOUT_BELL;
-    return now + slice;
+    int64_t length = (int64_t)cvy_head->slice;
+    if (!bell && length > SLICE_WITHOUT_BELL)
+        length = SLICE_WITHOUT_BELL;
+    if (slice.word != word || slice.end <= now) {
+        slice.word = word;
+        slice.end = length > INT64_MAX - now ? INT64_MAX : now + length;
+    }
+    return slice.end;
 }
 
 int cvy_sleep(cvy_word *word, uint32_t expected, uint32_t gong, int64_t deadline,
               cvy_ref what)
 {
     bool bell = bell_is_used() && cvy_os_has_waitv();
-    int64_t now = cvy_os_now(), until = slice_end(now, bell);
+    int64_t now = cvy_os_now();
     if (deadline <= now)
         return -ETIMEDOUT;
-    if (until > deadline)
-        until = deadline;
+    int64_t end = slice_end(word, now, bell), until = end < deadline ? end : deadline;
     struct cvy_os_wait waits[3] = {
         {word, expected}, {&cvy_head->gong, gong}, {&cvy_head->bell, 0}};
     if (bell)
@@ -64,7 +74,7 @@ int cvy_sleep(cvy_word *word, uint32_t expected, uint32_t gong, int64_t deadline
         return r;
     if (r == -ETIMEDOUT)
         return until == deadline ? -ETIMEDOUT : CVY_SLICE;
-    return CVY_WOKEN;
+    return cvy_os_now() >= end ? CVY_SLICE : CVY_WOKEN;
 }
 
 bool cvy_bell_works(void)

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,7 +22,7 @@
 enum { STACK_SIZE = 65536, FRAMES = 48 };
 
 static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS};
-static _Alignas(16) char stack[STACK_SIZE];
+static void *stack;
 static void (*report)(int signal, void *context);
 
 void cvy_os_ignore_interrupt(void)
@@ -37,13 +38,28 @@ static void handle(int signal, siginfo_t *info, void *context)
     raise(signal);
 }
 
+/* Threads that come here at once may waste one mapping. */
+void cvy_os_crash_prepare(void)
+{
+    void *memory;
+
+    if (__atomic_load_n(&stack, __ATOMIC_ACQUIRE))
+        return;
+    memory = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                  -1, 0);
+    if (memory != MAP_FAILED)
+        __atomic_store_n(&stack, memory, __ATOMIC_RELEASE);
+}
+
 void cvy_os_on_crash(void (*fn)(int signal, void *context))
 {
     struct sigaction action, old;
-    stack_t alternate = {.ss_sp = stack, .ss_size = sizeof(stack)};
+    stack_t alternate = {.ss_size = STACK_SIZE};
 
     report = fn;
-    if (sigaltstack(&alternate, NULL) < 0)
+    cvy_os_crash_prepare();
+    alternate.ss_sp = stack;
+    if (!stack || sigaltstack(&alternate, NULL) < 0)
         return;
     memset(&action, 0, sizeof(action));
     action.sa_sigaction = handle;

@@ -11,6 +11,14 @@
 #include "os/linux/linux.h"
 #include "os/os.h"
 
+/* By hand: in a fresh fork child each function of libc costs a page fault. */
+static char *append(char *end, const char *text)
+{
+    while ((*end = *text++))
+        end++;
+    return end;
+}
+
 void cvy_proc_path(char path[CVY_PROC_PATH_SIZE], const char *prefix, int number,
                    const char *suffix)
 {
@@ -22,9 +30,9 @@ void cvy_proc_path(char path[CVY_PROC_PATH_SIZE], const char *prefix, int number
         digits[--first] = (char)('0' + number % 10);
         number /= 10;
     } while (number);
-    strcpy(path, prefix);
-    strcat(path, digits + first);
-    strcat(path, suffix);
+    path = append(path, prefix);
+    path = append(path, digits + first);
+    append(path, suffix);
 }
 
 ssize_t cvy_file_read(const char *path, char *buffer, size_t size)

@@ -15,7 +15,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/base.h"
@@ -23,17 +22,14 @@
 #include "os/linux/linux.h"
 #include "os/os.h"
 
-/* The life-line that is in force, and what it is: a program may close descriptors that
- * are not its own, and the number may be another's then. */
+/* The life-line that is in force. A program may close descriptors that are not its own,
+ * and the number may be another's then: a pipe that kills is ours. */
 static int line_fd = -1;
-static struct cvy_os_file_id line_id;
 
 static void drop_line(void)
 {
-    struct cvy_os_file_id id;
-
-    if (line_fd >= 0 && cvy_os_file_id(line_fd, &id) == 0 &&
-        id.device == line_id.device && id.inode == line_id.inode)
+    if (line_fd >= 0 && fcntl(line_fd, F_GETSIG) == SIGKILL &&
+        fcntl(line_fd, F_GETPIPE_SZ) > 0)
         close(line_fd);
     line_fd = -1;
 }
@@ -56,13 +52,10 @@ static int arm_line(int fd)
 static int reopen(int fd)
 {
     char path[CVY_PROC_PATH_SIZE];
-    struct stat info;
     int copy;
 
-    if (fd < 0 || fstat(fd, &info) < 0)
-        return -EBADF;
-    if (!S_ISFIFO(info.st_mode))
-        return -EINVAL;
+    if (fd < 0 || fcntl(fd, F_GETPIPE_SZ) < 0)
+        return fd < 0 || errno == EBADF ? -EBADF : -EINVAL; /* closed, or no pipe */
     cvy_proc_path(path, "/proc/self/fd/", fd, "");
     copy = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     return copy < 0 ? -errno : copy;
@@ -70,7 +63,6 @@ static int reopen(int fd)
 
 int cvy_os_die_with_pipe(int fd)
 {
-    struct cvy_os_file_id id;
     int copy, r;
 
     CVY_FAULT_POINT("open(life-line)", EMFILE);
@@ -78,15 +70,12 @@ int cvy_os_die_with_pipe(int fd)
     if (copy < 0)
         return copy;
     r = arm_line(copy);
-    if (r == 0)
-        r = cvy_os_file_id(copy, &id);
     if (r < 0) {
         close(copy);
         return r;
     }
     drop_line();
     line_fd = copy;
-    line_id = id;
     return 0;
 }
 
