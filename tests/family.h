@@ -98,6 +98,7 @@ static inline int family_fork(void)
 
 static inline void family_kill(int pid)
 {
+    CHECK_GT(pid, 0);
     CHECK_EQ(kill(pid, SIGKILL), 0);
     CHECK_EQ(waitpid(pid, NULL, 0), pid);
 }
