@@ -290,6 +290,22 @@ TEST(freed_and_foreign_pointers_are_told_apart)
     CHECK_OK(cvy_object_release(other));
 }
 
+TEST(objects_of_every_kind_can_be_held)
+{
+    static const enum cvy_kind kinds[] = {CVY_KIND_PROCESS, CVY_KIND_POOL,
+                                          CVY_KIND_SERVER, CVY_KIND_TEST};
+    void *object = NULL;
+    family_found(NULL);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        CHECK_OK(cvy_object_create(kinds[i], 64, 0, 0, &object, NULL));
+        CHECK_OK(covey_hold(object));
+        CHECK_OK(cvy_object_release(object));
+        CHECK_OK(cvy_object_release(object));
+    }
+    CHECK_ERR(cvy_object_create(CVY_KIND_GRAVE, 64, 0, 0, &object, NULL), -EINVAL);
+    CHECK_EQ(family_usage().objects, 0);
+}
+
 /* What looks like a pointer to an object but leads into one is refused, whatever is there. */
 TEST(hold_of_an_objects_middle_is_refused)
 {

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/base.h"
 #include "base/error.h"
 #include "region/alloc.h"
 #include "region/lock.h"
@@ -16,6 +17,31 @@
 
 #define LINE    64u
 #define LARGEST 2048u
+
+/* What a living object's first word may be, and what people call it. */
+static const struct {
+    enum cvy_kind kind;
+    const char *name;
+} kinds[] = {{CVY_KIND_PROCESS, "process"},
+             {CVY_KIND_POOL, "pool"},
+             {CVY_KIND_SERVER, "fork server"},
+             {CVY_KIND_TEST, "object"}};
+
+static bool is_kind(uint32_t kind)
+{
+    for (size_t i = 0; i < CVY_ARRAY_SIZE(kinds); i++)
+        if (kinds[i].kind == kind)
+            return true;
+    return false;
+}
+
+static const char *kind_name(uint32_t kind)
+{
+    for (size_t i = 0; i < CVY_ARRAY_SIZE(kinds); i++)
+        if (kinds[i].kind == kind)
+            return kinds[i].name;
+    return "object";
+}
 
 /* ---- the objects area ---- */
 
@@ -215,8 +241,9 @@ int cvy_object_create(enum cvy_kind kind, uint32_t size, uint32_t flags, uint64_
 {
     struct cvy_object *object = NULL;
     size = (size + LINE - 1) & ~(LINE - 1);
-    if (size > LARGEST)
-        return cvy_fail(-EINVAL, "an object header of %u bytes", size);
+    if (size > LARGEST || !is_kind(kind))
+        return cvy_fail(-EINVAL, "an object header of %u bytes, of kind %#x", size,
+                        (unsigned)kind);
     cvy_ref left = 0;
     cvy_region_lock();
     int r = create_locked(kind, size, flags, body, &object, ret_body, &left);
@@ -255,24 +282,6 @@ void cvy_object_give_run(cvy_ref ref)
     cvy_region_lock();
     cvy_run_give(ref);
     cvy_region_unlock();
-}
-
-/* Whether it is what a living object's first word says. */
-static bool is_kind(uint32_t kind)
-{
-    return kind == CVY_KIND_PROCESS || kind == CVY_KIND_POOL || kind == CVY_KIND_TEST;
-}
-
-static const char *kind_name(uint32_t kind)
-{
-    switch (kind) {
-    case CVY_KIND_PROCESS:
-        return "process";
-    case CVY_KIND_POOL:
-        return "pool";
-    default:
-        return "object";
-    }
 }
 
 static bool is_in_area(const void *object)
