@@ -67,6 +67,8 @@ int cvy_os_futex_wake(cvy_word *word, int n);
 /* ---- threads ---- */
 
 int cvy_os_tid(void);
+/** How many threads this process has; 1 if that cannot be told. */
+int cvy_os_thread_count(void);
 int cvy_os_pid(void);
 int cvy_os_ppid(void);
 /** Make the calling thread's exit or death wake one sleeper of `bell`, whose low 30 bits

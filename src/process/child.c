@@ -24,14 +24,19 @@ bool cvy_child_is_fork(void)
 
 static void watch_parent(const struct cvy_child_plan *plan)
 {
-    cvy_lifeline_drop_write();
+    static const uint32_t both = CVY_PROCESS_DIES_WITH_PARENT | CVY_PROCESS_BY_MAIN_THREAD;
+    const struct covey_process *p = plan->process;
+    if ((atomic_load(&p->flags) & both) == both &&
+        cvy_os_die_with_thread(p->parent_pid) == -ESRCH)
+        cvy_os_exit(1); /* the parent is dead already */
     if (plan->lifeline < 0)
         return;
+    cvy_lifeline_drop_write();
     int r = cvy_os_die_with_pipe(plan->lifeline);
     if (r == -EPIPE)
-        cvy_os_exit(1); /* the parent is dead already */
+        cvy_os_exit(1);
     if (r < 0)
-        (void)cvy_os_die_with_thread(plan->process->parent_pid);
+        (void)cvy_os_die_with_thread(p->parent_pid);
     if (plan->owns_lifeline)
         cvy_os_close(plan->lifeline);
 }

@@ -90,6 +90,8 @@ struct cvy_server_room {
     struct cvy_os_context context; /* the starter's when the server started */
     uint32_t spares_wanted;
     uint32_t preload_count;
+    int32_t owner_pid;
+    uint32_t by_main_thread; /* the children's parent is the owner's first thread */
     struct cvy_code init; /* kind NONE: none */
     cvy_ref preload;      /* paths, each with its NUL */
     cvy_ref init_arg;

@@ -45,7 +45,8 @@ enum cvy_process_flag {
     CVY_PROCESS_OWN_HOLDS = 512, /* the options name what it holds */
     CVY_PROCESS_MAIN = 1024,     /* not started by covey */
     CVY_PROCESS_INTERNAL = 2048, /* covey's own: not among the active children */
-    CVY_PROCESS_IGNORE_SIGINT = 4096
+    CVY_PROCESS_IGNORE_SIGINT = 4096,
+    CVY_PROCESS_BY_MAIN_THREAD = 8192 /* started by its parent's first thread */
 };
 
 #define CVY_NAME_SIZE 64
@@ -161,6 +162,11 @@ void cvy_thread_end(int status) __attribute__((noreturn));
 int cvy_thread_sentinel(struct cvy_child *child);
 /** The end of the life-line pipe that children watch; -errno. */
 int cvy_lifeline(void);
+/** What a child of `p`'s options needs of it: -1 if nothing; another negative: -errno. */
+int cvy_lifeline_for(const struct covey_process *p);
+/** Whether the calling thread is the process's first, which ends with it; if so see to it
+ * that it does not end earlier while children rely on that. */
+bool cvy_lifeline_is_main_thread(void);
 /** In a child: the parent's life-line is not ours to keep open. */
 void cvy_lifeline_drop(void);
 /** In a child: close the write end, so that the parent's death shows. */

@@ -64,7 +64,11 @@ static void be_child(const struct server *s, const struct cvy_server_request *re
         plan.stderr_write = fds[1];
         fds += 2;
     }
-    if (!cvy_process_has(p, CVY_PROCESS_DIES_WITH_PARENT))
+    if (s->room->by_main_thread)
+        atomic_fetch_or(&p->flags, CVY_PROCESS_BY_MAIN_THREAD);
+    else
+        atomic_fetch_and(&p->flags, ~(uint32_t)CVY_PROCESS_BY_MAIN_THREAD);
+    if (s->room->by_main_thread || !cvy_process_has(p, CVY_PROCESS_DIES_WITH_PARENT))
         plan.lifeline = cvy_os_close(plan.lifeline);
     cvy_message_settings(&log, request->method, request->authkey,
                          cvy_min_size(request->authkey_size, sizeof request->authkey));
@@ -92,7 +96,8 @@ static void be_spare(const struct server *s, struct cvy_spare *spare)
 static void be_spare(const struct server *s, struct cvy_spare *spare)
 {
     cvy_os_close(s->socket);
-    if (cvy_os_die_with_pipe(s->lifeline) == -EPIPE)
+    if (s->room->by_main_thread ? cvy_os_die_with_thread(s->room->owner_pid) < 0
+                                : cvy_os_die_with_pipe(s->lifeline) == -EPIPE)
         cvy_os_exit(1);
     spare->pid = cvy_os_pid();
     atomic_store(&spare->state, CVY_SPARE_IDLE);

@@ -35,6 +35,52 @@ int cvy_lifeline(void)
     return r < 0 ? cvy_fail_os(r, "the life-line pipe") : lifeline_read;
 }
 
+int cvy_lifeline_for(const struct covey_process *p)
+{
+    if (!cvy_process_has(p, CVY_PROCESS_DIES_WITH_PARENT) ||
+        cvy_process_has(p, CVY_PROCESS_BY_MAIN_THREAD))
+        return -1;
+    int r = cvy_lifeline();
+    return r == -1 ? -EIO : r;
+}
+
+/* The kernel's parent-death signal costs a child next to nothing, but it follows the
+ * thread that started it. The first thread lives as long as the process, unless it calls
+ * pthread_exit; then it stays until the children that rely on it have ended. */
+static void outlast_children(void *unused)
+{
+    static cvy_word never;
+    (void)unused;
+    while (cvy_enter() >= 0 && cvy_os_thread_count() > 1) {
+        bool relied_on = false;
+        cvy_children_reap();
+        cvy_children_lock();
+        for (struct cvy_child *c = cvy_children(); c && !relied_on; c = c->next)
+            relied_on = cvy_process_has(c->process, CVY_PROCESS_BY_MAIN_THREAD);
+        cvy_children_unlock();
+        if (!relied_on)
+            return;
+        (void)cvy_sleep(&never, 0, cvy_gong(), cvy_os_deadline(COVEY_MSEC(20)), 0);
+    }
+}
+
+static pthread_key_t main_thread_key;
+static pthread_once_t main_thread_once = PTHREAD_ONCE_INIT;
+static bool main_thread_guarded;
+
+static void make_key(void)
+{
+    main_thread_guarded = pthread_key_create(&main_thread_key, outlast_children) == 0;
+}
+
+bool cvy_lifeline_is_main_thread(void)
+{
+    if (cvy_os_tid() != cvy_os_pid())
+        return false;
+    (void)pthread_once(&main_thread_once, make_key);
+    return main_thread_guarded && pthread_setspecific(main_thread_key, &main_thread_key) == 0;
+}
+
 void cvy_lifeline_drop_write(void)
 {
     lifeline_write = cvy_os_close(lifeline_write);
@@ -176,6 +222,8 @@ int covey_process_start(covey_process *p)
     cvy_os_crash_prepare();
     cvy_flush_streams();
     atomic_store(&p->setup, 0);
+    if (cvy_lifeline_is_main_thread())
+        atomic_fetch_or(&p->flags, CVY_PROCESS_BY_MAIN_THREAD);
     r = p->method == COVEY_THREAD ? cvy_start_thread(p, child) : start_by_method(p, child);
     if (r < 0) {
         char what[128];

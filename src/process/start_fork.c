@@ -46,11 +46,9 @@ static int fork_it(struct covey_process *p, struct cvy_child *child, int lifelin
 int cvy_start_fork(struct covey_process *p, struct cvy_child *child)
 {
     int tail[2] = {-1, -1}, lifeline = -1, r = 0;
-    if (cvy_process_has(p, CVY_PROCESS_DIES_WITH_PARENT)) {
-        lifeline = cvy_lifeline();
-        if (lifeline < 0)
-            return lifeline;
-    }
+    lifeline = cvy_lifeline_for(p);
+    if (lifeline < -1)
+        return lifeline;
     if (cvy_process_has(p, CVY_PROCESS_CAPTURE)) {
         r = cvy_os_pipe(tail);
         if (r < 0)

@@ -177,6 +177,8 @@ static int start_server(const struct covey_process *p)
     if (r < 0)
         return r;
     cvy_os_identity_get(&server.identity);
+    server.room->owner_pid = cvy_os_pid();
+    server.room->by_main_thread = cvy_lifeline_is_main_thread();
     m.object = cvy_ref_of(server.room);
     r = cvy_exec_image(&m, &lifeline, 1, "fork server", (covey_nsec)p->start_timeout,
                        &server.socket, NULL, NULL);

@@ -43,8 +43,9 @@ static int run_child(struct covey_process *p, const struct cvy_child *child, int
 int cvy_start_spawn(struct covey_process *p, struct cvy_child *child)
 {
     int tail[2] = {-1, -1}, lifeline = -1, r = 0;
-    if (cvy_process_has(p, CVY_PROCESS_DIES_WITH_PARENT))
-        r = lifeline = cvy_lifeline();
+    lifeline = cvy_lifeline_for(p);
+    if (lifeline < -1)
+        return lifeline;
     if (r >= 0 && cvy_process_has(p, CVY_PROCESS_CAPTURE)) {
         r = cvy_os_pipe(tail);
         if (r < 0)

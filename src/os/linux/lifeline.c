@@ -81,7 +81,11 @@ int cvy_os_die_with_pipe(int fd)
 
 int cvy_os_die_with_thread(int parent_pid)
 {
+    int parent_now;
+
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         return -errno;
-    return getppid() == parent_pid ? 0 : -ESRCH;
+    /* A parent outside of this process's pid namespace is 0 here. */
+    parent_now = getppid();
+    return parent_now == parent_pid || parent_now == 0 ? 0 : -ESRCH;
 }

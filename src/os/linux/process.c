@@ -105,7 +105,7 @@ int cvy_os_start_time(int pid, uint64_t *ret_ticks)
     state = find_field(line, 3);
     threads = find_field(line, 20);
     start = find_field(line, 22);
-    if (!start)
+    if (!state || !threads || !start)
         return -ENOENT;
     /* A main thread that has ended by itself looks like a zombie while others run. */
     if (*state == 'X' || (*state == 'Z' && strtol(threads, NULL, 10) <= 1))
@@ -132,4 +132,14 @@ int cvy_os_new_group(void)
 bool cvy_os_is_secure(void)
 {
     return getauxval(AT_SECURE) != 0;
+}
+
+int cvy_os_thread_count(void)
+{
+    char line[1024];
+    const char *threads = NULL;
+
+    if (cvy_file_read("/proc/self/stat", line, sizeof(line)) > 0)
+        threads = find_field(line, 20);
+    return threads ? (int)strtol(threads, NULL, 10) : 1;
 }
