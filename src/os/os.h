@@ -137,6 +137,10 @@ int cvy_os_dup(int fd, int lowest);
 /** Make `to` a copy of `from`; `to` stays open over exec. */
 int cvy_os_dup_to(int from, int to);
 int cvy_os_open_null(void);
+/** Keep the null device open, so that children need not open it. Failure is harmless. */
+void cvy_os_null_prepare(void);
+/** Make it stdin. Returns: 0; -errno, as when the program closed that descriptor. */
+int cvy_os_null_to_stdin(void);
 /** A descriptor that polls readable from the start. */
 int cvy_os_ready_fd(void);
 /** Close every descriptor >= `lowest`. */

@@ -43,10 +43,13 @@ static void watch_parent(const struct cvy_child_plan *plan)
 
 static int set_stdin(void)
 {
+    int r = cvy_os_null_to_stdin();
+    if (r >= 0)
+        return 0;
     int null = cvy_os_open_null();
     if (null < 0)
         return cvy_fail_os(null, "the null device for its stdin");
-    int r = cvy_os_dup_to(null, 0);
+    r = cvy_os_dup_to(null, 0);
     if (null > 0)
         cvy_os_close(null);
     return r < 0 ? cvy_fail_os(r, "its stdin") : 0;
@@ -145,13 +148,24 @@ void cvy_child_end(int status)
     cvy_os_exit(status);
 }
 
+/* Whether somebody may ask about this member before it makes a covey call: a starter that
+ * waits for the set-up, or others after a starter that did not live long enough to enter
+ * the pid. */
+static bool must_attach(const struct cvy_child_plan *plan)
+{
+    return plan->by_exec || !cvy_process_has(plan->process, CVY_PROCESS_DIES_WITH_PARENT) ||
+           cvy_start_may_fail(plan->process);
+}
+
 void cvy_child_live(const struct cvy_child_plan *plan)
 {
     struct covey_process *p = plan->process;
     watch_parent(plan);
     cvy_self_forget();
     birth = plan->by_exec ? CHILD_BY_EXEC : CHILD_BY_FORK;
-    if (cvy_attach_as(plan->member) < 0)
+    if (!must_attach(plan))
+        cvy_attach_later(plan->member);
+    else if (cvy_attach_as(plan->member) < 0)
         cvy_os_exit(1); /* given up by the starter, or by who found it dead */
     cvy_self_become(p);
     cvy_exit_prepare();

@@ -145,10 +145,27 @@ void cvy_flush_streams(void)
         fflush(stderr);
 }
 
+/* A child that never made a covey call has no hooks and no children. A process that the
+ * program forked is no child of covey's. */
+static void end_unattached(int status)
+{
+    struct covey_process *p = cvy_self_unattached();
+    if (!p)
+        return;
+    ending = true;
+    p->exit_status = status;
+    atomic_fetch_or(&p->flags, CVY_PROCESS_LEFT);
+    cvy_flush_streams();
+}
+
 void cvy_process_end(int status)
 {
-    if (ending || !cvy_process_page || !atomic_load(&cvy_process_page->epoch))
+    if (ending || !cvy_process_page)
         return;
+    if (!atomic_load(&cvy_process_page->epoch)) {
+        end_unattached(status);
+        return;
+    }
     ending = true;
     if (cvy_enter() < 0) /* the thread that ends the process may be new to covey */
         return;

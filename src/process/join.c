@@ -25,6 +25,10 @@ static void note_end(struct covey_process *p, int reaped, const struct cvy_os_ex
     bool left = false;
     int status = 255;
     cvy_member_release(p->member, &left, &status);
+    if (!left && cvy_process_has(p, CVY_PROCESS_LEFT)) {
+        left = true;
+        status = p->exit_status;
+    }
     if (reaped >= 0) {
         p->exit_status = ended->status;
         p->user_time = ended->user_time;

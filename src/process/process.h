@@ -46,6 +46,7 @@ enum cvy_process_flag {
     CVY_PROCESS_MAIN = 1024,     /* not started by covey */
     CVY_PROCESS_INTERNAL = 2048, /* covey's own: not among the active children */
     CVY_PROCESS_IGNORE_SIGINT = 4096,
+    CVY_PROCESS_LEFT = 16384, /* by the child: it ended in order, by exit_status */
     CVY_PROCESS_BY_MAIN_THREAD = 8192 /* started by its parent's first thread */
 };
 
@@ -117,6 +118,8 @@ _Static_assert(sizeof(struct covey_process) <= 2048, "an object's header");
 
 /** The object of this process, founding the family if needed; NULL with the detail. */
 struct covey_process *cvy_self(void);
+/** The same in a child that has not attached yet; NULL in any other process. */
+struct covey_process *cvy_self_unattached(void);
 /** Be `process` (in a child), whose parent's object is `parent`. */
 void cvy_self_become(struct covey_process *process);
 /** The lock of the private records; held for short times, never while waiting. */

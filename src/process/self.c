@@ -134,6 +134,11 @@ struct covey_process *cvy_self(void)
     return r < 0 ? NULL : self;
 }
 
+struct covey_process *cvy_self_unattached(void)
+{
+    return cvy_process_page && cvy_process_page->pending ? self : NULL;
+}
+
 void cvy_self_become(struct covey_process *process)
 {
     self = process;

@@ -220,6 +220,7 @@ int covey_process_start(covey_process *p)
     struct cvy_child *child = cvy_process_local(p);
     cvy_exit_prepare();
     cvy_os_crash_prepare();
+    cvy_os_null_prepare();
     cvy_flush_streams();
     atomic_store(&p->setup, 0);
     if (cvy_lifeline_is_main_thread())

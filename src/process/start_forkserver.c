@@ -212,7 +212,7 @@ static int ensure_server(const struct covey_process *p)
  * the server started. */
 static int note_context(struct covey_process *p, struct cvy_server_request *request)
 {
-    static struct cvy_os_context now;
+    struct cvy_os_context now;
     cvy_os_context_get(&now);
     size_t size = cvy_os_context_size(&now), room = cvy_round_up(sizeof now, 16);
     if (memcmp(&now, &server.room->context, size) == 0)

@@ -78,6 +78,23 @@ static int attach_thread(struct cvy_process_page *page, uint32_t epoch)
     return 0;
 }
 
+/* Become a member that the starter has made. */
+static int attach_as(struct cvy_process_page *page, uint32_t member)
+{
+    int r = attach_thread(page, ++epochs);
+    if (r < 0)
+        return r;
+    r = cvy_member_become(member);
+    if (r < 0) {
+        cvy_slot_let_go(cvy_thread.owner);
+        cvy_thread.epoch = 0;
+        return r;
+    }
+    cvy_slot_link(cvy_thread.owner, member);
+    atomic_store(&page->epoch, cvy_thread.epoch);
+    return 0;
+}
+
 /* The process is no member yet: a root, or a child that the program forked itself. */
 static int attach_process(struct cvy_process_page *page)
 {
@@ -112,6 +129,8 @@ int cvy_attach_slowly(void)
     uint32_t epoch = atomic_load(&page->epoch);
     if (page->left) {
         r = cvy_fail(COVEY_ESTATE, "this process has left its family: it is ending");
+    } else if (!epoch && page->pending) {
+        r = attach_as(page, page->pending);
     } else if (!epoch) {
         r = attach_process(page);
         if (r >= 0) {
@@ -144,18 +163,13 @@ int cvy_attach_as(uint32_t member)
         return cvy_fail(-ENOMEM,
                         "attach: no thread-specific data key or memory is left");
     take_turn(page);
-    int r = attach_thread(page, ++epochs);
-    if (r >= 0) {
-        r = cvy_member_become(member);
-        if (r < 0)
-            cvy_slot_let_go(cvy_thread.owner);
-        else
-            cvy_slot_link(cvy_thread.owner, member);
-    }
-    if (r >= 0)
-        atomic_store(&page->epoch, cvy_thread.epoch);
-    else
-        cvy_thread.epoch = 0;
+    int r = attach_as(page, member);
     atomic_store(&page->busy, 0);
     return r;
+}
+
+void cvy_attach_later(uint32_t member)
+{
+    if (cvy_process_page)
+        cvy_process_page->pending = member;
 }

@@ -22,6 +22,7 @@ struct cvy_process_page {
     _Atomic uint32_t busy;  /* a thread is founding or attaching */
     _Atomic uint32_t epoch; /* of this process image, 0 = not attached */
     uint32_t member;        /* its owner word */
+    uint32_t pending;       /* the member it is to become at its first covey call */
     uint32_t left;          /* it has left the family and is ending; while busy */
 };
 extern struct cvy_process_page *cvy_process_page;
@@ -64,6 +65,9 @@ void cvy_attach_no_more(void);
 
 /** Attach the calling thread and process as `member`, which its starter has made. */
 int cvy_attach_as(uint32_t member);
+/** Do that at the first covey call: a child that makes none never pays for it, and is dead
+ * when the kernel says so. Its starter must outlive it. */
+void cvy_attach_later(uint32_t member);
 
 /** Note what this thread sleeps on, for those who look from outside; 0 = nothing. */
 void cvy_thread_waits(cvy_ref what, int64_t since);

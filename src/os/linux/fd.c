@@ -11,6 +11,8 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -25,10 +27,12 @@
 
 int cvy_os_close(int fd)
 {
-    int saved_errno = errno;
+    int saved_errno;
 
-    if (fd >= 0)
-        close(fd); /* also after EINTR it is closed, on Linux */
+    if (fd < 0)
+        return -1;
+    saved_errno = errno;
+    close(fd); /* also after EINTR it is closed, on Linux */
     errno = saved_errno;
     return -1;
 }
@@ -109,6 +113,38 @@ int cvy_os_open_null(void)
     CVY_FAULT_POINT("open", EMFILE);
     fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     return fd < 0 ? -errno : fd;
+}
+
+/* The descriptor may be closed by the program, and be another file's then: it is looked
+ * at before it is used. */
+static _Atomic int null_fd = -1;
+
+static bool is_null(int fd)
+{
+    struct stat info;
+
+    return fstat(fd, &info) == 0 && S_ISCHR(info.st_mode) &&
+           info.st_rdev == makedev(1, 3);
+}
+
+void cvy_os_null_prepare(void)
+{
+    int none = -1, fd;
+
+    if (atomic_load(&null_fd) >= 0)
+        return;
+    fd = cvy_fd_above_std(open("/dev/null", O_RDWR | O_CLOEXEC));
+    if (fd >= 0 && !atomic_compare_exchange_strong(&null_fd, &none, fd))
+        close(fd);
+}
+
+int cvy_os_null_to_stdin(void)
+{
+    int fd = atomic_load(&null_fd);
+
+    if (fd < 0 || !is_null(fd))
+        return -EBADF;
+    return cvy_os_dup_to(fd, 0);
 }
 
 int cvy_os_ready_fd(void)
