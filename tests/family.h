@@ -99,8 +99,10 @@ static inline int family_fork(void)
 static inline void family_kill(int pid)
 {
     CHECK_GT(pid, 0);
+    int status = 0;
     CHECK_EQ(kill(pid, SIGKILL), 0);
-    CHECK_EQ(waitpid(pid, NULL, 0), pid);
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    CHECK_EQ(status, SIGKILL); /* it had not ended by itself, with a failed check */
 }
 
 /* The child has to end by itself, with status 0. */

@@ -14,8 +14,10 @@
 #include "base/opts.h"
 #include "region/alloc.h"
 #include "region/member.h"
+#include "region/undo.h"
 #include "region/wait.h"
 
+#define MIB       (UINT64_C(1) << 20)
 #define GIB       (UINT64_C(1) << 30)
 #define HEAD_ROOM 65536u
 
@@ -67,28 +69,44 @@ static int map_somewhere(int fd, uint64_t size, uint64_t *ret_base)
     return r;
 }
 
-/* A memory file and its mapping, of the asked size or the largest that fits. */
+/* A memory file of that size and its mapping. */
+static int reserve_size(uint64_t size, uint64_t *ret_base, int *ret_fd)
+{
+    int fd = cvy_os_memfd_create("covey", size);
+    int r = fd < 0 ? fd : map_somewhere(fd, size, ret_base);
+    if (r < 0)
+        cvy_os_close(fd);
+    else
+        *ret_fd = fd;
+    return r;
+}
+
+static int fail_to_reserve(int r, uint64_t size)
+{
+    const char *why = "a memory file";
+    if (r == -ENOMEM)
+        why = "address space (see ulimit -v, or set .reservation)";
+    else if (r == -EEXIST)
+        why = "address space where covey looks for it, something else lies there";
+    else if (r == -EFBIG)
+        why = "a memory file (see ulimit -f, or set .reservation)";
+    return cvy_fail_os(r, "founding the family: %llu MiB of %s",
+                       (unsigned long long)(size / MIB), why);
+}
+
+/* Of the asked size or the largest that fits. */
 static int reserve(uint64_t *ret_base, uint64_t *ret_size, int *ret_fd)
 {
     uint64_t wanted = cvy_family_opts.reservation;
-    int r = -ENOMEM;
-    for (size_t i = 0; i < (wanted ? 1 : CVY_ARRAY_SIZE(sizes)); i++) {
-        uint64_t size = wanted ? wanted : sizes[i];
-        int fd = cvy_os_memfd_create("covey", size);
-        if (fd < 0)
-            return cvy_fail_os(fd, "founding the family: a memory file");
-        r = map_somewhere(fd, size, ret_base);
-        if (r >= 0) {
-            *ret_size = size;
-            *ret_fd = fd;
+    size_t last = wanted ? 0 : CVY_ARRAY_SIZE(sizes) - 1;
+    for (size_t i = 0;; i++) {
+        *ret_size = wanted ? wanted : sizes[i];
+        int r = reserve_size(*ret_size, ret_base, ret_fd);
+        if (r >= 0)
             return 0;
-        }
-        cvy_os_close(fd);
+        if (i == last || (r != -ENOMEM && r != -EEXIST && r != -EFBIG))
+            return fail_to_reserve(r, *ret_size);
     }
-    return cvy_fail_os(r,
-                       "founding the family: no room for %llu GiB of address space "
-                       "(see ulimit -v, or set .reservation)",
-                       (unsigned long long)((wanted ? wanted : sizes[3]) / GIB));
 }
 
 static uint64_t default_budget(void)
@@ -137,27 +155,43 @@ void cvy_region_abandon(void)
 {
     if (!cvy_head)
         return;
+    cvy_bell_disarm(); /* the kernel must not look for it at what comes to lie there */
     cvy_os_unmap(cvy_head, cvy_head->reservation);
     region_fd = cvy_os_close(region_fd);
     cvy_head = NULL;
 }
 
-int cvy_region_map(const struct cvy_region_ticket *t, int fd)
+static int map_for_child(const struct cvy_region_ticket *t, int fd, bool in_core_dumps)
 {
     void *base = (void *)(uintptr_t)t->base;
-    int r = cvy_os_map_at(base, t->reservation, fd, false);
+    int r = cvy_os_map_at(base, t->reservation, fd, in_core_dumps);
     if (r < 0)
-        return cvy_fail_os(r, "mapping the family's memory: %llu GiB at %p%s",
-                           (unsigned long long)(t->reservation / GIB), base,
+        return cvy_fail_os(r, "mapping the family's memory: %llu MiB at %p%s",
+                           (unsigned long long)(t->reservation / MIB), base,
                            r == -EEXIST ? ", where something else lies in this process"
                                         : " (see ulimit -v)");
-    struct cvy_head *h = base;
-    if (h->magic != CVY_MAGIC || h->layout != CVY_LAYOUT) {
-        cvy_os_unmap(base, t->reservation);
-        return cvy_fail(COVEY_EBUILD,
-                        "the family's memory has layout %u, this program's "
-                        "covey has %u",
-                        h->layout, CVY_LAYOUT);
+    return 0;
+}
+
+int cvy_region_map(const struct cvy_region_ticket *t, int fd)
+{
+    struct cvy_head *h = (struct cvy_head *)(uintptr_t)t->base;
+    int r = map_for_child(t, fd, false);
+    if (r < 0)
+        return r;
+    bool is_ours = h->magic == CVY_MAGIC && h->layout == CVY_LAYOUT;
+    uint32_t layout = h->layout, flags = h->flags;
+    if (!is_ours || flags & CVY_HEAD_CORE_DUMP)
+        cvy_os_unmap(h, t->reservation);
+    if (!is_ours)
+        return cvy_fail(
+            COVEY_EBUILD,
+            "the family's memory has layout %u, this program's covey has %u", layout,
+            CVY_LAYOUT);
+    if (flags & CVY_HEAD_CORE_DUMP) { /* which a mapping has from its start */
+        r = map_for_child(t, fd, true);
+        if (r < 0)
+            return r;
     }
     region_id = (struct cvy_os_file_id){.device = t->device, .inode = t->inode};
     region_fd = fd;
@@ -165,15 +199,26 @@ int cvy_region_map(const struct cvy_region_ticket *t, int fd)
     return 0;
 }
 
+/* Whether our descriptor is still what it was. Returns: 0; -EBADF; -ESTALE. */
+static int look_at_descriptor(struct cvy_os_file_id *ret_id)
+{
+    int r = region_fd < 0 ? -EBADF : cvy_os_file_id(region_fd, ret_id);
+    if (r < 0)
+        return r;
+    return ret_id->device == region_id.device && ret_id->inode == region_id.inode
+               ? 0
+               : -ESTALE;
+}
+
 int cvy_region_ticket(struct cvy_region_ticket *ret_ticket, int *ret_fd)
 {
     struct cvy_os_file_id id;
-    int r = region_fd < 0 ? -EBADF : cvy_os_file_id(region_fd, &id);
-    if (r < 0 || id.device != region_id.device || id.inode != region_id.inode)
+    int r = look_at_descriptor(&id);
+    if (r < 0)
         return cvy_fail(
             COVEY_ESTATE,
             "the program closed the family's descriptor %d%s; only fork works now",
-            region_fd, r < 0 ? "" : " and opened another file by that number");
+            region_fd, r == -ESTALE ? " and opened another file by that number" : "");
     *ret_ticket = (struct cvy_region_ticket){cvy_head->base, cvy_head->reservation,
                                              region_id.device, region_id.inode};
     *ret_fd = region_fd;
@@ -181,6 +226,11 @@ int cvy_region_ticket(struct cvy_region_ticket *ret_ticket, int *ret_fd)
 }
 
 /* ---- public ---- */
+
+static bool is_switch(enum covey_switch value)
+{
+    return value == COVEY_UNSET || value == COVEY_ON || value == COVEY_OFF;
+}
 
 static bool is_power_of_two(uint64_t n)
 {
@@ -207,6 +257,10 @@ int covey_family_configure(const struct covey_family_opts *opts)
                         o.reservation);
     if (o.slice < 0)
         return cvy_fail(-EINVAL, "covey_family_configure: negative slice");
+    if (!is_switch(o.core_dump) || !is_switch(o.bell))
+        return cvy_fail(-EINVAL,
+                        "covey_family_configure: %s is none of COVEY_ON, COVEY_OFF, 0",
+                        is_switch(o.bell) ? "core_dump" : "bell");
     cvy_family_opts = o;
     return 0;
 }
@@ -220,15 +274,13 @@ int covey_family_usage(struct covey_family_usage *ret_usage)
         if (r < 0)
             return r;
         cvy_members_sweep();
-        if (region_fd >= 0)
-            (void)cvy_os_file_id(region_fd, &id);
         u.reservation = cvy_head->reservation;
         u.budget = cvy_head->budget;
-        u.used = cvy_head->used_pages * CVY_PAGE;
-        u.resident = id.resident;
-        u.objects = cvy_head->object_count;
-        u.members = cvy_head->member_count;
-        u.threads = cvy_head->thread_count;
+        u.used = cvy_load64(&cvy_head->used_pages) * CVY_PAGE;
+        u.resident = look_at_descriptor(&id) < 0 ? 0 : id.resident;
+        u.objects = cvy_load64(&cvy_head->object_count);
+        u.members = cvy_load32(&cvy_head->member_count);
+        u.threads = cvy_load32(&cvy_head->thread_count);
         u.deaths = atomic_load(&cvy_head->deaths);
     }
     *ret_usage = u;
