@@ -5,7 +5,7 @@
 
 #include "tour.h"
 
-/* In its own function, and not inlined, so that the backtrace shows it. */
+/* In a function of its own, and not inlined, so that the backtrace shows it. */
 __attribute__((noinline)) static void fall_over(volatile int *where)
 {
     *where = 1;
@@ -13,9 +13,9 @@ __attribute__((noinline)) static void fall_over(volatile int *where)
 
 static int careless(struct covey_view arg)
 {
-    (void)arg;
+    volatile int *const *where = arg.data;
     fprintf(stderr, "opening the file\nno such file, I go on all the same\n");
-    fall_over(NULL);
+    fall_over(*where);
     return 0;
 }
 
@@ -31,10 +31,11 @@ int main(int argc, char **argv)
 {
     covey_init(argc, argv);
 
+    volatile int *nowhere = NULL;
     covey_process *process;
     struct covey_process_report report;
     must(covey_process_create(
-        &process, careless, COVEY_NO_VIEW,
+        &process, careless, COVEY_VIEW_OF(nowhere),
         COVEY_PROCESS_OPTS(.name = "careless", .capture_stderr = COVEY_ON)));
     must(covey_process_start(process));
     must(covey_process_join(process, COVEY_FOREVER));
