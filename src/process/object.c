@@ -99,7 +99,7 @@ static int fill_child(struct cvy_child *child, const struct covey_process_opts *
 {
     child->pidfd = child->sentinel = child->tail_fd = child->thread_bell = -1;
     memcpy(child->holds, o->holds, sizeof child->holds);
-    if (!o->fd_count)
+    if (!o->fd_count || o->method == COVEY_FORK) /* a copy of this process has all */
         return 0;
     child->fds = cvy_malloc(o->fd_count * sizeof *child->fds);
     if (!child->fds)
