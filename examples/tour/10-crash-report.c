@@ -13,9 +13,9 @@ __attribute__((noinline)) static void fall_over(volatile int *where)
 
 static int careless(struct covey_view arg)
 {
-    volatile int *const *where = arg.data;
+    const uintptr_t *address = arg.data;
     fprintf(stderr, "opening the file\nno such file, I go on all the same\n");
-    fall_over(*where);
+    fall_over((volatile int *)*address);
     return 0;
 }
 
@@ -31,11 +31,11 @@ int main(int argc, char **argv)
 {
     covey_init(argc, argv);
 
-    volatile int *nowhere = NULL;
+    uintptr_t address = 64; /* nothing is there */
     covey_process *process;
     struct covey_process_report report;
     must(covey_process_create(
-        &process, careless, COVEY_VIEW_OF(nowhere),
+        &process, careless, COVEY_VIEW_OF(address),
         COVEY_PROCESS_OPTS(.name = "careless", .capture_stderr = COVEY_ON)));
     must(covey_process_start(process));
     must(covey_process_join(process, COVEY_FOREVER));
