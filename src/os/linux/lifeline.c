@@ -54,8 +54,8 @@ static int reopen(int fd)
     char path[CVY_PROC_PATH_SIZE];
     int copy;
 
-    if (fd < 0 || fcntl(fd, F_GETPIPE_SZ) < 0)
-        return fd < 0 || errno == EBADF ? -EBADF : -EINVAL; /* closed, or no pipe */
+    if (fcntl(fd, F_GETPIPE_SZ) < 0) /* EBADF, also of what is open but no pipe */
+        return fcntl(fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
     cvy_proc_path(path, "/proc/self/fd/", fd, "");
     copy = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     return copy < 0 ? -errno : copy;
