@@ -167,6 +167,7 @@ void cvy_child_live(const struct cvy_child_plan *plan)
         cvy_attach_later(plan->member);
     else if (cvy_attach_as(plan->member) < 0)
         cvy_os_exit(1); /* given up by the starter, or by who found it dead */
+    p->pid = cvy_os_pid();
     cvy_self_become(p);
     cvy_exit_prepare();
     int r = set_up(plan);

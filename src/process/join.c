@@ -113,20 +113,28 @@ static bool is_parent(const struct covey_process *p)
     return self && self->parent && cvy_at(self->parent) == p;
 }
 
-/* A parent is no child: its member record tells. */
-static int await_member(struct covey_process *p, int64_t deadline)
+/* When a parent ends, its children are given to another. (0: it is in another namespace.) */
+static bool parent_has_ended(int pid)
 {
-    cvy_word never = 0;
-    bool ask_kernel = false;
-    for (;;) {
-        uint32_t gong = cvy_gong();
-        if (cvy_member_is_dead(p->member, ask_kernel))
-            return 0;
-        int r = cvy_sleep(&never, 0, gong, deadline, cvy_ref_of(p));
-        if (r < 0)
-            return r;
-        ask_kernel = r == CVY_SLICE;
+    int parent = cvy_os_ppid();
+    return parent && parent != pid;
+}
+
+static int await_parent(struct covey_process *parent, int64_t deadline)
+{
+    static cvy_word never;
+    int pid = cvy_self()->parent_pid, fd = cvy_os_pidfd_open(pid), r = 0;
+    bool ended = parent_has_ended(pid); /* else `fd` is the parent's */
+    if (!ended && fd >= 0) {
+        r = cvy_os_poll_in(fd, deadline);
+        r = r > 0 ? 0 : r < 0 ? r : -ETIMEDOUT;
     }
+    cvy_os_close(fd);
+    if (ended || fd >= 0)
+        return r;
+    for (uint32_t gong = cvy_gong(); r >= 0 && !parent_has_ended(pid); gong = cvy_gong())
+        r = cvy_sleep(&never, 0, gong, deadline, cvy_ref_of(parent));
+    return r < 0 ? r : 0;
 }
 
 int covey_process_join(covey_process *p, covey_nsec timeout)
@@ -138,8 +146,10 @@ int covey_process_join(covey_process *p, covey_nsec timeout)
     if (p == cvy_self())
         return cvy_fail(COVEY_ESTATE, "%s: a process cannot wait for itself", call);
     int64_t deadline = cvy_os_deadline(timeout);
+    if (is_parent(p) && p->member == cvy_member_owner())
+        return cvy_fail(COVEY_ESTATE, "%s: %s cannot end before this thread", call, p->name);
     if (is_parent(p)) {
-        r = await_member(p, deadline);
+        r = await_parent(p, deadline);
     } else {
         r = cvy_process_enter(p, call, CVY_WANT_OWNER | CVY_WANT_OPEN | CVY_WANT_STARTED);
         if (r < 0)
@@ -158,7 +168,7 @@ int covey_process_is_alive(covey_process *p)
     if (p == cvy_self())
         return 1;
     if (is_parent(p))
-        return !cvy_member_is_dead(p->member, true);
+        return p->member == cvy_member_owner() || !parent_has_ended(cvy_self()->parent_pid);
     r = cvy_process_enter(p, call, CVY_WANT_OWNER | CVY_WANT_OPEN);
     if (r < 0)
         return r;

@@ -19,6 +19,15 @@ struct cvy_child *cvy_process_local(const struct covey_process *p)
     return (struct cvy_child *)(uintptr_t)p->local;
 }
 
+/* Its creator knows by the state. A child, and whoever it tells of itself, may ask before
+ * its creator's start has returned. */
+static bool has_started(struct covey_process *p)
+{
+    if (atomic_load(&p->state) >= CVY_PROCESS_STARTED)
+        return true;
+    return p->pid && (p->creator != cvy_member_owner() || p == cvy_self());
+}
+
 int cvy_process_enter(struct covey_process *p, const char *call, unsigned what)
 {
     int r = cvy_enter();
@@ -26,11 +35,14 @@ int cvy_process_enter(struct covey_process *p, const char *call, unsigned what)
         r = cvy_object_check(p, CVY_KIND_PROCESS, call);
     if (r < 0)
         return r;
-    if ((what & CVY_WANT_OWNER) && (p->creator != cvy_member_owner() || !p->local))
+    bool mine = p->creator == cvy_member_owner();
+    if (mine && cvy_process_has(p, CVY_PROCESS_RELEASED))
+        return cvy_fail(COVEY_EFREED, "%s: %s was freed while it ran", call, p->name);
+    if ((what & CVY_WANT_OWNER) && (!mine || !p->local))
         return cvy_fail(COVEY_ENOTOWNER, "%s: %s was made by another process", call, p->name);
     if ((what & CVY_WANT_OPEN) && cvy_process_has(p, CVY_PROCESS_CLOSED))
         return cvy_fail(COVEY_ECLOSED, "%s: process object %s is closed", call, p->name);
-    if ((what & CVY_WANT_STARTED) && atomic_load(&p->state) <= CVY_PROCESS_STARTING)
+    if ((what & CVY_WANT_STARTED) && !has_started(p))
         return cvy_fail(COVEY_ENOTSTARTED, "%s: %s is not started", call, p->name);
     return 0;
 }
@@ -260,6 +272,7 @@ void covey_process_free(covey_process *p)
         child = cvy_process_local(p);
         if (child->listed) {
             child->released = true;
+            atomic_fetch_or(&p->flags, CVY_PROCESS_RELEASED);
             cvy_children_unlock();
             return;
         }
@@ -298,6 +311,7 @@ int covey_process_set_name(covey_process *p, const char *name)
     char padded[CVY_NAME_SIZE] = "";
     memcpy(padded, name, strlen(name));
     memcpy(p->name, padded, sizeof padded);
+    cvy_self_renamed(p);
     return 0;
 }
 
@@ -380,7 +394,7 @@ int covey_process_repr(covey_process *p, struct covey_bytes *ret_text)
     bool closed = cvy_process_has(p, CVY_PROCESS_CLOSED);
     ret_text->size = 0;
     r = append(ret_text, "<Process name='%s'", p->name);
-    if (r >= 0 && !closed && atomic_load(&p->state) >= CVY_PROCESS_STARTED)
+    if (r >= 0 && !closed && has_started(p))
         r = append(ret_text, " pid=%d", p->pid);
     if (r >= 0)
         r = append(ret_text, " parent=%d %s", p->parent_pid, state);

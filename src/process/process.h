@@ -47,7 +47,8 @@ enum cvy_process_flag {
     CVY_PROCESS_INTERNAL = 2048, /* covey's own: not among the active children */
     CVY_PROCESS_IGNORE_SIGINT = 4096,
     CVY_PROCESS_LEFT = 16384, /* by the child: it ended in order, by exit_status */
-    CVY_PROCESS_BY_MAIN_THREAD = 8192 /* started by its parent's first thread */
+    CVY_PROCESS_BY_MAIN_THREAD = 8192, /* started by its parent's first thread */
+    CVY_PROCESS_RELEASED = 32768 /* its creator freed it while it ran */
 };
 
 #define CVY_NAME_SIZE 64
@@ -134,6 +135,8 @@ void cvy_children_remove(struct cvy_child *child);
 /** Whether this thread is a COVEY_THREAD process, and which. */
 struct covey_process *cvy_self_thread(void);
 void cvy_self_set_thread(struct covey_process *process);
+/** Its name has changed: log under the new one if it is this process or thread. */
+void cvy_self_renamed(const struct covey_process *process);
 /** Forget what the parent's memory image says about itself; in a child. */
 void cvy_self_forget(void);
 size_t cvy_self_authkey(unsigned char key[256]);

@@ -156,6 +156,14 @@ void cvy_self_set_thread(struct covey_process *process)
     cvy_log_set_thread_name(process ? process->name : NULL);
 }
 
+void cvy_self_renamed(const struct covey_process *process)
+{
+    if (process == self_thread)
+        cvy_log_set_thread_name(process->name);
+    else if (process == self)
+        cvy_log_set_process_name(process->name);
+}
+
 covey_process *covey_current_process(void)
 {
     return cvy_self();

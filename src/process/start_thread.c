@@ -32,6 +32,9 @@ static void *live(void *arg)
 {
     struct covey_process *p = arg;
     cvy_self_set_thread(p);
+    p->pid = cvy_os_tid();
+    atomic_store(&p->setup, 1);
+    (void)cvy_os_futex_wake(&p->setup, 1);
     announce_end(p, cvy_process_run(p));
     return NULL;
 }
@@ -51,8 +54,13 @@ int cvy_thread_sentinel(struct cvy_child *child)
 int cvy_start_thread(struct covey_process *p, struct cvy_child *child)
 {
     p->member = cvy_member_owner();
-    p->pid = cvy_os_pid();
     child->thread_done = 0;
     int r = -pthread_create(&child->thread, NULL, live, p);
-    return r < 0 ? cvy_fail_os(r, "a thread") : 0;
+    if (r < 0)
+        return cvy_fail_os(r, "a thread");
+    while (!atomic_load(&p->setup)) { /* until its id is known */
+        struct cvy_os_wait wait = {&p->setup, 0};
+        (void)cvy_os_futex_waitv(&wait, 1, INT64_MAX);
+    }
+    return 0;
 }
