@@ -22,12 +22,8 @@
 static int fill_common(struct cvy_start_message *m)
 {
     size_t size = 0;
-    struct cvy_log_state log = cvy_log_get_state();
     m->magic = CVY_START_MAGIC;
-    m->method = cvy_method_chosen();
-    m->log_level = log.level;
-    m->log_to_stderr = log.to_stderr;
-    m->authkey_size = (uint32_t)cvy_self_authkey(m->authkey);
+    cvy_settings_fill(&m->settings);
     int r = cvy_code_build_id(m->build, sizeof m->build, &size);
     m->build_size = (uint32_t)size;
     return r;
@@ -150,13 +146,23 @@ int cvy_place_fds(const int *received, const int32_t *numbers, size_t count, int
     return 0;
 }
 
-void cvy_message_settings(const struct cvy_log_state *log, uint32_t method,
-                          const unsigned char *authkey, size_t size)
+void cvy_settings_fill(struct cvy_settings *s)
 {
-    cvy_log_set_state(*log);
-    cvy_method_inherit((enum covey_start_method)method);
+    struct cvy_log_state log = cvy_log_get_state();
+    s->log_level = log.level;
+    s->log_to_stderr = log.to_stderr;
+    s->method = cvy_method_chosen();
+    s->authkey_size = (uint32_t)cvy_self_authkey(s->authkey);
+}
+
+void cvy_settings_take(const struct cvy_settings *s)
+{
+    struct cvy_log_state log = {s->log_level, s->log_to_stderr};
+    size_t size = cvy_min_size(s->authkey_size, sizeof s->authkey);
+    cvy_log_set_state(log);
+    cvy_method_inherit((enum covey_start_method)s->method);
     if (size)
-        (void)!covey_set_authkey(COVEY_VIEW(authkey, size));
+        (void)!covey_set_authkey(COVEY_VIEW(s->authkey, size));
 }
 
 /* Only a socket of the parent's, who is the same user, makes an image a child. */
@@ -262,9 +268,7 @@ int cvy_image_live(int argc, char **argv)
         reply_failure(kept, r);
         cvy_os_exit(1);
     }
-    struct cvy_log_state log = {m.log_level, m.log_to_stderr};
-    cvy_message_settings(&log, m.method, m.authkey,
-                         cvy_min_size(m.authkey_size, sizeof m.authkey));
+    cvy_settings_take(&m.settings);
     r = check_build(&m);
     if (r >= 0)
         r = take_region(&m, fds[0]);

@@ -29,15 +29,12 @@ enum cvy_start_role { CVY_ROLE_CHILD = 1, CVY_ROLE_SERVER };
 struct cvy_start_message {
     uint32_t magic, role;
     uint32_t member;       /* of a child */
-    uint32_t method;       /* the default method it inherits */
     cvy_ref object;        /* its process or server object */
     struct cvy_region_ticket ticket;
-    int32_t log_level, log_to_stderr;
+    struct cvy_settings settings;
     uint32_t has_lifeline, has_tail;
     uint32_t fd_count;
     int32_t fd_numbers[CVY_MOST_FDS];
-    uint32_t authkey_size;
-    unsigned char authkey[256];
     uint32_t build_size;
     unsigned char build[CVY_CODE_ID_SIZE];
 };
@@ -50,17 +47,10 @@ struct cvy_start_reply {
 enum cvy_server_op { CVY_SERVER_FORK = 1, CVY_SERVER_REFILL };
 
 struct cvy_server_request {
-    uint32_t op, member;
+    uint32_t op, has_tail;
     cvy_ref process;
-    cvy_ref context; /* struct cvy_os_context and environment; 0: as the server's */
-    uint64_t context_size;
-    int32_t log_level, log_to_stderr;
-    uint32_t method;
-    uint32_t has_tail;
     uint32_t fd_count;
     int32_t fd_numbers[CVY_MOST_FDS];
-    uint32_t authkey_size;
-    unsigned char authkey[256];
 };
 
 struct cvy_server_answer {
@@ -82,7 +72,7 @@ enum cvy_spare_state {
 struct cvy_spare {
     _Alignas(64) cvy_word state;
     int32_t pid;
-    struct cvy_server_request request;
+    cvy_ref process; /* by the starter */
 };
 
 /* Shared by a starter and its server: an object whose run is a cvy_server_room. */
@@ -114,7 +104,8 @@ void cvy_server_live(cvy_ref room, int socket, int lifeline) __attribute__((nore
 int cvy_place_fds(const int *received, const int32_t *numbers, size_t count, int **keep,
                   size_t keep_count);
 /** What a child inherits of the starter's settings. */
-void cvy_message_settings(const struct cvy_log_state *log, uint32_t method,
-                          const unsigned char *authkey, size_t size);
+void cvy_settings_take(const struct cvy_settings *settings);
+/** Fill them in, in the starter. */
+void cvy_settings_fill(struct cvy_settings *settings);
 
 #endif

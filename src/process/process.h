@@ -58,6 +58,14 @@ enum cvy_process_flag {
 #define CVY_BACKTRACE_BYTES 4096u
 #define CVY_TAIL_BYTES 4096u
 
+/** What a fork server's clone takes over from the starter at its gate. */
+struct cvy_settings {
+    int32_t log_level, log_to_stderr;
+    uint32_t method; /* the default one */
+    uint32_t authkey_size;
+    unsigned char authkey[256];
+};
+
 /** What only the creator uses, protected by cvy_children_lock. It lies in the object, since
  * private memory that a starter writes is copied at its next fork. */
 struct cvy_child {
@@ -99,7 +107,10 @@ struct covey_process {
     cvy_ref crash; /* CVY_BACKTRACE_BYTES, CVY_TAIL_BYTES; 0 if not wanted */
     int64_t user_time, system_time;
     uint64_t max_rss;
-    cvy_ref context;        /* what a fork server's child takes over, 0 nothing */
+    cvy_word gate;          /* of a fork server's clone: 0 shut, 1 open, 2 it waits */
+    cvy_ref context;        /* the starter's struct cvy_os_context, 0: as the server's */
+    uint64_t context_size;
+    struct cvy_settings settings;
     uint64_t local;         /* of the creator: &child, 0 once it freed the object */
     uint64_t start_timeout; /* ns */
     cvy_word setup;         /* by the child: 1 = set up, 2 = failed */

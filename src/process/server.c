@@ -32,20 +32,47 @@ static void fail_child(struct covey_process *p)
     cvy_os_exit(1);
 }
 
-static int take_context(const struct server *s, const struct cvy_server_request *request)
+/* The clone is made while the starter still looks whether this server may serve it, and
+ * at what the child is to take over; here it waits for that. The starter that gives it up
+ * kills it, unless it never heard of it: then another one's pid is in the object. */
+static void wait_at_gate(struct covey_process *p)
+{
+    uint32_t shut = 0;
+    (void)atomic_compare_exchange_strong(&p->gate, &shut, 2);
+    while (atomic_load(&p->gate) != 1) {
+        struct cvy_os_wait wait = {&p->gate, 2};
+        (void)cvy_os_futex_waitv(&wait, 1, INT64_MAX);
+    }
+    if (p->pid != cvy_os_pid())
+        cvy_os_exit(1);
+}
+
+static int take_context(const struct server *s, const struct covey_process *p)
 {
     const char *what = "";
     const struct cvy_os_context *is = &s->room->context, *wanted = is;
-    if (request->context) {
+    if (p->context) {
         size_t at = cvy_round_up(sizeof *wanted, 16);
-        wanted = cvy_at(request->context);
+        wanted = cvy_at(p->context);
         int r = cvy_os_context_become(is, wanted, (const char *)wanted + at,
-                                      request->context_size - at, &what);
+                                      p->context_size - at, &what);
         if (r < 0)
             return cvy_fail_os(r, "the starter's %s", what);
     }
     cvy_os_context_unblock(wanted);
     return 0;
+}
+
+/* The life-line that the clone has to watch; -1 if none, or the parent's first thread. */
+static int lifeline_of(const struct server *s, struct covey_process *p)
+{
+    if (s->room->by_main_thread)
+        atomic_fetch_or(&p->flags, CVY_PROCESS_BY_MAIN_THREAD);
+    else
+        atomic_fetch_and(&p->flags, ~(uint32_t)CVY_PROCESS_BY_MAIN_THREAD);
+    if (s->room->by_main_thread || !cvy_process_has(p, CVY_PROCESS_DIES_WITH_PARENT))
+        return cvy_os_close(s->lifeline);
+    return s->lifeline;
 }
 
 static void be_child(const struct server *s, const struct cvy_server_request *request,
@@ -54,29 +81,23 @@ static void be_child(const struct server *s, const struct cvy_server_request *re
                      const int *fds)
 {
     struct covey_process *p = cvy_at(request->process);
-    struct cvy_log_state log = {request->log_level, request->log_to_stderr};
-    struct cvy_child_plan plan = {.process = p, .member = request->member,
-                                  .lifeline = s->lifeline, .stderr_read = -1,
-                                  .stderr_write = -1, .reply = -1, .owns_lifeline = true};
+    struct cvy_child_plan plan = {.process = p, .stderr_read = -1, .stderr_write = -1,
+                                  .reply = -1, .owns_lifeline = true};
     cvy_os_close(s->socket);
     if (request->has_tail) {
         plan.stderr_read = fds[0];
         plan.stderr_write = fds[1];
         fds += 2;
     }
-    if (s->room->by_main_thread)
-        atomic_fetch_or(&p->flags, CVY_PROCESS_BY_MAIN_THREAD);
-    else
-        atomic_fetch_and(&p->flags, ~(uint32_t)CVY_PROCESS_BY_MAIN_THREAD);
-    if (s->room->by_main_thread || !cvy_process_has(p, CVY_PROCESS_DIES_WITH_PARENT))
-        plan.lifeline = cvy_os_close(plan.lifeline);
-    cvy_message_settings(&log, request->method, request->authkey,
-                         cvy_min_size(request->authkey_size, sizeof request->authkey));
+    wait_at_gate(p);
+    plan.member = p->member;
+    plan.lifeline = lifeline_of(s, p);
+    cvy_settings_take(&p->settings);
     int *keep[] = {&plan.lifeline, &plan.stderr_read, &plan.stderr_write};
     int r = cvy_place_fds(fds, request->fd_numbers, request->fd_count, keep,
                           request->fd_count ? CVY_ARRAY_SIZE(keep) : 0);
     if (r >= 0)
-        r = take_context(s, request);
+        r = take_context(s, p);
     if (r < 0)
         fail_child(p);
     cvy_child_live(&plan);
@@ -109,7 +130,7 @@ static void be_spare(const struct server *s, struct cvy_spare *spare)
             cvy_os_exit(0);
     }
     struct server own = {s->room, -1, s->lifeline};
-    struct cvy_server_request request = spare->request;
+    struct cvy_server_request request = {.process = spare->process};
     atomic_store(&spare->state, CVY_SPARE_NONE);
     be_child(&own, &request, NULL);
 }

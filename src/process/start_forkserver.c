@@ -8,7 +8,6 @@
  * became another user or entered other namespaces. Spares are clones made beforehand. */
 #include "base/base.h"
 #include "base/error.h"
-#include "base/log.h"
 #include "base/memory.h"
 #include "process/message.h"
 #include "region/member.h"
@@ -192,25 +191,11 @@ static int start_server(const struct covey_process *p)
     return 0;
 }
 
-static int ensure_server(const struct covey_process *p)
-{
-    struct cvy_os_identity now;
-    if (server.pid) {
-        cvy_os_identity_get(&now);
-        if (memcmp(&now, &server.identity, sizeof now) == 0)
-            return 0;
-        (void)covey_log(COVEY_LOG_INFO, "the fork server is of another user or namespace "
-                                        "than this process now: starting a new one");
-        stop_server();
-    }
-    return start_server(p);
-}
-
 /* ---- a start; mutex held ---- */
 
 /* What the starter has now, in a run of the process object, if it is not what it had when
  * the server started. */
-static int note_context(struct covey_process *p, struct cvy_server_request *request)
+static int note_context(struct covey_process *p)
 {
     struct cvy_os_context now;
     cvy_os_context_get(&now);
@@ -220,37 +205,36 @@ static int note_context(struct covey_process *p, struct cvy_server_request *requ
     size_t environment = now.environment == server.room->context.environment
                              ? 0
                              : cvy_os_environment_size();
-    int r = cvy_object_add_run(p, room + environment, &request->context);
+    int r = cvy_object_add_run(p, room + environment, &p->context);
     if (r < 0)
         return r;
-    memcpy(cvy_at(request->context), &now, size);
-    cvy_os_environment_copy((char *)cvy_at(request->context) + room, environment);
-    request->context_size = room + environment;
-    p->context = request->context;
+    memcpy(cvy_at(p->context), &now, size);
+    cvy_os_environment_copy((char *)cvy_at(p->context) + room, environment);
+    p->context_size = room + environment;
     return 0;
 }
 
-static int fill_request(struct covey_process *p, const struct cvy_child *child,
-                        struct cvy_server_request *request)
+static void fill_request(const struct covey_process *p, struct cvy_server_request *request,
+                         bool has_tail)
 {
-    struct cvy_log_state log = cvy_log_get_state();
     *request = (struct cvy_server_request){
         .op = CVY_SERVER_FORK,
-        .member = p->member,
         .process = cvy_ref_of(p),
-        .log_level = log.level,
-        .log_to_stderr = log.to_stderr,
-        .method = cvy_method_chosen(),
-        .fd_count = (uint32_t)child->fd_count,
+        .has_tail = has_tail,
+        .fd_count = (uint32_t)p->child.fd_count,
     };
-    for (size_t i = 0; i < child->fd_count; i++)
-        request->fd_numbers[i] = child->fds[i];
-    request->authkey_size = (uint32_t)cvy_self_authkey(request->authkey);
-    return note_context(p, request);
+    for (size_t i = 0; i < p->child.fd_count; i++)
+        request->fd_numbers[i] = p->child.fds[i];
 }
 
-/* A living spare for `request`. Returns: its pid, 0 if there is none. */
-static int use_spare(const struct cvy_server_request *request)
+static void open_gate(struct covey_process *p)
+{
+    if (atomic_exchange(&p->gate, 1) == 2)
+        (void)cvy_os_futex_wake(&p->gate, 1);
+}
+
+/* A living spare for `p`. Returns: its pid, 0 if there is none. */
+static int use_spare(const struct covey_process *p)
 {
     for (size_t i = 0; i < CVY_MOST_SPARES; i++) {
         struct cvy_spare *spare = &server.room->spares[i];
@@ -263,8 +247,7 @@ static int use_spare(const struct cvy_server_request *request)
             atomic_store(&spare->state, CVY_SPARE_NONE); /* somebody killed it */
             continue;
         }
-        spare->request = *request;
-        cvy_member_set_pid(request->member, pid);
+        spare->process = cvy_ref_of(p);
         atomic_store(&spare->state, CVY_SPARE_GO);
         (void)cvy_os_futex_wake(&spare->state, 1);
         struct cvy_server_request refill = {.op = CVY_SERVER_REFILL};
@@ -275,15 +258,10 @@ static int use_spare(const struct cvy_server_request *request)
 }
 
 /* Returns: the child's pid; -EPIPE if the server is gone. */
-static int ask_server(const struct cvy_server_request *request, const int *fds, size_t count)
+static int await_answer(void)
 {
     struct cvy_server_answer answer;
     size_t none = 0;
-    int r = cvy_os_send(server.socket, request, sizeof *request, fds, count);
-    if (r == -EPIPE || r == -ECONNRESET)
-        return -EPIPE;
-    if (r < 0)
-        return cvy_fail_os(r, "asking the fork server");
     ssize_t n = cvy_os_recv(server.socket, &answer, sizeof answer, NULL, 0, &none, INT64_MAX);
     if (n == 0 || n == -ECONNRESET)
         return -EPIPE;
@@ -292,33 +270,64 @@ static int ask_server(const struct cvy_server_request *request, const int *fds, 
     return answer.pid < 0 ? cvy_fail_os(answer.pid, "the fork server's clone") : answer.pid;
 }
 
-/* A server that was killed is replaced once; the request has not been worked on, since
- * its answer did not come and its child would be ours: see stop_server's callers. */
-static int request_child(struct covey_process *p, const struct cvy_child *child,
-                         const int tail[2])
+/* While the server clones: may it serve this process at all, and what is the child to
+ * take over? Returns: 0; -ESTALE if another server is needed. */
+static int look_meanwhile(struct covey_process *p)
+{
+    struct cvy_os_identity now;
+    cvy_os_identity_get(&now);
+    if (memcmp(&now, &server.identity, sizeof now) != 0)
+        return -ESTALE;
+    cvy_settings_fill(&p->settings);
+    return note_context(p);
+}
+
+/* Returns: the pid of a child that has passed the gate. -EPIPE: the server is dead;
+ * -ESTALE: it is of another user or namespace; no child is left then. */
+static int clone_through_gate(struct covey_process *p, const struct cvy_server_request *request,
+                              const int *fds, size_t count)
+{
+    int pid = count ? 0 : use_spare(p), sent = 0;
+    if (!pid)
+        sent = cvy_os_send(server.socket, request, sizeof *request, fds, count);
+    if (sent == -EPIPE || sent == -ECONNRESET)
+        return -EPIPE;
+    if (sent < 0)
+        return cvy_fail_os(sent, "asking the fork server");
+    int r = look_meanwhile(p);
+    if (!pid)
+        pid = await_answer();
+    if (r < 0 && pid > 0)
+        cvy_start_undo(pid);
+    if (r < 0 || pid < 0)
+        return r < 0 ? r : pid;
+    p->pid = pid;
+    open_gate(p);
+    return pid;
+}
+
+/* A server that was killed, or is another user's by now, is replaced once. A child that a
+ * dying server made without telling finds at the gate that it is not the one. */
+static int request_child(struct covey_process *p, const int tail[2])
 {
     struct cvy_server_request request;
     int fds[CVY_MOST_FDS + 2], r = 0;
+    size_t count = 0;
+    fill_request(p, &request, tail[0] >= 0);
+    if (tail[0] >= 0) {
+        fds[count++] = tail[0];
+        fds[count++] = tail[1];
+    }
+    for (size_t i = 0; i < p->child.fd_count; i++)
+        fds[count++] = p->child.fds[i];
     for (int attempt = 0; attempt < 2; attempt++) {
-        size_t count = 0;
-        r = ensure_server(p);
+        r = server.pid ? 0 : start_server(p);
         if (r >= 0)
-            r = fill_request(p, child, &request);
-        if (r < 0)
+            r = clone_through_gate(p, &request, fds, count);
+        if (r != -EPIPE && r != -ESTALE)
             return r;
-        request.has_tail = tail[0] >= 0;
-        if (tail[0] >= 0) {
-            fds[count++] = tail[0];
-            fds[count++] = tail[1];
-        }
-        for (size_t i = 0; i < child->fd_count; i++)
-            fds[count++] = child->fds[i];
-        r = count ? 0 : use_spare(&request);
-        if (r == 0)
-            r = ask_server(&request, fds, count);
-        if (r != -EPIPE)
-            return r;
-        (void)covey_log(COVEY_LOG_WARNING, "the fork server died; starting a new one");
+        (void)covey_log(COVEY_LOG_INFO, "the fork server %s: starting a new one",
+                        r == -EPIPE ? "died" : "is another user's or in other namespaces");
         stop_server();
     }
     return cvy_fail(COVEY_ESTART, "the fork server died twice");
@@ -333,7 +342,7 @@ int cvy_start_forkserver(struct covey_process *p, struct cvy_child *child)
             return cvy_fail_os(r, "a pipe for its stderr");
     }
     (void)pthread_mutex_lock(&mutex);
-    r = request_child(p, child, tail);
+    r = request_child(p, tail);
     (void)pthread_mutex_unlock(&mutex);
     cvy_os_close(tail[1]);
     if (r >= 0) {

@@ -4,6 +4,7 @@
  * server, and taking it over.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <pthread.h>
 #include <sched.h>
@@ -46,13 +47,38 @@ static uint64_t hash_groups(void)
                       n > 0 ? (size_t)n * sizeof(*list) : 0);
 }
 
-static uint64_t namespace_inode(const char *name)
+/* The folder of this process's namespaces, kept open: walking through /proc would be most
+ * of the cost. It is another process's in a fork child, and maybe another file's when the
+ * program closed it. */
+static int open_namespaces(void)
 {
-    char path[64];
+    static struct {
+        int fd, pid;
+        uint64_t inode;
+    } kept = {.fd = -1};
     struct stat info;
+    int pid = getpid();
 
-    snprintf(path, sizeof(path), "/proc/self/ns/%s", name);
-    return stat(path, &info) < 0 ? 0 : info.st_ino;
+    if (kept.fd >= 0 && kept.pid == pid && fstat(kept.fd, &info) == 0 &&
+        info.st_ino == kept.inode)
+        return kept.fd;
+    if (kept.fd >= 0 && kept.pid != pid && fstat(kept.fd, &info) == 0 &&
+        info.st_ino == kept.inode)
+        close(kept.fd);
+    kept.fd = cvy_fd_above_std(open("/proc/self/ns", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    kept.pid = pid;
+    if (kept.fd >= 0 && fstat(kept.fd, &info) == 0)
+        kept.inode = info.st_ino;
+    return kept.fd;
+}
+
+/* The link's text names the namespace; following it would cost several times as much. */
+static uint64_t namespace_of(int folder, const char *name)
+{
+    char text[64];
+    ssize_t n = readlinkat(folder, name, text, sizeof(text));
+
+    return n < 0 ? 0 : hash_bytes(hash_start, text, (size_t)n);
 }
 
 void cvy_os_identity_get(struct cvy_os_identity *ret_identity)
@@ -63,6 +89,7 @@ void cvy_os_identity_get(struct cvy_os_identity *ret_identity)
     uid_t u[3];
     gid_t g[3];
     struct stat root;
+    int folder = open_namespaces();
 
     memset(ret_identity, 0, sizeof(*ret_identity));
     if (getresuid(&u[0], &u[1], &u[2]) == 0 && getresgid(&g[0], &g[1], &g[2]) == 0) {
@@ -77,7 +104,7 @@ void cvy_os_identity_get(struct cvy_os_identity *ret_identity)
         ret_identity->root[1] = root.st_ino;
     }
     for (size_t i = 0; i < CVY_OS_NAMESPACES; i++)
-        ret_identity->namespaces[i] = namespace_inode(names[i]);
+        ret_identity->namespaces[i] = namespace_of(folder, names[i]);
 }
 
 /* ---- context ---- */
