@@ -154,6 +154,7 @@ static inline const char *caught(struct catcher *c)
     size_t size = 0;
     ssize_t n;
     fflush(NULL);
+    cvy_forkserver_stop(); /* it has the pipe, too */
     dup2(c->old, c->fd);
     close(c->old);
     while ((n = read(c->pipe, text + size, sizeof text - 1 - size)) > 0)
@@ -163,11 +164,26 @@ static inline const char *caught(struct catcher *c)
     return text;
 }
 
+/* The system layer keeps one for the looks at this process's namespaces, on purpose. */
+static inline void close_kept_descriptors(void)
+{
+    for (int fd = 3; fd < 100; fd++) {
+        char path[64], target[64], kept[64];
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        snprintf(kept, sizeof kept, "/proc/%d/ns", (int)getpid());
+        ssize_t n = readlink(path, target, sizeof target - 1);
+        target[n > 0 ? n : 0] = 0;
+        if (strcmp(target, kept) == 0)
+            close(fd);
+    }
+}
+
 static inline int processes_end(char *why, size_t size)
 {
     if (!cvy_head)
         return 0;
     cvy_forkserver_stop();
+    close_kept_descriptors();
     cvy_children_reap();
     cvy_lifeline_drop();
     cvy_members_sweep();

@@ -113,17 +113,20 @@ static void terminate_daemons(void)
     cvy_children_unlock();
 }
 
-/* A child to wait for; thread daemons just go down with the process. */
+/* A child to wait for: daemons first, whose time is limited, since others may wait for
+ * them. Thread daemons just go down with the process. */
 static struct covey_process *next_child(void)
 {
-    struct covey_process *found = NULL;
+    struct covey_process *daemon = NULL, *other = NULL;
     cvy_children_lock();
-    for (struct cvy_child *c = cvy_children(); c && !found; c = c->next)
-        if (!(cvy_process_has(c->process, CVY_PROCESS_DAEMON) &&
-              c->process->method == COVEY_THREAD))
-            found = c->process;
+    for (struct cvy_child *c = cvy_children(); c && !daemon; c = c->next) {
+        if (!cvy_process_has(c->process, CVY_PROCESS_DAEMON))
+            other = c->process;
+        else if (c->process->method != COVEY_THREAD)
+            daemon = c->process;
+    }
     cvy_children_unlock();
-    return found;
+    return daemon ? daemon : other;
 }
 
 static void join_children(void)
