@@ -269,11 +269,11 @@ static bool want_missing(const struct cvy_pool_slot *s, bool slice)
 }
 
 /* See to the workers: those that died, and what died with them. */
-static void look_after(struct cvy_map *map, uint32_t gong, bool slice)
+static void look_after(struct cvy_map *map, bool slice)
 {
     struct cvy_pool *pool = map->pool;
     (void)pthread_mutex_lock(&pool->lock);
-    if (slice || gong != pool->gong || cvy_pool_next_start(pool) <= cvy_os_now())
+    if (slice || cvy_pool_wants_reaping(pool))
         cvy_pool_reap(pool, slice);
     for (uint64_t mine = map->mine; mine; mine &= mine - 1) {
         uint32_t slot = (uint32_t)__builtin_ctzll(mine);
@@ -407,7 +407,7 @@ static int run(struct cvy_map *map, int64_t deadline, struct progress *progress)
             return 0;
         if (any)
             continue;
-        look_after(map, gong, slice);
+        look_after(map, slice);
         if (map->give_up) {
             stop(map, pool->closing ? COVEY_OUTCOME_CANCELLED : COVEY_OUTCOME_LOST);
             return 0;
@@ -418,7 +418,7 @@ static int run(struct cvy_map *map, int64_t deadline, struct progress *progress)
             return 0;
         }
         (void)pthread_mutex_lock(&pool->lock);
-        until = cvy_min_i64(until, cvy_pool_next_start(pool));
+        until = cvy_min_i64(until, cvy_pool_due(pool));
         (void)pthread_mutex_unlock(&pool->lock);
         slice = wait_for_ring(map, seen, gong, until);
     }
@@ -444,7 +444,7 @@ static int begin(struct cvy_map *map)
         pool->barren = 0; /* what was wrong may have been put right */
     map->index = index;
     pool->maps[index] = map;
-    if (pool->gong != cvy_gong())
+    if (cvy_pool_wants_reaping(pool))
         cvy_pool_reap(pool, false);
     (void)pthread_mutex_unlock(&pool->lock);
     return 0;

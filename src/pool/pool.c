@@ -122,10 +122,8 @@ int covey_pool_create(covey_pool **out, size_t workers,
         return cvy_fail(-ENOMEM, "covey_pool_create: no memory for %zu workers",
                         workers);
     r = new_object(pool);
-    if (r >= 0) {
-        pool->gong = cvy_gong();
+    if (r >= 0)
         r = cvy_pool_start_workers(pool);
-    }
     if (r >= 0) {
         *out = pool->object;
         return 0;

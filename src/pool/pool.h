@@ -90,7 +90,7 @@ struct cvy_map {
 
 struct cvy_pool_worker {
     covey_process *process; /* NULL: none at the moment */
-    int64_t start_at;       /* not before */
+    int64_t due; /* no process: when to start one; not up yet: when to look */
 };
 
 struct cvy_pool {
@@ -105,8 +105,8 @@ struct cvy_pool {
 
     uint32_t workers;
     struct cvy_pool_worker *worker;
-    uint32_t started;  /* for names */
-    uint32_t gong;     /* deaths were looked for at this value */
+    uint32_t started; /* for names */
+
     uint32_t barren;   /* deaths and failed starts since an item was finished */
     uint64_t finished; /* sum of the lines' at the last of those */
     char cause[CVY_POOL_TEXT];
@@ -154,8 +154,11 @@ int cvy_pool_start_workers(struct cvy_pool *pool);
 /** Look for workers that died, settle what they had, replace them.
  * `ask_kernel`: do not trust what memory says about them. */
 void cvy_pool_reap(struct cvy_pool *pool, bool ask_kernel);
-/** When a start that was put off is due; INT64_MAX: none was. */
-int64_t cvy_pool_next_start(const struct cvy_pool *pool);
+/** Whether a worker's life word says that it died, or a look is due. No ring is needed
+ * for this: one that died while nobody slept was not heard. */
+bool cvy_pool_wants_reaping(const struct cvy_pool *pool);
+/** When cvy_pool_reap has to be called though nothing was heard; INT64_MAX: never. */
+int64_t cvy_pool_due(const struct cvy_pool *pool);
 /** Hand out again what was in dead workers' hands. */
 void cvy_pool_find_missing(struct cvy_pool *pool, uint32_t slot);
 /** Begin nothing more of this batch. */

@@ -21,6 +21,7 @@
 #include "region/wait.h"
 
 #define REAP_TIME      COVEY_SEC(1) /* from the death of its thread to that of all */
+#define LOOK_TIME      COVEY_MSEC(2)
 #define STOP_TIME      COVEY_SEC(1)
 #define TERMINATE_TIME COVEY_MSEC(100)
 #define SNAPSHOT_TRIES 64
@@ -90,25 +91,26 @@ int cvy_pool_start_workers(struct cvy_pool *pool)
     for (uint32_t i = 0; i < pool->workers; i++) {
         struct cvy_pool_worker *worker = &pool->worker[i];
         if (worker->process || pool->closing ||
-            (worker->start_at && worker->start_at > cvy_os_now()))
+            (worker->due && worker->due > cvy_os_now()))
             continue;
         int r = start_worker(pool, i);
+        worker->due = cvy_os_now() + LOOK_TIME;
         if (r >= 0)
             continue;
         first = first ? first : r;
         count_barren(pool, covey_error_detail());
-        worker->start_at = cvy_os_now() + COVEY_MSEC(1) + pause_before_start(pool);
+        worker->due += pause_before_start(pool);
     }
     return first;
 }
 
-int64_t cvy_pool_next_start(const struct cvy_pool *pool)
+int64_t cvy_pool_due(const struct cvy_pool *pool)
 {
-    int64_t next = INT64_MAX;
+    int64_t due = INT64_MAX;
     for (uint32_t i = 0; i < pool->workers; i++)
-        if (!pool->worker[i].process)
-            next = cvy_min_i64(next, pool->worker[i].start_at);
-    return next;
+        if (!pool->worker[i].process || !atomic_load(&pool->shared->lines[i].thread))
+            due = cvy_min_i64(due, pool->worker[i].due);
+    return due;
 }
 
 /* ---- items that are in nobody's hands ---- */
@@ -338,7 +340,7 @@ static void bury(struct cvy_pool *pool, uint32_t index, const char *how)
         pool->barren = 0;
     else
         count_barren(pool, how);
-    pool->worker[index].start_at = cvy_os_now() + pause_before_start(pool);
+    pool->worker[index].due = cvy_os_now() + pause_before_start(pool);
     if (!is_active)
         return;
     cvy_pool_find_missing(pool, looked_at - 1);
@@ -366,14 +368,29 @@ static void reap_worker(struct cvy_pool *pool, uint32_t index)
     bury(pool, index, how);
 }
 
+/* A worker that dies before it is up rings no bell: it is looked for now and then. */
 static bool is_dead(struct cvy_pool *pool, uint32_t index, bool ask_kernel)
 {
     struct cvy_pool_worker *worker = &pool->worker[index];
     uint32_t thread = atomic_load(&pool->shared->lines[index].thread);
     if (thread && cvy_slot_is_dead(thread, false))
         return true;
-    return (!thread || ask_kernel) &&
-           covey_process_join(worker->process, COVEY_NOWAIT) == 0;
+    if (thread && !ask_kernel)
+        return false;
+    worker->due = cvy_os_now() + LOOK_TIME;
+    return covey_process_join(worker->process, COVEY_NOWAIT) == 0;
+}
+
+bool cvy_pool_wants_reaping(const struct cvy_pool *pool)
+{
+    if (cvy_pool_due(pool) <= cvy_os_now())
+        return true;
+    for (uint32_t i = 0; i < pool->workers; i++) {
+        uint32_t thread = atomic_load(&pool->shared->lines[i].thread);
+        if (thread && cvy_slot_is_dead(thread, false))
+            return true;
+    }
+    return false;
 }
 
 /* Nothing is finished any more, and nobody is at it: the maps are told. */
@@ -393,7 +410,6 @@ static void give_up_if_broken(struct cvy_pool *pool)
 
 void cvy_pool_reap(struct cvy_pool *pool, bool ask_kernel)
 {
-    pool->gong = cvy_gong();
     for (uint32_t i = 0; i < pool->workers; i++)
         if (pool->worker[i].process && is_dead(pool, i, ask_kernel))
             reap_worker(pool, i);

@@ -307,10 +307,11 @@ int cvy_pool_work(struct covey_view view)
 {
     const struct cvy_worker_arg *arg = view.data;
     struct covey_pool *pool = cvy_at(arg->pool);
+    if (cvy_enter() < 0)
+        return 1;
     if (!arg->is_thread) {
         cvy_os_ignore_interrupt();
-        int r = cvy_object_hold(pool, cvy_member_owner(), "a pool's worker");
-        if (r < 0)
+        if (cvy_object_hold(pool, cvy_member_owner(), "a pool's worker") < 0)
             return 1;
     }
     struct cvy_worker w = {.shared = cvy_at(pool->shared), .index = arg->line};

@@ -1,0 +1,698 @@
+/* SPDX-License-Identifier: MIT */
+/* The pool: what a map promises while no worker dies; test_pool_kills has the rest. */
+#include <pthread.h>
+#include <time.h>
+
+#include "process_help.h"
+
+/* ---- tasks ------------------------------------------------------------------- */
+
+static int square(struct covey_call *call)
+{
+    const uint64_t *x = covey_call_arg(call, NULL);
+    uint64_t y = *x * *x;
+    return covey_call_return(call, &y, sizeof y);
+}
+
+static int nothing(struct covey_call *call)
+{
+    (void)call;
+    return 0;
+}
+
+static int index_of_call(struct covey_call *call)
+{
+    uint64_t index = call->index;
+    return covey_call_return(call, &index, sizeof index);
+}
+
+static int reverse(struct covey_call *call)
+{
+    size_t size;
+    const unsigned char *in = covey_call_arg(call, &size);
+    unsigned char *out = size ? malloc(size) : NULL;
+    for (size_t i = 0; i < size; i++)
+        out[i] = in[size - 1 - i];
+    int r = covey_call_return(call, out, size);
+    free(out);
+    return r;
+}
+
+static int fail_if_odd(struct covey_call *call)
+{
+    const uint64_t *x = covey_call_arg(call, NULL);
+    if (*x % 2)
+        return covey_call_fail(call, "%llu\nis odd", (unsigned long long)*x);
+    return covey_call_return(call, x, sizeof *x);
+}
+
+static int bare_error(struct covey_call *call)
+{
+    (void)call;
+    return -EDOM;
+}
+
+static int too_short(struct covey_call *call)
+{
+    return covey_call_return(call, "abc", 3);
+}
+
+static int no_result(struct covey_call *call)
+{
+    (void)call;
+    return 0;
+}
+
+static int alignment(struct covey_call *call)
+{
+    uint64_t address = (uintptr_t)covey_call_arg(call, NULL);
+    return covey_call_return(call, &address, sizeof address);
+}
+
+static int process_id(struct covey_call *call)
+{
+    uint64_t pid = (uint64_t)getpid();
+    return covey_call_return(call, &pid, sizeof pid);
+}
+
+static void sleep_ms(long ms)
+{
+    struct timespec time = {ms / 1000, ms % 1000 * 1000000};
+    nanosleep(&time, NULL);
+}
+
+static int sleep_long_if_five(struct covey_call *call)
+{
+    const uint64_t *x = covey_call_arg(call, NULL);
+    if (*x == 5)
+        sleep_ms(60000);
+    return covey_call_return(call, x, sizeof *x);
+}
+
+static int sleep_a_little(struct covey_call *call)
+{
+    const uint64_t *x = covey_call_arg(call, NULL);
+    sleep_ms(20);
+    return covey_call_return(call, x, sizeof *x);
+}
+
+static int ignores_interrupts(struct covey_call *call)
+{
+    uint64_t yes = raise(SIGINT) == 0;
+    return covey_call_return(call, &yes, sizeof yes);
+}
+
+/* ---- help -------------------------------------------------------------------- */
+
+static covey_pool *new_pool(size_t workers)
+{
+    covey_pool *pool = NULL;
+    CHECK_OK(
+        covey_pool_create(&pool, workers, COVEY_POOL_OPTS(.method = check_method())));
+    return pool;
+}
+
+static uint64_t *count_up(size_t n)
+{
+    uint64_t *x = malloc((n + 1) * sizeof *x);
+    for (size_t i = 0; i < n; i++)
+        x[i] = i;
+    return x;
+}
+
+static void check_squares(covey_pool *pool, size_t n, size_t chunksize)
+{
+    uint64_t *in = count_up(n), *out = calloc(n + 1, sizeof *out);
+    struct covey_map_summary sum;
+    unsigned char *outcomes = calloc(n + 1, 1);
+    CHECK_OK(covey_pool_map(
+        pool, square, in, sizeof *in, out, sizeof *out, n,
+        COVEY_MAP_OPTS(.chunksize = chunksize, .outcomes = outcomes, .summary = &sum)));
+    for (size_t i = 0; i < n; i++) {
+        CHECK_EQ(out[i], i * i);
+        CHECK_EQ(outcomes[i], COVEY_OUTCOME_OK);
+    }
+    CHECK_EQ(sum.ok, n);
+    CHECK_EQ(sum.failed, 0);
+    CHECK(sum.first_failed == SIZE_MAX);
+    CHECK_STR_EQ(sum.text, "");
+    free(in);
+    free(out);
+    free(outcomes);
+}
+
+/* ---- results ----------------------------------------------------------------- */
+
+TEST_EACH_METHOD_AND_THREAD(map_gives_results_in_order)
+{
+    covey_pool *pool = new_pool(3);
+    check_squares(pool, 7, 0);
+    check_squares(pool, 0, 0);
+    check_squares(pool, 1, 0);
+    check_squares(pool, 1000, 1);
+    check_squares(pool, 1000, 7);
+    check_squares(pool, 100, 1000);
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD_AND_THREAD(map_of_a_million_items)
+{
+    covey_pool *pool = new_pool(2);
+    check_squares(pool, 1000000, 0);
+    check_squares(pool, 100000, 1);
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD(more_workers_than_items_and_processors)
+{
+    covey_pool *pool = new_pool(12);
+    for (int i = 0; i < 20; i++) {
+        check_squares(pool, 3, 0);
+        check_squares(pool, 5000, 0);
+    }
+    covey_pool_free(pool);
+}
+
+TEST(zero_workers_means_one_per_processor)
+{
+    covey_pool *pool = NULL;
+    size_t processors = 0, children = 0;
+    CHECK_OK(covey_cpu_count(&processors));
+    CHECK_OK(covey_pool_create(&pool, 0, NULL));
+    CHECK_OK(covey_active_children(NULL, 0, &children));
+    CHECK_EQ(children, processors);
+    covey_pool_free(pool);
+}
+
+static void check_reverse(covey_pool *pool, size_t size, size_t n)
+{
+    unsigned char *in = malloc(size * n + 1), *out = malloc(size * n + 1);
+    for (size_t i = 0; i < size * n; i++)
+        in[i] = (unsigned char)(i * 31 + i / 251);
+    CHECK_OK(covey_pool_map(pool, reverse, in, size, out, size, n, NULL));
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < size; k++)
+            if (out[i * size + k] != in[i * size + size - 1 - k])
+                check_failed(__FILE__, __LINE__, "size %zu, item %zu, byte %zu", size,
+                             i, k);
+    free(in);
+    free(out);
+}
+
+TEST_EACH_METHOD_AND_THREAD(items_of_any_size)
+{
+    static const size_t sizes[] = {0, 1, 3, 8, 24, 100, 4095, 4096, 65537, 1 << 20};
+    covey_pool *pool = new_pool(2);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        check_reverse(pool, sizes[i], sizes[i] > 60000 ? 20 : 300);
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD_AND_THREAD(arguments_are_aligned_as_in_an_array)
+{
+    static const size_t sizes[] = {1, 2, 4, 8, 16, 32, 48, 64, 96};
+    covey_pool *pool = new_pool(2);
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        size_t size = sizes[s], natural = size & -size;
+        _Alignas(64) static unsigned char in[200 * 96];
+        uint64_t addresses[200];
+        CHECK_OK(covey_pool_map(pool, alignment, in, size, addresses, 8, 200, NULL));
+        for (size_t i = 0; i < 200; i++)
+            CHECK_EQ(addresses[i] % (natural < 16 ? natural : 16), 0);
+    }
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD(tasks_without_argument_or_result)
+{
+    covey_pool *pool = new_pool(2);
+    uint64_t index[5000];
+    CHECK_OK(covey_pool_map(pool, nothing, NULL, 0, NULL, 0, 5000, NULL));
+    CHECK_OK(covey_pool_map(pool, index_of_call, NULL, 0, index, 8, 5000, NULL));
+    for (size_t i = 0; i < 5000; i++)
+        CHECK_EQ(index[i], i);
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD(an_item_knows_its_index_in_large_maps)
+{
+    covey_pool *pool = new_pool(2);
+    enum { N = 300000 };
+    uint64_t *index = malloc(N * sizeof *index);
+    CHECK_OK(covey_pool_map(pool, index_of_call, NULL, 0, index, 8, N, NULL));
+    for (size_t i = 0; i < N; i++)
+        CHECK_EQ(index[i], i);
+    free(index);
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD(one_array_may_be_input_and_output)
+{
+    covey_pool *pool = new_pool(2);
+    enum { N = 200000 };
+    uint64_t *x = count_up(N);
+    CHECK_OK(covey_pool_map(pool, square, x, 8, x, 8, N, NULL));
+    for (size_t i = 0; i < N; i++)
+        CHECK_EQ(x[i], i * i);
+    free(x);
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD(arrays_in_shared_memory_are_used_in_place)
+{
+    covey_pool *pool = new_pool(2);
+    enum { N = 100000 };
+    void *object = NULL;
+    cvy_ref body = 0;
+    CHECK_OK(cvy_object_create(CVY_KIND_TEST, 64, 0, N * 16, &object, &body));
+    uint64_t *in = cvy_at(body), *out = in + N, address = 0;
+    for (size_t i = 0; i < N; i++)
+        in[i] = i;
+    CHECK_OK(covey_pool_map(pool, square, in, 8, out, 8, N, NULL));
+    for (size_t i = 0; i < N; i++)
+        CHECK_EQ(out[i], i * i);
+    CHECK_OK(covey_pool_map(pool, alignment, in + 3, 8, &address, 8, 1, NULL));
+    CHECK_EQ(address, (uintptr_t)(in + 3));
+    covey_pool_free(pool);
+    CHECK_OK(cvy_object_release(object));
+}
+
+TEST_EACH_METHOD(work_is_done_in_several_processes_not_in_this_one)
+{
+    covey_pool *pool = new_pool(2);
+    uint64_t zeros[8] = {0}, pids[8];
+    CHECK_OK(covey_pool_map(pool, sleep_a_little, zeros, 8, pids, 8, 8, NULL));
+    CHECK_OK(covey_pool_map(pool, process_id, NULL, 0, pids, 8, 8, NULL));
+    for (size_t i = 0; i < 8; i++)
+        CHECK_NE(pids[i], getpid());
+    covey_pool_free(pool);
+}
+
+/* ---- balance ----------------------------------------------------------------- */
+
+static int slow_at_the_end(struct covey_call *call)
+{
+    const uint64_t *x = covey_call_arg(call, NULL);
+    if (*x >= 100000 - 8)
+        sleep_ms(50);
+    return covey_call_return(call, x, sizeof *x);
+}
+
+/* Eight items of 50 ms in a row, behind many that take nothing. Where the eight fall to
+ * one worker that is 400 ms, in fair shares 100 ms. */
+TEST_EACH_METHOD(slow_items_in_a_row_are_taken_over_by_idle_workers)
+{
+    covey_pool *pool = new_pool(4);
+    uint64_t *x = count_up(100000), *y = calloc(100000, 8);
+    struct timespec a, b;
+    clock_gettime(CLOCK_MONOTONIC, &a);
+    CHECK_OK(covey_pool_map(pool, slow_at_the_end, x, 8, y, 8, 100000,
+                            COVEY_MAP_OPTS(.chunksize = 1)));
+    clock_gettime(CLOCK_MONOTONIC, &b);
+    CHECK_LT((b.tv_sec - a.tv_sec) * 1000 + (b.tv_nsec - a.tv_nsec) / 1000000, 390);
+    CHECK_MEM_EQ(x, y, 100000 * 8);
+    free(x);
+    free(y);
+    covey_pool_free(pool);
+}
+
+/* ---- several maps ------------------------------------------------------------ */
+
+struct mapper {
+    covey_pool *pool;
+    size_t n;
+    pthread_t thread;
+};
+
+static void *map_often(void *context)
+{
+    struct mapper *m = context;
+    for (int i = 0; i < 30; i++)
+        check_squares(m->pool, m->n, 0);
+    return NULL;
+}
+
+static void map_from_threads(covey_pool *pool, size_t threads)
+{
+    struct mapper mappers[80];
+    for (size_t i = 0; i < threads; i++) {
+        mappers[i] = (struct mapper){pool, i * i * 7 % 5000, 0};
+        CHECK_EQ(pthread_create(&mappers[i].thread, NULL, map_often, &mappers[i]), 0);
+    }
+    for (size_t i = 0; i < threads; i++)
+        CHECK_EQ(pthread_join(mappers[i].thread, NULL), 0);
+}
+
+TEST_EACH_METHOD_AND_THREAD(threads_map_at_the_same_time)
+{
+    covey_pool *pool = new_pool(2);
+    map_from_threads(pool, 5);
+    covey_pool_free(pool);
+}
+
+TEST(more_threads_map_than_there_are_places_for_maps)
+{
+    covey_pool *pool = new_pool(2);
+    map_from_threads(pool, 80);
+    covey_pool_free(pool);
+}
+
+static void *map_something_long(void *context)
+{
+    uint64_t x[40] = {0}, y[40];
+    CHECK_OK(covey_pool_map(context, sleep_a_little, x, 8, y, 8, 40, NULL));
+    return NULL;
+}
+
+TEST_EACH_METHOD(a_short_map_is_not_kept_waiting_by_a_long_one)
+{
+    covey_pool *pool = new_pool(2);
+    pthread_t thread;
+    struct timespec a, b;
+    CHECK_EQ(pthread_create(&thread, NULL, map_something_long, pool), 0);
+    sleep_ms(60);
+    clock_gettime(CLOCK_MONOTONIC, &a);
+    check_squares(pool, 10, 0);
+    clock_gettime(CLOCK_MONOTONIC, &b);
+    CHECK_LT((b.tv_sec - a.tv_sec) * 1000 + (b.tv_nsec - a.tv_nsec) / 1000000, 200);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD(pools_side_by_side)
+{
+    covey_pool *a = new_pool(2), *b = new_pool(1);
+    for (int i = 0; i < 20; i++) {
+        check_squares(a, 100, 0);
+        check_squares(b, 100, 0);
+    }
+    covey_pool_free(a);
+    check_squares(b, 100, 0);
+    covey_pool_free(b);
+}
+
+/* ---- failures ---------------------------------------------------------------- */
+
+TEST_EACH_METHOD_AND_THREAD(a_failing_task_fails_its_item_only)
+{
+    covey_pool *pool = new_pool(2);
+    enum { N = 1001 };
+    uint64_t *x = count_up(N), *y = malloc(N * 8);
+    unsigned char outcomes[N];
+    struct covey_map_summary sum;
+    memset(y, 0xee, N * 8);
+    CHECK_ERR(covey_pool_map(pool, fail_if_odd, x, 8, y, 8, N,
+                             COVEY_MAP_OPTS(.outcomes = outcomes, .summary = &sum)),
+              COVEY_EREMOTE);
+    CHECK_STR_HAS(covey_error_detail(), "item 1 of 1001: 1 is odd");
+    for (size_t i = 0; i < N; i++) {
+        CHECK_EQ(outcomes[i], i % 2 ? COVEY_OUTCOME_ERROR : COVEY_OUTCOME_OK);
+        CHECK_EQ(y[i], i % 2 ? 0 : i);
+    }
+    CHECK_EQ(sum.ok, 501);
+    CHECK_EQ(sum.failed, 500);
+    CHECK_EQ(sum.first_failed, 1);
+    CHECK_EQ(sum.crashes, 0);
+    CHECK_STR_HAS(sum.text, "1 is odd");
+    check_squares(pool, 100, 0);
+    free(x);
+    free(y);
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD(a_task_that_returns_an_error_code)
+{
+    covey_pool *pool = new_pool(1);
+    CHECK_ERR(covey_pool_map(pool, bare_error, NULL, 0, NULL, 0, 3, NULL),
+              COVEY_EREMOTE);
+    CHECK_STR_HAS(covey_error_detail(), "EDOM");
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD(a_result_of_the_wrong_size_is_an_error)
+{
+    covey_pool *pool = new_pool(1);
+    uint64_t y[2] = {1, 1};
+    unsigned char outcomes[2];
+    struct covey_map_opts *opts = COVEY_MAP_OPTS(.outcomes = outcomes);
+    CHECK_ERR(covey_pool_map(pool, too_short, NULL, 0, y, 8, 2, opts), -EMSGSIZE);
+    CHECK_STR_HAS(covey_error_detail(), "the result has 3 bytes where 8 are wanted");
+    CHECK_EQ(outcomes[0], COVEY_OUTCOME_ERROR);
+    CHECK_EQ(y[0], 0);
+    CHECK_ERR(covey_pool_map(pool, no_result, NULL, 0, y, 8, 2, opts), -EMSGSIZE);
+    CHECK_STR_HAS(covey_error_detail(), "no result");
+    CHECK_ERR(covey_pool_map(pool, too_short, NULL, 0, NULL, 0, 2, opts), -EMSGSIZE);
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD(bad_arguments_are_refused)
+{
+    covey_pool *pool = new_pool(1), *none = NULL;
+    static uint64_t x[4];
+    CHECK_ERR(covey_pool_map(NULL, square, x, 8, x, 8, 4, NULL), -EINVAL);
+    CHECK_ERR(covey_pool_map((covey_pool *)(void *)x, square, x, 8, x, 8, 4, NULL),
+              -EINVAL);
+    CHECK_ERR(covey_pool_map(pool, NULL, x, 8, x, 8, 4, NULL), -EINVAL);
+    CHECK_ERR(covey_pool_map(pool, square, NULL, 8, x, 8, 4, NULL), -EINVAL);
+    CHECK_ERR(covey_pool_map(pool, square, x, 8, NULL, 8, 4, NULL), -EINVAL);
+    CHECK_ERR(covey_pool_map(pool, square, x, SIZE_MAX / 2, x, 8, 4, NULL), -EINVAL);
+    CHECK_ERR(covey_pool_map(pool, (covey_task_fn *)(uintptr_t)x, x, 8, x, 8, 4, NULL),
+              -EINVAL);
+    struct covey_map_opts unsized = {.chunksize = 1};
+    CHECK_ERR(covey_pool_map(pool, square, x, 8, x, 8, 4, &unsized), -EINVAL);
+    CHECK_ERR(covey_pool_create(NULL, 1, NULL), -EINVAL);
+    CHECK_ERR(covey_pool_create(&none, 1025, NULL), -EINVAL);
+    CHECK_ERR(covey_pool_create(&none, 1, COVEY_POOL_OPTS(.name = "")), -EINVAL);
+    CHECK_ERR(covey_pool_create(&none, 1,
+                                COVEY_POOL_OPTS(.method = (enum covey_start_method)99)),
+              -EINVAL);
+    CHECK(none == NULL);
+    check_squares(pool, 10, 0);
+    covey_pool_free(pool);
+    covey_pool_free(NULL);
+}
+
+TEST_EACH_METHOD(a_freed_pool_is_recognized)
+{
+    covey_pool *pool = new_pool(2);
+    uint64_t x = 3;
+    covey_pool_free(pool);
+    CHECK_ERR(covey_pool_map(pool, square, &x, 8, &x, 8, 1, NULL), COVEY_EFREED);
+    covey_pool_free(pool);
+}
+
+static int use_pool_of_parent(struct covey_view arg)
+{
+    covey_pool *pool = *(covey_pool *const *)arg.data;
+    uint64_t x = 3;
+    CHECK_ERR(covey_pool_map(pool, square, &x, 8, &x, 8, 1, NULL), COVEY_ENOTOWNER);
+    covey_pool_free(pool);
+    return 0;
+}
+
+TEST_EACH_METHOD(only_its_creator_operates_a_pool)
+{
+    covey_pool *pool = new_pool(1);
+    covey_process *child = NULL;
+    int code = -1;
+    CHECK_OK(covey_process_create(&child, use_pool_of_parent, COVEY_VIEW_OF(pool),
+                                  COVEY_PROCESS_OPTS(.method = check_method())));
+    CHECK_OK(covey_process_start(child));
+    CHECK_OK(covey_process_join(child, COVEY_FOREVER));
+    CHECK_OK(covey_process_exitcode(child, &code));
+    CHECK_EQ(code, 0);
+    covey_process_free(child);
+    check_squares(pool, 10, 0);
+    covey_pool_free(pool);
+}
+
+static int make_pool_in_child(struct covey_view arg)
+{
+    int depth = *(const int *)arg.data - 1, code = -1;
+    covey_pool *pool = new_pool(2);
+    check_squares(pool, 1000, 0);
+    if (depth > 0) {
+        covey_process *child = NULL;
+        CHECK_OK(covey_process_create(&child, make_pool_in_child, COVEY_VIEW_OF(depth),
+                                      COVEY_PROCESS_OPTS(.method = check_method())));
+        CHECK_OK(covey_process_start(child));
+        check_squares(pool, 1000, 0);
+        CHECK_OK(covey_process_join(child, COVEY_FOREVER));
+        CHECK_OK(covey_process_exitcode(child, &code));
+        CHECK_EQ(code, 0);
+        covey_process_free(child);
+    }
+    covey_pool_free(pool);
+    return 0;
+}
+
+TEST_EACH_METHOD(a_child_of_a_child_has_a_pool)
+{
+    int depth = 3;
+    CHECK_EQ(make_pool_in_child(COVEY_VIEW_OF(depth)), 0);
+}
+
+static int leave_pool_behind(struct covey_view arg)
+{
+    (void)arg;
+    check_squares(new_pool(2), 100, 0);
+    return 7;
+}
+
+TEST_EACH_METHOD(a_pool_left_behind_does_not_hold_up_the_end)
+{
+    covey_process *child = started(leave_pool_behind, COVEY_NO_VIEW,
+                                   COVEY_PROCESS_OPTS(.method = check_method()));
+    CHECK_EQ(exitcode_of(child), 7);
+    covey_process_free(child);
+}
+
+TEST_EACH_METHOD(workers_ignore_interrupts)
+{
+    covey_pool *pool = new_pool(2);
+    uint64_t yes[4] = {0};
+    CHECK_OK(covey_pool_map(pool, ignores_interrupts, NULL, 0, yes, 8, 4, NULL));
+    CHECK_EQ(yes[3], 1);
+    covey_pool_free(pool);
+}
+
+/* ---- time -------------------------------------------------------------------- */
+
+TEST_EACH_METHOD(a_map_ends_with_its_timeout)
+{
+    covey_pool *pool = new_pool(2);
+    uint64_t *x = count_up(20), y[20];
+    unsigned char outcomes[20];
+    struct covey_map_summary sum;
+    CHECK_ERR(covey_pool_map(pool, sleep_long_if_five, x, 8, y, 8, 20,
+                             COVEY_MAP_OPTS(.timeout = COVEY_MSEC(200), .chunksize = 1,
+                                            .outcomes = outcomes, .summary = &sum)),
+              -ETIMEDOUT);
+    CHECK_EQ(outcomes[5], COVEY_OUTCOME_TIMEOUT);
+    CHECK_EQ(sum.first_failed, 5);
+    CHECK_EQ(sum.ok, 19);
+    CHECK_EQ(y[5], 0);
+    CHECK_EQ(y[19], 19);
+    check_squares(pool, 100, 0);
+    free(x);
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD_AND_THREAD(what_has_not_begun_in_time_is_cancelled)
+{
+    covey_pool *pool = new_pool(1);
+    enum { N = 200 };
+    uint64_t *x = count_up(N), y[N];
+    unsigned char outcomes[N];
+    CHECK_ERR(covey_pool_map(
+                  pool, sleep_a_little, x, 8, y, 8, N,
+                  COVEY_MAP_OPTS(.timeout = COVEY_MSEC(300), .outcomes = outcomes)),
+              -ETIMEDOUT);
+    CHECK_EQ(outcomes[0], COVEY_OUTCOME_OK);
+    CHECK_EQ(outcomes[N - 1], COVEY_OUTCOME_CANCELLED);
+    check_squares(pool, 100, 0);
+    free(x);
+    covey_pool_free(pool);
+}
+
+struct shown {
+    size_t calls, last, total;
+};
+
+static void show(void *context, size_t done, size_t total)
+{
+    struct shown *shown = context;
+    CHECK_GE(done, shown->last);
+    shown->calls++;
+    shown->last = done;
+    shown->total = total;
+}
+
+TEST_EACH_METHOD(progress_is_told_while_it_runs_and_at_the_end)
+{
+    covey_pool *pool = new_pool(2);
+    uint64_t *x = count_up(20), y[20];
+    struct shown shown = {0, 0, 0};
+    CHECK_OK(covey_pool_map(pool, sleep_a_little, x, 8, y, 8, 20,
+                            COVEY_MAP_OPTS(.progress = show, .progress_ctx = &shown)));
+    CHECK_EQ(shown.last, 20);
+    CHECK_EQ(shown.total, 20);
+    CHECK_GE(shown.calls, 3);
+    CHECK_LE(shown.calls, 15);
+    free(x);
+    covey_pool_free(pool);
+}
+
+static void *map_until_freed(void *context)
+{
+    uint64_t x[400] = {0}, y[400];
+    int r = 0;
+    while (r >= 0)
+        r = covey_pool_map(context, sleep_a_little, x, 8, y, 8, 400, NULL);
+    CHECK_EQ(r, COVEY_EFREED);
+    return NULL;
+}
+
+TEST_EACH_METHOD(free_ends_maps_of_other_threads)
+{
+    covey_pool *pool = new_pool(2);
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, map_until_freed, pool), 0);
+    sleep_ms(100);
+    covey_pool_free(pool);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+}
+
+/* ---- memory ------------------------------------------------------------------ */
+
+TEST_EACH_METHOD(memory_does_not_grow_with_maps)
+{
+    covey_pool *pool = new_pool(2);
+    struct covey_family_usage before, after;
+    check_squares(pool, 200000, 0);
+    check_reverse(pool, 100000, 20);
+    CHECK_OK(covey_family_usage(&before));
+    for (int i = 0; i < 1000; i++)
+        check_squares(pool, (size_t)i * 13 % 700, 0);
+    check_squares(pool, 200000, 0);
+    check_reverse(pool, 100000, 20);
+    CHECK_OK(covey_family_usage(&after));
+    CHECK_LE(after.used, before.used + (1 << 20));
+    CHECK_EQ(after.objects, before.objects);
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD(pools_give_everything_back)
+{
+    struct covey_family_usage before, after;
+    covey_pool_free(new_pool(2));
+    CHECK_OK(covey_family_usage(&before));
+    for (int i = 0; i < 20; i++) {
+        covey_pool *pool = new_pool(2);
+        check_squares(pool, 1000, 0);
+        covey_pool_free(pool);
+    }
+    CHECK_OK(covey_family_usage(&after));
+    CHECK_EQ(after.used, before.used);
+    CHECK_EQ(after.objects, before.objects);
+    CHECK_EQ(after.members, before.members);
+}
+
+TEST_EACH_METHOD(beyond_the_budget_a_map_is_refused_and_the_pool_goes_on)
+{
+    CHECK_OK(covey_family_configure(COVEY_FAMILY_OPTS(.budget = 4 << 20)));
+    covey_pool *pool = new_pool(2);
+    size_t size = 8 << 20;
+    unsigned char *in = calloc(1, size), *out = calloc(1, size);
+    CHECK_ERR(covey_pool_map(pool, reverse, in, size, out, size, 1, NULL), -ENOMEM);
+    CHECK_STR_HAS(covey_error_detail(), "budget");
+    check_squares(pool, 1000, 0);
+    /* What fits only in parts is done in parts. */
+    check_reverse(pool, 500000, 30);
+    check_squares(pool, 100000, 0);
+    free(in);
+    free(out);
+    covey_pool_free(pool);
+}
+
+CHECK_MAIN()
