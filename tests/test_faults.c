@@ -210,7 +210,22 @@ TEST(of_several_threads_one_call_fails)
 
 /* ---- in a child by exec ------------------------------------------------------- */
 
-/* What the third of three calls gives in a program started with COVEY_FAULT. */
+/* In a program started with COVEY_FAULT, where calls were made before main already: the
+ * error of the one that fails of 20, 0 if none does, 99 if several do. */
+static int call_20_times(void)
+{
+    int error = 0;
+
+    for (int i = 0; i < 20; i++) {
+        int r = try_pipe();
+
+        if (r < 0)
+            error = error ? 99 : -r;
+    }
+    return error;
+}
+
+/* What that gives. */
 static int spawn_with(const char *fault)
 {
     char words[2][16] = {"test", "--child"};
@@ -226,10 +241,10 @@ static int spawn_with(const char *fault)
 
 TEST(environment_arms_a_spawned_child)
 {
-    CHECK_EQ(spawn_with("3:12"), 12);
-    CHECK_EQ(spawn_with("3:0"), EMFILE);
-    CHECK_EQ(spawn_with("3"), EMFILE);
-    CHECK_EQ(spawn_with("4:12"), 0);
+    CHECK_EQ(spawn_with("15:12"), 12);
+    CHECK_EQ(spawn_with("15:0"), EMFILE);
+    CHECK_EQ(spawn_with("15"), EMFILE);
+    CHECK_EQ(spawn_with("99:12"), 0);
     CHECK_EQ(spawn_with(""), 0);
     CHECK_EQ(spawn_with("junk"), 0);
 }
@@ -237,6 +252,6 @@ TEST(environment_arms_a_spawned_child)
 int main(int argc, char **argv)
 {
     if (argc == 2 && !strcmp(argv[1], "--child"))
-        return try_pipe() || try_memfd() ? 99 : -try_pipe();
+        return call_20_times();
     return check_main(argc, argv);
 }
