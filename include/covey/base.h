@@ -172,6 +172,8 @@ typedef void covey_log_fn(void *ctx, int level, const char *line);
 /**
  * Write log lines `[LEVEL/process-name] text` to standard error from now on, in this
  * process and in the children it starts later. Calling it again changes the level only.
+ * The environment's COVEY_LOG, the name or number of a level, asks for the same from
+ * outside, unless the program sets level or hook by itself.
  *
  * `level`: lines below it are dropped; 0 keeps the level that is set.
  * Returns:  0.
