@@ -205,7 +205,7 @@ struct covey_process_opts {
                                             for none */
     const int *fds;       /**< spawn and forkserver: descriptors it inherits, as the same
                                numbers, besides 0, 1 and 2 */
-    size_t fd_count;      /**< at most 64 */
+    size_t fd_count;      /**< at most 60 */
     const char *cpus;     /**< processors it may run on, as "0-3,6" */
     covey_nsec start_timeout; /**< spawn, forkserver: how long it may take to reach
                                    covey_init; default 30 s */

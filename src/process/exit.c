@@ -155,6 +155,12 @@ void cvy_flush_streams(void)
         fflush(stderr);
 }
 
+static void log_exit(int status)
+{
+    if (cvy_log_is_on(COVEY_LOG_INFO))
+        (void)covey_log(COVEY_LOG_INFO, "process exiting with exit code %d", status);
+}
+
 /* A child that never made a covey call has no hooks and no children. A process that the
  * program forked is no child of covey's. */
 static void end_unattached(int status)
@@ -165,6 +171,7 @@ static void end_unattached(int status)
     ending = true;
     p->exit_status = status;
     atomic_fetch_or(&p->flags, CVY_PROCESS_LEFT);
+    log_exit(status);
     cvy_flush_streams();
 }
 
@@ -184,8 +191,7 @@ void cvy_process_end(int status)
     join_children();
     cvy_forkserver_stop();
     run_hooks(INT_MIN);
-    if (cvy_log_is_on(COVEY_LOG_INFO))
-        (void)covey_log(COVEY_LOG_INFO, "process exiting with exit code %d", status);
+    log_exit(status);
     cvy_flush_streams();
     cvy_capture_finish();
     cvy_member_leave(status);

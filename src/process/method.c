@@ -42,7 +42,7 @@ static int from_environment(enum covey_start_method *ret_method)
         return 0;
     int r = covey_start_method_from_name(name, ret_method);
     if (r < 0)
-        cvy_detail_prefix("COVEY_START_METHOD: ");
+        cvy_detail_prefix("COVEY_START_METHOD");
     return r;
 }
 

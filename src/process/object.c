@@ -3,7 +3,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/opts.h"
-#include "process/process.h"
+#include "process/message.h"
 #include "region/member.h"
 #include "region/object.h"
 #include <errno.h>
@@ -93,8 +93,9 @@ static int check_opts(const struct covey_process_opts *o)
         return cvy_fail(-EINVAL, "%s: start method %d does not exist", call, (int)o->method);
     if (o->name && (!*o->name || strlen(o->name) >= CVY_NAME_SIZE))
         return cvy_fail(-EINVAL, "%s: a name has 1 to %d bytes", call, CVY_NAME_SIZE - 1);
-    if (o->fd_count > 64 || (o->fd_count && !o->fds))
-        return cvy_fail(-EINVAL, "%s: at most 64 descriptors, and where they are", call);
+    if (o->fd_count > CVY_MOST_FDS || (o->fd_count && !o->fds))
+        return cvy_fail(-EINVAL, "%s: at most %u descriptors, and where they are", call,
+                        CVY_MOST_FDS);
     for (size_t i = 0; i < o->fd_count; i++)
         if (o->fds[i] < 3)
             return cvy_fail(-EINVAL, "%s: descriptor %d is inherited anyway or none", call,

@@ -228,7 +228,7 @@ int covey_process_start(covey_process *p)
     r = p->method == COVEY_THREAD ? cvy_start_thread(p, child) : start_by_method(p, child);
     if (r < 0) {
         char what[128];
-        cvy_detail_prefix("%s: ", cvy_start_what(p, what, sizeof what));
+        cvy_detail_prefix("%s", cvy_start_what(p, what, sizeof what));
         p->pid = 0;
         atomic_store(&p->state, CVY_PROCESS_INITIAL);
         return r;

@@ -182,7 +182,7 @@ static int start_server(const struct covey_process *p)
     r = cvy_exec_image(&m, &lifeline, 1, "fork server", (covey_nsec)p->start_timeout,
                        &server.socket, NULL, NULL);
     if (r < 0) {
-        cvy_detail_prefix("its fork server: ");
+        cvy_detail_prefix("its fork server");
         (void)cvy_object_release(server.object);
         memset(&server, 0, sizeof server);
         return r;
