@@ -29,10 +29,19 @@ static inline long family_long(long normal, long at_length)
     return wanted && *wanted == '1' ? at_length : normal;
 }
 
-static inline bool family_under_valgrind(void)
+static inline bool family_is_sanitized(void)
 {
-    const char *preload = getenv("LD_PRELOAD");
-    return preload && (strstr(preload, "valgrind") || strstr(preload, "vgpreload"));
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return true;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+    return true;
+#else
+    return false;
+#endif
+#else
+    return false;
+#endif
 }
 
 static inline struct covey_family_usage family_usage(void)

@@ -260,7 +260,7 @@ static void *outlive_main(void *go)
     family_tell((cvy_word *)go + 1);
     family_await(go, 1);
     CHECK_OK(cvy_object_release(family_object(64, 0)));
-    exit(0);
+    _exit(0);
 }
 
 TEST(process_lives_on_after_mains_pthread_exit)

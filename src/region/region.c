@@ -55,18 +55,21 @@ static void lay_out(struct cvy_head *h, uint64_t reservation)
     h->object_next = h->objects;
 }
 
+/* That there is no room tells more than that something lies at one of the places. */
 static int map_somewhere(int fd, uint64_t size, uint64_t *ret_base)
 {
-    int r = -ENOMEM;
+    int error = -EEXIST;
     bool dump = cvy_family_opts.core_dump == COVEY_ON;
     for (size_t i = 0; i < CVY_ARRAY_SIZE(bases); i++) {
-        r = cvy_os_map_at((void *)(uintptr_t)bases[i], size, fd, dump);
+        int r = cvy_os_map_at((void *)(uintptr_t)bases[i], size, fd, dump);
         if (r >= 0) {
             *ret_base = bases[i];
             return 0;
         }
+        if (r != -EEXIST)
+            error = r;
     }
-    return r;
+    return error;
 }
 
 /* A memory file of that size and its mapping. */
