@@ -439,6 +439,68 @@ TEST_EACH_METHOD(object_is_operated_by_its_creator_only)
     CHECK_EQ(end_of(objects[0]), 0);
 }
 
+/* ---- what is no process object ------------------------------------------------- */
+
+static void check_refused(covey_process *p, int code)
+{
+    struct covey_process_report report;
+    struct covey_bytes text = {0};
+    int n = 77;
+    CHECK_ERR(covey_process_start(p), code);
+    CHECK_ERR(covey_process_join(p, COVEY_NOWAIT), code);
+    CHECK_ERR(covey_process_is_alive(p), code);
+    CHECK_ERR(covey_process_exitcode(p, &n), code);
+    CHECK_ERR(covey_process_pid(p, &n), code);
+    CHECK(covey_process_name(p) == NULL);
+    CHECK_ERR(covey_process_set_name(p, "x"), code);
+    CHECK_ERR(covey_process_daemon(p), code);
+    CHECK_ERR(covey_process_set_daemon(p, 1), code);
+    CHECK_ERR(covey_process_sentinel(p, &n), code);
+    CHECK_ERR(covey_process_terminate(p), code);
+    CHECK_ERR(covey_process_kill(p), code);
+    CHECK_ERR(covey_process_interrupt(p), code);
+    CHECK_ERR(covey_process_close(p), code);
+    CHECK_ERR(covey_process_repr(p, &text), code);
+    CHECK_ERR(covey_process_report(p, &report), code);
+    covey_process_free(p);
+    CHECK_EQ(n, 77);
+    CHECK(text.data == NULL);
+}
+
+TEST(what_is_no_process_object_is_refused)
+{
+    struct shared *s = share();
+    char text[4096] = "";
+    check_refused(NULL, -EINVAL);
+    check_refused((covey_process *)(void *)text, -EINVAL);
+    check_refused((covey_process *)(void *)s, -EINVAL);
+    check_refused(family_object(64, 0), -EINVAL);
+    covey_process *p = made(do_nothing, COVEY_NO_VIEW, NULL);
+    check_refused((covey_process *)(void *)((char *)p + 8), -EINVAL);
+    covey_process_free(p);
+    check_refused(p, COVEY_EFREED);
+}
+
+TEST(answers_need_room)
+{
+    covey_process *p = started(do_nothing, COVEY_NO_VIEW, NULL);
+    CHECK_OK(covey_process_join(p, COVEY_FOREVER));
+    CHECK_ERR(covey_process_pid(p, NULL), -EINVAL);
+    CHECK_ERR(covey_process_exitcode(p, NULL), -EINVAL);
+    CHECK_ERR(covey_process_sentinel(p, NULL), -EINVAL);
+    CHECK_ERR(covey_process_repr(p, NULL), -EINVAL);
+    CHECK_ERR(covey_process_report(p, NULL), -EINVAL);
+    CHECK_ERR(covey_process_set_name(p, NULL), -EINVAL);
+    CHECK_ERR(covey_process_set_name(p, ""), -EINVAL);
+    CHECK_ERR(covey_active_children(NULL, 1, &(size_t){0}), -EINVAL);
+    CHECK_ERR(covey_active_children(&p, 1, NULL), -EINVAL);
+    CHECK_ERR(covey_cpu_count(NULL), -EINVAL);
+    CHECK_ERR(covey_family_usage(NULL), -EINVAL);
+    CHECK_ERR(covey_hold(NULL), -EINVAL);
+    covey_process_free(p);
+    covey_process_free(NULL);
+}
+
 /* ---- active children ---------------------------------------------------------- */
 
 TEST_EACH_METHOD_AND_THREAD(active_children_are_those_that_run)

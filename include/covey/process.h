@@ -11,6 +11,8 @@
  *
  * The defaults of covey/base.h hold. A process object is operated by the process that
  * created it; in others its name, pid and repr can be read, the rest is COVEY_ENOTOWNER.
+ * What is no handle of covey's, NULL among it, and a NULL where an answer should go are
+ * -EINVAL; a handle whose object was freed is COVEY_EFREED.
  */
 #ifndef COVEY_PROCESS_H
 #define COVEY_PROCESS_H
@@ -237,7 +239,7 @@ COVEY_API int covey_process_create(covey_process **out, covey_target_fn *fn,
  * Returns:  0; COVEY_ESTATE if it was started before, if this process is a daemon, if
  *           covey_init was not called (spawn, forkserver) or the family's descriptor was
  *           closed by the program; COVEY_ENOTOWNER outside of the creating process;
- *           -ECHILD family: -EAGAIN, -ENOMEM, -EMFILE of the system; COVEY_ESTART if the
+ *           -EAGAIN, -ENOMEM, -EMFILE, -ENOENT ... of the system; COVEY_ESTART if the
  *           child ended or did not come up in time, COVEY_EBUILD if it is another build;
  *           the detail names the step and the cause. No child is left then.
  * Blocks:   spawn: until the child is up; forkserver: until it is forked.
@@ -428,7 +430,7 @@ COVEY_API int covey_authkey(struct covey_bytes *ret_key) COVEY_MUST_CHECK;
 /**
  * Set that key, for this process and the children it starts from now on.
  *
- * Returns:  0; -EINVAL over 256 bytes; -ENOMEM.
+ * Returns:  0; -EINVAL for no bytes or over 256.
  */
 COVEY_API int covey_set_authkey(struct covey_view key) COVEY_MUST_CHECK;
 

@@ -180,7 +180,8 @@ int covey_process_is_alive(covey_process *p)
 int covey_process_exitcode(covey_process *p, int *ret_exitcode)
 {
     static const char call[] = "covey_process_exitcode";
-    int r = cvy_process_enter(p, call, CVY_WANT_OWNER | CVY_WANT_OPEN | CVY_WANT_STARTED);
+    int r = cvy_process_enter_for(p, call, ret_exitcode,
+                                  CVY_WANT_OWNER | CVY_WANT_OPEN | CVY_WANT_STARTED);
     if (r < 0)
         return r;
     if (cvy_process_wait(p, 0) == -ETIMEDOUT)
@@ -247,7 +248,7 @@ static int make_sentinel(struct covey_process *p, struct cvy_child *child)
 int covey_process_sentinel(covey_process *p, int *ret_fd)
 {
     static const char call[] = "covey_process_sentinel";
-    int r = cvy_process_enter(p, call, CVY_WANT_OPEN);
+    int r = cvy_process_enter_for(p, call, ret_fd, CVY_WANT_OPEN);
     if (r < 0)
         return r;
     if (p == cvy_self())

@@ -25,6 +25,8 @@ const char *covey_start_method_name(enum covey_start_method method)
 
 int covey_start_method_from_name(const char *name, enum covey_start_method *ret_method)
 {
+    if (!ret_method)
+        return cvy_fail(-EINVAL, "covey_start_method_from_name: no room for the answer");
     for (size_t i = COVEY_FORK; name && i < CVY_ARRAY_SIZE(names); i++) {
         if (strcmp(name, names[i]) == 0) {
             *ret_method = (enum covey_start_method)i;

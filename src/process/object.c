@@ -47,6 +47,13 @@ int cvy_process_enter(struct covey_process *p, const char *call, unsigned what)
     return 0;
 }
 
+int cvy_process_enter_for(struct covey_process *p, const char *call, const void *answer,
+                          unsigned what)
+{
+    int r = cvy_process_enter(p, call, what);
+    return r < 0 || answer ? r : cvy_fail(-EINVAL, "%s: no room for the answer", call);
+}
+
 /* ---- creating ---- */
 
 static uint32_t flag_if(bool condition, uint32_t flag)
@@ -288,7 +295,8 @@ void covey_process_free(covey_process *p)
 
 int covey_process_pid(covey_process *p, int *ret_pid)
 {
-    int r = cvy_process_enter(p, "covey_process_pid", CVY_WANT_OPEN | CVY_WANT_STARTED);
+    int r = cvy_process_enter_for(p, "covey_process_pid", ret_pid,
+                                  CVY_WANT_OPEN | CVY_WANT_STARTED);
     if (r >= 0)
         *ret_pid = p->pid;
     return r;
@@ -388,7 +396,7 @@ static int append(struct covey_bytes *text, const char *format, ...)
 
 int covey_process_repr(covey_process *p, struct covey_bytes *ret_text)
 {
-    int r = cvy_process_enter(p, "covey_process_repr", 0);
+    int r = cvy_process_enter_for(p, "covey_process_repr", ret_text, 0);
     if (r < 0)
         return r;
     const char *state = state_name(p);

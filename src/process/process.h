@@ -156,6 +156,9 @@ size_t cvy_self_authkey(unsigned char key[256]);
 
 /** Checks of a public call: attached, a process object, open, of this process. */
 int cvy_process_enter(struct covey_process *p, const char *call, unsigned what);
+/** The same for a call that needs room for its answer. */
+int cvy_process_enter_for(struct covey_process *p, const char *call, const void *answer,
+                          unsigned what);
 enum { CVY_WANT_OWNER = 1, CVY_WANT_OPEN = 2, CVY_WANT_STARTED = 4 };
 /** Close and free what a private record has; NULL is fine. */
 void cvy_child_free(struct cvy_child *child);

@@ -57,7 +57,8 @@ static int make_texts(struct covey_process *p, struct cvy_child *child)
 int covey_process_report(covey_process *p, struct covey_process_report *ret_report)
 {
     static const char call[] = "covey_process_report";
-    int r = cvy_process_enter(p, call, CVY_WANT_OWNER | CVY_WANT_OPEN | CVY_WANT_STARTED);
+    int r = cvy_process_enter_for(p, call, ret_report,
+                                  CVY_WANT_OWNER | CVY_WANT_OPEN | CVY_WANT_STARTED);
     if (r < 0)
         return r;
     if (cvy_process_wait(p, 0) == -ETIMEDOUT)

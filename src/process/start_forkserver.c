@@ -75,6 +75,8 @@ int covey_set_forkserver_preload(const char *const *objects, size_t count,
                                  covey_target_fn *init, struct covey_view arg)
 {
     struct preload new = {.init = init};
+    if (arg.size && !arg.data)
+        return cvy_fail(-EINVAL, "covey_set_forkserver_preload: the argument is NULL");
     int r = take_objects(objects, count, &new);
     if (r >= 0 && arg.size)
         r = covey_bytes_resize(&new.arg, arg.size);

@@ -271,6 +271,8 @@ int covey_family_configure(const struct covey_family_opts *opts)
 int covey_family_usage(struct covey_family_usage *ret_usage)
 {
     struct covey_family_usage u = {0};
+    if (!ret_usage)
+        return cvy_fail(-EINVAL, "covey_family_usage: no room for the answer");
     if (cvy_head) {
         struct cvy_os_file_id id = {0};
         int r = cvy_enter();
