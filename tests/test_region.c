@@ -160,9 +160,10 @@ TEST(no_descriptors_left_is_a_clear_error)
 TEST(taken_addresses_are_gone_round)
 {
     static const uint64_t bases[] = {UINT64_C(0x200000000000), UINT64_C(0x4000000000)};
+    int fd = cvy_os_memfd_create("test", CVY_PAGE);
     for (int i = 0; i < 2; i++)
-        (void)mmap((void *)(uintptr_t)bases[i], 4096, PROT_NONE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+        (void)cvy_os_map_at((void *)(uintptr_t)bases[i], CVY_PAGE, fd, false);
+    cvy_os_close(fd);
     CHECK_OK(covey_family_configure(COVEY_FAMILY_OPTS(.reservation = GIB)));
     int r = cvy_enter();
     if (r < 0) /* ThreadSanitizer has no third place */

@@ -7,10 +7,12 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/base.h"
 #include "os/faults.h"
+#include "os/linux/linux.h"
 #include "os/os.h"
 
 #ifndef MFD_NOEXEC_SEAL
@@ -41,6 +43,7 @@ int cvy_os_memfd_create(const char *name, uint64_t size)
     fd = memfd_create(name, flags | MFD_NOEXEC_SEAL);
     if (fd < 0 && errno == EINVAL) /* before Linux 6.3 */
         fd = memfd_create(name, flags);
+    fd = cvy_fd_above_std(fd);
     if (fd < 0)
         return -errno;
     if (ftruncate(fd, (off_t)size) == 0 &&
@@ -56,8 +59,10 @@ int cvy_os_map_at(void *address, uint64_t size, int fd, bool in_core_dumps)
     void *got;
 
     CVY_FAULT_POINT("mmap", ENOMEM);
-    got = mmap(address, size, PROT_READ | PROT_WRITE,
-               MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE, fd, 0);
+    /* Not by mmap(): ThreadSanitizer's makes another address of one that it does not want,
+     * address 0 for root, and then ends the program. */
+    got = (void *)syscall(SYS_mmap, address, size, PROT_READ | PROT_WRITE,
+                          MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE, fd, 0L);
     if (got == MAP_FAILED)
         return -errno;
     if (got != address) { /* the flag was taken for a mere wish */
