@@ -53,8 +53,9 @@ struct covey_call {
 typedef int covey_task_fn(struct covey_call *call);
 
 /**
- * The argument of this call, aligned to 16 bytes, or to its size if that is a smaller
- * power of two; valid until the task returns.
+ * The argument of this call, valid until the task returns. It is aligned as an element
+ * of an array is: to the largest power of two that divides its size, at most 64; where
+ * the array lies in shared memory already, as the caller has aligned that.
  *
  * `ret_size`: receives its size in bytes, may be NULL.
  * Returns:  a pointer, NULL for an empty argument.
@@ -137,7 +138,8 @@ struct covey_map_summary {
     char text[256];   /**< about the first failure or crash, "" if there was none */
 };
 
-/** Called by the thread that waits in a map, at most every 50 ms and once at the end. */
+/** Called by the thread that waits in a map, about every 50 ms and once at the end. It may
+ * use the pool, but not free it. */
 typedef void covey_progress_fn(void *ctx, size_t done, size_t total);
 
 /** Options of one map; zero means the default. */
@@ -161,12 +163,17 @@ struct covey_map_opts {
  * `out + i * out_size`. `in` may be NULL when `in_size` is 0, `out` when `out_size` is.
  * All items are run, also when some fail; results of items that are not OK are zero.
  *
+ * Arrays that lie in the family's shared memory are used in place, others are copied, a
+ * part at a time, through about half a MiB per batch and a few batches per worker. `in`
+ * and `out` may be the same array if the sizes are equal; else they must not overlap.
+ *
  * Returns:  0 if every item is OK; else by the first item that is not: COVEY_EREMOTE if
  *           its function failed, -EMSGSIZE if its result had another size,
  *           COVEY_ECRASHED if its worker died, -ETIMEDOUT; the detail says which and why.
  *           -EINVAL for bad arguments; -ENOMEM; COVEY_EFREED; COVEY_ENOTOWNER;
  *           COVEY_EBROKEN if workers cannot be started any more.
- * Blocks:   until all items are done, or `timeout` of the options.
+ * Blocks:   until all items are done, or `timeout` of the options. Threads cannot be
+ *           killed: a pool of them waits for what runs at the timeout.
  * Threads:  several may map at the same time.
  */
 COVEY_API int covey_pool_map(covey_pool *pool, covey_task_fn *fn, const void *in,
@@ -174,9 +181,11 @@ COVEY_API int covey_pool_map(covey_pool *pool, covey_task_fn *fn, const void *in
                              const struct covey_map_opts *opts);
 
 /**
- * End the workers at once, wait for them, and drop the pool. NULL is fine.
+ * End the workers at once, wait for them, and drop the pool. Maps of other threads return
+ * COVEY_EFREED. In another process than the pool's, and for NULL, it does nothing.
  *
- * Blocks:   until the workers have ended, which SIGKILL makes sure of.
+ * Blocks:   until the workers have ended: idle ones do at once, busy ones get SIGTERM and
+ *           after 100 ms SIGKILL. Threads cannot be killed: what they run is waited for.
  */
 COVEY_API void covey_pool_free(covey_pool *pool);
 

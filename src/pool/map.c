@@ -57,8 +57,7 @@ static void fill(const struct cvy_map *map, struct cvy_pool_slot *s, uint64_t ba
     atomic_store(&batch->measured, 0);
     atomic_store(&batch->text_owner, 0);
     atomic_store(&batch->text_item, 0);
-    memset((char *)batch + offsetof(struct cvy_batch, orphans), 0,
-           sizeof batch->orphans);
+
     memset((char *)batch + offsetof(struct cvy_batch, outcomes), 0, s->n);
     if (map->copy_in)
         memcpy((char *)batch + parts.in, in, s->n * map->in_size);
@@ -219,9 +218,11 @@ static uint64_t expected_time(const struct cvy_map *map)
 static bool spin_for_ring(const struct cvy_map *map, const cvy_word *word,
                           uint32_t seen)
 {
-    struct cvy_spin spin = {0};
-    if (expected_time(map) > WORTH_SPINNING)
+    struct cvy_spin spin = {.rounds = 6}; /* it looked often before */
+    if (!cvy_os_is_multicore() || expected_time(map) > WORTH_SPINNING)
         return false;
+    if (cvy_word_changes_soon(word, seen))
+        return true;
     while (atomic_load_explicit(word, memory_order_acquire) == seen)
         if (!cvy_spin(&spin))
             return false;

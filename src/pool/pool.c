@@ -20,7 +20,22 @@
 #include "region/object.h"
 #include "region/wait.h"
 
-static _Atomic uint32_t pools; /* of this process, for names */
+#define LISTED 64u
+
+static _Atomic uint32_t pools; /* made by this process, for names */
+
+/* Otherwise the region alone points to the records, where no leak checker looks; fork
+ * children inherit them. Nothing else uses it, so more pools than that do no harm. */
+static _Atomic(struct cvy_pool *) listed[LISTED];
+
+static void list_replace(struct cvy_pool *from, struct cvy_pool *to)
+{
+    for (uint32_t i = 0; i < LISTED; i++) {
+        struct cvy_pool *expected = from;
+        if (atomic_compare_exchange_strong(&listed[i], &expected, to))
+            return;
+    }
+}
 
 static int take_options(struct covey_pool_opts *opts,
                         const struct covey_pool_opts *from, size_t *workers)
@@ -56,6 +71,7 @@ static void free_private(struct cvy_pool *pool)
 {
     if (!pool)
         return;
+    list_replace(pool, NULL);
     (void)pthread_mutex_destroy(&pool->lock);
     (void)pthread_cond_destroy(&pool->changed);
     cvy_free(pool->worker);
@@ -80,6 +96,7 @@ static struct cvy_pool *new_private(size_t workers, const struct covey_pool_opts
         (void)snprintf(pool->name, sizeof pool->name, "Pool-%u", ++pools);
     pool->worker = cvy_calloc(workers, sizeof *pool->worker);
     pool->ranges = cvy_calloc(2 * workers + CVY_POOL_ORPHANS, sizeof *pool->ranges);
+    list_replace(NULL, pool);
     if (pool->worker && pool->ranges)
         return pool;
     free_private(pool);

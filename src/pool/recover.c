@@ -230,6 +230,7 @@ void cvy_pool_find_missing(struct cvy_pool *pool, uint32_t slot)
             return; /* it is tried again with each ring and slice */
         cvy_os_yield();
     }
+    s->deaths = true;
     forget_empty_orphans(batch);
     for (uint64_t i = 0; i < shot.cursor && room;) {
         uint64_t zeros_end = end_of_zeros(batch, i, shot.cursor);
@@ -383,7 +384,8 @@ static bool is_dead(struct cvy_pool *pool, uint32_t index, bool ask_kernel)
 
 bool cvy_pool_wants_reaping(const struct cvy_pool *pool)
 {
-    if (cvy_pool_due(pool) <= cvy_os_now())
+    int64_t due = cvy_pool_due(pool);
+    if (due != INT64_MAX && due <= cvy_os_now())
         return true;
     for (uint32_t i = 0; i < pool->workers; i++) {
         uint32_t thread = atomic_load(&pool->shared->lines[i].thread);

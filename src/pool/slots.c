@@ -72,6 +72,12 @@ static bool take_spare(struct cvy_pool *pool, uint64_t bytes,
     return true;
 }
 
+static void clear_orphans(struct cvy_batch *batch)
+{
+    memset((char *)batch + offsetof(struct cvy_batch, orphans), 0,
+           sizeof batch->orphans);
+}
+
 static int take_run(struct cvy_pool *pool, uint64_t bytes, struct cvy_pool_run *ret_run)
 {
     cvy_ref ref = 0;
@@ -90,7 +96,8 @@ static int take_run(struct cvy_pool *pool, uint64_t bytes, struct cvy_pool_run *
     if (bytes >= LARGE)
         (void)cvy_os_populate(cvy_at(ref), bytes); /* else page by page, when touched */
     struct cvy_batch *batch = cvy_at(ref);
-    batch->code_id = 0; /* of an earlier owner */
+    batch->code_id = 0; /* the memory is an earlier owner's */
+    clear_orphans(batch);
     *ret_run = (struct cvy_pool_run){ref, bytes};
     return 0;
 }
@@ -121,6 +128,8 @@ static bool settle(struct cvy_pool *pool, uint32_t slot)
 {
     struct cvy_pool_slot *s = &pool->slots[slot];
     if (s->use == CVY_SLOT_RETIRED && !cvy_pool_slot_is_visited(pool, slot)) {
+        if (s->deaths)
+            clear_orphans(cvy_at(s->run.ref)); /* they are clear in all other runs */
         give_run(pool, s->run);
         *s = (struct cvy_pool_slot){.use = CVY_SLOT_UNUSED};
     }

@@ -182,10 +182,25 @@ static void leave(struct cvy_worker *w)
     ring_map(w, map);
 }
 
+static void count_claim(struct cvy_worker *w)
+{
+    uint32_t finished = atomic_load_explicit(&w->line->finished, memory_order_relaxed);
+    atomic_store_explicit(&w->line->finished, finished + 1, memory_order_relaxed);
+}
+
 static bool others_wait(const struct cvy_worker *w)
 {
     uint64_t active = atomic_load_explicit(&w->shared->active, memory_order_relaxed);
     return active & ~(UINT64_C(1) << w->slot);
+}
+
+/* An item of its own is not measured: it would wait for the clock. */
+static void work_alone(struct cvy_worker *w)
+{
+    while (cvy_claim_take(w)) {
+        run_items(w, atomic_load_explicit(&w->line->running, memory_order_relaxed));
+        count_claim(w);
+    }
 }
 
 static void work_in_batch(struct cvy_worker *w)
@@ -209,9 +224,7 @@ static void work_in_batch(struct cvy_worker *w)
             cvy_claim_measure(w, count, now - start);
             start = now;
         }
-        uint32_t finished =
-            atomic_load_explicit(&w->line->finished, memory_order_relaxed);
-        atomic_store_explicit(&w->line->finished, finished + 1, memory_order_relaxed);
+        count_claim(w);
         if (now > turn_ends && others_wait(w))
             return;
     }
@@ -243,7 +256,10 @@ static bool look_around(struct cvy_worker *w)
         cvy_ref ref = atomic_load(&w->shared->batches[slot]);
         if (!looks_open(w, cvy_at(ref), slot) || !enter(w, slot))
             continue;
-        work_in_batch(w);
+        if (w->n == 1)
+            work_alone(w);
+        else
+            work_in_batch(w);
         leave(w);
         w->slot = (slot + 1) % CVY_POOL_BATCHES;
         return true;
@@ -262,13 +278,15 @@ static bool rung(const struct cvy_worker *w, uint32_t bell)
  * and bell in the other order). */
 static bool spin_for_work(struct cvy_worker *w, uint32_t bell)
 {
-    struct cvy_spin spin = {0};
+    struct cvy_spin spin = {.rounds = 6}; /* it looked often before */
     uint32_t nobody = 0;
     if (atomic_load_explicit(&w->shared->spinner, memory_order_relaxed) ||
         !atomic_compare_exchange_strong(&w->shared->spinner, &nobody, w->index + 1))
         return false;
-    while (!rung(w, bell) && cvy_spin(&spin))
-        ;
+    uint32_t seen = atomic_load_explicit(&w->shared->doorbell, memory_order_relaxed);
+    if (!cvy_os_is_multicore() || !cvy_word_changes_soon(&w->shared->doorbell, seen))
+        while (!rung(w, bell) && cvy_spin(&spin))
+            ;
     atomic_store(&w->shared->spinner, 0);
     /* Somebody may have offered items in the meantime, which rings nothing. */
     return rung(w, bell) || anything_open(w);
