@@ -152,7 +152,7 @@ int cvy_os_ready_fd(void)
     int fd;
 
     CVY_FAULT_POINT("eventfd", EMFILE);
-    fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+    fd = cvy_fd_above_std(eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK));
     return fd < 0 ? -errno : fd;
 }
 

@@ -57,7 +57,7 @@ static int reopen(int fd)
     if (fcntl(fd, F_GETPIPE_SZ) < 0) /* EBADF, also of what is open but no pipe */
         return fcntl(fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
     cvy_proc_path(path, "/proc/self/fd/", fd, "");
-    copy = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    copy = cvy_fd_above_std(open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
     return copy < 0 ? -errno : copy;
 }
 

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "os/faults.h"
+#include "os/linux/linux.h"
 #include "os/os.h"
 
 enum { MOST_FDS = 64 };
@@ -135,6 +136,11 @@ ssize_t cvy_os_recv(int fd, void *data, size_t size, int *ret_fds, size_t fd_cap
     if (r < 0)
         return r;
     flaw = find_flaw(&message, received.count, fd_capacity);
+    for (size_t i = 0; i < received.count; i++) {
+        received.fds[i] = cvy_fd_above_std(received.fds[i]);
+        if (received.fds[i] < 0)
+            flaw = -EMFILE;
+    }
     if (flaw < 0) {
         for (size_t i = 0; i < received.count; i++)
             cvy_os_close(received.fds[i]);

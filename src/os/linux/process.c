@@ -49,11 +49,11 @@ void cvy_os_exit(int status)
 
 int cvy_os_pidfd_open(int pid)
 {
-    long fd;
+    int fd;
 
     CVY_FAULT_POINT("pidfd_open", EMFILE);
-    fd = syscall(SYS_pidfd_open, pid, 0);
-    return fd < 0 ? -errno : (int)fd;
+    fd = cvy_fd_above_std((int)syscall(SYS_pidfd_open, pid, 0));
+    return fd < 0 ? -errno : fd;
 }
 
 int cvy_os_kill(int pid, int pidfd, int signal)
