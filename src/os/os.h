@@ -130,6 +130,17 @@ uint64_t cvy_os_page_size(void);
 
 /** Returns: -1, for `fd = cvy_os_close(fd)`. Negative is fine. */
 int cvy_os_close(int fd);
+/** A descriptor that is kept for long. The program may close it without asking, and have
+ * another file by that number then. */
+struct cvy_os_kept_fd {
+    int fd; /* -1: none */
+    uint64_t device, inode;
+};
+struct cvy_os_kept_fd cvy_os_keep(int fd);
+/** Whether it is still open, and the same file. */
+bool cvy_os_is_kept(const struct cvy_os_kept_fd *kept);
+/** Close it, unless the program did. */
+void cvy_os_close_kept(struct cvy_os_kept_fd *kept);
 int cvy_os_pipe(int ret_ends[2]);
 int cvy_os_socketpair(int ret_ends[2]); /* AF_UNIX SEQPACKET */
 /** A duplicate >= `lowest`. */

@@ -70,8 +70,9 @@ static void reap(struct cvy_child *child)
 
 static int await_end(struct covey_process *p, struct cvy_child *child, int64_t deadline)
 {
+    /* Not by its pidfd, which the program may have replaced by anything. */
     if (p->method != COVEY_THREAD)
-        return cvy_os_await_end(p->pid, child->pidfd, deadline);
+        return cvy_os_await_end(p->pid, -1, deadline);
     while (!atomic_load(&child->thread_done)) {
         struct cvy_os_wait wait = {&child->thread_done, 0};
         if (cvy_os_now() >= deadline)

@@ -16,23 +16,39 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The pipe whose read end the children watch. Both ends are this process's; -1 before the
- * first start. */
-static int lifeline_read = -1, lifeline_write = -1;
+/* The pipe whose read end the children watch. Both ends are this process's: none before
+ * the first start that needs it, and a new pipe when the program closed one of them. */
+static struct cvy_os_kept_fd lifeline_read = {.fd = -1}, lifeline_write = {.fd = -1};
+
+/* A child that the program forks by itself must not keep the pipe open. */
+static void guard_against_forks(void)
+{
+    (void)pthread_atfork(NULL, NULL, cvy_lifeline_drop_write);
+}
+
+/* Lock held. */
+static int make_lifeline(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    int ends[2], r = cvy_os_pipe(ends);
+    if (r < 0)
+        return r;
+    (void)pthread_once(&once, guard_against_forks);
+    cvy_lifeline_drop();
+    lifeline_read = cvy_os_keep(ends[0]);
+    lifeline_write = cvy_os_keep(ends[1]);
+    return 0;
+}
 
 int cvy_lifeline(void)
 {
-    int ends[2], r = 0;
+    int r = 0;
     cvy_children_lock();
-    if (lifeline_read < 0) {
-        r = cvy_os_pipe(ends);
-        if (r >= 0) {
-            lifeline_read = ends[0];
-            lifeline_write = ends[1];
-        }
-    }
+    if (!cvy_os_is_kept(&lifeline_read) || !cvy_os_is_kept(&lifeline_write))
+        r = make_lifeline();
+    int fd = lifeline_read.fd;
     cvy_children_unlock();
-    return r < 0 ? cvy_fail_os(r, "the life-line pipe") : lifeline_read;
+    return r < 0 ? cvy_fail_os(r, "the life-line pipe") : fd;
 }
 
 int cvy_lifeline_for(const struct covey_process *p)
@@ -83,13 +99,13 @@ bool cvy_lifeline_is_main_thread(void)
 
 void cvy_lifeline_drop_write(void)
 {
-    lifeline_write = cvy_os_close(lifeline_write);
+    cvy_os_close_kept(&lifeline_write);
 }
 
 void cvy_lifeline_drop(void)
 {
-    lifeline_read = cvy_os_close(lifeline_read);
-    lifeline_write = cvy_os_close(lifeline_write);
+    cvy_os_close_kept(&lifeline_read);
+    cvy_os_close_kept(&lifeline_write);
 }
 
 const char *cvy_start_what(const struct covey_process *p, char *text, size_t size)

@@ -26,7 +26,8 @@ struct preload {
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* of all below */
 static struct {
-    int pid, socket; /* 0: there is none */
+    int pid; /* 0: there is none */
+    struct cvy_os_kept_fd socket;
     struct cvy_object *object;
     struct cvy_server_room *room;
     struct cvy_os_identity identity;
@@ -107,7 +108,7 @@ static void stop_server(void)
     int pid = server.pid;
     if (!pid)
         return;
-    server.socket = cvy_os_close(server.socket);
+    cvy_os_close_kept(&server.socket);
     if (cvy_os_wait_child(pid, -1, cvy_os_deadline(COVEY_SEC(1)), &ended) == -ETIMEDOUT)
         cvy_start_undo(pid);
     for (size_t i = 0; i < CVY_MOST_SPARES; i++) {
@@ -131,7 +132,7 @@ void cvy_forkserver_forget(void)
 {
     mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     if (server.pid)
-        cvy_os_close(server.socket);
+        cvy_os_close_kept(&server.socket);
     memset(&server, 0, sizeof server);
 }
 
@@ -181,8 +182,9 @@ static int start_server(const struct covey_process *p)
     server.room->owner_pid = cvy_os_pid();
     server.room->by_main_thread = cvy_lifeline_is_main_thread();
     m.object = cvy_ref_of(server.room);
+    int socket = -1;
     r = cvy_exec_image(&m, &lifeline, 1, "fork server", (covey_nsec)p->start_timeout,
-                       &server.socket, NULL, NULL);
+                       &socket, NULL, NULL);
     if (r < 0) {
         cvy_detail_prefix("its fork server");
         (void)cvy_object_release(server.object);
@@ -190,6 +192,7 @@ static int start_server(const struct covey_process *p)
         return r;
     }
     server.pid = r;
+    server.socket = cvy_os_keep(socket);
     return 0;
 }
 
@@ -253,7 +256,7 @@ static int use_spare(const struct covey_process *p)
         atomic_store(&spare->state, CVY_SPARE_GO);
         (void)cvy_os_futex_wake(&spare->state, 1);
         struct cvy_server_request refill = {.op = CVY_SERVER_REFILL};
-        (void)cvy_os_send(server.socket, &refill, sizeof refill, NULL, 0);
+        (void)cvy_os_send(server.socket.fd, &refill, sizeof refill, NULL, 0);
         return pid;
     }
     return 0;
@@ -264,7 +267,8 @@ static int await_answer(void)
 {
     struct cvy_server_answer answer;
     size_t none = 0;
-    ssize_t n = cvy_os_recv(server.socket, &answer, sizeof answer, NULL, 0, &none, INT64_MAX);
+    ssize_t n = cvy_os_recv(server.socket.fd, &answer, sizeof answer, NULL, 0, &none,
+                            INT64_MAX);
     if (n == 0 || n == -ECONNRESET)
         return -EPIPE;
     if (n != (ssize_t)sizeof answer)
@@ -289,9 +293,11 @@ static int look_meanwhile(struct covey_process *p)
 static int clone_through_gate(struct covey_process *p, const struct cvy_server_request *request,
                               const int *fds, size_t count)
 {
+    if (!cvy_os_is_kept(&server.socket)) /* the program closed it, which ended it */
+        return -EPIPE;
     int pid = count ? 0 : use_spare(p), sent = 0;
     if (!pid)
-        sent = cvy_os_send(server.socket, request, sizeof *request, fds, count);
+        sent = cvy_os_send(server.socket.fd, request, sizeof *request, fds, count);
     if (sent == -EPIPE || sent == -ECONNRESET)
         return -EPIPE;
     if (sent < 0)

@@ -37,6 +37,36 @@ int cvy_os_close(int fd)
     return -1;
 }
 
+struct cvy_os_kept_fd cvy_os_keep(int fd)
+{
+    struct cvy_os_kept_fd kept = {.fd = fd};
+    struct stat info;
+
+    if (fd >= 0 && fstat(fd, &info) == 0) {
+        kept.device = info.st_dev;
+        kept.inode = info.st_ino;
+    }
+    return kept;
+}
+
+bool cvy_os_is_kept(const struct cvy_os_kept_fd *kept)
+{
+    struct stat info;
+
+    return kept->fd >= 0 && fstat(kept->fd, &info) == 0 &&
+           info.st_dev == kept->device && info.st_ino == kept->inode;
+}
+
+void cvy_os_close_kept(struct cvy_os_kept_fd *kept)
+{
+    int saved_errno = errno;
+
+    if (cvy_os_is_kept(kept))
+        close(kept->fd);
+    errno = saved_errno;
+    kept->fd = -1;
+}
+
 int cvy_fd_above_std(int fd)
 {
     int above, saved_errno;

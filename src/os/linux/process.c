@@ -61,7 +61,8 @@ int cvy_os_kill(int pid, int pidfd, int signal)
     if (pidfd >= 0) {
         if (syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0) == 0)
             return 0;
-        if (errno != ENOSYS && errno != EPERM) /* EPERM: perhaps a filter's */
+        /* EPERM: perhaps a filter's; EBADF: the program closed it. */
+        if (errno != ENOSYS && errno != EPERM && errno != EBADF)
             return -errno;
     }
     if (pid <= 0) /* would mean a group, or everybody */
