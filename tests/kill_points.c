@@ -91,7 +91,7 @@ static void describe_place(int pid, char *text, size_t size)
     (void)pid;
 #endif
     Dl_info info;
-    char *address = (char *)NULL + at;
+    char *address = (char *)(uintptr_t)at;
     if (at && dladdr(address, &info) && info.dli_fname)
         snprintf(text, size, "%s+%#lx", info.dli_fname,
                  (unsigned long)(address - (char *)info.dli_fbase));

@@ -577,8 +577,9 @@ struct busy {
 static void *busy_with_malloc(void *arg)
 {
     struct busy *b = arg;
+    size_t size = 0;
     while (!atomic_load(&b->stop))
-        free(malloc(100 + (size_t)rand() % 1000));
+        free(malloc(100 + size++ % 1000));
     return NULL;
 }
 

@@ -12,9 +12,9 @@
 static void limit(int which, rlim_t value)
 {
     struct rlimit l;
-    CHECK_EQ(getrlimit(which, &l), 0);
+    CHECK_EQ(getrlimit((__rlimit_resource_t)which, &l), 0);
     l.rlim_cur = value;
-    CHECK_EQ(setrlimit(which, &l), 0);
+    CHECK_EQ(setrlimit((__rlimit_resource_t)which, &l), 0);
 }
 
 static void skip_on_valgrind(void)

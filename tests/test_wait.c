@@ -18,7 +18,7 @@ static void found_with_bell_only(void)
         SKIP("no futex_waitv, deaths are found by slices only");
 }
 
-static char state_of_thread(int tid)
+static int state_of_thread(int tid)
 {
     char path[64], line[512] = "";
     snprintf(path, sizeof path, "/proc/%d/stat", tid);
@@ -417,29 +417,59 @@ TEST_TIMEOUT(deaths_among_two_hundred_sleepers_make_no_storm, 60)
 
 /* ---- the lock ---- */
 
+struct counted_lock {
+    cvy_word *lock;
+    cvy_word stop;
+    volatile long count;
+};
+
+static _Noreturn void count_under_lock(struct counted_lock *c, int rounds)
+{
+    CHECK_OK(cvy_enter());
+    for (int i = 0; i < rounds; i++) {
+        CHECK_EQ(cvy_lock_acquire(c->lock, INT64_MAX), 0);
+        c->count = c->count + 1;
+        cvy_lock_release(c->lock);
+    }
+    _exit(0);
+}
+
 TEST(one_at_a_time_holds_the_lock)
 {
     enum { CHILDREN = 4, ROUNDS = 20000 };
     family_found(NULL);
-    cvy_word *lock = make_lock();
-    volatile long *count = family_shared(sizeof *count);
+    struct counted_lock *c = family_shared(sizeof *c);
+    c->lock = make_lock();
     int pids[CHILDREN];
     for (int i = 0; i < CHILDREN; i++) {
         pids[i] = family_fork();
-        if (pids[i] == 0) {
-            CHECK_OK(cvy_enter());
-            for (int k = 0; k < ROUNDS; k++) {
-                CHECK_EQ(cvy_lock_acquire(lock, INT64_MAX), 0);
-                *count = *count + 1;
-                cvy_lock_release(lock);
-            }
-            _exit(0);
-        }
+        if (pids[i] == 0)
+            count_under_lock(c, ROUNDS);
     }
     for (int i = 0; i < CHILDREN; i++)
         family_join(pids[i]);
-    CHECK_EQ(*count, CHILDREN * ROUNDS);
-    CHECK_EQ(*lock & CVY_OWNER_MASK, 0);
+    CHECK_EQ(c->count, CHILDREN * ROUNDS);
+    CHECK_EQ(*c->lock & CVY_OWNER_MASK, 0);
+}
+
+static int start_contender(struct counted_lock *c)
+{
+    int pid = family_fork();
+    if (pid != 0)
+        return pid;
+    CHECK_OK(cvy_enter());
+    while (!atomic_load(&c->stop)) {
+        CHECK_GE(cvy_lock_acquire(c->lock, INT64_MAX), 0);
+        cvy_lock_release(c->lock);
+    }
+    _exit(0);
+}
+
+static void spend(int64_t time)
+{
+    int64_t until = cvy_os_now() + time;
+    while (cvy_os_now() < until)
+        cvy_os_yield();
 }
 
 /* A sleeper who is woken and killed before it acts strands nobody, with slices too long to
@@ -448,32 +478,22 @@ TEST(killed_waiters_strand_nobody)
 {
     enum { CHILDREN = 6 };
     found_with_bell_only();
-    cvy_word *lock = make_lock(), *stop = family_shared(sizeof *stop);
+    struct counted_lock *c = family_shared(sizeof *c);
+    c->lock = make_lock();
     int pids[CHILDREN];
-    cvy_word *counts = family_shared((CHILDREN + 1) * sizeof *counts);
     unsigned seed = 1;
-    for (int round = 0, i = 0; round < CHILDREN + family_long(100, 20000); round++) {
-        i = round % CHILDREN;
-        if (round >= CHILDREN)
-            family_kill(pids[i]);
-        pids[i] = family_fork();
-        if (pids[i] == 0) {
-            CHECK_OK(cvy_enter());
-            while (!atomic_load(stop)) {
-                CHECK_GE(cvy_lock_acquire(lock, INT64_MAX), 0);
-                atomic_fetch_add(&counts[i], 1);
-                cvy_lock_release(lock);
-            }
-            _exit(0);
-        }
+    for (int i = 0; i < CHILDREN; i++)
+        pids[i] = start_contender(c);
+    for (long round = 0; round < family_long(100, 20000); round++) {
+        int *pid = &pids[round % CHILDREN];
         seed = seed * 1103515245 + 12345;
-        int64_t until = cvy_os_now() + seed % 2000000;
-        while (cvy_os_now() < until)
-            cvy_os_yield();
-        CHECK_GE(cvy_lock_acquire(lock, cvy_os_deadline(COVEY_SEC(10))), 0);
-        cvy_lock_release(lock);
+        spend(seed % 2000000);
+        family_kill(*pid);
+        CHECK_GE(cvy_lock_acquire(c->lock, cvy_os_deadline(COVEY_SEC(10))), 0);
+        cvy_lock_release(c->lock);
+        *pid = start_contender(c);
     }
-    family_tell(stop);
+    family_tell(&c->stop);
     for (int i = 0; i < CHILDREN; i++)
         family_join(pids[i]);
 }

@@ -11,7 +11,7 @@
 #include "region/alloc.h"
 #include "region/undo.h"
 
-#define SPAN_BYTES (CVY_SPAN_PAGES * CVY_PAGE)
+#define SPAN_BYTES ((uint64_t)CVY_PAGE * CVY_SPAN_PAGES)
 
 static uint32_t class_bytes(uint32_t size_class)
 {
@@ -26,7 +26,7 @@ static uint32_t class_of(uint32_t bytes)
 }
 static uint32_t blocks_of(uint32_t size_class)
 {
-    return (SPAN_BYTES - (uint32_t)sizeof(struct cvy_span)) / class_bytes(size_class);
+    return (uint32_t)(SPAN_BYTES - sizeof(struct cvy_span)) / class_bytes(size_class);
 }
 
 static void span_push(struct cvy_span *span)
@@ -86,7 +86,7 @@ int cvy_block_take(uint32_t bytes, cvy_ref *ret_ref)
     cvy_set32(&span->free_blocks, span->free_blocks - 1);
     if (!span->free_blocks)
         span_remove(span);
-    char *memory = (char *)span + sizeof *span + block * class_bytes(c);
+    char *memory = (char *)span + sizeof *span + (size_t)block * class_bytes(c);
     memset(memory, 0, class_bytes(c)); /* nobody's before the commit */
     *ret_ref = cvy_ref_of(memory);
     return 0;

@@ -163,7 +163,8 @@ void cvy_member_set_pid(uint32_t member, int pid)
     struct cvy_member *m = cvy_member_at(CVY_INDEX_OF(member));
     uint32_t generation = CVY_GENERATION_OF(member);
     uint64_t expected = member_word(CVY_MEMBER_STARTING, generation, 0);
-    m->known_ticks = cvy_os_boot_ticks(); /* it has begun; sparing the child the clock */
+    m->known_ticks =
+        cvy_os_boot_ticks(); /* it has begun; sparing the child the clock */
     (void)atomic_compare_exchange_strong(
         &m->word, &expected, member_word(CVY_MEMBER_STARTING, generation, pid));
 }

@@ -136,7 +136,7 @@ int cvy_region_found(void)
     uint64_t base = 0, size = 0;
     int fd = -1;
     int r = reserve(&base, &size, &fd);
-    if (r < 0)
+    if (r < 0 || !base)
         return r;
     r = cvy_os_file_id(fd, &region_id);
     if (r < 0) {
