@@ -160,13 +160,14 @@ static pid_t serve(struct shared *shared, void (*body)(void))
     pid_t server = fork();
 
     if (server == 0) {
-        int pid = cvy_os_clone_sibling();
+        int32_t noted = 0, pid = cvy_os_clone_sibling(&noted);
 
         if (pid == 0) {
             body();
             _exit(42);
         }
         CHECK_GT(pid, 0);
+        CHECK_EQ(noted, pid);
         atomic_store(&shared->result, (uint32_t)pid);
         _exit(0);
     }
@@ -247,7 +248,7 @@ TEST(sibling_does_not_own_the_servers_mutexes)
         int pid;
 
         CHECK_EQ(pthread_mutex_lock(mutex), 0);
-        pid = cvy_os_clone_sibling();
+        pid = cvy_os_clone_sibling(NULL);
         if (pid == 0)
             _exit(0);
         atomic_store(&shared->result, (uint32_t)pid);

@@ -186,10 +186,11 @@ int cvy_os_random(void *data, size_t size);
 int cvy_os_fork(void);
 /**
  * Raw clone for a single-threaded server: the child's parent is the caller's parent, and
- * glibc's cached thread id and robust list are right in the child.
+ * glibc's cached thread id and robust list are right in the child. `ret_pid`, if not NULL,
+ * has the pid before the child runs, and also if the caller is killed meanwhile.
  * Returns: pid, 0 in the child; -ENOTSUP where glibc's thread id cannot be found.
  */
-int cvy_os_clone_sibling(void);
+int cvy_os_clone_sibling(int32_t *ret_pid);
 /**
  * Run `path` (NULL: /proc/self/exe) with `argv`, the descriptors 0, 1, 2 as they are, `fd`
  * as descriptor 3, and no others; the environment is this process's.

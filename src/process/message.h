@@ -66,12 +66,12 @@ enum cvy_spare_state {
     CVY_SPARE_GO
 };
 
-/* A child that waits to be told who it is. `state`: NONE -> BORN by the
- * server, BORN -> IDLE by the spare,
- * IDLE -> CLAIMED -> GO by the starter, GO -> NONE by the spare once it has read. */
+/* A child that waits to be told who it is. `state`: NONE -> BORN by the server, BORN ->
+ * IDLE by the spare, IDLE -> CLAIMED -> GO by the starter, GO -> NONE by the spare once it
+ * has read; BORN or IDLE -> NONE by a starter that ends it. */
 struct cvy_spare {
     _Alignas(64) cvy_word state;
-    int32_t pid;
+    int32_t pid; /* by the kernel when it is cloned; 0 in state NONE */
     cvy_ref process; /* by the starter */
 };
 
@@ -82,6 +82,7 @@ struct cvy_server_room {
     uint32_t preload_count;
     int32_t owner_pid;
     uint32_t by_main_thread; /* the children's parent is the owner's first thread */
+    int32_t cloned;       /* by the kernel: the last child that is no spare */
     struct cvy_code init; /* kind NONE: none */
     cvy_ref preload;      /* paths, each with its NUL */
     cvy_ref init_arg;

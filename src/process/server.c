@@ -16,9 +16,13 @@
 #include <string.h>
 #include <sys/single_threaded.h>
 
+/* What clones need of the room once they are on their way lies here, as the starter may
+ * give the room up meanwhile. */
 struct server {
     struct cvy_server_room *room;
-    int socket, lifeline;
+    int socket, lifeline, owner_pid;
+    bool by_main_thread;
+    struct cvy_os_context context;
 };
 
 /* ---- clones ---- */
@@ -35,13 +39,15 @@ static void fail_child(struct covey_process *p)
 /* The clone is made while the starter still looks whether this server may serve it, and
  * at what the child is to take over; here it waits for that. The starter that gives it up
  * kills it, unless it never heard of it: then another one's pid is in the object. */
-static void wait_at_gate(struct covey_process *p)
+static void wait_at_gate(const struct server *s, struct covey_process *p)
 {
     uint32_t shut = 0;
     (void)atomic_compare_exchange_strong(&p->gate, &shut, 2);
     while (atomic_load(&p->gate) != 1) {
         struct cvy_os_wait wait = {&p->gate, 2};
-        (void)cvy_os_futex_waitv(&wait, 1, INT64_MAX);
+        (void)cvy_os_futex_waitv(&wait, 1, cvy_os_deadline(COVEY_MSEC(200)));
+        if (cvy_os_ppid() != s->owner_pid)
+            cvy_os_exit(1); /* the starter is dead, nobody opens */
     }
     if (p->pid != cvy_os_pid())
         cvy_os_exit(1);
@@ -50,7 +56,7 @@ static void wait_at_gate(struct covey_process *p)
 static int take_context(const struct server *s, const struct covey_process *p)
 {
     const char *what = "";
-    const struct cvy_os_context *is = &s->room->context, *wanted = is;
+    const struct cvy_os_context *is = &s->context, *wanted = is;
     if (p->context) {
         size_t at = cvy_round_up(sizeof *wanted, 16);
         wanted = cvy_at(p->context);
@@ -66,11 +72,11 @@ static int take_context(const struct server *s, const struct covey_process *p)
 /* The life-line that the clone has to watch; -1 if none, or the parent's first thread. */
 static int lifeline_of(const struct server *s, struct covey_process *p)
 {
-    if (s->room->by_main_thread)
+    if (s->by_main_thread)
         atomic_fetch_or(&p->flags, CVY_PROCESS_BY_MAIN_THREAD);
     else
         atomic_fetch_and(&p->flags, ~(uint32_t)CVY_PROCESS_BY_MAIN_THREAD);
-    if (s->room->by_main_thread || !cvy_process_has(p, CVY_PROCESS_DIES_WITH_PARENT))
+    if (s->by_main_thread || !cvy_process_has(p, CVY_PROCESS_DIES_WITH_PARENT))
         return cvy_os_close(s->lifeline);
     return s->lifeline;
 }
@@ -89,7 +95,7 @@ static void be_child(const struct server *s, const struct cvy_server_request *re
         plan.stderr_write = fds[1];
         fds += 2;
     }
-    wait_at_gate(p);
+    wait_at_gate(s, p);
     plan.member = p->member;
     plan.lifeline = lifeline_of(s, p);
     cvy_settings_take(&p->settings);
@@ -103,11 +109,11 @@ static void be_child(const struct server *s, const struct cvy_server_request *re
     cvy_child_live(&plan);
 }
 
-static int clone_one(void)
+static int clone_one(int32_t *ret_pid)
 {
     if (!__libc_single_threaded)
         return -EDEADLK;
-    return cvy_os_clone_sibling();
+    return cvy_os_clone_sibling(ret_pid);
 }
 
 /* ---- spares ---- */
@@ -117,11 +123,12 @@ static void be_spare(const struct server *s, struct cvy_spare *spare)
 static void be_spare(const struct server *s, struct cvy_spare *spare)
 {
     cvy_os_close(s->socket);
-    if (s->room->by_main_thread ? cvy_os_die_with_thread(s->room->owner_pid) < 0
+    if (s->by_main_thread ? cvy_os_die_with_thread(s->owner_pid) < 0
                                 : cvy_os_die_with_pipe(s->lifeline) == -EPIPE)
         cvy_os_exit(1);
-    spare->pid = cvy_os_pid();
-    atomic_store(&spare->state, CVY_SPARE_IDLE);
+    uint32_t born = CVY_SPARE_BORN;
+    if (!atomic_compare_exchange_strong(&spare->state, &born, CVY_SPARE_IDLE))
+        cvy_os_exit(0);
     for (uint32_t state = CVY_SPARE_IDLE; state != CVY_SPARE_GO;) {
         struct cvy_os_wait wait = {&spare->state, state};
         (void)cvy_os_futex_waitv(&wait, 1, INT64_MAX);
@@ -129,27 +136,36 @@ static void be_spare(const struct server *s, struct cvy_spare *spare)
         if (state == CVY_SPARE_NONE)
             cvy_os_exit(0);
     }
-    struct server own = {s->room, -1, s->lifeline};
+    struct server own = *s;
     struct cvy_server_request request = {.process = spare->process};
+    own.socket = -1;
+    spare->pid = 0;
     atomic_store(&spare->state, CVY_SPARE_NONE);
+    (void)cvy_os_futex_wake(&spare->state, 1);
     be_child(&own, &request, NULL);
 }
 
+/* Slots of spares that are becoming children are not free yet, but others are. */
 static void fill_spares(struct server *s)
 {
-    uint32_t wanted = __atomic_load_n(&s->room->spares_wanted, __ATOMIC_ACQUIRE);
-    for (uint32_t i = 0; i < wanted && i < CVY_MOST_SPARES; i++) {
+    uint32_t wanted = __atomic_load_n(&s->room->spares_wanted, __ATOMIC_ACQUIRE), ready = 0;
+    for (uint32_t i = 0; i < CVY_MOST_SPARES; i++) {
+        uint32_t state = atomic_load(&s->room->spares[i].state);
+        ready += state == CVY_SPARE_BORN || state == CVY_SPARE_IDLE;
+    }
+    for (uint32_t i = 0; ready < wanted && i < CVY_MOST_SPARES; i++) {
         struct cvy_spare *spare = &s->room->spares[i];
         uint32_t none = CVY_SPARE_NONE;
         if (!atomic_compare_exchange_strong(&spare->state, &none, CVY_SPARE_BORN))
             continue;
-        int pid = clone_one();
+        int pid = clone_one(&spare->pid);
         if (pid == 0)
             be_spare(s, spare);
         if (pid < 0) {
             atomic_store(&spare->state, CVY_SPARE_NONE);
             return;
         }
+        ready++;
     }
 }
 
@@ -181,7 +197,7 @@ static int preload(const struct cvy_server_room *room)
 static void serve_fork(struct server *s, const struct cvy_server_request *request, int *fds,
                        size_t count)
 {
-    int pid = clone_one();
+    int pid = clone_one(&s->room->cloned);
     if (pid == 0)
         be_child(s, request, fds);
     struct cvy_server_answer answer = {pid};
@@ -192,8 +208,11 @@ static void serve_fork(struct server *s, const struct cvy_server_request *reques
 
 void cvy_server_live(cvy_ref room, int socket, int lifeline)
 {
-    struct server s = {cvy_at(room), socket, lifeline};
+    struct server s = {.room = cvy_at(room), .socket = socket, .lifeline = lifeline};
     struct cvy_start_reply reply = {0};
+    s.owner_pid = s.room->owner_pid;
+    s.by_main_thread = s.room->by_main_thread;
+    s.context = s.room->context;
     if (cvy_os_die_with_pipe(lifeline) == -EPIPE)
         cvy_os_exit(1);
     reply.code = preload(s.room);

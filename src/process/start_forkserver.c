@@ -101,6 +101,21 @@ int covey_set_forkserver_preload(const char *const *objects, size_t count,
 
 /* ---- the server's life, from outside; mutex held ---- */
 
+/* One that was just told who it is reads that here, so wait until it has. */
+static void stop_spare(struct cvy_spare *spare)
+{
+    int64_t patience = cvy_os_deadline(COVEY_SEC(1));
+    struct cvy_os_wait reading = {&spare->state, CVY_SPARE_GO};
+    while (atomic_load(&spare->state) == CVY_SPARE_GO && cvy_os_now() < patience)
+        (void)cvy_os_futex_waitv(&reading, 1, cvy_os_deadline(COVEY_MSEC(10)));
+    uint32_t state = atomic_load(&spare->state);
+    while (state == CVY_SPARE_BORN || state == CVY_SPARE_IDLE)
+        if (atomic_compare_exchange_strong(&spare->state, &state, CVY_SPARE_NONE))
+            break;
+    if ((state == CVY_SPARE_BORN || state == CVY_SPARE_IDLE) && spare->pid)
+        cvy_start_undo(spare->pid);
+}
+
 /* A server ends when its socket does; its spares are ended here, being our children. */
 static void stop_server(void)
 {
@@ -111,12 +126,8 @@ static void stop_server(void)
     cvy_os_close_kept(&server.socket);
     if (cvy_os_wait_child(pid, -1, cvy_os_deadline(COVEY_SEC(1)), &ended) == -ETIMEDOUT)
         cvy_start_undo(pid);
-    for (size_t i = 0; i < CVY_MOST_SPARES; i++) {
-        struct cvy_spare *spare = &server.room->spares[i];
-        uint32_t idle = CVY_SPARE_IDLE;
-        if (atomic_compare_exchange_strong(&spare->state, &idle, CVY_SPARE_NONE))
-            cvy_start_undo(spare->pid);
-    }
+    for (size_t i = 0; i < CVY_MOST_SPARES; i++)
+        stop_spare(&server.room->spares[i]);
     (void)cvy_object_release(server.object);
     memset(&server, 0, sizeof server);
 }
@@ -249,7 +260,8 @@ static int use_spare(const struct covey_process *p)
         int pid = spare->pid;
         struct cvy_os_exit ended;
         if (cvy_os_wait_child(pid, -1, 0, &ended) != -ETIMEDOUT) {
-            atomic_store(&spare->state, CVY_SPARE_NONE); /* somebody killed it */
+            spare->pid = 0; /* somebody killed it */
+            atomic_store(&spare->state, CVY_SPARE_NONE);
             continue;
         }
         spare->process = cvy_ref_of(p);
@@ -296,6 +308,7 @@ static int clone_through_gate(struct covey_process *p, const struct cvy_server_r
     if (!cvy_os_is_kept(&server.socket)) /* the program closed it, which ended it */
         return -EPIPE;
     int pid = count ? 0 : use_spare(p), sent = 0;
+    server.room->cloned = 0;
     if (!pid)
         sent = cvy_os_send(server.socket.fd, request, sizeof *request, fds, count);
     if (sent == -EPIPE || sent == -ECONNRESET)
@@ -305,6 +318,8 @@ static int clone_through_gate(struct covey_process *p, const struct cvy_server_r
     int r = look_meanwhile(p);
     if (!pid)
         pid = await_answer();
+    if (pid == -EPIPE && server.room->cloned)
+        cvy_start_undo(server.room->cloned); /* killed before it could tell */
     if (r < 0 && pid > 0)
         cvy_start_undo(pid);
     if (r < 0 || pid < 0)

@@ -35,19 +35,20 @@ static int *find_tid_word(struct robust_list_head *head)
 }
 
 /* clone(2) with the caller's stack, as fork. */
-static long call_clone(unsigned long flags, int *tid_word)
+static long call_clone(unsigned long flags, int32_t *pid, int *tid_word)
 {
 #if defined(__aarch64__)
-    return syscall(SYS_clone, flags, NULL, NULL, 0, tid_word);
+    return syscall(SYS_clone, flags, NULL, pid, 0, tid_word);
 #else
-    return syscall(SYS_clone, flags, NULL, NULL, tid_word, 0);
+    return syscall(SYS_clone, flags, NULL, pid, tid_word, 0);
 #endif
 }
 
-int cvy_os_clone_sibling(void)
+int cvy_os_clone_sibling(int32_t *ret_pid)
 {
-    const unsigned long flags =
-        CLONE_PARENT | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD;
+    const unsigned long flags = CLONE_PARENT | CLONE_CHILD_SETTID |
+                                CLONE_CHILD_CLEARTID |
+                                (ret_pid ? CLONE_PARENT_SETTID : 0) | SIGCHLD;
     struct robust_list_head *head = cvy_thread_robust_head();
     int *tid_word = head ? find_tid_word(head) : NULL;
     long pid;
@@ -55,7 +56,7 @@ int cvy_os_clone_sibling(void)
     CVY_FAULT_POINT("clone", EAGAIN);
     if (!tid_word)
         return -ENOTSUP;
-    pid = call_clone(flags, tid_word);
+    pid = call_clone(flags, ret_pid, tid_word);
     if (pid < 0)
         return -errno;
     if (pid == 0) { /* robust mutexes that the caller holds are not the child's */

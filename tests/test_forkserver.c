@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: MIT */
+/* The fork server: its life, its spares, what it does beforehand, and that its children
+ * are their starter's in every respect. */
+#include <dlfcn.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "process_help.h"
+
+#define SERVER_OPTS(...) COVEY_PROCESS_OPTS(.method = COVEY_FORKSERVER, __VA_ARGS__)
+
+/* Pids of the first thread's children, each with a blank. */
+static void read_children(char *pids, size_t size)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    FILE *file = fopen(path, "re");
+    CHECK(file != NULL);
+    size_t n = fread(pids, 1, size - 1, file);
+    fclose(file);
+    pids[n] = 0;
+}
+
+/* The fork server's pid: the only child of ours that covey does not list. */
+static int server_pid(void)
+{
+    char pids[1024];
+    read_children(pids, sizeof pids);
+    return atoi(pids);
+}
+
+/* How many children this process has, of whatever kind. */
+static int count_children(void)
+{
+    char pids[1024];
+    int count = 0;
+    read_children(pids, sizeof pids);
+    for (size_t i = 0; pids[i]; i++)
+        count += pids[i] == ' ';
+    return count;
+}
+
+/* ---- its life ----------------------------------------------------------------- */
+
+TEST(children_are_the_starters_own)
+{
+    siginfo_t info = {0};
+    covey_process *p = started(do_nothing, COVEY_NO_VIEW, SERVER_OPTS());
+    CHECK_EQ(waitid(P_PID, (id_t)pid_of(p), &info, WEXITED | WNOWAIT), 0);
+    CHECK_EQ(info.si_pid, pid_of(p));
+    CHECK_EQ(end_of(p), 0);
+}
+
+TEST(server_that_was_killed_is_replaced)
+{
+    struct shared *s = share();
+    covey_process *p = started(run_until_told, COVEY_VIEW_OF(s), SERVER_OPTS());
+    int first = server_pid();
+    CHECK_NE(first, pid_of(p));
+    family_await(&s->begun, 1);
+    CHECK_EQ(kill(first, SIGKILL), 0);
+    await_gone(first);
+    CHECK_OK(covey_set_log_level(COVEY_LOG_OFF));
+    CHECK_EQ(run(do_nothing, COVEY_NO_VIEW, SERVER_OPTS()), 0);
+    CHECK_EQ(count_children(), 2); /* the old server is reaped */
+    s->numbers[0] = 8;
+    family_tell(&s->go);
+    CHECK_EQ(end_of(p), 8); /* its children are not concerned */
+    CHECK_NE(server_pid(), first);
+}
+
+static atomic_bool killing;
+
+/* Kills the server again and again, or what was started while there was none. */
+static void *kill_first_child(void *unused)
+{
+    for (int i = 0; atomic_load(&killing); i++) {
+        int pid = server_pid();
+        if (pid > 0)
+            (void)kill(pid, SIGKILL);
+        (void)cvy_os_poll_in(-1, cvy_os_deadline(COVEY_USEC(100 + i * 37 % 80 * 100)));
+    }
+    return unused;
+}
+
+TEST(server_may_be_killed_at_any_time)
+{
+    pthread_t killer;
+    int ran = 0, last = 1;
+    CHECK_OK(covey_set_log_level(COVEY_LOG_OFF));
+    atomic_store(&killing, true);
+    CHECK_EQ(pthread_create(&killer, NULL, kill_first_child, NULL), 0);
+    for (int i = 0; i < 200; i++) {
+        covey_process *p = made(do_nothing, COVEY_NO_VIEW, SERVER_OPTS());
+        int r = covey_process_start(p);
+        CHECK(r == 0 || r == COVEY_ESTART);
+        if (r == 0) {
+            last = exitcode_of(p);
+            CHECK(last == 0 || last == -SIGKILL);
+            ran += last == 0;
+        }
+        covey_process_free(p);
+    }
+    atomic_store(&killing, false);
+    CHECK_EQ(pthread_join(killer, NULL), 0);
+    CHECK_GT(ran, 0);
+    CHECK_EQ(run(do_nothing, COVEY_NO_VIEW, SERVER_OPTS()), 0);
+    CHECK_EQ(count_children(), 1); /* none that a dying server did not tell of */
+}
+
+TEST(server_ignores_signals_meant_for_its_starter)
+{
+    CHECK_EQ(run(do_nothing, COVEY_NO_VIEW, SERVER_OPTS()), 0);
+    int pid = server_pid();
+    CHECK_EQ(kill(pid, SIGINT), 0);
+    CHECK_EQ(kill(pid, SIGTERM), 0);
+    CHECK_EQ(kill(pid, SIGHUP), 0);
+    CHECK_EQ(run(do_nothing, COVEY_NO_VIEW, SERVER_OPTS()), 0);
+    CHECK_EQ(server_pid(), pid);
+}
+
+TEST(server_ends_with_its_starter)
+{
+    struct shared *s = share();
+    for (int i = 0; i < 2; i++) {
+        int status, pid = family_fork();
+        if (pid == 0) {
+            CHECK_OK(covey_set_forkserver_spares(3));
+            CHECK_EQ(run(do_nothing, COVEY_NO_VIEW, SERVER_OPTS()), 0);
+            s->numbers[i] = server_pid();
+            if (i)
+                raise(SIGKILL);
+            exit(0);
+        }
+        CHECK_EQ(waitpid(pid, &status, 0), pid);
+        CHECK_EQ(status, i ? SIGKILL : 0);
+        await_gone(s->numbers[i]);
+    }
+}
+
+static int start_below(struct covey_view arg)
+{
+    struct shared *s = shared_of(arg);
+    if (s->numbers[0]-- == 0)
+        return 6;
+    return run(start_below, arg, SERVER_OPTS());
+}
+
+TEST(every_process_may_have_a_server)
+{
+    struct shared *s = share();
+    s->numbers[0] = 3;
+    CHECK_EQ(run(start_below, COVEY_VIEW_OF(s), SERVER_OPTS()), 6);
+}
+
+TEST(server_that_cannot_start_is_an_error_of_start)
+{
+    CHECK_OK(covey_set_executable("/nonexistent"));
+    covey_process *p = made(do_nothing, COVEY_NO_VIEW, SERVER_OPTS());
+    CHECK_ERR(covey_process_start(p), -ENOENT);
+    CHECK_STR_EQ(covey_error_detail(),
+                 "starting Process-1 by forkserver: its fork server: "
+                 "exec of /nonexistent: No such file or directory");
+    covey_process_free(p);
+}
+
+/* ---- spares ------------------------------------------------------------------- */
+
+static void await_children(int count)
+{
+    int64_t deadline = cvy_os_deadline(COVEY_SEC(20));
+    while (count_children() != count && cvy_os_now() < deadline)
+        cvy_os_yield();
+    CHECK_EQ(count_children(), count);
+}
+
+static int tell_pid(struct covey_view arg)
+{
+    shared_of(arg)->numbers[1] = getpid();
+    return 3;
+}
+
+TEST(spares_are_used_and_filled_up_again)
+{
+    struct shared *s = share();
+    char before[1024];
+    CHECK_ERR(covey_set_forkserver_spares(65), -EINVAL);
+    CHECK_OK(covey_set_forkserver_spares(2));
+    CHECK_EQ(run(do_nothing, COVEY_NO_VIEW, SERVER_OPTS()), 0);
+    await_children(3);
+    for (int used = 0, i = 0; used < 5; i++) {
+        CHECK_LT(i, 1000);
+        read_children(before, sizeof before);
+        CHECK_EQ(run(tell_pid, COVEY_VIEW_OF(s), SERVER_OPTS()), 3);
+        char pid[16];
+        snprintf(pid, sizeof pid, "%d ", s->numbers[1]);
+        used += strstr(before, pid) != NULL; /* it was there beforehand, and ready */
+        await_children(3);
+    }
+    CHECK_OK(covey_set_forkserver_spares(0));
+}
+
+TEST(killed_spares_are_passed_over)
+{
+    char pids[1024];
+    CHECK_OK(covey_set_forkserver_spares(3));
+    CHECK_EQ(run(do_nothing, COVEY_NO_VIEW, SERVER_OPTS()), 0);
+    await_children(4);
+    int server = server_pid();
+    read_children(pids, sizeof pids);
+    for (char *at = strtok(pids, " "); at; at = strtok(NULL, " "))
+        if (atoi(at) != server) {
+            CHECK_EQ(kill(atoi(at), SIGKILL), 0);
+            await_gone(atoi(at));
+        }
+    for (int i = 0; i < 5; i++)
+        CHECK_EQ(run(do_nothing, COVEY_NO_VIEW, SERVER_OPTS()), 0);
+}
+
+TEST(spares_outlive_a_killed_server)
+{
+    CHECK_OK(covey_set_forkserver_spares(4));
+    CHECK_OK(covey_set_log_level(COVEY_LOG_OFF));
+    CHECK_EQ(run(do_nothing, COVEY_NO_VIEW, SERVER_OPTS()), 0);
+    await_children(5);
+    int server = server_pid();
+    CHECK_EQ(kill(server, SIGKILL), 0);
+    await_gone(server);
+    for (int i = 0; i < 10; i++)
+        CHECK_EQ(run(do_nothing, COVEY_NO_VIEW, SERVER_OPTS()), 0);
+    CHECK_NE(server_pid(), server);
+}
+
+/* ---- preload ------------------------------------------------------------------ */
+
+static int inits, init_pid;
+static char init_text[32];
+
+static int init_server(struct covey_view arg)
+{
+    inits++;
+    init_pid = getpid();
+    CHECK_EQ((uintptr_t)arg.data % 16, 0);
+    memcpy(init_text, arg.data, arg.size);
+    return 0;
+}
+
+static int look_at_preloads(struct covey_view arg)
+{
+    struct shared *s = shared_of(arg);
+    int *count = dlsym(RTLD_DEFAULT, "preload_count");
+    CHECK_EQ(inits, 1); /* once, in the server */
+    CHECK_NE(init_pid, getpid());
+    strcpy(s->text, init_text);
+    s->numbers[1] = init_pid;
+    void *object = dlopen(s->other_text, RTLD_NOW | RTLD_NOLOAD);
+    CHECK(object != NULL);
+    count = dlsym(object, "preload_count");
+    return count ? *count : 77;
+}
+
+TEST(server_loads_objects_and_calls_a_function_beforehand)
+{
+    struct shared *s = share();
+    CHECK(readlink("/proc/self/exe", s->other_text, 1900) > 0);
+    strcpy(strrchr(s->other_text, '/') + 1, "process_preload.so");
+    const char *objects[] = {s->other_text};
+    CHECK_OK(covey_set_forkserver_preload(objects, 1, NULL, COVEY_NO_VIEW));
+    CHECK_OK(
+        covey_set_forkserver_preload(objects, 1, init_server, COVEY_VIEW("hello", 6)));
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQ(run(look_at_preloads, COVEY_VIEW_OF(s), SERVER_OPTS()), 1);
+        CHECK_STR_EQ(s->text, "hello");
+        CHECK_EQ(s->numbers[1], server_pid());
+    }
+    CHECK_ERR(covey_set_forkserver_preload(NULL, 0, NULL, COVEY_NO_VIEW), COVEY_ESTATE);
+}
+
+static int refuse(struct covey_view arg)
+{
+    (void)arg;
+    return 5;
+}
+
+TEST(preload_that_fails_is_an_error_of_start)
+{
+    const char *objects[] = {"/nonexistent/object.so"}, *none[] = {NULL};
+    CHECK_ERR(covey_set_forkserver_preload(none, 1, NULL, COVEY_NO_VIEW), -EINVAL);
+    CHECK_ERR(covey_set_forkserver_preload(NULL, 1, NULL, COVEY_NO_VIEW), -EINVAL);
+    CHECK_ERR(covey_set_forkserver_preload(NULL, 0, refuse, COVEY_VIEW(NULL, 4)),
+              -EINVAL);
+    CHECK_OK(covey_set_forkserver_preload(objects, 1, NULL, COVEY_NO_VIEW));
+    covey_process *p = made(do_nothing, COVEY_NO_VIEW, SERVER_OPTS());
+    CHECK_LT(covey_process_start(p), 0);
+    CHECK_STR_HAS(covey_error_detail(), "preloading /nonexistent/object.so");
+    CHECK_OK(covey_set_forkserver_preload(NULL, 0, refuse, COVEY_NO_VIEW));
+    CHECK_ERR(covey_process_start(p), COVEY_ESTART);
+    CHECK_STR_HAS(covey_error_detail(), "the preload function returned 5");
+    CHECK_EQ(count_children(), 0);
+    CHECK_OK(covey_set_forkserver_preload(NULL, 0, NULL, COVEY_NO_VIEW));
+    CHECK_OK(covey_process_start(p));
+    CHECK_EQ(end_of(p), 0);
+}
+
+/* ---- the starter's surroundings, under all methods ------------------------------ */
+
+static int tell_surroundings(struct covey_view arg)
+{
+    struct shared *s = shared_of(arg);
+    const char *word = getenv("COVEY_TEST_WORD");
+    struct rlimit limit;
+    cpu_set_t cpus;
+    sigset_t mask;
+    CHECK(getcwd(s->text, sizeof s->text) != NULL);
+    strcpy(s->other_text, word ? word : "(unset)");
+    mode_t old = umask(0);
+    umask(old);
+    s->numbers[0] = (int)old;
+    CHECK_EQ(sigprocmask(SIG_BLOCK, NULL, &mask), 0);
+    s->numbers[1] = sigismember(&mask, SIGUSR1) | sigismember(&mask, SIGUSR2) << 1 |
+                    sigismember(&mask, SIGTERM) << 2;
+    CHECK_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    s->numbers[2] = (int)limit.rlim_cur;
+    CHECK_EQ(sched_getaffinity(0, sizeof cpus, &cpus), 0);
+    s->numbers[3] = CPU_COUNT(&cpus);
+    return 0;
+}
+
+static void check_surroundings(struct shared *s, const char *word, int mask, int files,
+                               int cpus)
+{
+    char cwd[PATH_MAX];
+    mode_t old = umask(0);
+    umask(old);
+    CHECK_EQ(run(tell_surroundings, COVEY_VIEW_OF(s), OPTS()), 0);
+    CHECK_STR_EQ(s->text, getcwd(cwd, sizeof cwd));
+    CHECK_STR_EQ(s->other_text, word);
+    CHECK_EQ(s->numbers[0], old);
+    CHECK_EQ(s->numbers[1], mask);
+    CHECK_EQ(s->numbers[2], files);
+    CHECK_EQ(s->numbers[3], cpus);
+}
+
+TEST_EACH_METHOD(child_has_the_starters_surroundings_at_the_start)
+{
+    struct shared *s = share();
+    struct rlimit limit, lower;
+    cpu_set_t all, one;
+    sigset_t usr1, none;
+    CHECK_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    lower = (struct rlimit){200, limit.rlim_max};
+    CHECK_EQ(sched_getaffinity(0, sizeof all, &all), 0);
+    size_t cpu = 0;
+    while (!CPU_ISSET(cpu, &all))
+        cpu++;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    sigemptyset(&none);
+    sigemptyset(&usr1);
+    sigaddset(&usr1, SIGUSR1);
+    int count = CPU_COUNT(&all), files = (int)limit.rlim_cur;
+    check_surroundings(s, "(unset)", 0, files, count);
+
+    CHECK_EQ(chdir("/usr"), 0);
+    umask(0137);
+    setenv("COVEY_TEST_WORD", "one", 1);
+    CHECK_EQ(sigprocmask(SIG_SETMASK, &usr1, NULL), 0);
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &lower), 0);
+    CHECK_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+    check_surroundings(s, "one", 1, 200, 1);
+
+    CHECK_EQ(chdir("/"), 0);
+    umask(022);
+    setenv("COVEY_TEST_WORD", "two", 1);
+    CHECK_EQ(sigprocmask(SIG_SETMASK, &none, NULL), 0);
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    CHECK_EQ(sched_setaffinity(0, sizeof all, &all), 0);
+    check_surroundings(s, "two", 0, files, count);
+    unsetenv("COVEY_TEST_WORD");
+    check_surroundings(s, "(unset)", 0, files, count);
+}
+
+TEST_EACH_METHOD(child_starts_also_where_the_working_folder_is_gone)
+{
+    char folder[] = "/tmp/covey-test-XXXXXX";
+    CHECK(mkdtemp(folder) != NULL);
+    CHECK_EQ(run(do_nothing, COVEY_NO_VIEW, OPTS()), 0);
+    CHECK_EQ(chdir(folder), 0);
+    CHECK_EQ(rmdir(folder), 0);
+    CHECK_EQ(run(do_nothing, COVEY_NO_VIEW, OPTS()), 0);
+}
+
+CHECK_MAIN()
