@@ -483,7 +483,7 @@ TEST_EACH_METHOD(a_freed_pool_is_recognized)
 
 static int use_pool_of_parent(struct covey_view arg)
 {
-    covey_pool *pool = *(covey_pool *const *)arg.data;
+    covey_pool *pool = ((const struct mapper *)arg.data)->pool;
     uint64_t x = 3;
     CHECK_ERR(covey_pool_map(pool, square, &x, 8, &x, 8, 1, NULL), COVEY_ENOTOWNER);
     covey_pool_free(pool);
@@ -493,15 +493,10 @@ static int use_pool_of_parent(struct covey_view arg)
 TEST_EACH_METHOD(only_its_creator_operates_a_pool)
 {
     covey_pool *pool = new_pool(1);
-    covey_process *child = NULL;
-    int code = -1;
-    CHECK_OK(covey_process_create(&child, use_pool_of_parent, COVEY_VIEW_OF(pool),
-                                  COVEY_PROCESS_OPTS(.method = check_method())));
-    CHECK_OK(covey_process_start(child));
-    CHECK_OK(covey_process_join(child, COVEY_FOREVER));
-    CHECK_OK(covey_process_exitcode(child, &code));
-    CHECK_EQ(code, 0);
-    covey_process_free(child);
+    struct mapper mapper = {.pool = pool};
+    CHECK_EQ(run(use_pool_of_parent, COVEY_VIEW_OF(mapper),
+                 COVEY_PROCESS_OPTS(.method = check_method())),
+             0);
     check_squares(pool, 10, 0);
     covey_pool_free(pool);
 }

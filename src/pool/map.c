@@ -59,7 +59,7 @@ static void fill(const struct cvy_map *map, struct cvy_pool_slot *s, uint64_t ba
     atomic_store(&batch->text_item, 0);
 
     memset((char *)batch + offsetof(struct cvy_batch, outcomes), 0, s->n);
-    if (map->copy_in)
+    if (map->copy_in && in)
         memcpy((char *)batch + parts.in, in, s->n * map->in_size);
     atomic_store(&batch->cursor, 0);
 }

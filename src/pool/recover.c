@@ -369,7 +369,7 @@ static void reap_worker(struct cvy_pool *pool, uint32_t index)
     bury(pool, index, how);
 }
 
-/* A worker that dies before it is up rings no bell: it is looked for now and then. */
+/* A worker that dies before it is up rings no bell: it is looked at from time to time. */
 static bool is_dead(struct cvy_pool *pool, uint32_t index, bool ask_kernel)
 {
     struct cvy_pool_worker *worker = &pool->worker[index];
