@@ -477,6 +477,28 @@ TEST(extents_of_the_dead_come_back)
     family_check();
 }
 
+/* Nobody has looked for the dead yet; what they held is there when it is needed. */
+TEST(memory_of_the_unmourned_counts_as_free)
+{
+    family_found(COVEY_FAMILY_OPTS(.budget = 8 * MIB));
+    void *object = family_object(64, 0);
+    cvy_ref ref = 0;
+    for (int i = 0; i < 3; i++) {
+        int pid = family_fork();
+        if (pid == 0) {
+            CHECK_OK(cvy_enter());
+            family_object(64, 6 * MIB);
+            raise(SIGKILL);
+        }
+        CHECK_EQ(waitpid(pid, NULL, 0), pid);
+        if (i == 2)
+            CHECK_OK(cvy_object_add_run(object, 5 * MIB, &ref));
+    }
+    CHECK_OK(cvy_object_release(object));
+    CHECK_EQ(family_usage().objects, 0);
+    family_check();
+}
+
 TEST(a_new_member_gets_copies_of_the_holds_but_private_ones)
 {
     family_found(NULL);

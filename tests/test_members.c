@@ -334,6 +334,72 @@ TEST(exec_leaves_the_family)
     family_check();
 }
 
+/* ---- threads that end inside of calls ---- */
+
+struct cancelled {
+    cvy_word ready, go;
+    bool came_back;
+};
+
+static void *ask_while_cancelled(void *arg)
+{
+    struct cancelled *c = arg;
+    CHECK_OK(cvy_enter());
+    family_tell(&c->ready);
+    family_await(&c->go, 1);
+    for (int i = 0; i < 10; i++)
+        (void)family_usage();
+    c->came_back = true;
+    pthread_testcancel();
+    return NULL;
+}
+
+/* Asking the kernel reads files, at which a thread may be cancelled, under the lock. */
+TEST(thread_is_not_cancelled_inside_of_a_call)
+{
+    family_found(NULL);
+    uint32_t member = 0;
+    CHECK_OK(cvy_member_new("asked", &member));
+    cvy_member_set_pid(member,
+                       getpid()); /* it has no witness, so the kernel is asked */
+    static struct cancelled c;
+    void *result = NULL;
+    pthread_t thread = start_thread(ask_while_cancelled, &c);
+    family_await(&c.ready, 1);
+    CHECK_EQ(pthread_cancel(thread), 0);
+    family_tell(&c.go);
+    CHECK_EQ(pthread_join(thread, &result), 0);
+    CHECK(result == PTHREAD_CANCELED);
+    CHECK(c.came_back);
+    cvy_member_release(member, NULL, NULL);
+    CHECK_EQ(family_usage().threads, 1);
+    family_check();
+}
+
+static void *end_in_the_middle(void *unused)
+{
+    cvy_ref ref = 0;
+    (void)unused;
+    CHECK_OK(cvy_enter());
+    cvy_region_lock();
+    CHECK_OK(cvy_run_take(MIB, CVY_RUN_MEMBER, cvy_member_owner(), &ref));
+    pthread_exit(NULL);
+}
+
+TEST(thread_that_ends_inside_of_a_call_is_repaired)
+{
+    family_found(NULL);
+    for (int i = 0; i < 3; i++) {
+        pthread_join(start_thread(end_in_the_middle, NULL), NULL);
+        CHECK_OK(cvy_lock_acquire(&cvy_head->lock, cvy_os_deadline(COVEY_SEC(5))));
+        CHECK_EQ(cvy_head->undo_count, 0);
+        cvy_lock_release(&cvy_head->lock);
+    }
+    CHECK_EQ(family_usage().threads, 1);
+    CHECK_EQ(family_usage().used, 0);
+    family_check();
+}
+
 /* ---- leaving ---- */
 
 TEST(leaving_keeps_the_status_and_gives_up_the_rest)

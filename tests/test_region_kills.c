@@ -146,7 +146,7 @@ TEST_TIMEOUT(killed_while_creating, 300)
     begin();
     kill_at_each("create", NULL, enter, create_object);
     /* Most of it is text for people, with the lock released. */
-    kill_at_some("create, refused", family_long(60, 500), NULL, enter, create_too_big);
+    kill_at_some("create, refused", family_long(20, 500), NULL, enter, create_too_big);
 }
 
 TEST_TIMEOUT(killed_while_releasing, 300)

@@ -66,6 +66,10 @@ int cvy_os_futex_wake(cvy_word *word, int n);
 
 /* ---- threads ---- */
 
+/** Let no thread be cancelled (pthread_cancel) at a system call in between. Returns: what
+ * to restore. Calls of covey that open, read or close something are made like this. */
+int cvy_os_disable_cancel(void);
+void cvy_os_restore_cancel(int old);
 int cvy_os_tid(void);
 /** How many threads this process has; 1 if that cannot be told. */
 int cvy_os_thread_count(void);

@@ -36,6 +36,7 @@ static void thread_ends(void *unused)
     if (!cvy_process_page || !cvy_thread.epoch ||
         cvy_thread.epoch != atomic_load(&cvy_process_page->epoch))
         return;
+    cvy_region_end();
     cvy_slot_detach(cvy_thread.owner);
     cvy_bell_disarm();
     cvy_thread.epoch = 0;
@@ -124,7 +125,7 @@ int cvy_attach_slowly(void)
     if (!page)
         return cvy_fail(-ENOMEM,
                         "attach: no thread-specific data key or memory is left");
-    int r = 0;
+    int r = 0, cancel = cvy_os_disable_cancel(); /* a turn must end */
     take_turn(page);
     uint32_t epoch = atomic_load(&page->epoch);
     if (page->left) {
@@ -144,6 +145,7 @@ int cvy_attach_slowly(void)
             cvy_slot_link(cvy_thread.owner, page->member);
     }
     atomic_store(&page->busy, 0);
+    cvy_os_restore_cancel(cancel);
     return r;
 }
 

@@ -80,6 +80,14 @@ void cvy_region_lock(void)
         cvy_rollback();
 }
 
+void cvy_region_end(void)
+{
+    if ((atomic_load(&cvy_head->lock) & CVY_OWNER_MASK) != cvy_thread_owner())
+        return;
+    cvy_rollback();
+    cvy_region_unlock();
+}
+
 void cvy_region_unlock(void)
 {
     cvy_commit();

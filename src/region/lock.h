@@ -30,6 +30,8 @@ void cvy_lock_release(cvy_word *lock);
 
 /** Take it, after putting right what a dead owner left. The thread must be attached. */
 void cvy_region_lock(void);
+/** The thread ends: if that is inside of a call, do as if it had been killed there. */
+void cvy_region_end(void);
 /** Commit and release; gives back memory that was freed under it. */
 void cvy_region_unlock(void);
 

@@ -236,6 +236,31 @@ static int create_locked(enum cvy_kind kind, uint32_t size, uint32_t flags,
     return 0;
 }
 
+/* Whether to do it once more: the dead of whom nobody took notice may hold what is short. */
+static bool try_again(int r, int *tries)
+{
+    if ((r != -ENOMEM && r != -ENOSPC) || (*tries)++)
+        return false;
+    cvy_members_sweep();
+    return true;
+}
+
+static int create(enum cvy_kind kind, uint32_t size, uint32_t flags, uint64_t body,
+                  struct cvy_object **out, cvy_ref *ret_body)
+{
+    cvy_ref left = 0;
+    cvy_region_lock();
+    int r = create_locked(kind, size, flags, body, out, ret_body, &left);
+    if (r < 0)
+        cvy_rollback();
+    else
+        cvy_commit();
+    if (left && r >= 0)
+        (void)cvy_os_punch(cvy_at(left), CVY_PAGE);
+    cvy_region_unlock();
+    return r;
+}
+
 int cvy_object_create(enum cvy_kind kind, uint32_t size, uint32_t flags, uint64_t body,
                       void **out, cvy_ref *ret_body)
 {
@@ -244,16 +269,10 @@ int cvy_object_create(enum cvy_kind kind, uint32_t size, uint32_t flags, uint64_
     if (size > LARGEST || !is_kind(kind))
         return cvy_fail(-EINVAL, "an object header of %u bytes, of kind %#x", size,
                         (unsigned)kind);
-    cvy_ref left = 0;
-    cvy_region_lock();
-    int r = create_locked(kind, size, flags, body, &object, ret_body, &left);
-    if (r < 0)
-        cvy_rollback();
-    else
-        cvy_commit();
-    if (left && r >= 0)
-        (void)cvy_os_punch(cvy_at(left), CVY_PAGE);
-    cvy_region_unlock();
+    int r, tries = 0;
+    do
+        r = create(kind, size, flags, body, &object, ret_body);
+    while (try_again(r, &tries));
     if (r == -ENOSPC)
         return cvy_fail(
             -ENOMEM,
@@ -269,11 +288,14 @@ int cvy_object_create(enum cvy_kind kind, uint32_t size, uint32_t flags, uint64_
 
 int cvy_object_add_run(void *object, uint64_t bytes, cvy_ref *ret_ref)
 {
-    cvy_region_lock();
-    int r = cvy_run_take(bytes, CVY_RUN_OBJECT, cvy_ref_of(object), ret_ref);
-    if (r < 0)
-        cvy_rollback();
-    cvy_region_unlock();
+    int r, tries = 0;
+    do {
+        cvy_region_lock();
+        r = cvy_run_take(bytes, CVY_RUN_OBJECT, cvy_ref_of(object), ret_ref);
+        if (r < 0)
+            cvy_rollback();
+        cvy_region_unlock();
+    } while (try_again(r, &tries));
     return r < 0 ? cvy_fail_budget("an object's memory", bytes) : 0;
 }
 
@@ -310,21 +332,26 @@ int cvy_object_check(const void *object, enum cvy_kind kind, const char *call)
     return cvy_fail(COVEY_EFREED, "%s: the %s at %p was freed", call, name, object);
 }
 
-int cvy_object_hold(const void *object, uint32_t member, const char *call)
+static int hold_living(struct cvy_object *object, uint32_t member_index)
 {
-    int r = is_in_area(object) ? 0 : -EINVAL;
-    if (r < 0)
-        return cvy_fail(r, "%s: %p is no object of this family", call, object);
-    struct cvy_object *o = cvy_at(cvy_ref_of(object));
     cvy_region_lock();
-    uint32_t kind = atomic_load(&o->kind);
+    uint32_t kind = atomic_load(&object->kind);
+    int r = !kind || kind == CVY_KIND_GRAVE ? COVEY_EFREED : -EINVAL;
     if (is_kind(kind))
-        r = hold_add(o, CVY_INDEX_OF(member));
-    else
-        r = !kind || kind == CVY_KIND_GRAVE ? COVEY_EFREED : -EINVAL;
+        r = hold_add(object, member_index);
     if (r < 0)
         cvy_rollback();
     cvy_region_unlock();
+    return r;
+}
+
+int cvy_object_hold(const void *object, uint32_t member, const char *call)
+{
+    int r = -EINVAL, tries = 0;
+    if (is_in_area(object))
+        do
+            r = hold_living(cvy_at(cvy_ref_of(object)), CVY_INDEX_OF(member));
+        while (try_again(r, &tries));
     if (r == -EINVAL)
         return cvy_fail(r, "%s: %p is no object of this family", call, object);
     if (r == COVEY_EFREED)
@@ -351,23 +378,34 @@ int cvy_object_release(void *object)
     return r;
 }
 
-int cvy_holds_copy(uint32_t from, uint32_t to)
+/* Each copy is committed by itself; `again` passes over those of the first time. */
+static int copy_holds(uint32_t from_index, uint32_t to_index, bool again)
 {
     int r = 0;
     cvy_region_lock();
-    for (cvy_ref ref = cvy_member_at(CVY_INDEX_OF(from))->holds; ref && r >= 0;) {
+    for (cvy_ref ref = cvy_member_at(from_index)->holds; ref && r >= 0;) {
         struct cvy_hold *hold = cvy_at(ref);
         struct cvy_object *object = cvy_at(hold->object);
         ref = hold->member_next;
-        if (object->flags & CVY_OBJECT_PRIVATE)
+        if (object->flags & CVY_OBJECT_PRIVATE ||
+            (again && find_hold(object, to_index)))
             continue;
-        r = hold_new(object, CVY_INDEX_OF(to));
+        r = hold_new(object, to_index);
         if (r < 0)
             cvy_rollback();
         else
             cvy_commit();
     }
     cvy_region_unlock();
+    return r;
+}
+
+int cvy_holds_copy(uint32_t from, uint32_t to)
+{
+    int r, tries = 0;
+    do
+        r = copy_holds(CVY_INDEX_OF(from), CVY_INDEX_OF(to), tries > 0);
+    while (try_again(r, &tries));
     return r < 0 ? cvy_fail_budget("the holds of a new process", LINE) : 0;
 }
 

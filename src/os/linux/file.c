@@ -35,7 +35,7 @@ void cvy_proc_path(char path[CVY_PROC_PATH_SIZE], const char *prefix, int number
     append(path, suffix);
 }
 
-ssize_t cvy_file_read(const char *path, char *buffer, size_t size)
+static ssize_t file_read(const char *path, char *buffer, size_t size)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     size_t length = 0;
@@ -54,5 +54,15 @@ ssize_t cvy_file_read(const char *path, char *buffer, size_t size)
     r = r < 0 ? -errno : (ssize_t)length;
     buffer[length] = 0;
     close(fd);
+    return r;
+}
+
+/* Called with locks held: the thread must not be cancelled here. */
+ssize_t cvy_file_read(const char *path, char *buffer, size_t size)
+{
+    int cancel = cvy_os_disable_cancel();
+    ssize_t r = file_read(path, buffer, size);
+
+    cvy_os_restore_cancel(cancel);
     return r;
 }

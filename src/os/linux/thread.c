@@ -14,6 +14,7 @@
  */
 #include <errno.h>
 #include <linux/futex.h>
+#include <pthread.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -23,6 +24,19 @@
 #include "os/os.h"
 
 _Thread_local struct cvy_os_bell cvy_os_bell __attribute__((tls_model("initial-exec")));
+
+int cvy_os_disable_cancel(void)
+{
+    int old = PTHREAD_CANCEL_ENABLE;
+
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
+    return old;
+}
+
+void cvy_os_restore_cancel(int old)
+{
+    (void)pthread_setcancelstate(old, &old);
+}
 
 int cvy_os_tid(void)
 {
