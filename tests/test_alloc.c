@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Runs, blocks, objects and holds: what is taken comes back, and nothing else changes. */
 #include "family.h"
+#include "region/slot.h"
 
 static uint64_t random_state = 88172645463325252u;
 
@@ -538,6 +539,79 @@ TEST(holds_that_do_not_fit_fail_and_leave_nothing)
         CHECK_OK(cvy_object_release(objects[i]));
     CHECK_EQ(family_usage().objects, 0);
     family_check();
+}
+
+/* ---- costs ---- */
+
+enum { ROUNDS = 20000 };
+
+static void create_and_release(uint64_t body)
+{
+    CHECK_OK(cvy_object_release(family_object(64, body)));
+}
+
+static void create_and_release_small(void)
+{
+    create_and_release(0);
+}
+
+static void create_and_release_big(void)
+{
+    create_and_release(MIB);
+}
+
+static void hold_and_release(void)
+{
+    static void *object;
+    if (!object)
+        object = family_object(64, 0);
+    CHECK_OK(covey_hold(object));
+    CHECK_OK(cvy_object_release(object));
+}
+
+static void lock_and_unlock(void)
+{
+    cvy_region_lock();
+    cvy_region_unlock();
+}
+
+static void make_and_release_member(void)
+{
+    uint32_t member = 0;
+    CHECK_OK(cvy_member_new("x", &member));
+    cvy_member_release(member, NULL, NULL);
+}
+
+static void detach_and_attach(void)
+{
+    cvy_slot_detach(cvy_thread_owner());
+    cvy_thread.epoch = 0;
+    CHECK_OK(cvy_enter());
+}
+
+/* Prints what docs/design/region.md says; the limit is only against mistakes. */
+TEST(operations_cost_little)
+{
+    static const struct {
+        const char *name;
+        void (*operation)(void);
+    } rows[] = {{"lock, unlock", lock_and_unlock},
+                {"hold, release", hold_and_release},
+                {"create, release", create_and_release_small},
+                {"create, release with 1 MiB", create_and_release_big},
+                {"new member, release", make_and_release_member},
+                {"thread leaves, attaches", detach_and_attach}};
+    family_found(NULL);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        for (int k = 0; k < ROUNDS / 10; k++)
+            rows[i].operation();
+        int64_t start = cvy_os_now();
+        for (int k = 0; k < ROUNDS; k++)
+            rows[i].operation();
+        int64_t each = (cvy_os_now() - start) / ROUNDS;
+        fprintf(stderr, "%-28s %6lld ns\n", rows[i].name, (long long)each);
+        CHECK_LT(each, COVEY_MSEC(1));
+    }
 }
 
 CHECK_MAIN()
