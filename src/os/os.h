@@ -104,6 +104,10 @@ int cvy_os_bell_rings(cvy_word *bell, int64_t deadline);
 /** Whether another thread can run while this one spins. */
 bool cvy_os_is_multicore(void);
 
+/** Run `fn(arg)` in a detached thread that takes no signals: those are the program's.
+ * Not async-signal-safe. */
+int cvy_os_run_aside(void *(*fn)(void *), void *arg);
+
 /* ---- memory ---- */
 
 /** A new memory file of `size` bytes, sparse, sealed against shrinking and growing.

@@ -4,16 +4,29 @@
  *   child: 2 --> pipe --> reader thread --> the old 2, and the tail in shared memory
  *
  * Whatever the reader has not taken from the pipe when the child dies is taken by the
- * creator, who holds the read end too: nothing is lost by a SIGKILL. The tail is a ring
- * of CVY_TAIL_BYTES, `tail_written` counts all bytes ever. */
+ * creator, who holds the read end too. A piece is read into shared memory and belongs to
+ * the tail when `tail_written` counts it, so what the reader had in its hands is found
+ * there as well: nothing is lost by a SIGKILL. The tail is a ring of CVY_TAIL_BYTES,
+ * `tail_written` counts all bytes ever. */
 #include "base/base.h"
 #include "base/error.h"
 #include "process/process.h"
 #include <string.h>
 
+/* The piece that is being read; what of `data` is not text is zero. */
+struct piece {
+    _Atomic uint64_t follows; /* tail_written when it was begun, + 1; 0: there is none */
+    char data[CVY_PIECE_BYTES - sizeof(uint64_t)];
+};
+
 static struct covey_process *process;
 static int from = -1, to = -1;
 static pthread_mutex_t draining = PTHREAD_MUTEX_INITIALIZER;
+
+static struct piece *piece_of(const struct covey_process *p)
+{
+    return (void *)((char *)cvy_at(p->crash) + CVY_BACKTRACE_BYTES + CVY_TAIL_BYTES);
+}
 
 static void keep(struct covey_process *p, const char *data, size_t size)
 {
@@ -28,36 +41,61 @@ static void keep(struct covey_process *p, const char *data, size_t size)
     atomic_store(&p->tail_written, written + size);
 }
 
-static void drain(struct covey_process *p, int read_end, int write_end)
+/* Take what is in the pipe. Returns: whether it has ended. */
+static bool drain(struct covey_process *p, int read_end, int write_end)
 {
-    char buffer[1024];
+    struct piece *piece = piece_of(p);
+    ssize_t n;
     for (;;) {
-        ssize_t n = cvy_os_read_now(read_end, buffer, sizeof buffer);
+        memset(piece->data, 0, sizeof piece->data);
+        atomic_store(&piece->follows, atomic_load(&p->tail_written) + 1);
+        n = cvy_os_read_now(read_end, piece->data, sizeof piece->data);
         if (n <= 0)
-            return;
-        keep(p, buffer, (size_t)n);
-        (void)cvy_os_write_all(write_end, buffer, (size_t)n);
+            break;
+        (void)cvy_os_write_all(write_end, piece->data, (size_t)n);
+        keep(p, piece->data, (size_t)n);
     }
+    atomic_store(&piece->follows, 0);
+    return n == 0;
 }
 
-static void drain_own(void)
+/* The piece that the reader died over. */
+static void finish_piece(struct covey_process *p, int write_end)
+{
+    struct piece *piece = piece_of(p);
+    size_t size = sizeof piece->data;
+    if (atomic_load(&piece->follows) != atomic_load(&p->tail_written) + 1)
+        return;
+    while (size && !piece->data[size - 1])
+        size--;
+    (void)cvy_os_write_all(write_end, piece->data, size);
+    keep(p, piece->data, size);
+}
+
+static bool drain_own(void)
 {
     (void)pthread_mutex_lock(&draining);
-    if (from >= 0)
-        drain(process, from, to);
+    bool ended = from < 0 || drain(process, from, to);
     (void)pthread_mutex_unlock(&draining);
+    return ended;
 }
 
 static void *read_on(void *unused)
 {
-    while (cvy_os_poll_in(from, INT64_MAX) > 0)
-        drain_own();
+    while (cvy_os_poll_in(from, INT64_MAX) > 0 && !drain_own())
+        continue;
     return unused;
+}
+
+void cvy_capture_forget(void)
+{
+    from = cvy_os_close(from);
+    to = cvy_os_close(to);
+    (void)pthread_mutex_init(&draining, NULL); /* the reader may have held it */
 }
 
 int cvy_capture_begin(struct covey_process *p, int read_end, int write_end)
 {
-    pthread_t thread;
     process = p;
     from = read_end;
     to = cvy_os_dup(2, 3);
@@ -70,20 +108,19 @@ int cvy_capture_begin(struct covey_process *p, int read_end, int write_end)
     if (r < 0)
         return cvy_fail_os(r, "capturing stderr: dup2");
     cvy_os_close(write_end);
-    r = -pthread_create(&thread, NULL, read_on, NULL);
-    if (r < 0)
-        return cvy_fail_os(r, "capturing stderr: a thread");
-    (void)pthread_detach(thread);
-    return 0;
+    r = cvy_os_run_aside(read_on, NULL);
+    return r < 0 ? cvy_fail_os(r, "capturing stderr: a thread") : 0;
 }
 
 void cvy_capture_finish(void)
 {
-    drain_own();
+    (void)drain_own();
 }
 
 void cvy_capture_collect(struct covey_process *p, int read_end)
 {
-    if (read_end >= 0)
-        drain(p, read_end, 2);
+    if (read_end < 0)
+        return;
+    finish_piece(p, 2);
+    (void)drain(p, read_end, 2);
 }

@@ -212,7 +212,6 @@ static void *watch_end(void *arg)
 static int sentinel_by_thread(int pid)
 {
     int ends[2];
-    pthread_t thread;
     struct watch *watch = cvy_malloc(sizeof *watch);
     int r = watch ? cvy_os_pipe(ends) : -ENOMEM;
     if (r < 0) {
@@ -220,14 +219,13 @@ static int sentinel_by_thread(int pid)
         return r;
     }
     *watch = (struct watch){pid, ends[1]};
-    r = -pthread_create(&thread, NULL, watch_end, watch);
+    r = cvy_os_run_aside(watch_end, watch);
     if (r < 0) {
         cvy_os_close(ends[0]);
         cvy_os_close(ends[1]);
         cvy_free(watch);
         return r;
     }
-    (void)pthread_detach(thread);
     return ends[0];
 }
 

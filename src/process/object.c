@@ -166,7 +166,8 @@ static int give_arg(struct covey_process *p, struct covey_view arg, cvy_ref body
         memcpy(cvy_at(p->arg), arg.data, arg.size);
     if (!cvy_process_has(p, CVY_PROCESS_CRASH_HANDLER | CVY_PROCESS_CAPTURE))
         return 0;
-    return cvy_object_add_run(p, CVY_BACKTRACE_BYTES + CVY_TAIL_BYTES, &p->crash);
+    bool capture = cvy_process_has(p, CVY_PROCESS_CAPTURE);
+    return cvy_object_add_run(p, capture ? CVY_CRASH_BYTES : CVY_BACKTRACE_BYTES, &p->crash);
 }
 
 static int fill(struct covey_process *p, struct covey_process *self,

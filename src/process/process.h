@@ -54,9 +54,11 @@ enum cvy_process_flag {
 #define CVY_NAME_SIZE 64
 #define CVY_INLINE_ARG 256
 
-/* The two halves of a process's crash area. */
+/* The parts of a process's crash area: backtrace, tail of stderr, what is on its way there. */
 #define CVY_BACKTRACE_BYTES 4096u
-#define CVY_TAIL_BYTES 4096u
+#define CVY_TAIL_BYTES      4096u
+#define CVY_PIECE_BYTES     1024u
+#define CVY_CRASH_BYTES     (CVY_BACKTRACE_BYTES + CVY_TAIL_BYTES + CVY_PIECE_BYTES)
 
 /** What a fork server's clone takes over from the starter at its gate. */
 struct cvy_settings {
@@ -104,7 +106,7 @@ struct covey_process {
     cvy_ref parent;                /* process object of the creator */
     cvy_ref arg;                   /* the bytes of its argument */
     uint64_t arg_size;
-    cvy_ref crash; /* CVY_BACKTRACE_BYTES, CVY_TAIL_BYTES; 0 if not wanted */
+    cvy_ref crash; /* its area, see above; 0 if not wanted */
     int64_t user_time, system_time;
     uint64_t max_rss;
     cvy_word gate;          /* of a fork server's clone: 0 shut, 1 open, 2 it waits */
@@ -226,6 +228,8 @@ int cvy_process_run(struct covey_process *p);
 
 /** Child: let descriptor 2 write through a reader that keeps the tail. Takes the pipe. */
 int cvy_capture_begin(struct covey_process *p, int read_end, int write_end);
+/** In a child: the parent's capture is not ours. */
+void cvy_capture_forget(void);
 /** Child, before an orderly end: what is still in the pipe. */
 void cvy_capture_finish(void);
 /** Creator, after the end: the rest that is in the pipe. */

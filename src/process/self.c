@@ -92,6 +92,7 @@ void cvy_self_forget(void)
     children_mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     cvy_exit_forget();
     cvy_forkserver_forget();
+    cvy_capture_forget();
     cvy_lifeline_drop();
 }
 

@@ -15,11 +15,13 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/base.h"
+#include "os/faults.h"
 #include "os/linux/linux.h"
 #include "os/os.h"
 
@@ -83,4 +85,20 @@ int cvy_os_arm_bell(cvy_word *bell)
 void cvy_os_set_comm(const char *name)
 {
     prctl(PR_SET_NAME, name);
+}
+
+int cvy_os_run_aside(void *(*fn)(void *), void *arg)
+{
+    sigset_t all, old;
+    pthread_t thread;
+    int r;
+
+    CVY_FAULT_POINT("pthread_create", EAGAIN);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old); /* which the thread inherits */
+    r = pthread_create(&thread, NULL, fn, arg);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (r == 0)
+        pthread_detach(thread);
+    return -r;
 }
