@@ -5,6 +5,13 @@
 
 #include "process_help.h"
 
+static void *room(size_t size)
+{
+    void *memory = calloc(1, size ? size : 1);
+    CHECK(memory != NULL);
+    return memory;
+}
+
 /* ---- tasks ------------------------------------------------------------------- */
 
 static int square(struct covey_call *call)
@@ -30,7 +37,8 @@ static int reverse(struct covey_call *call)
 {
     size_t size;
     const unsigned char *in = covey_call_arg(call, &size);
-    unsigned char *out = size ? malloc(size) : NULL;
+    unsigned char *out = room(size + 1);
+    CHECK(out != NULL);
     for (size_t i = 0; i < size; i++)
         out[i] = in[size - 1 - i];
     int r = covey_call_return(call, out, size);
@@ -114,7 +122,8 @@ static covey_pool *new_pool(size_t workers)
 
 static uint64_t *count_up(size_t n)
 {
-    uint64_t *x = malloc((n + 1) * sizeof *x);
+    uint64_t *x = room((n + 1) * sizeof *x);
+    CHECK(x != NULL);
     for (size_t i = 0; i < n; i++)
         x[i] = i;
     return x;
@@ -122,9 +131,9 @@ static uint64_t *count_up(size_t n)
 
 static void check_squares(covey_pool *pool, size_t n, size_t chunksize)
 {
-    uint64_t *in = count_up(n), *out = calloc(n + 1, sizeof *out);
+    uint64_t *in = count_up(n), *out = room((n + 1) * sizeof *out);
     struct covey_map_summary sum;
-    unsigned char *outcomes = calloc(n + 1, 1);
+    unsigned char *outcomes = room(n + 1);
     CHECK_OK(covey_pool_map(
         pool, square, in, sizeof *in, out, sizeof *out, n,
         COVEY_MAP_OPTS(.chunksize = chunksize, .outcomes = outcomes, .summary = &sum)));
@@ -186,7 +195,7 @@ TEST(zero_workers_means_one_per_processor)
 
 static void check_reverse(covey_pool *pool, size_t size, size_t n)
 {
-    unsigned char *in = malloc(size * n + 1), *out = malloc(size * n + 1);
+    unsigned char *in = room(size * n + 1), *out = room(size * n + 1);
     for (size_t i = 0; i < size * n; i++)
         in[i] = (unsigned char)(i * 31 + i / 251);
     CHECK_OK(covey_pool_map(pool, reverse, in, size, out, size, n, NULL));
@@ -238,7 +247,7 @@ TEST_EACH_METHOD(an_item_knows_its_index_in_large_maps)
 {
     covey_pool *pool = new_pool(2);
     enum { N = 300000 };
-    uint64_t *index = malloc(N * sizeof *index);
+    uint64_t *index = room(N * sizeof *index);
     CHECK_OK(covey_pool_map(pool, index_of_call, NULL, 0, index, 8, N, NULL));
     for (size_t i = 0; i < N; i++)
         CHECK_EQ(index[i], i);
@@ -303,7 +312,7 @@ static int slow_at_the_end(struct covey_call *call)
 TEST_EACH_METHOD(slow_items_in_a_row_are_taken_over_by_idle_workers)
 {
     covey_pool *pool = new_pool(4);
-    uint64_t *x = count_up(100000), *y = calloc(100000, 8);
+    uint64_t *x = count_up(100000), *y = room(100000 * 8);
     struct timespec a, b;
     clock_gettime(CLOCK_MONOTONIC, &a);
     CHECK_OK(covey_pool_map(pool, slow_at_the_end, x, 8, y, 8, 100000,
@@ -397,7 +406,7 @@ TEST_EACH_METHOD_AND_THREAD(a_failing_task_fails_its_item_only)
 {
     covey_pool *pool = new_pool(2);
     enum { N = 1001 };
-    uint64_t *x = count_up(N), *y = malloc(N * 8);
+    uint64_t *x = count_up(N), *y = room(N * 8);
     unsigned char outcomes[N];
     struct covey_map_summary sum;
     memset(y, 0xee, N * 8);
@@ -678,7 +687,7 @@ TEST_EACH_METHOD(beyond_the_budget_a_map_is_refused_and_the_pool_goes_on)
     CHECK_OK(covey_family_configure(COVEY_FAMILY_OPTS(.budget = 4 << 20)));
     covey_pool *pool = new_pool(2);
     size_t size = 8 << 20;
-    unsigned char *in = calloc(1, size), *out = calloc(1, size);
+    unsigned char *in = room(size), *out = room(size);
     CHECK_ERR(covey_pool_map(pool, reverse, in, size, out, size, 1, NULL), -ENOMEM);
     CHECK_STR_HAS(covey_error_detail(), "budget");
     check_squares(pool, 1000, 0);

@@ -4,6 +4,13 @@
 #include "os/faults.h"
 #include "process_help.h"
 
+static void *room(size_t size)
+{
+    void *memory = calloc(1, size ? size : 1);
+    CHECK(memory != NULL);
+    return memory;
+}
+
 static int square(struct covey_call *call)
 {
     const uint64_t *x = covey_call_arg(call, NULL);
@@ -13,7 +20,7 @@ static int square(struct covey_call *call)
 
 static void check_squares(covey_pool *pool, size_t n)
 {
-    uint64_t *in = malloc(n * sizeof *in), *out = calloc(n, sizeof *out);
+    uint64_t *in = room(n * sizeof *in), *out = room(n * sizeof *out);
     for (size_t i = 0; i < n; i++)
         in[i] = i;
     CHECK_OK(covey_pool_map(pool, square, in, sizeof *in, out, sizeof *out, n, NULL));

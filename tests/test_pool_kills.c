@@ -6,6 +6,13 @@
 
 #include "process_help.h"
 
+static void *room(size_t size)
+{
+    void *memory = calloc(1, size ? size : 1);
+    CHECK(memory != NULL);
+    return memory;
+}
+
 /* ---- tasks ------------------------------------------------------------------- */
 
 /* What the tasks of one map see: words in the family's memory, and one number. */
@@ -143,9 +150,9 @@ struct job {
 static struct job new_job(size_t n, struct shared *words)
 {
     struct job job = {.n = n};
-    job.in = calloc(n, sizeof *job.in);
-    job.out = malloc(n * sizeof *job.out);
-    job.outcomes = malloc(n);
+    job.in = room(n * sizeof *job.in);
+    job.out = room(n * sizeof *job.out);
+    job.outcomes = room(n);
     memset(job.out, 0xee, n * sizeof *job.out);
     for (size_t i = 0; i < n; i++)
         job.in[i] = (struct item){words, i};
