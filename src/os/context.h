@@ -42,11 +42,11 @@ size_t cvy_os_environment_size(void);
 /** The strings of the environment one after the other, each with its NUL. */
 void cvy_os_environment_copy(char *text, size_t size);
 
-/** Become as `wanted` in all that differs from `is`; `environment` (malloced by the
- * callee) replaces this process's if its hash differs. For a single-threaded process.
+/** Become as `wanted` in all that differs from `is`; the strings of `environment`, which
+ * must stay, replace this process's if their hash differs. For a single-threaded process.
  * Returns: 0; -errno with `*ret_what` naming it. */
 int cvy_os_context_become(const struct cvy_os_context *is,
-                          const struct cvy_os_context *wanted, const char *environment,
+                          const struct cvy_os_context *wanted, char *environment,
                           size_t environment_size, const char **ret_what);
 
 /** Block all signals, so that a server is not ended by those meant for its parent. */

@@ -78,16 +78,16 @@ static uint32_t flags_of(const struct covey_process_opts *o, const struct covey_
            flag_if(o->holds[0] != NULL, CVY_PROCESS_OWN_HOLDS);
 }
 
-static bool has_limits(const struct covey_limits *l)
+bool cvy_process_has_limits(const struct covey_limits *l)
 {
-    static const struct covey_limits none;
-    return memcmp(l, &none, sizeof none) != 0;
+    return l->cpu_seconds || l->data_bytes || l->stack_bytes || l->file_bytes ||
+           l->open_files || l->core_dumps != COVEY_UNSET;
 }
 
 static int check_thread_opts(const struct covey_process_opts *o)
 {
     if (o->new_group == COVEY_ON || o->capture_stderr == COVEY_ON || o->cpus ||
-        o->fd_count || has_limits(&o->limits))
+        o->fd_count || cvy_process_has_limits(&o->limits))
         return cvy_fail(-ENOTSUP, "covey_process_create: a thread has no process group, "
                                   "stderr, processors, descriptors or limits of its own");
     return 0;
@@ -318,9 +318,7 @@ int covey_process_set_name(covey_process *p, const char *name)
     if (!name || !*name || strlen(name) >= CVY_NAME_SIZE)
         return cvy_fail(-EINVAL, "covey_process_set_name: a name has 1 to %d bytes",
                         CVY_NAME_SIZE - 1);
-    char padded[CVY_NAME_SIZE] = "";
-    memcpy(padded, name, strlen(name));
-    memcpy(p->name, padded, sizeof padded);
+    snprintf(p->name, sizeof p->name, "%s", name);
     cvy_self_renamed(p);
     return 0;
 }

@@ -169,6 +169,8 @@ static inline bool cvy_process_has(const struct covey_process *p, uint32_t flag)
 {
     return (atomic_load_explicit(&p->flags, memory_order_relaxed) & flag) != 0;
 }
+/** Whether any limit is given. */
+bool cvy_process_has_limits(const struct covey_limits *limits);
 /** The text for an exit status: "exit code 3", "signal SIGTERM". */
 void cvy_process_how(int status, char *text, size_t size);
 

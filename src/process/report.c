@@ -22,7 +22,9 @@ static int set_tail(struct covey_process *p, struct covey_bytes *bytes)
     uint64_t written = atomic_load(&p->tail_written);
     size_t size = (size_t)cvy_min_u64(written, CVY_TAIL_BYTES);
     char tail[CVY_TAIL_BYTES];
-    const char *ring = p->crash ? (char *)cvy_at(p->crash) + CVY_BACKTRACE_BYTES : NULL;
+    const char *ring = (char *)cvy_at(p->crash) + CVY_BACKTRACE_BYTES;
+    if (!p->crash)
+        size = 0;
     for (size_t i = 0; i < size; i++)
         tail[i] = ring[(written - size + i) % CVY_TAIL_BYTES];
     return set_text(bytes, tail, size);

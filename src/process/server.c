@@ -60,7 +60,7 @@ static int take_context(const struct server *s, const struct covey_process *p)
     if (p->context) {
         size_t at = cvy_round_up(sizeof *wanted, 16);
         wanted = cvy_at(p->context);
-        int r = cvy_os_context_become(is, wanted, (const char *)wanted + at,
+        int r = cvy_os_context_become(is, wanted, (char *)cvy_at(p->context) + at,
                                       p->context_size - at, &what);
         if (r < 0)
             return cvy_fail_os(r, "the starter's %s", what);

@@ -124,9 +124,8 @@ void cvy_start_undo(int pid)
 
 bool cvy_start_may_fail(const struct covey_process *p)
 {
-    static const struct covey_limits none;
     return p->cpus[0] || cvy_process_has(p, CVY_PROCESS_NEW_GROUP | CVY_PROCESS_CAPTURE) ||
-           memcmp(&p->limits, &none, sizeof none) != 0 || p->context ||
+           cvy_process_has_limits(&p->limits) || p->context ||
            p->code.kind == CVY_CODE_SHARED;
 }
 
