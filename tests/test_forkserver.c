@@ -248,14 +248,13 @@ static int init_server(struct covey_view arg)
 static int look_at_preloads(struct covey_view arg)
 {
     struct shared *s = shared_of(arg);
-    int *count = dlsym(RTLD_DEFAULT, "preload_count");
     CHECK_EQ(inits, 1); /* once, in the server */
     CHECK_NE(init_pid, getpid());
     strcpy(s->text, init_text);
     s->numbers[1] = init_pid;
     void *object = dlopen(s->other_text, RTLD_NOW | RTLD_NOLOAD);
     CHECK(object != NULL);
-    count = dlsym(object, "preload_count");
+    int *count = dlsym(object, "preload_count");
     return count ? *count : 77;
 }
 
