@@ -361,11 +361,12 @@ TEST_EACH_METHOD(handlers_interrupt_every_call)
     CHECK_EQ(sigaction(SIGUSR1, &action, NULL), 0);
     host_run(0);
     CHECK_EQ(pthread_create(&thread, NULL, storm, &self), 0);
+    while (!atomic_load(&others_told))
+        sched_yield();
     for (int i = 0; i < 5; i++)
         host_run(i);
     atomic_store(&waiter_over, true);
     CHECK_EQ(pthread_join(thread, NULL), 0);
-    CHECK_GT(atomic_load(&others_told), 0);
 }
 
 /* ---- Ctrl-C ---- */

@@ -16,6 +16,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -239,6 +240,7 @@ int covey_log(int level, const char *format, ...)
     void *ctx;
     size_t length;
     va_list args;
+    int cancel;
 
     if (!cvy_log_is_on(level))
         return 0;
@@ -254,7 +256,9 @@ int covey_log(int level, const char *format, ...)
     } else if (atomic_load(&log_to_stderr) == 1) {
         length = strlen(line);
         line[length] = '\n';
+        (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
         fwrite(line, 1, length + 1, stderr);
+        (void)pthread_setcancelstate(cancel, NULL);
     }
     errno = saved_errno;
     return 0;

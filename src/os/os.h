@@ -7,7 +7,8 @@
  *   - returns 0 (or what it says, >= 0), or exactly -errno,
  *   - does not block, restarts after EINTR,
  *   - is async-signal-safe, so that a fork child of a threaded program may call it,
- *   - makes descriptors close-on-exec.
+ *   - makes descriptors close-on-exec,
+ *   - is no cancellation point: pthread_cancel waits until the covey call is over.
  *
  * In a build with CVY_FAULTS each call that can fail is a fault point: the n-th one fails
  * with a chosen errno, see faults.h.

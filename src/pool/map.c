@@ -77,7 +77,7 @@ static int add_batch(struct cvy_map *map)
         r = cvy_pool_slot_take(pool, map, items, &slot);
     }
     while (r == -EAGAIN && !map->mine && !map->give_up) {
-        (void)pthread_cond_wait(&pool->changed, &pool->lock);
+        cvy_pool_await_change(pool);
         r = cvy_pool_slot_take(pool, map, items, &slot);
     }
     (void)pthread_mutex_unlock(&pool->lock);
@@ -435,7 +435,7 @@ static int begin(struct cvy_map *map)
             index++;
         if (index < CVY_POOL_BATCHES)
             break;
-        (void)pthread_cond_wait(&pool->changed, &pool->lock);
+        cvy_pool_await_change(pool);
     }
     if (pool->closing) {
         (void)pthread_mutex_unlock(&pool->lock);

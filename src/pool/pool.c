@@ -168,7 +168,7 @@ static void end_maps(struct cvy_pool *pool)
         }
     (void)pthread_cond_broadcast(&pool->changed);
     while (pool->map_count)
-        (void)pthread_cond_wait(&pool->changed, &pool->lock);
+        cvy_pool_await_change(pool);
     (void)pthread_mutex_unlock(&pool->lock);
 }
 

@@ -125,6 +125,15 @@ struct cvy_pool {
     uint64_t *ranges; /* room for a snapshot: 2 * workers + orphans */
 };
 
+/** Wait for `changed`; locked. No cancellation point, unlike pthread_cond_wait. */
+static inline void cvy_pool_await_change(struct cvy_pool *pool)
+{
+    int cancel;
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    (void)pthread_cond_wait(&pool->changed, &pool->lock);
+    (void)pthread_setcancelstate(cancel, NULL);
+}
+
 /* ---- slots.c; locked ---- */
 
 /** A slot with room for `items` of the map, in state FILLING.

@@ -146,13 +146,17 @@ static void join_children(void)
     }
 }
 
-/* Looking first costs no lock and, after a fork, no copied page. */
+/* Looking first costs no lock and, after a fork, no copied page. Flushing is a
+ * cancellation point. */
 void cvy_flush_streams(void)
 {
-    if (__fpending(stdout))
-        fflush(stdout);
-    if (__fpending(stderr))
-        fflush(stderr);
+    int cancel;
+    if (!__fpending(stdout) && !__fpending(stderr))
+        return;
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    fflush(stdout);
+    fflush(stderr);
+    (void)pthread_setcancelstate(cancel, NULL);
 }
 
 static void log_exit(int status)

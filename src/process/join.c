@@ -43,13 +43,22 @@ static void note_end(struct covey_process *p, int reaped, const struct cvy_os_ex
     }
 }
 
+/* pthread_join is a cancellation point. */
+static void join_thread(pthread_t thread)
+{
+    int cancel;
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    (void)pthread_join(thread, NULL);
+    (void)pthread_setcancelstate(cancel, NULL);
+}
+
 /* Lock held; it has ended. */
 static void reap(struct cvy_child *child)
 {
     struct covey_process *p = child->process;
     struct cvy_os_exit ended = {0};
     if (p->method == COVEY_THREAD) {
-        (void)pthread_join(child->thread, NULL);
+        join_thread(child->thread);
     } else {
         int r = cvy_os_wait_child(p->pid, child->pidfd, 0, &ended);
         if (r == -ETIMEDOUT)

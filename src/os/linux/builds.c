@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "os/linux/calls.h"
 #include "os/linux/modules.h"
 #include "os/modules.h"
 #include "os/os.h"
@@ -131,7 +132,7 @@ static bool build_in_memory(const struct cvy_os_module *module,
 static bool read_at(int fd, void *data, size_t size, uint64_t offset)
 {
     for (char *at = data; size > 0;) {
-        const ssize_t n = pread(fd, at, size, (off_t)offset);
+        const ssize_t n = cvy_call_read_at(fd, at, size, (off_t)offset);
 
         if (n < 0 && errno == EINTR)
             continue;
@@ -175,7 +176,7 @@ static int build_in_file(int fd, struct cvy_os_build *ret_build)
 
 int cvy_os_file_build(const char *path, struct cvy_os_build *ret_build)
 {
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    const int fd = cvy_call_open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     int r;
 
     if (fd < 0)
@@ -212,7 +213,7 @@ static bool hash_range(int fd, uint64_t offset, uint64_t size, uint64_t *hash)
 static bool hash_program(const struct cvy_os_module *module, uint64_t *ret_hash)
 {
     const ElfW(Phdr) *header = module->headers;
-    const int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    const int fd = cvy_call_open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     uint64_t hash = hash_headers(module);
     bool fine = fd >= 0;
 

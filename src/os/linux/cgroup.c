@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "os/linux/calls.h"
 #include "os/linux/linux.h"
 
 /* ---- lines of a file ---- */
@@ -36,8 +37,8 @@ static void fill(struct line_reader *reader)
     reader->end -= reader->start;
     reader->start = 0;
     do {
-        r = read(reader->fd, reader->buffer + reader->end,
-                 sizeof(reader->buffer) - 1 - reader->end);
+        r = cvy_call_read(reader->fd, reader->buffer + reader->end,
+                          sizeof(reader->buffer) - 1 - reader->end);
     } while (r < 0 && errno == EINTR);
     if (r > 0)
         reader->end += (size_t)r;
@@ -197,7 +198,8 @@ static size_t match_mount(char *line, const char *controller, const char *path,
 static uint64_t walk_up(const struct cvy_cgroup_source *source, const char *controller,
                         const char *path, limit_fn *read_group)
 {
-    struct line_reader reader = {.fd = open(source->mounts, O_RDONLY | O_CLOEXEC)};
+    struct line_reader reader = {
+        .fd = cvy_call_open(source->mounts, O_RDONLY | O_CLOEXEC)};
     char folder[PATH_MAX];
     uint64_t limit = UINT64_MAX;
     size_t top = 0;
@@ -207,7 +209,7 @@ static uint64_t walk_up(const struct cvy_cgroup_source *source, const char *cont
         return limit;
     while (!top && (line = next_line(&reader)))
         top = match_mount(line, controller, path, folder);
-    close(reader.fd);
+    cvy_call_close(reader.fd);
     while (top) {
         char *end = strrchr(folder + top, '/');
 
@@ -229,7 +231,8 @@ static uint64_t find_limit(const struct cvy_cgroup_source *source,
     char *line;
 
     source = source ? source : &own;
-    reader = (struct line_reader){.fd = open(source->membership, O_RDONLY | O_CLOEXEC)};
+    reader = (struct line_reader){
+        .fd = cvy_call_open(source->membership, O_RDONLY | O_CLOEXEC)};
     if (reader.fd < 0)
         return limit;
     while ((line = next_line(&reader))) { /* id:controllers:path */
@@ -247,7 +250,7 @@ static uint64_t find_limit(const struct cvy_cgroup_source *source,
             found = walk_up(source, controller, path, read_v1);
         limit = cvy_min_u64(limit, found);
     }
-    close(reader.fd);
+    cvy_call_close(reader.fd);
     return limit;
 }
 

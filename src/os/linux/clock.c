@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "os/linux/calls.h"
 #include "os/linux/linux.h"
 #include "os/os.h"
 
@@ -71,6 +72,5 @@ void cvy_clock_sleep(int64_t duration, int64_t deadline)
     struct timespec until;
     int64_t end = cvy_min_i64(cvy_os_now() + duration, deadline);
 
-    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, cvy_clock_absolute(end, &until),
-                    NULL);
+    cvy_call_sleep_until(cvy_clock_absolute(end, &until));
 }

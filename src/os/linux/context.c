@@ -19,6 +19,7 @@
 
 #include "base/base.h"
 #include "os/context.h"
+#include "os/linux/calls.h"
 #include "os/linux/linux.h"
 
 _Static_assert(sizeof(sigset_t) <= 128 && sizeof(cpu_set_t) <= 128, "room in the struct");
@@ -64,8 +65,9 @@ static int open_namespaces(void)
         return kept.fd;
     if (kept.fd >= 0 && kept.pid != pid && fstat(kept.fd, &info) == 0 &&
         info.st_ino == kept.inode)
-        close(kept.fd);
-    kept.fd = cvy_fd_above_std(open("/proc/self/ns", O_PATH | O_DIRECTORY | O_CLOEXEC));
+        cvy_call_close(kept.fd);
+    kept.fd = cvy_fd_above_std(
+        cvy_call_open("/proc/self/ns", O_PATH | O_DIRECTORY | O_CLOEXEC));
     kept.pid = pid;
     if (kept.fd >= 0 && fstat(kept.fd, &info) == 0)
         kept.inode = info.st_ino;
@@ -201,18 +203,12 @@ static int become_limits(const struct cvy_os_context *is,
     return 0;
 }
 
-/* The strings live as long as the process, as those of a program's start do. */
-static int become_environment(const char *environment, size_t size)
+static int become_environment(char *environment, size_t size)
 {
-    char *copy = malloc(size + 1);
-
-    if (!copy)
-        return -ENOMEM;
-    memcpy(copy, environment, size);
-    copy[size] = 0;
     if (clearenv() != 0)
         return -ENOMEM;
-    for (char *entry = copy; entry < copy + size; entry += strlen(entry) + 1)
+    for (char *entry = environment; entry < environment + size;
+         entry += strlen(entry) + 1)
         if (strchr(entry, '=') && putenv(entry) != 0)
             return -ENOMEM;
     return 0;
@@ -228,7 +224,7 @@ static int become_cpus(const struct cvy_os_context *wanted)
 }
 
 int cvy_os_context_become(const struct cvy_os_context *is,
-                          const struct cvy_os_context *wanted, const char *environment,
+                          const struct cvy_os_context *wanted, char *environment,
                           size_t environment_size, const char **ret_what)
 {
     int r = 0;

@@ -18,6 +18,7 @@
 
 #include "base/base.h"
 #include "os/faults.h"
+#include "os/linux/calls.h"
 #include "os/linux/linux.h"
 #include "os/os.h"
 
@@ -32,7 +33,7 @@ int cvy_os_close(int fd)
     if (fd < 0)
         return -1;
     saved_errno = errno;
-    close(fd); /* also after EINTR it is closed, on Linux */
+    cvy_call_close(fd); /* also after EINTR it is closed, on Linux */
     errno = saved_errno;
     return -1;
 }
@@ -62,7 +63,7 @@ void cvy_os_close_kept(struct cvy_os_kept_fd *kept)
     int saved_errno = errno;
 
     if (cvy_os_is_kept(kept))
-        close(kept->fd);
+        cvy_call_close(kept->fd);
     errno = saved_errno;
     kept->fd = -1;
 }
@@ -75,7 +76,7 @@ int cvy_fd_above_std(int fd)
         return fd;
     above = fcntl(fd, F_DUPFD_CLOEXEC, 3);
     saved_errno = errno;
-    close(fd);
+    cvy_call_close(fd);
     errno = saved_errno;
     return above;
 }
@@ -141,7 +142,7 @@ int cvy_os_open_null(void)
     int fd;
 
     CVY_FAULT_POINT("open", EMFILE);
-    fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    fd = cvy_call_open("/dev/null", O_RDWR | O_CLOEXEC);
     return fd < 0 ? -errno : fd;
 }
 
@@ -163,9 +164,9 @@ void cvy_os_null_prepare(void)
 
     if (atomic_load(&null_fd) >= 0)
         return;
-    fd = cvy_fd_above_std(open("/dev/null", O_RDWR | O_CLOEXEC));
+    fd = cvy_fd_above_std(cvy_call_open("/dev/null", O_RDWR | O_CLOEXEC));
     if (fd >= 0 && !atomic_compare_exchange_strong(&null_fd, &none, fd))
-        close(fd);
+        cvy_call_close(fd);
 }
 
 int cvy_os_null_to_stdin(void)
@@ -220,7 +221,7 @@ static bool close_listed(int folder, int lowest)
             struct directory_entry *entry = (void *)(buffer + at);
             int fd = entry_number(entry->name);
 
-            if (fd >= lowest && fd != folder && close(fd) == 0)
+            if (fd >= lowest && fd != folder && cvy_call_close(fd) == 0)
                 closed = true;
             at += entry->size;
         }
@@ -236,17 +237,17 @@ int cvy_os_close_from(int lowest)
     if (syscall(SYS_close_range, (unsigned)lowest, ~0U, 0) == 0)
         return 0;
     /* A filter forbids it. Closing shifts what the folder lists, hence the repetition. */
-    folder = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    folder = cvy_call_open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder >= 0) {
         while (close_listed(folder, lowest))
             continue;
-        close(folder);
+        cvy_call_close(folder);
         return 0;
     }
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return -errno;
     for (int fd = lowest; fd < (int)cvy_min_u64(limit.rlim_max, 1 << 20); fd++)
-        close(fd);
+        cvy_call_close(fd);
     return 0;
 }
 
@@ -258,7 +259,7 @@ static int poll_one(int fd, short events, int64_t deadline)
     int r;
 
     do {
-        r = ppoll(&entry, 1, cvy_clock_relative(deadline, &left), NULL);
+        r = cvy_call_poll(&entry, 1, cvy_clock_relative(deadline, &left));
     } while (r < 0 && errno == EINTR);
     if (r < 0)
         return -errno;
@@ -285,7 +286,7 @@ ssize_t cvy_os_read(int fd, void *data, size_t size)
 
     CVY_FAULT_POINT("read", EIO);
     do {
-        r = read(fd, data, size);
+        r = cvy_call_read(fd, data, size);
     } while (r < 0 && errno == EINTR);
     return r < 0 ? -errno : r;
 }
@@ -296,12 +297,12 @@ static ssize_t write_some(int fd, const void *data, size_t size, bool *is_socket
     ssize_t r;
 
     if (*is_socket) {
-        r = send(fd, data, size, MSG_NOSIGNAL);
+        r = cvy_call_send(fd, data, size, MSG_NOSIGNAL);
         if (r >= 0 || errno != ENOTSOCK)
             return r;
         *is_socket = false;
     }
-    return write(fd, data, size);
+    return cvy_call_write(fd, data, size);
 }
 
 int cvy_os_write_all(int fd, const void *data, size_t size)

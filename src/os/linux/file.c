@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "os/linux/calls.h"
 #include "os/linux/linux.h"
 #include "os/os.h"
 
@@ -37,14 +38,14 @@ void cvy_proc_path(char path[CVY_PROC_PATH_SIZE], const char *prefix, int number
 
 static ssize_t file_read(const char *path, char *buffer, size_t size)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = cvy_call_open(path, O_RDONLY | O_CLOEXEC);
     size_t length = 0;
     ssize_t r = 0;
 
     if (fd < 0)
         return -errno;
     while (length < size - 1) {
-        r = read(fd, buffer + length, size - 1 - length);
+        r = cvy_call_read(fd, buffer + length, size - 1 - length);
         if (r < 0 && errno == EINTR)
             continue;
         if (r <= 0)
@@ -53,7 +54,7 @@ static ssize_t file_read(const char *path, char *buffer, size_t size)
     }
     r = r < 0 ? -errno : (ssize_t)length;
     buffer[length] = 0;
-    close(fd);
+    cvy_call_close(fd);
     return r;
 }
 

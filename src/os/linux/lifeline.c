@@ -19,6 +19,7 @@
 
 #include "base/base.h"
 #include "os/faults.h"
+#include "os/linux/calls.h"
 #include "os/linux/linux.h"
 #include "os/os.h"
 
@@ -30,7 +31,7 @@ static void drop_line(void)
 {
     if (line_fd >= 0 && fcntl(line_fd, F_GETSIG) == SIGKILL &&
         fcntl(line_fd, F_GETPIPE_SZ) > 0)
-        close(line_fd);
+        cvy_call_close(line_fd);
     line_fd = -1;
 }
 
@@ -43,7 +44,7 @@ static int arm_line(int fd)
         fcntl(fd, F_SETFL, O_ASYNC | O_NONBLOCK) < 0)
         return -errno;
     /* From here on a close kills; one that came before shows now. */
-    if (poll(&state, 1, 0) < 0)
+    if (cvy_call_poll(&state, 1, &(struct timespec){0}) < 0)
         return -errno;
     return state.revents & (POLLHUP | POLLERR) ? -EPIPE : 0;
 }
@@ -57,7 +58,7 @@ static int reopen(int fd)
     if (fcntl(fd, F_GETPIPE_SZ) < 0) /* EBADF, also of what is open but no pipe */
         return fcntl(fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
     cvy_proc_path(path, "/proc/self/fd/", fd, "");
-    copy = cvy_fd_above_std(open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    copy = cvy_fd_above_std(cvy_call_open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
     return copy < 0 ? -errno : copy;
 }
 
@@ -71,7 +72,7 @@ int cvy_os_die_with_pipe(int fd)
         return copy;
     r = arm_line(copy);
     if (r < 0) {
-        close(copy);
+        cvy_call_close(copy);
         return r;
     }
     drop_line();

@@ -12,6 +12,7 @@
 
 #include "base/base.h"
 #include "os/faults.h"
+#include "os/linux/calls.h"
 #include "os/linux/linux.h"
 #include "os/os.h"
 
@@ -50,7 +51,7 @@ int cvy_os_memfd_create(const char *name, uint64_t size)
         fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
         return fd;
     error = errno;
-    close(fd);
+    cvy_call_close(fd);
     return -error;
 }
 

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "os/faults.h"
+#include "os/linux/calls.h"
 #include "os/linux/linux.h"
 #include "os/os.h"
 
@@ -54,11 +55,11 @@ int cvy_os_send(int fd, const void *data, size_t size, const int *fds, size_t fd
     memcpy(&part.iov_base, &data, sizeof(data)); /* sendmsg does not write there */
     if (fd_count)
         put_fds(&message, &control, fds, fd_count);
-    while (sendmsg(fd, &message, MSG_NOSIGNAL) < 0) {
+    while (cvy_call_sendmsg(fd, &message, MSG_NOSIGNAL) < 0) {
         if (errno == EAGAIN) {
             struct pollfd room = {.fd = fd, .events = POLLOUT};
 
-            poll(&room, 1, -1);
+            (void)cvy_call_poll(&room, 1, NULL);
         } else if (errno != EINTR) {
             return errno == ECONNRESET ? -EPIPE : -errno;
         }
@@ -96,7 +97,7 @@ static ssize_t receive(int fd, void *data, size_t size, struct msghdr *message,
         .msg_controllen = sizeof(*control),
     };
     do {
-        r = recvmsg(fd, message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+        r = cvy_call_recvmsg(fd, message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
         /* ECONNRESET: the peer went without reading all of ours; what it sent is there. */
     } while (r < 0 && (errno == EINTR || errno == ECONNRESET));
     received->count = 0;

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "os/faults.h"
+#include "os/linux/calls.h"
 #include "os/modules.h"
 #include "os/os.h"
 
@@ -265,7 +266,7 @@ static int mapped_path(uintptr_t address, char *path, size_t capacity)
 {
     char buffer[PATH_MAX + 256];
     size_t filled = 0;
-    int r = -ENOENT, fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    int r = -ENOENT, fd = cvy_call_open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
 
     while (fd >= 0 && r == -ENOENT) {
         char *line = buffer, *end;

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: MIT */
+/* Hosts with threads: many, short-lived, cancelled, and a first one that ends early. */
+#include "host.h"
+
+/* ---- many ---- */
+
+struct crowd {
+    pthread_barrier_t attached, leave;
+};
+
+static void *be_attached(void *arg)
+{
+    struct crowd *crowd = arg;
+    CHECK(covey_current_process() != NULL);
+    (void)pthread_barrier_wait(&crowd->attached);
+    (void)pthread_barrier_wait(&crowd->leave);
+    return NULL;
+}
+
+TEST_TIMEOUT(two_thousand_threads_are_attached, 60)
+{
+    enum { COUNT = 2000 };
+    static pthread_t threads[COUNT];
+    struct crowd crowd;
+    pthread_attr_t attr;
+    host_run(0);
+    CHECK_EQ(pthread_barrier_init(&crowd.attached, NULL, COUNT + 1), 0);
+    CHECK_EQ(pthread_barrier_init(&crowd.leave, NULL, COUNT + 1), 0);
+    CHECK_EQ(pthread_attr_init(&attr), 0);
+    CHECK_EQ(pthread_attr_setstacksize(&attr, 1 << 17), 0);
+    for (int i = 0; i < COUNT; i++)
+        CHECK_EQ(pthread_create(&threads[i], &attr, be_attached, &crowd), 0);
+    (void)pthread_barrier_wait(&crowd.attached);
+    CHECK_EQ(family_usage().threads, COUNT + 1);
+    host_run(1);
+    (void)pthread_barrier_wait(&crowd.leave);
+    for (int i = 0; i < COUNT; i++)
+        CHECK_EQ(pthread_join(threads[i], NULL), 0);
+    CHECK_EQ(family_usage().threads, 1);
+    host_run(2);
+}
+
+static void *attach_and_end(void *arg)
+{
+    (void)arg;
+    CHECK(covey_current_process() != NULL);
+    return NULL;
+}
+
+TEST_TIMEOUT(threads_come_and_go, 60)
+{
+    CHECK(covey_current_process() != NULL);
+    for (int i = 0; i < family_long(10000, 100000); i++) {
+        pthread_t thread;
+        CHECK_EQ(pthread_create(&thread, NULL, attach_and_end, NULL), 0);
+        CHECK_EQ(pthread_join(thread, NULL), 0);
+    }
+    CHECK_EQ(family_usage().threads, 1);
+}
+
+/* ---- starts from a thread that ends ---- */
+
+static void *start_until_told(void *arg)
+{
+    struct shared **s = arg;
+    covey_process *p = host_start(run_until_told, COVEY_VIEW_OF(*s));
+    return p;
+}
+
+TEST_EACH_METHOD(process_outlives_the_thread_that_started_it)
+{
+    struct shared *s = share();
+    for (int i = 1; i <= 3; i++) {
+        pthread_t thread;
+        void *result = NULL;
+        atomic_store(&s->go, 0);
+        s->numbers[0] = i;
+        CHECK_EQ(pthread_create(&thread, NULL, start_until_told, &s), 0);
+        CHECK_EQ(pthread_join(thread, &result), 0);
+        covey_process *p = result;
+        family_await(&s->begun, (uint32_t)i);
+        CHECK_ERR(covey_process_join(p, COVEY_MSEC(30)), -ETIMEDOUT);
+        family_tell(&s->go);
+        host_ends(p, i);
+    }
+}
+
+static void *run_one(void *arg)
+{
+    host_run(*(int *)arg);
+    return NULL;
+}
+
+TEST_EACH_METHOD(threads_start_processes_at_the_same_time)
+{
+    pthread_t threads[8];
+    int codes[8];
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 8; i++) {
+            codes[i] = i;
+            CHECK_EQ(pthread_create(&threads[i], NULL, run_one, &codes[i]), 0);
+        }
+        for (int i = 0; i < 8; i++)
+            CHECK_EQ(pthread_join(threads[i], NULL), 0);
+    }
+    CHECK_EQ(family_usage().threads, 1);
+}
+
+/* ---- a first thread that ends ---- */
+
+static struct shared *scene;
+static covey_process *running;
+
+static void *outlive_first_thread(void *arg)
+{
+    const pthread_t first = *(pthread_t *)arg;
+    CHECK_EQ(pthread_join(first, NULL), 0);
+    host_run(1);
+    CHECK_EQ(covey_process_is_alive(running), 1);
+    CHECK_ERR(covey_process_join(running, COVEY_MSEC(30)), -ETIMEDOUT);
+    host_run(2);
+    host_kill(running);
+    exit(22);
+}
+
+/* It may wait in pthread_exit for what it started, but others need not wait for that. */
+static void *go_on_meanwhile(void *arg)
+{
+    (void)arg;
+    family_await(&scene->begun, 1);
+    for (int i = 0; i < 5; i++)
+        host_run(i);
+    CHECK_EQ(covey_process_is_alive(running), 1);
+    host_kill(running);
+    exit(23);
+}
+
+static void *start_other(void *arg)
+{
+    running = host_start(host_sleep, COVEY_NO_VIEW);
+    return arg;
+}
+
+static void end_first_thread(bool started_by_first)
+{
+    static pthread_t first;
+    pthread_t thread;
+    int pid = family_fork();
+    if (pid == 0) {
+        first = pthread_self();
+        if (started_by_first) {
+            scene = share();
+            running = host_start(run_for_ever, COVEY_VIEW_OF(scene));
+        } else {
+            CHECK_EQ(pthread_create(&thread, NULL, start_other, NULL), 0);
+            CHECK_EQ(pthread_join(thread, NULL), 0);
+        }
+        CHECK_EQ(pthread_create(
+                     &thread, NULL,
+                     started_by_first ? go_on_meanwhile : outlive_first_thread, &first),
+                 0);
+        pthread_exit(NULL);
+    }
+    CHECK_EQ(host_wait(pid), started_by_first ? 23 : 22);
+}
+
+TEST_EACH_METHOD(first_thread_ends_while_others_go_on)
+{
+    end_first_thread(false);
+}
+
+TEST_EACH_METHOD(first_thread_ends_while_its_processes_run)
+{
+    end_first_thread(true);
+}
+
+/* ---- cancellation ---- */
+
+static void *join_for_ever(void *arg)
+{
+    CHECK_OK(covey_process_join(arg, COVEY_FOREVER));
+    pthread_testcancel();
+    return NULL;
+}
+
+static void *join_in_time(void *arg)
+{
+    CHECK_OK(covey_process_join(arg, COVEY_SEC(1000)));
+    pthread_testcancel();
+    return NULL;
+}
+
+static void await_sleep(int tid)
+{
+    char path[64], state = 0;
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", tid);
+    while (state != 'S') {
+        FILE *file = fopen(path, "re");
+        CHECK(file != NULL);
+        CHECK_EQ(fscanf(file, "%*d %*s %c", &state), 1);
+        fclose(file);
+        sched_yield();
+    }
+}
+
+struct joiner {
+    void *(*join)(void *);
+    covey_process *process;
+    cvy_word tid;
+};
+
+static void *begin_join(void *arg)
+{
+    struct joiner *joiner = arg;
+    CHECK(covey_current_process() != NULL);
+    atomic_store(&joiner->tid, (uint32_t)cvy_os_tid());
+    (void)cvy_os_futex_wake(&joiner->tid, 1);
+    return joiner->join(joiner->process);
+}
+
+/* A request to cancel waits until the call is over; no lock stays held. */
+static void cancel_joiner(void *(*join)(void *))
+{
+    struct joiner joiner = {.join = join};
+    pthread_t thread;
+    void *result = NULL;
+    joiner.process = host_start(host_sleep, COVEY_NO_VIEW);
+    CHECK_EQ(pthread_create(&thread, NULL, begin_join, &joiner), 0);
+    family_await(&joiner.tid, 1);
+    await_sleep((int)joiner.tid);
+    CHECK_EQ(pthread_cancel(thread), 0);
+    host_run(3); /* starts, waits and reaps beside it */
+    CHECK_OK(covey_process_kill(joiner.process));
+    CHECK_EQ(pthread_join(thread, &result), 0);
+    CHECK_EQ((intptr_t)result, (intptr_t)PTHREAD_CANCELED);
+    host_ends(joiner.process, -SIGKILL);
+    host_run(4);
+    CHECK_EQ(family_usage().threads, 1);
+}
+
+TEST_EACH_METHOD(cancelled_thread_in_join_leaves_no_lock_held)
+{
+    cancel_joiner(join_for_ever);
+    cancel_joiner(join_in_time);
+}
+
+/* Requests to cancel come at any point of anything. */
+static void *start_and_join_for_ever(void *arg)
+{
+    cvy_word *rounds = arg;
+    for (;;) {
+        covey_process *p = NULL;
+        int old, code = 5;
+        pthread_testcancel();
+        CHECK_OK(covey_process_create(&p, host_return_arg, COVEY_VIEW_OF(code),
+                                      OPTS(.capture_stderr = COVEY_ON)));
+        CHECK_OK(covey_process_start(p));
+        CHECK_OK(covey_process_join(p, COVEY_FOREVER));
+        struct covey_process_report report;
+        CHECK_OK(covey_process_report(p, &report));
+        covey_process_free(p);
+        CHECK_EQ(pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &old), 0);
+        CHECK_EQ(old, PTHREAD_CANCEL_ENABLE); /* as it was before the calls */
+        family_tell(rounds);
+    }
+}
+
+TEST_EACH_METHOD(cancelling_at_any_point_leaves_nothing)
+{
+    host_run(0);
+    for (int i = 0; i < family_long(10, 300); i++) {
+        cvy_word rounds = 0;
+        pthread_t thread;
+        void *result = NULL;
+        CHECK_EQ(pthread_create(&thread, NULL, start_and_join_for_ever, &rounds), 0);
+        family_await(&rounds, 1);
+        for (int spin = 0; spin < i * 997 % 2000; spin++)
+            sched_yield();
+        CHECK_EQ(pthread_cancel(thread), 0);
+        CHECK_EQ(pthread_join(thread, &result), 0);
+        CHECK_EQ((intptr_t)result, (intptr_t)PTHREAD_CANCELED);
+        host_run(1);
+    }
+    CHECK_EQ(family_usage().threads, 1);
+    CHECK_LE(family_usage().members, 1);
+}
+
+static int double_task(struct covey_call *call)
+{
+    const int *x = covey_call_arg(call, NULL);
+    int y = 2 * *x;
+    return covey_call_return(call, &y, sizeof y);
+}
+
+static void *map_for_ever(void *arg)
+{
+    covey_pool *pool = *(covey_pool **)arg;
+    int in[100] = {0}, out[100];
+    for (;;) {
+        pthread_testcancel();
+        CHECK_OK(covey_pool_map(pool, double_task, in, sizeof *in, out, sizeof *out,
+                                100, COVEY_MAP_OPTS(.chunksize = 7)));
+    }
+    return NULL;
+}
+
+TEST_EACH_METHOD(cancelled_threads_in_map_leave_the_pool_usable)
+{
+    covey_pool *pool = NULL;
+    CHECK_OK(covey_pool_create(&pool, 2, COVEY_POOL_OPTS(.method = check_method())));
+    for (int round = 0; round < 10; round++) {
+        enum { COUNT = 24 }; /* more than maps that can go on at a time */
+        pthread_t threads[COUNT];
+        int in = 4, out = 0;
+        for (int i = 0; i < COUNT; i++)
+            CHECK_EQ(pthread_create(&threads[i], NULL, map_for_ever, &pool), 0);
+        CHECK_OK(covey_pool_map(pool, double_task, &in, sizeof in, &out, sizeof out, 1,
+                                NULL));
+        CHECK_EQ(out, 8);
+        for (int i = 0; i < COUNT; i++)
+            CHECK_EQ(pthread_cancel(threads[i]), 0);
+        for (int i = 0; i < COUNT; i++)
+            CHECK_EQ(pthread_join(threads[i], NULL), 0);
+    }
+    covey_pool_free(pool);
+    CHECK_EQ(family_usage().threads, 1);
+}
+
+/* ---- many starts and ends ---- */
+
+TEST_EACH_METHOD_TIMEOUT(starts_and_ends_leave_everything_as_it_was, 600)
+{
+    for (int i = 0; i < 20; i++)
+        host_run(i);
+    struct covey_family_usage before = family_usage();
+    long pages[2]; /* of private memory */
+    for (int pass = 0; pass < 2; pass++) {
+        FILE *file = fopen("/proc/self/statm", "re");
+        CHECK(file != NULL);
+        CHECK_EQ(fscanf(file, "%*d %*d %*d %*d %*d %ld", &pages[pass]), 1);
+        fclose(file);
+        for (int i = 0; pass == 0 && i < family_long(300, 10000); i++)
+            host_run(i % 256);
+    }
+    struct covey_family_usage after = family_usage();
+    CHECK_EQ(after.members, before.members);
+    CHECK_EQ(after.threads, before.threads);
+    CHECK_EQ(after.objects, before.objects);
+    CHECK_LE(after.used, before.used);
+    CHECK_LE(pages[1], pages[0] + 64);
+}
+
+CHECK_MAIN()
