@@ -5,14 +5,15 @@
  * attach as the member the starter made; set up (stdin, stderr, group, limits,
  * processors, crash handler); say so; run the target; end in order.
  * What fails before the target runs becomes the result of the starter's call. */
-#include "base/base.h"
-#include "base/error.h"
-#include "process/message.h"
-#include "region/member.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/base.h"
+#include "base/error.h"
+#include "process/message.h"
+#include "region/member.h"
 
 /* How this process ends; of a child only. */
 static enum { NO_CHILD, CHILD_BY_FORK, CHILD_BY_EXEC } birth;
@@ -24,7 +25,8 @@ bool cvy_child_is_fork(void)
 
 static void watch_parent(const struct cvy_child_plan *plan)
 {
-    static const uint32_t both = CVY_PROCESS_DIES_WITH_PARENT | CVY_PROCESS_BY_MAIN_THREAD;
+    static const uint32_t both =
+        CVY_PROCESS_DIES_WITH_PARENT | CVY_PROCESS_BY_MAIN_THREAD;
     const struct covey_process *p = plan->process;
     if ((atomic_load(&p->flags) & both) == both &&
         cvy_os_die_with_thread(p->parent_pid) == -ESRCH)
@@ -153,8 +155,18 @@ void cvy_child_end(int status)
  * the pid. */
 static bool must_attach(const struct cvy_child_plan *plan)
 {
-    return plan->by_exec || !cvy_process_has(plan->process, CVY_PROCESS_DIES_WITH_PARENT) ||
+    return plan->by_exec ||
+           !cvy_process_has(plan->process, CVY_PROCESS_DIES_WITH_PARENT) ||
            cvy_start_may_fail(plan->process);
+}
+
+/* Unless the starter did: it may know this process by another number, from outside of a
+ * namespace. */
+static void note_pid(struct covey_process *p)
+{
+    int32_t none = 0;
+    (void)__atomic_compare_exchange_n(&p->pid, &none, cvy_os_pid(), false,
+                                      __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
 void cvy_child_live(const struct cvy_child_plan *plan)
@@ -167,7 +179,7 @@ void cvy_child_live(const struct cvy_child_plan *plan)
         cvy_attach_later(plan->member);
     else if (cvy_attach_as(plan->member) < 0)
         cvy_os_exit(1); /* given up by the starter, or by who found it dead */
-    p->pid = cvy_os_pid();
+    note_pid(p);
     cvy_self_become(p);
     cvy_exit_prepare();
     int r = set_up(plan);

@@ -176,11 +176,14 @@ int cvy_member_become(uint32_t member)
     uint64_t word = atomic_load(&m->word);
     if (!m->starter)
         m->known_ticks = cvy_os_boot_ticks();
+    int pid;
     do {
         if (state_of(word) != CVY_MEMBER_STARTING || generation_of(word) != generation)
             return cvy_fail(-ECANCELED, "this process was given up before it came up");
+        /* The starter's number counts: this process may be in a namespace of its own. */
+        pid = pid_of(word) ? pid_of(word) : cvy_os_pid();
     } while (!atomic_compare_exchange_weak(
-        &m->word, &word, member_word(CVY_MEMBER_RUNNING, generation, cvy_os_pid())));
+        &m->word, &word, member_word(CVY_MEMBER_RUNNING, generation, pid)));
     cvy_process_page->member = member;
     return 0;
 }
