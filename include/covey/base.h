@@ -27,8 +27,8 @@ extern "C" {
 #define COVEY_VERSION_PATCH 0
 
 #if defined(__GNUC__)
-#define COVEY_API __attribute__((visibility("default")))
-#define COVEY_MUST_CHECK __attribute__((warn_unused_result))
+#define COVEY_API                __attribute__((visibility("default")))
+#define COVEY_MUST_CHECK         __attribute__((warn_unused_result))
 #define COVEY_PRINTF(fmt, first) __attribute__((__format__(__printf__, fmt, first)))
 #else
 #define COVEY_API
@@ -42,20 +42,21 @@ extern "C" {
  * Conditions that no errno names: X(code, NAME, text, Python exception).
  * System failures are exactly `-errno`, for instance -EINVAL or -ENOMEM.
  */
-#define COVEY_ERROR_MAP(X)                                                              \
-    X(-5001, ECLOSED, "closed", "ValueError")                                           \
-    X(-5002, EPEERDIED, "every other process that used it has died", "BrokenPipeError") \
-    X(-5003, EREMOTE, "the task itself failed", "RemoteError")                          \
-    X(-5004, EBROKEN, "broken", "BrokenBarrierError")                                   \
-    X(-5005, ESTATE, "not possible in this state", "AssertionError")                    \
-    X(-5006, EAUTH, "authentication failed", "AuthenticationError")                     \
-    X(-5007, EPROTOCOL, "the peer does not keep to the protocol", "OSError")            \
-    X(-5008, EFORKED, "not usable in this forked process", "RuntimeError")              \
-    X(-5009, EFREED, "used after it was freed", "ValueError")                           \
-    X(-5010, ECRASHED, "the process working on it died", "ProcessError")                \
-    X(-5011, EBUILD, "the two sides are different builds", "ImportError")               \
-    X(-5012, ENOTSTARTED, "not started", "AssertionError")                              \
-    X(-5013, ENOTOWNER, "not the owner", "AssertionError")                              \
+#define COVEY_ERROR_MAP(X)                                                             \
+    X(-5001, ECLOSED, "closed", "ValueError")                                          \
+    X(-5002, EPEERDIED, "every other process that used it has died",                   \
+      "BrokenPipeError")                                                               \
+    X(-5003, EREMOTE, "the task itself failed", "RemoteError")                         \
+    X(-5004, EBROKEN, "broken", "BrokenBarrierError")                                  \
+    X(-5005, ESTATE, "not possible in this state", "AssertionError")                   \
+    X(-5006, EAUTH, "authentication failed", "AuthenticationError")                    \
+    X(-5007, EPROTOCOL, "the peer does not keep to the protocol", "OSError")           \
+    X(-5008, EFORKED, "not usable in this forked process", "RuntimeError")             \
+    X(-5009, EFREED, "used after it was freed", "ValueError")                          \
+    X(-5010, ECRASHED, "the process working on it died", "ProcessError")               \
+    X(-5011, EBUILD, "the two sides are different builds", "ImportError")              \
+    X(-5012, ENOTSTARTED, "not started", "AssertionError")                             \
+    X(-5013, ENOTOWNER, "not the owner", "AssertionError")                             \
     X(-5014, ESTART, "the child did not come up", "RuntimeError")
 
 /** Result codes of covey's own; see COVEY_ERROR_MAP for their texts. */
@@ -110,7 +111,7 @@ typedef int64_t covey_nsec;
 #define COVEY_FOREVER ((covey_nsec)INT64_MAX)
 #define COVEY_USEC(n) ((covey_nsec)(n)*1000)
 #define COVEY_MSEC(n) ((covey_nsec)(n)*1000000)
-#define COVEY_SEC(n) ((covey_nsec)(n)*1000000000)
+#define COVEY_SEC(n)  ((covey_nsec)(n)*1000000000)
 
 /* ---- bytes ------------------------------------------------------------------ */
 
@@ -134,8 +135,7 @@ struct covey_bytes {
 #define COVEY_NO_VIEW (COVEY_VIEW(NULL, 0))
 
 /** A view of `size` bytes at `data`. */
-static inline struct covey_view COVEY_VIEW(const void *data, size_t size)
-{
+static inline struct covey_view COVEY_VIEW(const void *data, size_t size) {
     struct covey_view view;
     view.data = data;
     view.size = size;
@@ -148,7 +148,8 @@ static inline struct covey_view COVEY_VIEW(const void *data, size_t size)
  * Returns:  0; -ENOMEM.
  * Threads:  one at a time per `bytes`.
  */
-COVEY_API int covey_bytes_resize(struct covey_bytes *bytes, size_t size) COVEY_MUST_CHECK;
+COVEY_API int
+covey_bytes_resize(struct covey_bytes *bytes, size_t size) COVEY_MUST_CHECK;
 
 /** Free the memory of `bytes` and set it to zero; NULL and twice are fine. */
 COVEY_API void covey_bytes_free(struct covey_bytes *bytes);

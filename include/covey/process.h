@@ -25,11 +25,12 @@ extern "C" {
 
 /** How a child comes to be. */
 enum covey_start_method {
-    COVEY_DEFAULT_METHOD = 0, /**< what covey_set_start_method or the environment says */
-    COVEY_FORK,               /**< a copy of this process, by fork() */
-    COVEY_SPAWN,              /**< a fresh run of this program */
-    COVEY_FORKSERVER,         /**< a copy of a fresh, single-threaded run of this program */
-    COVEY_THREAD              /**< a thread of this process */
+    COVEY_DEFAULT_METHOD =
+        0,            /**< what covey_set_start_method or the environment says */
+    COVEY_FORK,       /**< a copy of this process, by fork() */
+    COVEY_SPAWN,      /**< a fresh run of this program */
+    COVEY_FORKSERVER, /**< a copy of a fresh, single-threaded run of this program */
+    COVEY_THREAD      /**< a thread of this process */
 };
 
 /** A yes or no whose zero means "the default". */
@@ -56,18 +57,18 @@ COVEY_API int covey_init(int argc, char **argv);
 
 /** Options of the family; zero means the default. */
 struct covey_family_opts {
-    size_t size;        /**< sizeof(struct covey_family_opts); COVEY_FAMILY_OPTS fills it */
+    size_t size; /**< sizeof(struct covey_family_opts); COVEY_FAMILY_OPTS fills it */
     size_t reservation; /**< bytes of address space, a power of two from 16 MiB;
                              default: the largest of 1 TiB, 256, 64, 16 GiB that fits */
     size_t budget;      /**< most bytes of shared memory in use; default: half of the
                              smaller of RAM and cgroup limit */
-    covey_nsec slice;   /**< longest sleep before a waiter asks the kernel whether the one
+    covey_nsec slice; /**< longest sleep before a waiter asks the kernel whether the one
                              it waits for still lives; default 500 ms (20 ms where the
                              kernel lacks futex_waitv) */
     enum covey_switch core_dump; /**< shared memory in core dumps; default off */
     enum covey_switch bell; /**< off: deaths are found by slices alone (for tests) */
 };
-#define COVEY_FAMILY_OPTS(...)                                                           \
+#define COVEY_FAMILY_OPTS(...)                                                         \
     (&(struct covey_family_opts){.size = sizeof(struct covey_family_opts), __VA_ARGS__})
 
 /**
@@ -76,7 +77,8 @@ struct covey_family_opts {
  *
  * Returns:  0; -EINVAL for a bad option; COVEY_ESTATE once the family exists.
  */
-COVEY_API int covey_family_configure(const struct covey_family_opts *opts) COVEY_MUST_CHECK;
+COVEY_API int
+covey_family_configure(const struct covey_family_opts *opts) COVEY_MUST_CHECK;
 
 /** What the family uses now. */
 struct covey_family_usage {
@@ -124,7 +126,8 @@ COVEY_API int covey_set_start_method(enum covey_start_method method, int force);
  *
  * Returns:  0; -EINVAL if COVEY_START_METHOD in the environment names no method.
  */
-COVEY_API int covey_get_start_method(int allow_none, enum covey_start_method *ret_method);
+COVEY_API int covey_get_start_method(int allow_none,
+                                     enum covey_start_method *ret_method);
 
 /**
  * The methods of this system, the default one first.
@@ -165,7 +168,8 @@ COVEY_API int covey_set_executable(const char *path);
  * Returns:  0; -ENOMEM; COVEY_ESTATE if the server runs already.
  */
 COVEY_API int covey_set_forkserver_preload(const char *const *objects, size_t count,
-                                           covey_target_fn *init, struct covey_view arg);
+                                           covey_target_fn *init,
+                                           struct covey_view arg);
 
 /**
  * How many children this process's fork server keeps ready beforehand; default 0, most 64.
@@ -182,14 +186,14 @@ struct covey_limits {
     uint64_t cpu_seconds; /**< processor time */
     uint64_t data_bytes;  /**< private writable memory */
     uint64_t stack_bytes;
-    uint64_t file_bytes;  /**< size of a file it writes */
-    uint64_t open_files;  /**< descriptors */
+    uint64_t file_bytes;          /**< size of a file it writes */
+    uint64_t open_files;          /**< descriptors */
     enum covey_switch core_dumps; /**< off: none */
 };
 
 /** Options of a process; zero means the default. Strings and arrays are copied. */
 struct covey_process_opts {
-    size_t size;      /**< sizeof(struct covey_process_opts); COVEY_PROCESS_OPTS fills it */
+    size_t size; /**< sizeof(struct covey_process_opts); COVEY_PROCESS_OPTS fills it */
     const char *name; /**< default "Process-1", a child's children "Process-1:2" */
     enum covey_start_method method;
     enum covey_switch daemon; /**< ended at its parent's exit instead of joined, and may
@@ -198,23 +202,25 @@ struct covey_process_opts {
                                             child that changes its user id may lose it */
     enum covey_switch new_group;       /**< a process group of its own; default off */
     enum covey_switch keep_stdin;      /**< default off: its stdin is the null device */
-    enum covey_switch capture_stderr;  /**< the last 4 KiB it writes to stderr become part
+    enum covey_switch
+        capture_stderr;              /**< the last 4 KiB it writes to stderr become part
                                             of its report; default off */
-    enum covey_switch crash_handler;   /**< a backtrace in the report when it crashes;
+    enum covey_switch crash_handler; /**< a backtrace in the report when it crashes;
                                             default on, where the signal is unhandled */
-    const void *holds[16];             /**< if given: the objects it is born holding, instead
+    const void *holds[16]; /**< if given: the objects it is born holding, instead
                                             of all that its starter holds; {COVEY_NO_HOLDS}
                                             for none */
-    const int *fds;       /**< spawn and forkserver: descriptors it inherits, as the same
+    const int *fds;   /**< spawn and forkserver: descriptors it inherits, as the same
                                numbers, besides 0, 1 and 2 */
-    size_t fd_count;      /**< at most 60 */
-    const char *cpus;     /**< processors it may run on, as "0-3,6" */
+    size_t fd_count;  /**< at most 60 */
+    const char *cpus; /**< processors it may run on, as "0-3,6" */
     covey_nsec start_timeout; /**< spawn, forkserver: how long it may take to reach
                                    covey_init; default 30 s */
     struct covey_limits limits;
 };
-#define COVEY_PROCESS_OPTS(...)                                                          \
-    (&(struct covey_process_opts){.size = sizeof(struct covey_process_opts), __VA_ARGS__})
+#define COVEY_PROCESS_OPTS(...)                                                        \
+    (&(struct covey_process_opts){.size = sizeof(struct covey_process_opts),           \
+                                  __VA_ARGS__})
 /** For `.holds`: born holding nothing. */
 #define COVEY_NO_HOLDS ((const void *)-1)
 
@@ -227,9 +233,9 @@ struct covey_process_opts {
  *           object; -ENOMEM when the family's budget is used up; -ENOTSUP for an option
  *           that the method cannot do.
  */
-COVEY_API int covey_process_create(covey_process **out, covey_target_fn *fn,
-                                   struct covey_view arg,
-                                   const struct covey_process_opts *opts) COVEY_MUST_CHECK;
+COVEY_API int
+covey_process_create(covey_process **out, covey_target_fn *fn, struct covey_view arg,
+                     const struct covey_process_opts *opts) COVEY_MUST_CHECK;
 
 /**
  * Start it. When this returns 0 the child runs: under spawn it has reached covey_init
@@ -360,10 +366,10 @@ struct covey_process_report {
     int core_dumped;      /**< 1 if the system wrote a core file */
     covey_nsec user_time; /**< processor time in its own code */
     covey_nsec system_time;
-    uint64_t max_rss;         /**< most resident memory, in bytes, shared pages counted */
-    const char *stderr_tail;  /**< last 4 KiB with .capture_stderr, else "" */
-    const char *backtrace;    /**< one frame per line if it crashed, else "" */
-    const char *text;         /**< one line: who ended how */
+    uint64_t max_rss; /**< most resident memory, in bytes, shared pages counted */
+    const char *stderr_tail; /**< last 4 KiB with .capture_stderr, else "" */
+    const char *backtrace;   /**< one frame per line if it crashed, else "" */
+    const char *text;        /**< one line: who ended how */
 };
 
 /**

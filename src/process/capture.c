@@ -8,14 +8,16 @@
  * the tail when `tail_written` counts it, so what the reader had in its hands is found
  * there as well: nothing is lost by a SIGKILL. The tail is a ring of CVY_TAIL_BYTES,
  * `tail_written` counts all bytes ever. */
+#include <string.h>
+
 #include "base/base.h"
 #include "base/error.h"
 #include "process/process.h"
-#include <string.h>
 
 /* The piece that is being read; what of `data` is not text is zero. */
 struct piece {
-    _Atomic uint64_t follows; /* tail_written when it was begun, + 1; 0: there is none */
+    _Atomic uint64_t
+        follows; /* tail_written when it was begun, + 1; 0: there is none */
     char data[CVY_PIECE_BYTES - sizeof(uint64_t)];
 };
 

@@ -10,11 +10,6 @@
  *
  * It runs once per process, from the end of a child's target, covey_exit, or libc's exit(),
  * to which it is registered once per program: a fork child inherits the registration. */
-#include "base/error.h"
-#include "base/log.h"
-#include "base/memory.h"
-#include "process/process.h"
-#include "region/member.h"
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
@@ -22,6 +17,12 @@
 #include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "process/process.h"
+#include "region/member.h"
 
 #define DAEMON_PATIENCE COVEY_SEC(5)
 
@@ -138,7 +139,8 @@ static void join_children(void)
             patience = cvy_os_deadline(DAEMON_PATIENCE);
         if (cvy_process_wait(p, daemon ? patience : INT64_MAX) != -ETIMEDOUT)
             continue;
-        (void)covey_log(COVEY_LOG_WARNING, "%s did not end by SIGTERM and is killed", p->name);
+        (void)covey_log(COVEY_LOG_WARNING, "%s did not end by SIGTERM and is killed",
+                        p->name);
         cvy_children_lock();
         (void)cvy_os_kill(p->pid, -1, SIGKILL);
         cvy_children_unlock();

@@ -6,16 +6,17 @@
  * that both are the same build and user, maps the region and goes to work. Whatever fails
  * there is replied, and becomes the result of the starter's call; an image that never
  * replies ends as an error by its exit or by the time-out. */
-#include "base/base.h"
-#include "base/error.h"
-#include "base/log.h"
-#include "process/message.h"
-#include "region/member.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "base/base.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "process/message.h"
+#include "region/member.h"
 
 /* ---- the starter's end ---- */
 
@@ -53,8 +54,9 @@ static int explain_silence(int pid)
         return cvy_fail(COVEY_ESTART, "the child closed its socket before covey_init");
     }
     cvy_process_how(ended.status, how, sizeof how);
-    return cvy_fail(COVEY_ESTART, "the child ended with %s before it reached covey_init%s",
-                    how, ended.status == 127 ? " (a library may be missing)" : "");
+    return cvy_fail(COVEY_ESTART,
+                    "the child ended with %s before it reached covey_init%s", how,
+                    ended.status == 127 ? " (a library may be missing)" : "");
 }
 
 static int await_reply(int pid, int socket, covey_nsec timeout)
@@ -69,9 +71,10 @@ static int await_reply(int pid, int socket, covey_nsec timeout)
         return explain_silence(pid);
     cvy_start_undo(pid);
     if (n == -ETIMEDOUT)
-        return cvy_fail(COVEY_ESTART,
-                        "the child did not reach covey_init within %.3g s (start_timeout)",
-                        (double)timeout / 1e9);
+        return cvy_fail(
+            COVEY_ESTART,
+            "the child did not reach covey_init within %.3g s (start_timeout)",
+            (double)timeout / 1e9);
     if (n != (ssize_t)sizeof reply)
         return n < 0 ? cvy_fail_os((int)n, "the child's reply")
                      : cvy_fail(COVEY_ESTART, "the child's reply has %zd bytes", n);
@@ -168,11 +171,13 @@ static int check_socket(int socket)
 {
     struct cvy_os_peer peer;
     if (cvy_os_is_secure())
-        return cvy_fail(-EPERM, "covey_init: a program with raised privileges is no child");
+        return cvy_fail(-EPERM,
+                        "covey_init: a program with raised privileges is no child");
     int r = cvy_os_peer(socket, &peer);
     if (r < 0 || peer.pid != cvy_os_ppid() || peer.uid != getuid())
-        return cvy_fail(COVEY_ESTATE, "covey_init: %s, but no parent of this user at "
-                                      "descriptor %d: not started by covey",
+        return cvy_fail(COVEY_ESTATE,
+                        "covey_init: %s, but no parent of this user at "
+                        "descriptor %d: not started by covey",
                         CVY_CHILD_ARGUMENT, socket);
     return 0;
 }
@@ -195,8 +200,9 @@ static int check_build(const struct cvy_start_message *m)
         return 0;
     hex(own, size, mine);
     hex(m->build, cvy_min_size(m->build_size, sizeof m->build), theirs);
-    return cvy_fail(COVEY_EBUILD, "the program run is build %s, its starter is build %s",
-                    mine, theirs);
+    return cvy_fail(COVEY_EBUILD,
+                    "the program run is build %s, its starter is build %s", mine,
+                    theirs);
 }
 
 static void reply_failure(int socket, int code)
@@ -209,9 +215,14 @@ static void reply_failure(int socket, int code)
 static void be_child(const struct cvy_start_message *m, int socket, const int *fds)
 {
     struct covey_process *p = cvy_at(m->object);
-    struct cvy_child_plan plan = {.process = p, .member = m->member, .lifeline = -1,
-                                  .stderr_read = -1, .stderr_write = -1, .reply = socket,
-                                  .by_exec = true, .owns_lifeline = true};
+    struct cvy_child_plan plan = {.process = p,
+                                  .member = m->member,
+                                  .lifeline = -1,
+                                  .stderr_read = -1,
+                                  .stderr_write = -1,
+                                  .reply = socket,
+                                  .by_exec = true,
+                                  .owns_lifeline = true};
     size_t next = 0;
     if (m->has_lifeline)
         plan.lifeline = fds[next++];
@@ -259,9 +270,10 @@ int cvy_image_live(int argc, char **argv)
         return r;
     int kept = cvy_os_dup(socket, 4); /* the first was open over exec */
     cvy_os_close(socket);
-    ssize_t n = cvy_os_recv(kept, &m, sizeof m, fds, CVY_ARRAY_SIZE(fds), &count, INT64_MAX);
-    if (n != (ssize_t)sizeof m || m.magic != CVY_START_MAGIC || m.fd_count > CVY_MOST_FDS ||
-        count != expected_fds(&m)) {
+    ssize_t n =
+        cvy_os_recv(kept, &m, sizeof m, fds, CVY_ARRAY_SIZE(fds), &count, INT64_MAX);
+    if (n != (ssize_t)sizeof m || m.magic != CVY_START_MAGIC ||
+        m.fd_count > CVY_MOST_FDS || count != expected_fds(&m)) {
         r = cvy_fail(COVEY_EBUILD, "the start message is of another covey");
         reply_failure(kept, r);
         cvy_os_exit(1);

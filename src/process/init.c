@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* init.c: covey_init, and what later starts need of the program's arguments. */
+#include <errno.h>
+
 #include "base/error.h"
 #include "base/memory.h"
 #include "process/message.h"
-#include <errno.h>
 
 static bool called;
 static const char *argv0 = "covey";

@@ -4,6 +4,11 @@
  * Waiting does not reap (any number of threads may wait); reaping happens under the lock
  * of the private records, and signals are sent under it, so that none goes to a process
  * whose number was given to another. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
 #include "base/error.h"
 #include "base/memory.h"
 #include "process/process.h"
@@ -11,16 +16,13 @@
 #include "region/member.h"
 #include "region/object.h"
 #include "region/wait.h"
-#include <errno.h>
-#include <signal.h>
-#include <stdio.h>
-#include <string.h>
 
 /* ---- reaping ---- */
 
 /* Enter how it ended. `reaped` -ECHILD: the program reaped it first; then what the child
  * itself left behind tells, if it ended in order. */
-static void note_end(struct covey_process *p, int reaped, const struct cvy_os_exit *ended)
+static void note_end(struct covey_process *p, int reaped,
+                     const struct cvy_os_exit *ended)
 {
     bool left = false;
     int status = 255;
@@ -142,7 +144,8 @@ static int await_parent(struct covey_process *parent, int64_t deadline)
     cvy_os_close(fd);
     if (ended || fd >= 0)
         return r;
-    for (uint32_t gong = cvy_gong(); r >= 0 && !parent_has_ended(pid); gong = cvy_gong())
+    for (uint32_t gong = cvy_gong(); r >= 0 && !parent_has_ended(pid);
+         gong = cvy_gong())
         r = cvy_sleep(&never, 0, gong, deadline, cvy_ref_of(parent));
     return r < 0 ? r : 0;
 }
@@ -157,11 +160,13 @@ int covey_process_join(covey_process *p, covey_nsec timeout)
         return cvy_fail(COVEY_ESTATE, "%s: a process cannot wait for itself", call);
     int64_t deadline = cvy_os_deadline(timeout);
     if (is_parent(p) && p->member == cvy_member_owner())
-        return cvy_fail(COVEY_ESTATE, "%s: %s cannot end before this thread", call, p->name);
+        return cvy_fail(COVEY_ESTATE, "%s: %s cannot end before this thread", call,
+                        p->name);
     if (is_parent(p)) {
         r = await_parent(p, deadline);
     } else {
-        r = cvy_process_enter(p, call, CVY_WANT_OWNER | CVY_WANT_OPEN | CVY_WANT_STARTED);
+        r = cvy_process_enter(p, call,
+                              CVY_WANT_OWNER | CVY_WANT_OPEN | CVY_WANT_STARTED);
         if (r < 0)
             return r;
         r = cvy_process_wait(p, deadline);
@@ -178,7 +183,8 @@ int covey_process_is_alive(covey_process *p)
     if (p == cvy_self())
         return 1;
     if (is_parent(p))
-        return p->member == cvy_member_owner() || !parent_has_ended(cvy_self()->parent_pid);
+        return p->member == cvy_member_owner() ||
+               !parent_has_ended(cvy_self()->parent_pid);
     r = cvy_process_enter(p, call, CVY_WANT_OWNER | CVY_WANT_OPEN);
     if (r < 0)
         return r;
@@ -280,7 +286,8 @@ int covey_process_sentinel(covey_process *p, int *ret_fd)
 
 static int send_signal(struct covey_process *p, int signal, const char *call)
 {
-    int r = cvy_process_enter(p, call, CVY_WANT_OWNER | CVY_WANT_OPEN | CVY_WANT_STARTED);
+    int r =
+        cvy_process_enter(p, call, CVY_WANT_OWNER | CVY_WANT_OPEN | CVY_WANT_STARTED);
     if (r < 0)
         return r;
     if (p->method == COVEY_THREAD)

@@ -28,8 +28,8 @@ enum cvy_start_role { CVY_ROLE_CHILD = 1, CVY_ROLE_SERVER };
 
 struct cvy_start_message {
     uint32_t magic, role;
-    uint32_t member;       /* of a child */
-    cvy_ref object;        /* its process or server object */
+    uint32_t member; /* of a child */
+    cvy_ref object;  /* its process or server object */
     struct cvy_region_ticket ticket;
     struct cvy_settings settings;
     uint32_t has_lifeline, has_tail;
@@ -71,7 +71,7 @@ enum cvy_spare_state {
  * has read; BORN or IDLE -> NONE by a starter that ends it. */
 struct cvy_spare {
     _Alignas(64) cvy_word state;
-    int32_t pid; /* by the kernel when it is cloned; 0 in state NONE */
+    int32_t pid;     /* by the kernel when it is cloned; 0 in state NONE */
     cvy_ref process; /* by the starter */
 };
 
@@ -82,9 +82,9 @@ struct cvy_server_room {
     uint32_t preload_count;
     int32_t owner_pid;
     uint32_t by_main_thread; /* the children's parent is the owner's first thread */
-    int32_t cloned;       /* by the kernel: the last child that is no spare */
-    struct cvy_code init; /* kind NONE: none */
-    cvy_ref preload;      /* paths, each with its NUL */
+    int32_t cloned;          /* by the kernel: the last child that is no spare */
+    struct cvy_code init;    /* kind NONE: none */
+    cvy_ref preload;         /* paths, each with its NUL */
     cvy_ref init_arg;
     uint64_t init_arg_size;
     struct cvy_spare spares[CVY_MOST_SPARES];

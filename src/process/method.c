@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* method.c: the start methods by name, and which one is the default. */
-#include "base/base.h"
-#include "base/error.h"
-#include "process/process.h"
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/base.h"
+#include "base/error.h"
+#include "process/process.h"
 
 static const char *const names[] = {
     [COVEY_FORK] = "fork",
@@ -26,7 +27,8 @@ const char *covey_start_method_name(enum covey_start_method method)
 int covey_start_method_from_name(const char *name, enum covey_start_method *ret_method)
 {
     if (!ret_method)
-        return cvy_fail(-EINVAL, "covey_start_method_from_name: no room for the answer");
+        return cvy_fail(-EINVAL,
+                        "covey_start_method_from_name: no room for the answer");
     for (size_t i = COVEY_FORK; name && i < CVY_ARRAY_SIZE(names); i++) {
         if (strcmp(name, names[i]) == 0) {
             *ret_method = (enum covey_start_method)i;
@@ -104,8 +106,8 @@ int covey_get_start_method(int allow_none, enum covey_start_method *ret_method)
 int covey_get_all_start_methods(const enum covey_start_method **ret_methods,
                                 size_t *ret_count)
 {
-    static const enum covey_start_method all[] = {COVEY_FORK, COVEY_SPAWN, COVEY_FORKSERVER,
-                                                  COVEY_THREAD};
+    static const enum covey_start_method all[] = {COVEY_FORK, COVEY_SPAWN,
+                                                  COVEY_FORKSERVER, COVEY_THREAD};
     if (!ret_methods || !ret_count)
         return cvy_fail(-EINVAL, "covey_get_all_start_methods: no room for the answer");
     *ret_methods = all;

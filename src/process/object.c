@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* object.c: making process objects, reading and setting their fields, their text. */
-#include "base/error.h"
-#include "base/memory.h"
-#include "base/opts.h"
-#include "process/message.h"
-#include "region/member.h"
 #include "region/object.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/opts.h"
+#include "process/message.h"
+#include "region/member.h"
 
 /* ---- checks ---- */
 
@@ -39,9 +41,11 @@ int cvy_process_enter(struct covey_process *p, const char *call, unsigned what)
     if (mine && cvy_process_has(p, CVY_PROCESS_RELEASED))
         return cvy_fail(COVEY_EFREED, "%s: %s was freed while it ran", call, p->name);
     if ((what & CVY_WANT_OWNER) && (!mine || !p->local))
-        return cvy_fail(COVEY_ENOTOWNER, "%s: %s was made by another process", call, p->name);
+        return cvy_fail(COVEY_ENOTOWNER, "%s: %s was made by another process", call,
+                        p->name);
     if ((what & CVY_WANT_OPEN) && cvy_process_has(p, CVY_PROCESS_CLOSED))
-        return cvy_fail(COVEY_ECLOSED, "%s: process object %s is closed", call, p->name);
+        return cvy_fail(COVEY_ECLOSED, "%s: process object %s is closed", call,
+                        p->name);
     if ((what & CVY_WANT_STARTED) && !has_started(p))
         return cvy_fail(COVEY_ENOTSTARTED, "%s: %s is not started", call, p->name);
     return 0;
@@ -66,7 +70,8 @@ static bool chosen(enum covey_switch value, bool otherwise)
     return value == COVEY_UNSET ? otherwise : value == COVEY_ON;
 }
 
-static uint32_t flags_of(const struct covey_process_opts *o, const struct covey_process *self)
+static uint32_t flags_of(const struct covey_process_opts *o,
+                         const struct covey_process *self)
 {
     return flag_if(chosen(o->daemon, cvy_process_has(self, CVY_PROCESS_DAEMON)),
                    CVY_PROCESS_DAEMON) |
@@ -88,8 +93,9 @@ static int check_thread_opts(const struct covey_process_opts *o)
 {
     if (o->new_group == COVEY_ON || o->capture_stderr == COVEY_ON || o->cpus ||
         o->fd_count || cvy_process_has_limits(&o->limits))
-        return cvy_fail(-ENOTSUP, "covey_process_create: a thread has no process group, "
-                                  "stderr, processors, descriptors or limits of its own");
+        return cvy_fail(-ENOTSUP,
+                        "covey_process_create: a thread has no process group, "
+                        "stderr, processors, descriptors or limits of its own");
     return 0;
 }
 
@@ -97,19 +103,21 @@ static int check_opts(const struct covey_process_opts *o)
 {
     static const char call[] = "covey_process_create";
     if (o->method < COVEY_DEFAULT_METHOD || o->method > COVEY_THREAD)
-        return cvy_fail(-EINVAL, "%s: start method %d does not exist", call, (int)o->method);
+        return cvy_fail(-EINVAL, "%s: start method %d does not exist", call,
+                        (int)o->method);
     if (o->name && (!*o->name || strlen(o->name) >= CVY_NAME_SIZE))
-        return cvy_fail(-EINVAL, "%s: a name has 1 to %d bytes", call, CVY_NAME_SIZE - 1);
+        return cvy_fail(-EINVAL, "%s: a name has 1 to %d bytes", call,
+                        CVY_NAME_SIZE - 1);
     if (o->fd_count > CVY_MOST_FDS || (o->fd_count && !o->fds))
         return cvy_fail(-EINVAL, "%s: at most %u descriptors, and where they are", call,
                         CVY_MOST_FDS);
     for (size_t i = 0; i < o->fd_count; i++)
         if (o->fds[i] < 3)
-            return cvy_fail(-EINVAL, "%s: descriptor %d is inherited anyway or none", call,
-                            o->fds[i]);
+            return cvy_fail(-EINVAL, "%s: descriptor %d is inherited anyway or none",
+                            call, o->fds[i]);
     if (o->cpus && (strlen(o->cpus) >= CVY_NAME_SIZE || cvy_os_check_cpus(o->cpus) < 0))
-        return cvy_fail(-EINVAL, "%s: '%s' is no list of processors such as 0-3,6", call,
-                        o->cpus);
+        return cvy_fail(-EINVAL, "%s: '%s' is no list of processors such as 0-3,6",
+                        call, o->cpus);
     if (o->start_timeout < 0)
         return cvy_fail(-EINVAL, "%s: negative start_timeout", call);
     return 0;
@@ -145,7 +153,8 @@ void cvy_child_free(struct cvy_child *child)
 }
 
 /* "1:2" for the second one that "1" makes, and the name made of it. */
-static void give_names(struct covey_process *p, struct covey_process *self, const char *name)
+static void give_names(struct covey_process *p, struct covey_process *self,
+                       const char *name)
 {
     unsigned number = atomic_fetch_add(&self->made, 1) + 1;
     /* A chain of generations that outgrows the room keeps its beginning. */
@@ -155,7 +164,8 @@ static void give_names(struct covey_process *p, struct covey_process *self, cons
     if (name)
         memcpy(p->name, name, strlen(name));
     else
-        snprintf(p->name, sizeof p->name, "Process-%.*s", CVY_NAME_SIZE - 9, p->identity);
+        snprintf(p->name, sizeof p->name, "Process-%.*s", CVY_NAME_SIZE - 9,
+                 p->identity);
 }
 
 static int give_arg(struct covey_process *p, struct covey_view arg, cvy_ref body)
@@ -167,7 +177,8 @@ static int give_arg(struct covey_process *p, struct covey_view arg, cvy_ref body
     if (!cvy_process_has(p, CVY_PROCESS_CRASH_HANDLER | CVY_PROCESS_CAPTURE))
         return 0;
     bool capture = cvy_process_has(p, CVY_PROCESS_CAPTURE);
-    return cvy_object_add_run(p, capture ? CVY_CRASH_BYTES : CVY_BACKTRACE_BYTES, &p->crash);
+    return cvy_object_add_run(p, capture ? CVY_CRASH_BYTES : CVY_BACKTRACE_BYTES,
+                              &p->crash);
 }
 
 static int fill(struct covey_process *p, struct covey_process *self,
@@ -189,7 +200,8 @@ static int fill(struct covey_process *p, struct covey_process *self,
     return fill_child(&p->child, o);
 }
 
-static int prepare_opts(struct covey_process_opts *o, const struct covey_process_opts *opts)
+static int prepare_opts(struct covey_process_opts *o,
+                        const struct covey_process_opts *opts)
 {
     int r = CVY_TAKE_OPTS(o, opts, "covey_process_create");
     if (r >= 0)
@@ -201,8 +213,8 @@ static int prepare_opts(struct covey_process_opts *o, const struct covey_process
     return r;
 }
 
-int covey_process_create(covey_process **out, covey_target_fn *fn, struct covey_view arg,
-                         const struct covey_process_opts *opts)
+int covey_process_create(covey_process **out, covey_target_fn *fn,
+                         struct covey_view arg, const struct covey_process_opts *opts)
 {
     struct covey_process_opts o;
     struct cvy_code code = {.kind = CVY_CODE_NONE};
@@ -219,8 +231,9 @@ int covey_process_create(covey_process **out, covey_target_fn *fn, struct covey_
 
     void *made = NULL;
     cvy_ref body = 0;
-    r = cvy_object_create(CVY_KIND_PROCESS, sizeof(struct covey_process), CVY_OBJECT_PRIVATE,
-                          arg.size > CVY_INLINE_ARG ? arg.size : 0, &made, &body);
+    r = cvy_object_create(CVY_KIND_PROCESS, sizeof(struct covey_process),
+                          CVY_OBJECT_PRIVATE, arg.size > CVY_INLINE_ARG ? arg.size : 0,
+                          &made, &body);
     if (r < 0)
         return r;
     struct covey_process *p = made;
@@ -254,10 +267,11 @@ int covey_process_close(covey_process *p)
     if (r < 0 || cvy_process_has(p, CVY_PROCESS_CLOSED))
         return r;
     if (atomic_load(&p->state) == CVY_PROCESS_STARTED && cvy_process_wait(p, 0) < 0)
-        return cvy_fail(COVEY_ESTATE, "covey_process_close: %s runs; join or kill it first",
-                        p->name);
+        return cvy_fail(COVEY_ESTATE,
+                        "covey_process_close: %s runs; join or kill it first", p->name);
     if (atomic_load(&p->state) == CVY_PROCESS_STARTING)
-        return cvy_fail(COVEY_ESTATE, "covey_process_close: %s is being started", p->name);
+        return cvy_fail(COVEY_ESTATE, "covey_process_close: %s is being started",
+                        p->name);
     cvy_children_lock();
     close_descriptors(cvy_process_local(p));
     atomic_fetch_or(&p->flags, CVY_PROCESS_CLOSED);
@@ -314,7 +328,8 @@ int covey_process_set_name(covey_process *p, const char *name)
     if (r < 0)
         return r;
     if (p->creator != cvy_member_owner() && p->member != cvy_member_owner())
-        return cvy_fail(COVEY_ENOTOWNER, "covey_process_set_name: %s is another's", p->name);
+        return cvy_fail(COVEY_ENOTOWNER, "covey_process_set_name: %s is another's",
+                        p->name);
     if (!name || !*name || strlen(name) >= CVY_NAME_SIZE)
         return cvy_fail(-EINVAL, "covey_process_set_name: a name has 1 to %d bytes",
                         CVY_NAME_SIZE - 1);
@@ -331,12 +346,13 @@ int covey_process_daemon(covey_process *p)
 
 int covey_process_set_daemon(covey_process *p, int daemon)
 {
-    int r = cvy_process_enter(p, "covey_process_set_daemon", CVY_WANT_OWNER | CVY_WANT_OPEN);
+    int r = cvy_process_enter(p, "covey_process_set_daemon",
+                              CVY_WANT_OWNER | CVY_WANT_OPEN);
     if (r < 0)
         return r;
     if (atomic_load(&p->state) != CVY_PROCESS_INITIAL)
-        return cvy_fail(COVEY_ESTATE, "covey_process_set_daemon: %s was started already",
-                        p->name);
+        return cvy_fail(COVEY_ESTATE,
+                        "covey_process_set_daemon: %s was started already", p->name);
     if (daemon)
         atomic_fetch_or(&p->flags, CVY_PROCESS_DAEMON);
     else
@@ -384,7 +400,8 @@ static int append(struct covey_bytes *text, const char *format, ...)
     va_start(ap, format);
     int n = vsnprintf(piece, sizeof piece, format, ap);
     va_end(ap);
-    size_t old = text->size, more = (size_t)n < sizeof piece ? (size_t)n : sizeof piece - 1;
+    size_t old = text->size,
+           more = (size_t)n < sizeof piece ? (size_t)n : sizeof piece - 1;
     int r = covey_bytes_resize(text, old + more + 1);
     if (r < 0)
         return r;

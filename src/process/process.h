@@ -20,10 +20,12 @@
 #ifndef CVY_PROCESS_PROCESS_H
 #define CVY_PROCESS_PROCESS_H
 
+#include <pthread.h>
+
 #include "process/code.h"
 #include "region/layout.h"
+
 #include <covey/process.h>
-#include <pthread.h>
 
 enum cvy_process_state {
     CVY_PROCESS_INITIAL = 0,
@@ -48,10 +50,10 @@ enum cvy_process_flag {
     CVY_PROCESS_IGNORE_SIGINT = 4096,
     CVY_PROCESS_LEFT = 16384, /* by the child: it ended in order, by exit_status */
     CVY_PROCESS_BY_MAIN_THREAD = 8192, /* started by its parent's first thread */
-    CVY_PROCESS_RELEASED = 32768 /* its creator freed it while it ran */
+    CVY_PROCESS_RELEASED = 32768       /* its creator freed it while it ran */
 };
 
-#define CVY_NAME_SIZE 64
+#define CVY_NAME_SIZE  64
 #define CVY_INLINE_ARG 256
 
 /* The parts of a process's crash area: backtrace, tail of stderr, what is on its way there. */
@@ -76,9 +78,9 @@ struct cvy_child {
     const void *holds[16];
     int *fds;
     size_t fd_count;
-    int pidfd;        /* -1 until wanted */
-    int sentinel;     /* -1 until wanted; pidfd or a descriptor that is always ready */
-    int tail_fd;      /* what the child's stderr reader may leave behind, -1 */
+    int pidfd;    /* -1 until wanted */
+    int sentinel; /* -1 until wanted; pidfd or a descriptor that is always ready */
+    int tail_fd;  /* what the child's stderr reader may leave behind, -1 */
     bool listed;
     bool reported;
     bool released; /* the program freed its object while it ran */
@@ -100,7 +102,7 @@ struct covey_process {
     uint32_t method;
     int32_t exit_status;
     int32_t parent_pid;
-    _Atomic uint32_t made; /* by the process: how many process objects it made */
+    _Atomic uint32_t made;   /* by the process: how many process objects it made */
     uint32_t backtrace_size; /* by the child's crash handler */
     _Atomic uint64_t tail_written; /* by the child's stderr reader */
     cvy_ref parent;                /* process object of the creator */
@@ -109,8 +111,8 @@ struct covey_process {
     cvy_ref crash; /* its area, see above; 0 if not wanted */
     int64_t user_time, system_time;
     uint64_t max_rss;
-    cvy_word gate;          /* of a fork server's clone: 0 shut, 1 open, 2 it waits */
-    cvy_ref context;        /* the starter's struct cvy_os_context, 0: as the server's */
+    cvy_word gate;   /* of a fork server's clone: 0 shut, 1 open, 2 it waits */
+    cvy_ref context; /* the starter's struct cvy_os_context, 0: as the server's */
     uint64_t context_size;
     struct cvy_settings settings;
     uint64_t local;         /* of the creator: &child, 0 once it freed the object */
@@ -210,11 +212,11 @@ const char *cvy_start_what(const struct covey_process *p, char *text, size_t siz
 struct cvy_child_plan {
     struct covey_process *process;
     uint32_t member;
-    int lifeline;     /* read end, -1 none */
-    int stderr_read;  /* the pipe of captured stderr, -1 none */
+    int lifeline;    /* read end, -1 none */
+    int stderr_read; /* the pipe of captured stderr, -1 none */
     int stderr_write;
-    int reply;        /* socket for the word "set up" (spawn), -1: process->setup */
-    bool by_exec;     /* ends by exit(), not by _exit() */
+    int reply;    /* socket for the word "set up" (spawn), -1: process->setup */
+    bool by_exec; /* ends by exit(), not by _exit() */
     bool owns_lifeline;
 };
 /** Live as the child. `plan` descriptors are taken over. */

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* report.c: what is known about an ended process, as text. */
-#include "base/base.h"
-#include "base/error.h"
-#include "process/process.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "base/base.h"
+#include "base/error.h"
+#include "process/process.h"
 
 static int set_text(struct covey_bytes *bytes, const char *text, size_t size)
 {
@@ -34,11 +35,12 @@ static int set_line(struct covey_process *p, struct covey_bytes *bytes)
 {
     char how[48], line[256];
     cvy_process_how(p->exit_status, how, sizeof how);
-    int n = snprintf(line, sizeof line, "%s (pid %d) ended with %s%s", p->name, p->pid,
-                     cvy_process_has(p, CVY_PROCESS_STATUS_UNKNOWN)
-                         ? "an unknown result: the program reaped it first"
-                         : how,
-                     cvy_process_has(p, CVY_PROCESS_CORE_DUMPED) ? ", core dumped" : "");
+    int n =
+        snprintf(line, sizeof line, "%s (pid %d) ended with %s%s", p->name, p->pid,
+                 cvy_process_has(p, CVY_PROCESS_STATUS_UNKNOWN)
+                     ? "an unknown result: the program reaped it first"
+                     : how,
+                 cvy_process_has(p, CVY_PROCESS_CORE_DUMPED) ? ", core dumped" : "");
     return set_text(bytes, line, cvy_min_size((size_t)n, sizeof line - 1));
 }
 
@@ -49,7 +51,8 @@ static int make_texts(struct covey_process *p, struct cvy_child *child)
     int r = set_tail(p, &child->tail);
     if (r >= 0)
         r = set_text(&child->backtrace, p->crash ? cvy_at(p->crash) : "",
-                     p->crash ? cvy_min_size(p->backtrace_size, CVY_BACKTRACE_BYTES) : 0);
+                     p->crash ? cvy_min_size(p->backtrace_size, CVY_BACKTRACE_BYTES)
+                              : 0);
     if (r >= 0)
         r = set_line(p, &child->text);
     child->reported = r >= 0;

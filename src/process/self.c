@@ -3,14 +3,15 @@
  *
  * All of it is private memory, which a fork child finds as a copy of its parent's. When
  * a process attaches that is not the one this memory speaks of, it is forgotten. */
+#include <errno.h>
+#include <string.h>
+
 #include "base/error.h"
 #include "base/log.h"
 #include "process/process.h"
 #include "region/member.h"
 #include "region/object.h"
 #include "region/region.h"
-#include <errno.h>
-#include <string.h>
 
 static struct covey_process *self;
 static _Thread_local struct covey_process *self_thread

@@ -5,16 +5,17 @@
  * with the process it serves. It clones by a raw system call, which is sound only because
  * it has one thread: no lock of libc can be held by another. A preloaded object that
  * starts threads is refused at each fork. */
-#include "base/base.h"
-#include "base/error.h"
-#include "os/modules.h"
-#include "process/message.h"
-#include "region/member.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/single_threaded.h>
+
+#include "base/base.h"
+#include "base/error.h"
+#include "os/modules.h"
+#include "process/message.h"
+#include "region/member.h"
 
 /* What clones need of the room once they are on their way lies here, as the starter may
  * give the room up meanwhile. */
@@ -87,8 +88,11 @@ static void be_child(const struct server *s, const struct cvy_server_request *re
                      const int *fds)
 {
     struct covey_process *p = cvy_at(request->process);
-    struct cvy_child_plan plan = {.process = p, .stderr_read = -1, .stderr_write = -1,
-                                  .reply = -1, .owns_lifeline = true};
+    struct cvy_child_plan plan = {.process = p,
+                                  .stderr_read = -1,
+                                  .stderr_write = -1,
+                                  .reply = -1,
+                                  .owns_lifeline = true};
     cvy_os_close(s->socket);
     if (request->has_tail) {
         plan.stderr_read = fds[0];
@@ -124,7 +128,7 @@ static void be_spare(const struct server *s, struct cvy_spare *spare)
 {
     cvy_os_close(s->socket);
     if (s->by_main_thread ? cvy_os_die_with_thread(s->owner_pid) < 0
-                                : cvy_os_die_with_pipe(s->lifeline) == -EPIPE)
+                          : cvy_os_die_with_pipe(s->lifeline) == -EPIPE)
         cvy_os_exit(1);
     uint32_t born = CVY_SPARE_BORN;
     if (!atomic_compare_exchange_strong(&spare->state, &born, CVY_SPARE_IDLE))
@@ -148,7 +152,8 @@ static void be_spare(const struct server *s, struct cvy_spare *spare)
 /* Slots of spares that are becoming children are not free yet, but others are. */
 static void fill_spares(struct server *s)
 {
-    uint32_t wanted = __atomic_load_n(&s->room->spares_wanted, __ATOMIC_ACQUIRE), ready = 0;
+    uint32_t wanted = __atomic_load_n(&s->room->spares_wanted, __ATOMIC_ACQUIRE),
+             ready = 0;
     for (uint32_t i = 0; i < CVY_MOST_SPARES; i++) {
         uint32_t state = atomic_load(&s->room->spares[i].state);
         ready += state == CVY_SPARE_BORN || state == CVY_SPARE_IDLE;
@@ -194,8 +199,8 @@ static int preload(const struct cvy_server_room *room)
     return r ? cvy_fail(COVEY_ESTART, "the preload function returned %d", r) : 0;
 }
 
-static void serve_fork(struct server *s, const struct cvy_server_request *request, int *fds,
-                       size_t count)
+static void serve_fork(struct server *s, const struct cvy_server_request *request,
+                       int *fds, size_t count)
 {
     int pid = clone_one(&s->room->cloned);
     if (pid == 0)
@@ -226,8 +231,8 @@ void cvy_server_live(cvy_ref room, int socket, int lifeline)
         struct cvy_server_request request;
         int fds[CVY_MOST_FDS + 2];
         size_t count = 0;
-        ssize_t n = cvy_os_recv(socket, &request, sizeof request, fds, CVY_ARRAY_SIZE(fds),
-                                &count, INT64_MAX);
+        ssize_t n = cvy_os_recv(socket, &request, sizeof request, fds,
+                                CVY_ARRAY_SIZE(fds), &count, INT64_MAX);
         if (n != (ssize_t)sizeof request)
             cvy_os_exit(0); /* the starter closed its end */
         if (request.op == CVY_SERVER_FORK)

@@ -7,14 +7,15 @@
  * The child's member and its holds are made before the child exists, so that nobody can
  * free what the child is about to use, and a starter that dies leaves a member that
  * others recognize as dead. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
 #include "base/error.h"
 #include "process/process.h"
 #include "region/member.h"
 #include "region/object.h"
 #include "region/wait.h"
-#include <errno.h>
-#include <stdio.h>
-#include <string.h>
 
 /* The pipe whose read end the children watch. Both ends are this process's: none before
  * the first start that needs it, and a new pipe when the program closed one of them. */
@@ -94,7 +95,8 @@ bool cvy_lifeline_is_main_thread(void)
     if (cvy_os_tid() != cvy_os_pid())
         return false;
     (void)pthread_once(&main_thread_once, make_key);
-    return main_thread_guarded && pthread_setspecific(main_thread_key, &main_thread_key) == 0;
+    return main_thread_guarded &&
+           pthread_setspecific(main_thread_key, &main_thread_key) == 0;
 }
 
 void cvy_lifeline_drop_write(void)
@@ -124,7 +126,8 @@ void cvy_start_undo(int pid)
 
 bool cvy_start_may_fail(const struct covey_process *p)
 {
-    return p->cpus[0] || cvy_process_has(p, CVY_PROCESS_NEW_GROUP | CVY_PROCESS_CAPTURE) ||
+    return p->cpus[0] ||
+           cvy_process_has(p, CVY_PROCESS_NEW_GROUP | CVY_PROCESS_CAPTURE) ||
            cvy_process_has_limits(&p->limits) || p->context ||
            p->code.kind == CVY_CODE_SHARED;
 }
@@ -213,14 +216,17 @@ static int check_startable(struct covey_process *p)
     if (r < 0)
         return r;
     if (cvy_process_has(cvy_self(), CVY_PROCESS_DAEMON))
-        return cvy_fail(COVEY_ESTATE, "%s: daemonic processes may not have children; this "
-                                      "one is %s",
+        return cvy_fail(COVEY_ESTATE,
+                        "%s: daemonic processes may not have children; this "
+                        "one is %s",
                         call, cvy_self()->name);
     bool by_exec = p->method == COVEY_SPAWN || p->method == COVEY_FORKSERVER;
     if (by_exec && !cvy_init_was_called())
-        return cvy_fail(COVEY_ESTATE, "%s: %s needs covey_init(argc, argv) as the first line "
-                                      "of main()",
-                        call, covey_start_method_name((enum covey_start_method)p->method));
+        return cvy_fail(COVEY_ESTATE,
+                        "%s: %s needs covey_init(argc, argv) as the first line "
+                        "of main()",
+                        call,
+                        covey_start_method_name((enum covey_start_method)p->method));
     return 0;
 }
 
@@ -231,7 +237,8 @@ int covey_process_start(covey_process *p)
     if (r < 0)
         return r;
     if (!atomic_compare_exchange_strong(&p->state, &initial, CVY_PROCESS_STARTING))
-        return cvy_fail(COVEY_ESTATE, "covey_process_start: %s was started before", p->name);
+        return cvy_fail(COVEY_ESTATE, "covey_process_start: %s was started before",
+                        p->name);
     struct cvy_child *child = cvy_process_local(p);
     cvy_exit_prepare();
     cvy_os_crash_prepare();
@@ -240,7 +247,8 @@ int covey_process_start(covey_process *p)
     atomic_store(&p->setup, 0);
     if (cvy_lifeline_is_main_thread())
         atomic_fetch_or(&p->flags, CVY_PROCESS_BY_MAIN_THREAD);
-    r = p->method == COVEY_THREAD ? cvy_start_thread(p, child) : start_by_method(p, child);
+    r = p->method == COVEY_THREAD ? cvy_start_thread(p, child)
+                                  : start_by_method(p, child);
     if (r < 0) {
         char what[128];
         cvy_detail_prefix("%s", cvy_start_what(p, what, sizeof what));

@@ -4,10 +4,11 @@
  * There is no gate at which the child waits for its parent: whichever comes first enters
  * the pid in the child's member record, by a compare-and-swap, and a child whose record
  * was given up meanwhile (its parent died and somebody noticed) ends at once. */
+#include <errno.h>
+
 #include "base/error.h"
 #include "process/process.h"
 #include "region/member.h"
-#include <errno.h>
 
 static void live_as_child(struct covey_process *p, int lifeline, const int tail[2])
 {

@@ -6,15 +6,16 @@
  * (CLONE_PARENT), so that waiting, exit status and resources work as for any child. The
  * server is started at the first need, anew when it died, and anew when this process
  * became another user or entered other namespaces. Spares are clones made beforehand. */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
 #include "base/base.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "process/message.h"
 #include "region/member.h"
 #include "region/object.h"
-#include <errno.h>
-#include <signal.h>
-#include <string.h>
 
 struct preload {
     char *objects; /* paths, each with its NUL */
@@ -40,11 +41,13 @@ static size_t spares_wanted;
 int covey_set_forkserver_spares(size_t count)
 {
     if (count > CVY_MOST_SPARES)
-        return cvy_fail(-EINVAL, "covey_set_forkserver_spares: at most %u", CVY_MOST_SPARES);
+        return cvy_fail(-EINVAL, "covey_set_forkserver_spares: at most %u",
+                        CVY_MOST_SPARES);
     (void)pthread_mutex_lock(&mutex);
     spares_wanted = count;
     if (server.pid)
-        __atomic_store_n(&server.room->spares_wanted, (uint32_t)count, __ATOMIC_RELEASE);
+        __atomic_store_n(&server.room->spares_wanted, (uint32_t)count,
+                         __ATOMIC_RELEASE);
     (void)pthread_mutex_unlock(&mutex);
     return 0;
 }
@@ -53,7 +56,8 @@ static int take_objects(const char *const *objects, size_t count, struct preload
 {
     for (size_t i = 0; i < count; i++) {
         if (!objects || !objects[i])
-            return cvy_fail(-EINVAL, "covey_set_forkserver_preload: path %zu is NULL", i);
+            return cvy_fail(-EINVAL, "covey_set_forkserver_preload: path %zu is NULL",
+                            i);
         size_t more = strlen(objects[i]) + 1;
         char *longer = cvy_realloc(new->objects, new->size + more);
         if (!longer)
@@ -90,7 +94,8 @@ int covey_set_forkserver_preload(const char *const *objects, size_t count,
     (void)pthread_mutex_lock(&mutex);
     if (server.pid) {
         preload_free(&new);
-        r = cvy_fail(COVEY_ESTATE, "covey_set_forkserver_preload: the server runs already");
+        r = cvy_fail(COVEY_ESTATE,
+                     "covey_set_forkserver_preload: the server runs already");
     } else {
         preload_free(&preload);
         preload = new;
@@ -230,8 +235,8 @@ static int note_context(struct covey_process *p)
     return 0;
 }
 
-static void fill_request(const struct covey_process *p, struct cvy_server_request *request,
-                         bool has_tail)
+static void fill_request(const struct covey_process *p,
+                         struct cvy_server_request *request, bool has_tail)
 {
     *request = (struct cvy_server_request){
         .op = CVY_SERVER_FORK,
@@ -285,7 +290,8 @@ static int await_answer(void)
         return -EPIPE;
     if (n != (ssize_t)sizeof answer)
         return cvy_fail(COVEY_ESTART, "the fork server's answer has %zd bytes", n);
-    return answer.pid < 0 ? cvy_fail_os(answer.pid, "the fork server's clone") : answer.pid;
+    return answer.pid < 0 ? cvy_fail_os(answer.pid, "the fork server's clone")
+                          : answer.pid;
 }
 
 /* While the server clones: may it serve this process at all, and what is the child to
@@ -302,8 +308,9 @@ static int look_meanwhile(struct covey_process *p)
 
 /* Returns: the pid of a child that has passed the gate. -EPIPE: the server is dead;
  * -ESTALE: it is of another user or namespace; no child is left then. */
-static int clone_through_gate(struct covey_process *p, const struct cvy_server_request *request,
-                              const int *fds, size_t count)
+static int clone_through_gate(struct covey_process *p,
+                              const struct cvy_server_request *request, const int *fds,
+                              size_t count)
 {
     if (!cvy_os_is_kept(&server.socket)) /* the program closed it, which ended it */
         return -EPIPE;
@@ -350,7 +357,8 @@ static int request_child(struct covey_process *p, const int tail[2])
         if (r != -EPIPE && r != -ESTALE)
             return r;
         (void)covey_log(COVEY_LOG_INFO, "the fork server %s: starting a new one",
-                        r == -EPIPE ? "died" : "is another user's or in other namespaces");
+                        r == -EPIPE ? "died"
+                                    : "is another user's or in other namespaces");
         stop_server();
     }
     return cvy_fail(COVEY_ESTART, "the fork server died twice");

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* start_spawn.c: a child by a fresh run of this program; see image.c. */
+#include <string.h>
+
 #include "base/base.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "process/message.h"
 #include "region/member.h"
-#include <string.h>
 
 static void note_pid(void *ctx, int pid)
 {
@@ -14,8 +15,8 @@ static void note_pid(void *ctx, int pid)
     cvy_member_set_pid(p->member, pid);
 }
 
-static int run_child(struct covey_process *p, const struct cvy_child *child, int lifeline,
-                     const int tail[2])
+static int run_child(struct covey_process *p, const struct cvy_child *child,
+                     int lifeline, const int tail[2])
 {
     struct cvy_start_message m = {.role = CVY_ROLE_CHILD,
                                   .member = p->member,
@@ -35,8 +36,8 @@ static int run_child(struct covey_process *p, const struct cvy_child *child, int
         m.fd_numbers[i] = child->fds[i];
         fds[count++] = child->fds[i];
     }
-    int pid = cvy_exec_image(&m, fds, count, p->name, (covey_nsec)p->start_timeout, NULL,
-                             note_pid, p);
+    int pid = cvy_exec_image(&m, fds, count, p->name, (covey_nsec)p->start_timeout,
+                             NULL, note_pid, p);
     return pid < 0 ? pid : 0;
 }
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* start_thread.c: a process that is a thread, as in multiprocessing.dummy. */
+#include <errno.h>
+#include <limits.h>
+
 #include "base/error.h"
 #include "process/process.h"
 #include "region/member.h"
-#include <errno.h>
-#include <limits.h>
 
 /* Publish the end: state first, then whoever waits or polls. The record may be gone as
  * soon as `thread_done` is set and this thread is joined. */

@@ -3,6 +3,8 @@
  * What children inherit: reading it cheaply, since it is compared at every start by fork
  * server, and taking it over.
  */
+#include "os/context.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -18,11 +20,11 @@
 #include <unistd.h>
 
 #include "base/base.h"
-#include "os/context.h"
 #include "os/linux/calls.h"
 #include "os/linux/linux.h"
 
-_Static_assert(sizeof(sigset_t) <= 128 && sizeof(cpu_set_t) <= 128, "room in the struct");
+_Static_assert(sizeof(sigset_t) <= 128 && sizeof(cpu_set_t) <= 128,
+               "room in the struct");
 _Static_assert(RLIM_NLIMITS <= CVY_OS_LIMITS, "room in the struct");
 
 /* FNV-1a; a collision would need an adversary who is the starter itself. */
@@ -86,8 +88,8 @@ static uint64_t namespace_of(int folder, const char *name)
 void cvy_os_identity_get(struct cvy_os_identity *ret_identity)
 {
     static const char *const names[CVY_OS_NAMESPACES] = {
-        "mnt", "pid_for_children", "net", "user", "ipc", "uts", "cgroup",
-        "time_for_children"};
+        "mnt",    "pid_for_children", "net", "user", "ipc", "uts",
+        "cgroup", "time_for_children"};
     uid_t u[3];
     gid_t g[3];
     struct stat root;
@@ -117,8 +119,8 @@ static uint32_t get_umask(void)
 {
     char status[2048], *line;
 
-    if (!__libc_single_threaded && cvy_file_read("/proc/thread-self/status", status,
-                                                 sizeof(status)) > 0) {
+    if (!__libc_single_threaded &&
+        cvy_file_read("/proc/thread-self/status", status, sizeof(status)) > 0) {
         line = strstr(status, "\nUmask:");
         if (line)
             return (uint32_t)strtoul(line + 7, NULL, 8);
