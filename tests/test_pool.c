@@ -38,7 +38,6 @@ static int reverse(struct covey_call *call)
     size_t size;
     const unsigned char *in = covey_call_arg(call, &size);
     unsigned char *out = room(size + 1);
-    CHECK(out != NULL);
     for (size_t i = 0; i < size; i++)
         out[i] = in[size - 1 - i];
     int r = covey_call_return(call, out, size);
@@ -691,8 +690,7 @@ TEST_EACH_METHOD(beyond_the_budget_a_map_is_refused_and_the_pool_goes_on)
     CHECK_ERR(covey_pool_map(pool, reverse, in, size, out, size, 1, NULL), -ENOMEM);
     CHECK_STR_HAS(covey_error_detail(), "budget");
     check_squares(pool, 1000, 0);
-    /* What fits only in parts is done in parts. */
-    check_reverse(pool, 500000, 30);
+    check_reverse(pool, 500000, 30); /* what fits only in parts is done in parts */
     check_squares(pool, 100000, 0);
     free(in);
     free(out);
