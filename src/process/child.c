@@ -112,10 +112,12 @@ static int find_target(const struct covey_process *p)
     return p->code.kind == CVY_CODE_NONE ? 0 : cvy_code_decode(&p->code, &fn);
 }
 
-static void say(const struct cvy_child_plan *plan, int result)
+/* Returns: `result`, or that it could not be said. */
+static int say(const struct cvy_child_plan *plan, int result)
 {
     struct covey_process *p = plan->process;
     struct cvy_start_reply reply = {.code = result};
+    int r = 0;
     if (result < 0) {
         snprintf(reply.text, sizeof reply.text, "%s", covey_error_detail());
         p->setup_error = result;
@@ -124,9 +126,10 @@ static void say(const struct cvy_child_plan *plan, int result)
     atomic_store(&p->setup, result < 0 ? 2 : 1);
     (void)cvy_os_futex_wake(&p->setup, 1);
     if (plan->reply >= 0) {
-        (void)cvy_os_send(plan->reply, &reply, sizeof reply, NULL, 0);
+        r = cvy_os_send(plan->reply, &reply, sizeof reply, NULL, 0);
         cvy_os_close(plan->reply);
     }
+    return result < 0 ? result : r;
 }
 
 int cvy_process_run(struct covey_process *p)
@@ -185,7 +188,7 @@ void cvy_child_live(const struct cvy_child_plan *plan)
     int r = set_up(plan);
     if (r >= 0)
         r = find_target(p);
-    say(plan, r);
+    r = say(plan, r);
     if (r < 0) {
         cvy_process_end(1);
         cvy_os_exit(1);

@@ -274,7 +274,8 @@ int cvy_image_live(int argc, char **argv)
         cvy_os_recv(kept, &m, sizeof m, fds, CVY_ARRAY_SIZE(fds), &count, INT64_MAX);
     if (n != (ssize_t)sizeof m || m.magic != CVY_START_MAGIC ||
         m.fd_count > CVY_MOST_FDS || count != expected_fds(&m)) {
-        r = cvy_fail(COVEY_EBUILD, "the start message is of another covey");
+        r = n < 0 ? cvy_fail_os((int)n, "receiving the start message")
+                  : cvy_fail(COVEY_EBUILD, "the start message is of another covey");
         reply_failure(kept, r);
         cvy_os_exit(1);
     }

@@ -74,8 +74,8 @@ static void reap(struct cvy_child *child)
     atomic_store(&p->state, CVY_PROCESS_STOPPED);
     if (child->released) {
         p->local = 0;
+        cvy_child_free(child); /* which is part of the object */
         (void)cvy_object_release(p);
-        cvy_child_free(child);
     }
 }
 

@@ -82,9 +82,9 @@ struct cvy_server_room {
     uint32_t preload_count;
     int32_t owner_pid;
     uint32_t by_main_thread; /* the children's parent is the owner's first thread */
-    int32_t cloned;          /* by the kernel: the last child that is no spare */
-    struct cvy_code init;    /* kind NONE: none */
-    cvy_ref preload;         /* paths, each with its NUL */
+    int32_t cloned; /* by the kernel: a child that the starter was not told of yet */
+    struct cvy_code init; /* kind NONE: none */
+    cvy_ref preload;      /* paths, each with its NUL */
     cvy_ref init_arg;
     uint64_t init_arg_size;
     struct cvy_spare spares[CVY_MOST_SPARES];

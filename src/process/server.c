@@ -208,7 +208,8 @@ static void serve_fork(struct server *s, const struct cvy_server_request *reques
     struct cvy_server_answer answer = {pid};
     for (size_t i = 0; i < count; i++)
         cvy_os_close(fds[i]);
-    (void)cvy_os_send(s->socket, &answer, sizeof answer, NULL, 0);
+    if (cvy_os_send(s->socket, &answer, sizeof answer, NULL, 0) < 0)
+        cvy_os_exit(1); /* that tells it, too */
 }
 
 void cvy_server_live(cvy_ref room, int socket, int lifeline)
@@ -225,7 +226,8 @@ void cvy_server_live(cvy_ref room, int socket, int lifeline)
         snprintf(reply.text, sizeof reply.text, "%s", covey_error_detail());
     fflush(NULL); /* what the preload function printed is not the children's */
     cvy_os_block_signals();
-    (void)cvy_os_send(socket, &reply, sizeof reply, NULL, 0);
+    if (cvy_os_send(socket, &reply, sizeof reply, NULL, 0) < 0)
+        cvy_os_exit(1);
     fill_spares(&s);
     for (;;) {
         struct cvy_server_request request;

@@ -133,6 +133,8 @@ static void stop_server(void)
         cvy_start_undo(pid);
     for (size_t i = 0; i < CVY_MOST_SPARES; i++)
         stop_spare(&server.room->spares[i]);
+    if (server.room->cloned) /* it could not tell of that one */
+        cvy_start_undo(server.room->cloned);
     (void)cvy_object_release(server.object);
     memset(&server, 0, sizeof server);
 }
@@ -286,10 +288,9 @@ static int await_answer(void)
     size_t none = 0;
     ssize_t n = cvy_os_recv(server.socket.fd, &answer, sizeof answer, NULL, 0, &none,
                             INT64_MAX);
-    if (n == 0 || n == -ECONNRESET)
-        return -EPIPE;
     if (n != (ssize_t)sizeof answer)
-        return cvy_fail(COVEY_ESTART, "the fork server's answer has %zd bytes", n);
+        return -EPIPE; /* dead, or out of step */
+    server.room->cloned = 0;
     return answer.pid < 0 ? cvy_fail_os(answer.pid, "the fork server's clone")
                           : answer.pid;
 }
@@ -325,8 +326,6 @@ static int clone_through_gate(struct covey_process *p,
     int r = look_meanwhile(p);
     if (!pid)
         pid = await_answer();
-    if (pid == -EPIPE && server.room->cloned)
-        cvy_start_undo(server.room->cloned); /* killed before it could tell */
     if (r < 0 && pid > 0)
         cvy_start_undo(pid);
     if (r < 0 || pid < 0)
