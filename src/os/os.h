@@ -261,6 +261,8 @@ int cvy_os_set_limit(enum cvy_os_limit which, uint64_t value);
 int cvy_os_cpu_count(size_t *ret_count);
 /** Whether the process runs with raised privileges (AT_SECURE). */
 bool cvy_os_is_secure(void);
+/** Whether a program that this process runs would. */
+bool cvy_os_makes_secure(void);
 /** _exit; builds with sanitizers or coverage check for leaks and write their data first,
  * and a leak makes the status another one. */
 void cvy_os_exit(int status) __attribute__((noreturn));

@@ -270,8 +270,16 @@ int cvy_image_live(int argc, char **argv)
         return r;
     int kept = cvy_os_dup(socket, 4); /* the first was open over exec */
     cvy_os_close(socket);
-    ssize_t n =
-        cvy_os_recv(kept, &m, sizeof m, fds, CVY_ARRAY_SIZE(fds), &count, INT64_MAX);
+    /* It was sent before this image was run. */
+    ssize_t n = cvy_os_recv(kept, &m, sizeof m, fds, CVY_ARRAY_SIZE(fds), &count,
+                            cvy_os_deadline(COVEY_SEC(1)));
+    if (n <= 0) {
+        cvy_os_close(kept);
+        return cvy_fail(COVEY_ESTATE,
+                        "covey_init: %s, but no start message at descriptor %d: not "
+                        "started by covey",
+                        CVY_CHILD_ARGUMENT, socket);
+    }
     if (n != (ssize_t)sizeof m || m.magic != CVY_START_MAGIC ||
         m.fd_count > CVY_MOST_FDS || count != expected_fds(&m)) {
         r = n < 0 ? cvy_fail_os((int)n, "receiving the start message")

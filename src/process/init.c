@@ -29,8 +29,9 @@ int covey_init(int argc, char **argv)
         return cvy_fail(-EINVAL, "covey_init: %d arguments at %p", argc, (void *)argv);
     if (argc > 0 && argv[0])
         argv0 = argv[0];
-    called = true;
-    return cvy_image_live(argc, argv);
+    int r = cvy_image_live(argc, argv);
+    called = r >= 0; /* who only claims to be a child shall not start others like it */
+    return r;
 }
 
 int covey_set_executable(const char *path)

@@ -227,6 +227,11 @@ static int check_startable(struct covey_process *p)
                         "of main()",
                         call,
                         covey_start_method_name((enum covey_start_method)p->method));
+    if (by_exec && cvy_os_makes_secure())
+        return cvy_fail(-EPERM,
+                        "%s: with raised privileges only fork works: a program that is "
+                        "run with them is never a child",
+                        call);
     return 0;
 }
 

@@ -117,6 +117,7 @@ static void stop_spare(struct cvy_spare *spare)
     while (state == CVY_SPARE_BORN || state == CVY_SPARE_IDLE)
         if (atomic_compare_exchange_strong(&spare->state, &state, CVY_SPARE_NONE))
             break;
+    (void)cvy_os_futex_wake(&spare->state, 1); /* it may not be ours to kill any more */
     if ((state == CVY_SPARE_BORN || state == CVY_SPARE_IDLE) && spare->pid)
         cvy_start_undo(spare->pid);
 }
@@ -256,6 +257,15 @@ static void open_gate(struct covey_process *p)
         (void)cvy_os_futex_wake(&p->gate, 1);
 }
 
+/* Give up a clone at the gate: it finds that it is not the one. Killing it is quicker, but
+ * not allowed to who was another user when its server started. */
+static void dismiss(struct covey_process *p, int pid)
+{
+    p->pid = 0;
+    open_gate(p);
+    cvy_start_undo(pid);
+}
+
 /* A living spare for `p`. Returns: its pid, 0 if there is none. */
 static int use_spare(const struct covey_process *p)
 {
@@ -315,6 +325,7 @@ static int clone_through_gate(struct covey_process *p,
 {
     if (!cvy_os_is_kept(&server.socket)) /* the program closed it, which ended it */
         return -EPIPE;
+    atomic_store(&p->gate, 0);
     int pid = count ? 0 : use_spare(p), sent = 0;
     server.room->cloned = 0;
     if (!pid)
@@ -327,7 +338,7 @@ static int clone_through_gate(struct covey_process *p,
     if (!pid)
         pid = await_answer();
     if (r < 0 && pid > 0)
-        cvy_start_undo(pid);
+        dismiss(p, pid);
     if (r < 0 || pid < 0)
         return r < 0 ? r : pid;
     p->pid = pid;

@@ -135,6 +135,11 @@ bool cvy_os_is_secure(void)
     return getauxval(AT_SECURE) != 0;
 }
 
+bool cvy_os_makes_secure(void)
+{
+    return getuid() != geteuid() || getgid() != getegid();
+}
+
 int cvy_os_thread_count(void)
 {
     char line[1024];
