@@ -29,8 +29,9 @@ int covey_init(int argc, char **argv)
         return cvy_fail(-EINVAL, "covey_init: %d arguments at %p", argc, (void *)argv);
     if (argc > 0 && argv[0])
         argv0 = argv[0];
-    int r = cvy_image_live(argc, argv);
-    called = r >= 0; /* who only claims to be a child shall not start others like it */
+    called = true;
+    int r = cvy_image_live(argc, argv); /* of a child it does not return */
+    called = r >= 0; /* who only claims to be one shall not start others like it */
     return r;
 }
 
