@@ -144,8 +144,9 @@ TEST_EACH_METHOD(host_that_execs_leaves_no_process)
     CHECK_EQ(nothing_is_left_after(exec_another_program), 5);
 }
 
-/* By the life-line. Those of the first thread, and all by a fork server that it started,
- * end with the program that it has become, whose children they are. */
+/* By the life-line. Those of the first thread that only have the parent-death signal, and
+ * all by a fork server that it started, end with the program that it has become, whose
+ * children they are. */
 TEST_EACH_METHOD(processes_of_threads_end_when_the_host_execs)
 {
     int host = begin_host(exec_a_program_that_stays);
@@ -156,6 +157,31 @@ TEST_EACH_METHOD(processes_of_threads_end_when_the_host_execs)
     CHECK_EQ(host_wait(host), -SIGKILL);
     CHECK(host_gone(scene->pids[0], COVEY_SEC(1)));
     CHECK(host_gone(scene->pids[1], COVEY_SEC(1)));
+}
+
+static void exec_when_watched(void)
+{
+    covey_process *p =
+        started(host_sleep, COVEY_NO_VIEW, OPTS(.die_with_parent = COVEY_ON));
+    scene->pids[0] = pid_of(p);
+    family_tell(&scene->started);
+    family_await(&scene->watched, 1);
+    exec_a_program_that_stays();
+}
+
+TEST_EACH_METHOD(process_with_a_life_line_ends_when_the_host_execs)
+{
+    scene = family_shared(sizeof *scene);
+    int host = family_fork();
+    if (host == 0)
+        exec_when_watched();
+    family_await(&scene->started, 1);
+    int watch = cvy_os_pidfd_open(scene->pids[0]);
+    family_tell(&scene->watched);
+    CHECK_EQ(cvy_os_poll_in(watch, cvy_os_deadline(COVEY_SEC(1))), 1);
+    close(watch);
+    CHECK_EQ(kill(host, SIGKILL), 0);
+    CHECK_EQ(host_wait(host), -SIGKILL);
 }
 
 static int exec_in_member(struct covey_view arg)

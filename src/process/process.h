@@ -50,7 +50,8 @@ enum cvy_process_flag {
     CVY_PROCESS_IGNORE_SIGINT = 4096,
     CVY_PROCESS_LEFT = 16384, /* by the child: it ended in order, by exit_status */
     CVY_PROCESS_BY_MAIN_THREAD = 8192, /* started by its parent's first thread */
-    CVY_PROCESS_RELEASED = 32768       /* its creator freed it while it ran */
+    CVY_PROCESS_RELEASED = 32768,      /* its creator freed it while it ran */
+    CVY_PROCESS_WANTS_LIFELINE = 65536 /* the parent-death signal is not enough */
 };
 
 #define CVY_NAME_SIZE  64
@@ -188,6 +189,8 @@ void cvy_thread_end(int status) __attribute__((noreturn));
 int cvy_thread_sentinel(struct cvy_child *child);
 /** The end of the life-line pipe that children watch; -errno. */
 int cvy_lifeline(void);
+/** Whether a child needs it, or the parent-death signal is enough. */
+bool cvy_lifeline_is_needed(const struct covey_process *p);
 /** What a child of `p`'s options needs of it: -1 if nothing; another negative: -errno. */
 int cvy_lifeline_for(const struct covey_process *p);
 /** Whether the calling thread is the process's first, which ends with it; if so see to it

@@ -77,9 +77,7 @@ static int lifeline_of(const struct server *s, struct covey_process *p)
         atomic_fetch_or(&p->flags, CVY_PROCESS_BY_MAIN_THREAD);
     else
         atomic_fetch_and(&p->flags, ~(uint32_t)CVY_PROCESS_BY_MAIN_THREAD);
-    if (s->by_main_thread || !cvy_process_has(p, CVY_PROCESS_DIES_WITH_PARENT))
-        return cvy_os_close(s->lifeline);
-    return s->lifeline;
+    return cvy_lifeline_is_needed(p) ? s->lifeline : cvy_os_close(s->lifeline);
 }
 
 static void be_child(const struct server *s, const struct cvy_server_request *request,

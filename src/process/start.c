@@ -52,10 +52,16 @@ int cvy_lifeline(void)
     return r < 0 ? cvy_fail_os(r, "the life-line pipe") : fd;
 }
 
+bool cvy_lifeline_is_needed(const struct covey_process *p)
+{
+    return cvy_process_has(p, CVY_PROCESS_DIES_WITH_PARENT) &&
+           (cvy_process_has(p, CVY_PROCESS_WANTS_LIFELINE) ||
+            !cvy_process_has(p, CVY_PROCESS_BY_MAIN_THREAD));
+}
+
 int cvy_lifeline_for(const struct covey_process *p)
 {
-    if (!cvy_process_has(p, CVY_PROCESS_DIES_WITH_PARENT) ||
-        cvy_process_has(p, CVY_PROCESS_BY_MAIN_THREAD))
+    if (!cvy_lifeline_is_needed(p))
         return -1;
     int r = cvy_lifeline();
     return r == -1 ? -EIO : r;
