@@ -424,6 +424,10 @@ TEST(bad_options_are_refused)
     memset(name, 'n', 64);
     name[64] = 0;
     struct covey_process_opts no_size = {.name = "x"}, unknown = {.size = 8};
+    struct {
+        struct covey_process_opts opts;
+        char more[8];
+    } newer = {.opts = {.size = sizeof newer}, .more = "unknown"};
 #define REFUSED(opts)                                                                  \
     CHECK_ERR(covey_process_create(&p, do_nothing, COVEY_NO_VIEW, (opts)), -EINVAL)
     REFUSED(COVEY_PROCESS_OPTS(.name = ""));
@@ -433,7 +437,7 @@ TEST(bad_options_are_refused)
     REFUSED(COVEY_PROCESS_OPTS(.start_timeout = -1));
     REFUSED(COVEY_PROCESS_OPTS(.cpus = ""));
     REFUSED(&no_size);
-    REFUSED((no_size.size = sizeof no_size + 100, &no_size));
+    REFUSED(&newer.opts);
 #undef REFUSED
     CHECK(p == NULL);
     CHECK_OK(covey_process_create(&p, do_nothing, COVEY_NO_VIEW, &unknown));
