@@ -99,8 +99,6 @@ static int set_up(const struct cvy_child_plan *plan)
         r = cvy_capture_begin(p, plan->stderr_read, plan->stderr_write);
     if (r < 0)
         return r;
-    if (cvy_process_has(p, CVY_PROCESS_IGNORE_SIGINT))
-        cvy_os_ignore_interrupt();
     if (cvy_process_has(p, CVY_PROCESS_CRASH_HANDLER))
         cvy_crash_handler_install(p);
     return 0;

@@ -46,9 +46,7 @@ enum cvy_process_flag {
     CVY_PROCESS_CLOSED = 256,
     CVY_PROCESS_OWN_HOLDS = 512, /* the options name what it holds */
     CVY_PROCESS_MAIN = 1024,     /* not started by covey */
-    CVY_PROCESS_INTERNAL = 2048, /* covey's own: not among the active children */
-    CVY_PROCESS_IGNORE_SIGINT = 4096,
-    CVY_PROCESS_LEFT = 16384, /* by the child: it ended in order, by exit_status */
+    CVY_PROCESS_LEFT = 16384,    /* by the child: it ended in order, by exit_status */
     CVY_PROCESS_BY_MAIN_THREAD = 8192, /* started by its parent's first thread */
     CVY_PROCESS_RELEASED = 32768,      /* its creator freed it while it ran */
     CVY_PROCESS_WANTS_LIFELINE = 65536 /* the parent-death signal is not enough */

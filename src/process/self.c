@@ -72,7 +72,7 @@ int covey_active_children(covey_process **out, size_t capacity, size_t *ret_coun
     cvy_children_reap();
     cvy_children_lock();
     for (struct cvy_child *c = children; c; c = c->next) {
-        if (cvy_process_has(c->process, CVY_PROCESS_INTERNAL) || c->released)
+        if (c->released)
             continue;
         if (count < capacity)
             out[count] = c->process;
