@@ -12,6 +12,26 @@
 #include "family.h"
 #include "process/process.h"
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
+
+/* A leak checker takes for lost what only another thread's stack of the forking process
+ * points to. From here on this process and its fork children are not checked. */
+static bool leaks_are_unknown;
+__attribute__((visibility("default"))) int __lsan_is_turned_off(void);
+int __lsan_is_turned_off(void)
+{
+    return leaks_are_unknown;
+}
+
+static inline void forks_beside_threads(void)
+{
+    leaks_are_unknown = true;
+}
+
 /* Options for the method this run is about. */
 #define OPTS(...) COVEY_PROCESS_OPTS(.method = check_method(), __VA_ARGS__)
 

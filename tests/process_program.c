@@ -5,7 +5,7 @@
  *   METHOD        start a process by it: exit status 0 and "ok" if it ran,
  *                 else the error's name and the detail
  *   init          what covey_init says
- * PROCESS_PROGRAM in the environment comes first: pause, close, crash, or exit. */
+ * PROCESS_PROGRAM in the environment comes first: pause, close, die, or exit. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,8 +44,8 @@ static void behave(const char *how)
 {
     if (strcmp(how, "close") == 0)
         close(3);
-    if (strcmp(how, "crash") == 0)
-        raise(SIGSEGV);
+    if (strcmp(how, "die") == 0)
+        raise(SIGKILL);
     if (strcmp(how, "exit") == 0)
         _exit(9);
     for (;;)

@@ -112,6 +112,7 @@ static covey_process *started_by_thread(struct shared *s,
                                         enum covey_start_method method)
 {
     struct thread_start t = {s, method, NULL};
+    forks_beside_threads();
     pthread_t thread;
     CHECK_EQ(pthread_create(&thread, NULL, start_in_thread, &t), 0);
     CHECK_EQ(pthread_join(thread, NULL), 0);

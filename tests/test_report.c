@@ -2,12 +2,6 @@
 /* What is known of an ended process: how it ended, where it crashed, what it said last. */
 #include "process_help.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define OWN_HANDLERS 1 /* the sanitizer handles most signals of a crash itself */
-#else
-#define OWN_HANDLERS 0
-#endif
-
 #define NO_CORE .limits = {.core_dumps = COVEY_OFF}
 
 static struct covey_process_report report_of(covey_process *p)
@@ -83,7 +77,9 @@ TEST_EACH_METHOD(crash_leaves_signal_and_backtrace)
     static const int signals[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGSYS};
     static const char *const names[] = {"SIGABRT", "SIGSEGV", "SIGBUS",
                                         "SIGFPE",  "SIGILL",  "SIGSYS"};
-    for (size_t i = 0; i < (OWN_HANDLERS ? 1 : sizeof names / sizeof *names); i++) {
+    /* A sanitizer handles the others itself. */
+    size_t last = SANITIZED ? 1 : sizeof names / sizeof *names;
+    for (size_t i = 0; i < last; i++) {
         covey_process *p = started(crash, COVEY_VIEW_OF(signals[i]), OPTS(NO_CORE));
         struct covey_process_report r = report_of(p);
         CHECK_EQ(r.exitcode, -signals[i]);
@@ -126,7 +122,7 @@ static int overflow(struct covey_view arg)
 
 TEST_EACH_METHOD(stack_overflow_leaves_a_backtrace)
 {
-    if (OWN_HANDLERS)
+    if (SANITIZED)
         return;
     covey_process *p =
         started(overflow, COVEY_NO_VIEW, OPTS(.limits = {.core_dumps = COVEY_OFF}));
@@ -258,6 +254,7 @@ static int say_in_generations(struct covey_view arg)
 {
     struct shared *s = shared_of(arg);
     int left = s->numbers[0]--;
+    forks_beside_threads();
     if (left > 0)
         CHECK_EQ(run(say_in_generations, arg, COVEY_PROCESS_OPTS(.method = COVEY_FORK)),
                  0);
@@ -283,6 +280,7 @@ TEST_EACH_METHOD(last_words_of_its_children_are_the_childs)
 
 static int capture_below(struct covey_view arg)
 {
+    forks_beside_threads();
     fprintf(stderr, "above ");
     covey_process *p =
         started(say_in_generations, arg,
