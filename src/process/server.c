@@ -144,7 +144,8 @@ static void be_spare(const struct server *s, struct cvy_spare *spare)
     spare->pid = 0;
     atomic_store(&spare->state, CVY_SPARE_NONE);
     (void)cvy_os_futex_wake(&spare->state, 1);
-    be_child(&own, &request, NULL);
+    static const int no_fds[1] = {-1};
+    be_child(&own, &request, no_fds);
 }
 
 /* Slots of spares that are becoming children are not free yet, but others are. */

@@ -243,7 +243,7 @@ static void fill_request(const struct covey_process *p,
 {
     *request = (struct cvy_server_request){
         .op = CVY_SERVER_FORK,
-        .process = cvy_ref_of(p),
+        .process = (cvy_ref)((const char *)p - (const char *)cvy_head),
         .has_tail = has_tail,
         .fd_count = (uint32_t)p->child.fd_count,
     };
