@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "process/message.h"
 #include "process_help.h"
 
 /* ---- the default -------------------------------------------------------------- */
@@ -131,6 +132,7 @@ static int start_next(struct covey_view arg)
     struct shared *s = shared_of(arg);
     enum covey_start_method method = (enum covey_start_method)s->numbers[s->numbers[9]];
     family_tell(&s->told);
+    forks_beside_threads();
     if (s->numbers[9]++ == 3)
         return 5;
     return run(start_next, arg, COVEY_PROCESS_OPTS(.method = method));
@@ -140,6 +142,7 @@ TEST(methods_mix_over_generations)
 {
     struct shared *s = share();
     uint32_t ran = 0;
+    forks_beside_threads();
     for (int i = 0; i < 64; i++) {
         int methods[] = {COVEY_FORK + i % 4, COVEY_FORK + i / 4 % 4,
                          COVEY_FORK + i / 16};
@@ -217,8 +220,8 @@ TEST_BY_EXEC(program_that_does_not_call_covey_init_is_an_error_of_start)
     setenv("PROCESS_PROGRAM", "exit", 1);
     check_program(beside("process_no_init"), COVEY_ESTART,
                   "exit code 9 before it reached");
-    setenv("PROCESS_PROGRAM", "crash", 1);
-    check_program(beside("process_no_init"), COVEY_ESTART, "SIGSEGV before it reached");
+    setenv("PROCESS_PROGRAM", "die", 1);
+    check_program(beside("process_no_init"), COVEY_ESTART, "SIGKILL before it reached");
     setenv("PROCESS_PROGRAM", "close", 1);
     check_program(beside("process_no_init"), COVEY_ESTART, "closed its socket before");
     setenv("PROCESS_PROGRAM", "pause", 1);
@@ -324,6 +327,7 @@ TEST(covey_init_is_not_fooled_by_its_own_argument)
     CHECK_EQ(pipe2(ends, O_CLOEXEC), 0);
     CHECK_STR_EQ(output_of(program, "--covey-child", "init", ends[0], &status),
                  "COVEY_ESTATE\n");
+    CHECK_EQ(status, 0);
     close(ends[0]);
     close(ends[1]);
 
@@ -333,12 +337,47 @@ TEST(covey_init_is_not_fooled_by_its_own_argument)
     CHECK_STR_EQ(output_of(program, "--covey-child", "init", ends[1], &status), "");
     CHECK_EQ(status, 1 << 8);
     CHECK_EQ(recv(ends[0], &byte, 1, MSG_DONTWAIT | MSG_TRUNC), sizeof(int32_t) + 252);
-    shutdown(ends[0], SHUT_WR); /* with nothing in it any more it is nobody's */
+    shutdown(ends[0], SHUT_WR); /* or with nothing in it any more */
     CHECK_STR_EQ(output_of(program, "--covey-child", "init", ends[1], &status),
                  "COVEY_ESTATE\n");
     CHECK_EQ(status, 0);
     close(ends[0]);
     close(ends[1]);
+}
+
+/* A process that runs the program as its child, and dies before that gets there. */
+static void run_and_die(const char *program, int go)
+{
+    struct cvy_start_message m = {.magic = CVY_START_MAGIC};
+    int ends[2], starter = getpid();
+    char byte;
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    CHECK_EQ(write(ends[0], &m, sizeof m), sizeof m);
+    if (fork() > 0)
+        _exit(0);
+    while (getppid() == starter)
+        sched_yield();
+    CHECK_EQ(read(go, &byte, 1), 0);
+    dup2(ends[1], 3);
+    execl(program, program, "--covey-child", "init", (char *)NULL);
+    _exit(99);
+}
+
+TEST(child_whose_starter_is_dead_is_not_taken_for_the_program)
+{
+    const char *program = beside("process_program");
+    int go[2];
+    CHECK_EQ(pipe2(go, O_CLOEXEC), 0);
+    struct catcher c = catch_output(1);
+    int pid = family_fork();
+    if (pid == 0) {
+        close(go[1]);
+        run_and_die(program, go[0]);
+    }
+    family_join(pid);
+    close(go[0]);
+    close(go[1]);
+    CHECK_STR_EQ(caught(&c), "");
 }
 
 TEST(covey_init_wants_arguments)

@@ -166,20 +166,43 @@ void cvy_settings_take(const struct cvy_settings *s)
         (void)!covey_set_authkey(COVEY_VIEW(s->authkey, size));
 }
 
-/* Only a socket of the parent's, who is the same user, makes an image a child. */
+/* A child that was run has its start message from the beginning, whatever became of the
+ * starter. */
+static ssize_t take_message(int socket, struct cvy_start_message *m, int *fds,
+                            size_t *ret_count, int64_t deadline)
+{
+    return cvy_os_recv(socket, m, sizeof *m, fds, CVY_MOST_FDS + 4, ret_count,
+                       deadline);
+}
+
+static int no_child(int socket)
+{
+    return cvy_fail(COVEY_ESTATE,
+                    "covey_init: %s, but no parent of this user at descriptor %d: not "
+                    "started by covey",
+                    CVY_CHILD_ARGUMENT, socket);
+}
+
+/* Only a socket of the parent's, who is the same user, makes an image a child. One whose
+ * starter died meanwhile must not go on as if it were the program. */
 static int check_socket(int socket)
 {
     struct cvy_os_peer peer;
+    struct cvy_start_message m;
+    int fds[CVY_MOST_FDS + 4];
+    size_t count = 0;
     if (cvy_os_is_secure())
         return cvy_fail(-EPERM,
                         "covey_init: a program with raised privileges is no child");
     int r = cvy_os_peer(socket, &peer);
-    if (r < 0 || peer.pid != cvy_os_ppid() || peer.uid != getuid())
-        return cvy_fail(COVEY_ESTATE,
-                        "covey_init: %s, but no parent of this user at "
-                        "descriptor %d: not started by covey",
-                        CVY_CHILD_ARGUMENT, socket);
-    return 0;
+    if (r == -EBADF || r == -ENOTSOCK || (r >= 0 && peer.uid != getuid()))
+        return no_child(socket);
+    if (r >= 0 && peer.pid == cvy_os_ppid())
+        return 0;
+    if (take_message(socket, &m, fds, &count, 0) == (ssize_t)sizeof m &&
+        m.magic == CVY_START_MAGIC)
+        cvy_os_exit(1);
+    return no_child(socket);
 }
 
 static void hex(const unsigned char *bytes, size_t size, char *text)
@@ -270,15 +293,10 @@ int cvy_image_live(int argc, char **argv)
         return r;
     int kept = cvy_os_dup(socket, 4); /* the first was open over exec */
     cvy_os_close(socket);
-    /* It was sent before this image was run. */
-    ssize_t n = cvy_os_recv(kept, &m, sizeof m, fds, CVY_ARRAY_SIZE(fds), &count,
-                            cvy_os_deadline(COVEY_SEC(1)));
+    ssize_t n = take_message(kept, &m, fds, &count, cvy_os_deadline(COVEY_SEC(1)));
     if (n == 0 || n == -ETIMEDOUT) {
         cvy_os_close(kept);
-        return cvy_fail(COVEY_ESTATE,
-                        "covey_init: %s, but no start message at descriptor %d: not "
-                        "started by covey",
-                        CVY_CHILD_ARGUMENT, socket);
+        return no_child(socket);
     }
     if (n != (ssize_t)sizeof m || m.magic != CVY_START_MAGIC ||
         m.fd_count > CVY_MOST_FDS || count != expected_fds(&m)) {
