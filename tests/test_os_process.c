@@ -483,10 +483,10 @@ TEST(wait_tells_what_a_child_used)
 {
     struct cvy_os_exit end;
     pid_t pid = fork();
-
     if (pid == 0) {
         volatile char *memory = malloc(32 << 20);
-
+        if (!memory)
+            _exit(1);
         for (size_t i = 0; i < 32 << 20; i += 1024)
             memory[i] = 1;
         while (clock() < CLOCKS_PER_SEC / 20)

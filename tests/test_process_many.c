@@ -76,6 +76,8 @@ TEST_TIMEOUT(many_processes_are_started_before_the_first_is_joined, 240)
     struct shared *s = share();
     int count = (int)family_long(1000, 10000);
     covey_process **all = calloc((size_t)count, sizeof(*all));
+    if (!all)
+        abort();
     for (int i = 0; i < count; i++)
         all[i] = started(say_a_word, COVEY_VIEW_OF(s), NULL);
     for (int i = 0; i < count; i++)

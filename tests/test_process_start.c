@@ -30,6 +30,8 @@ TEST_EACH_METHOD_AND_THREAD(argument_arrives_whole_aligned_and_as_it_was)
     uint64_t used = 0;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         unsigned char *bytes = malloc(sizes[i] + 1);
+        if (!bytes)
+            abort();
         for (size_t j = 0; j < sizes[i]; j++)
             bytes[j] = pattern(j);
         covey_process *p = made(check_argument, COVEY_VIEW(bytes, sizes[i]), OPTS());

@@ -19,6 +19,8 @@ static int work_a_little(struct covey_view arg)
     int64_t end = cvy_os_now() + COVEY_MSEC(60);
     volatile char *memory = malloc(16 << 20);
     (void)arg;
+    if (!memory)
+        return 1;
     for (size_t i = 0; i < 16 << 20; i += 1024)
         memory[i] = 1;
     while (cvy_os_now() < end)

@@ -44,7 +44,9 @@ uint64_t *demo_prime_ends(uint64_t step, size_t *ret_count)
 {
     size_t count = (size_t)((LAST_END + step - 1) / step);
     uint64_t *ends = calloc(count, sizeof *ends);
-    for (size_t i = 0; ends && i < count; i++)
+    if (!ends)
+        return NULL;
+    for (size_t i = 0; i < count; i++)
         ends[i] = i * step;
     *ret_count = count;
     return ends;
