@@ -335,7 +335,7 @@ static int tell_limits(struct covey_view arg)
     struct shared *s = shared_of(arg);
     for (int i = 0; i < 6; i++) {
         struct rlimit limit;
-        CHECK_EQ(getrlimit(which[i], &limit), 0);
+        CHECK_EQ(getrlimit((__rlimit_resource_t)which[i], &limit), 0);
         s->numbers[i] = (int)limit.rlim_cur;
     }
     return 0;
