@@ -58,7 +58,9 @@ _Noreturn static void run_body(const struct check_test *test)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     dup2(STDERR_FILENO, STDOUT_FILENO); /* the runner's stdout is for TAP */
 
-    struct check_names before = check_descriptors();
+    /* Static, so that a fork child by another thread does not seem to have lost it. */
+    static struct check_names before;
+    before = check_descriptors();
     test->body();
     if (getpid() != self) {
         check_note("a forked child returned from the test's body");
@@ -228,7 +230,7 @@ static void prepare(void)
 int check_run(int argc, char **argv)
 {
     struct selection selection = {argv + 1, 0, ~0U};
-    struct run *runs;
+    static struct run *runs;
     bool list = false;
     int failed = 0;
     for (int i = 1; i < argc; i++) {

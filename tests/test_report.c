@@ -336,7 +336,7 @@ static pthread_t main_thread;
 static void note_thread(int signal)
 {
     (void)signal;
-    _exit(pthread_equal(pthread_self(), main_thread) ? 1 : 2);
+    _exit(pthread_self() == main_thread ? 1 : 2);
 }
 
 static int take_signal(struct covey_view arg)

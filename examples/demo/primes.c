@@ -131,8 +131,12 @@ int demo_primes(const struct demo_opts *opts)
 {
     struct table table = {.workers = opts->workers};
     uint64_t *ends = demo_prime_ends(opts->step, &table.count);
+    if (!ends || !table.count) {
+        free(ends);
+        return EXIT_FAILURE;
+    }
     table.right = calloc(table.count, sizeof *table.right);
-    if (!ends || !table.right) {
+    if (!table.right) {
         free(ends);
         free(table.right);
         return EXIT_FAILURE;
