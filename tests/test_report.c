@@ -2,13 +2,6 @@
 /* What is known of an ended process: how it ended, where it crashed, what it said last. */
 #include "process_help.h"
 
-/* A backtrace loads libgcc in the handler; a timer ends a process that hangs there. */
-__attribute__((visibility("default"))) const char *__tsan_default_options(void);
-const char *__tsan_default_options(void)
-{
-    return "report_signal_unsafe=0";
-}
-
 #define NO_CORE .limits = {.core_dumps = COVEY_OFF}
 
 static struct covey_process_report report_of(covey_process *p)
