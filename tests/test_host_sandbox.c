@@ -92,6 +92,13 @@ static void use_covey(void)
 
 /* ---- namespaces ---- */
 
+/* What looks for leaks at each end needs /proc and the numbers of processes there. */
+static void need_no_proc(void)
+{
+    if (SANITIZED)
+        SKIP("the sanitizers need /proc");
+}
+
 static void need(int flags, const char *what)
 {
     if (unshare(flags) < 0)
@@ -103,6 +110,7 @@ static void need(int flags, const char *what)
 /* In a process that is the first of its namespace. */
 static void as_process_1(void (*prepare)(void))
 {
+    need_no_proc();
     need(CLONE_NEWPID | CLONE_NEWNS, "a PID namespace");
     int pid = family_fork();
     if (pid == 0) {
@@ -147,6 +155,7 @@ TEST_EACH_METHOD(host_is_process_1_with_the_proc_of_others)
 
 TEST_EACH_METHOD(host_has_no_proc)
 {
+    need_no_proc();
     need(CLONE_NEWNS, "a mount namespace");
     int pid = family_fork();
     if (pid == 0) {
@@ -169,6 +178,7 @@ TEST_EACH_METHOD(host_has_no_dev_shm)
 /* Its processes are the first of a namespace that it is not in itself. */
 TEST(host_enters_a_pid_namespace_for_its_children)
 {
+    need_no_proc();
     need(CLONE_NEWPID, "a PID namespace");
     int code = 3;
     covey_process *p = started(host_return_arg, COVEY_VIEW_OF(code),
