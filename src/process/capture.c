@@ -6,7 +6,8 @@
  * Whatever the reader has not taken from the pipe when the child dies is taken by the
  * creator, who holds the read end too. A piece is read into shared memory and belongs to
  * the tail when `tail_written` counts it, so what the reader had in its hands is found
- * there as well: nothing is lost by a SIGKILL. The tail is a ring of CVY_TAIL_BYTES,
+ * there as well: nothing is lost when a signal ends the child. It may be shown twice, as
+ * showing a piece and counting it are two steps. The tail is a ring of CVY_TAIL_BYTES,
  * `tail_written` counts all bytes ever. */
 #include <string.h>
 

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/* The last words of a child whose reader of them is killed at any point: kept as they
+ * were, and shown. What the reader had in its hands may be shown twice. */
+#include <sys/resource.h>
+
+#include "kill_points.h"
+#include "process_help.h"
+
+#define WORDS "the first words, the last words\n"
+
+/* ---- at each instruction ------------------------------------------------------ */
+
+struct capture {
+    covey_process *p;
+    int tail[2], shown[2]; /* pipes: what the child writes, what the user sees */
+    char why[128];
+};
+
+static void make_capture(void *context)
+{
+    struct capture *c = context;
+    c->p =
+        made(do_nothing, COVEY_NO_VIEW, COVEY_PROCESS_OPTS(.capture_stderr = COVEY_ON));
+    CHECK_EQ(pipe2(c->tail, O_CLOEXEC), 0);
+    CHECK_EQ(pipe2(c->shown, O_CLOEXEC | O_NONBLOCK), 0);
+}
+
+/* As in a child. For want of memory there is no reader thread; the victim is the reader. */
+static void begin_capture(void *context)
+{
+    struct capture *c = context;
+    struct rlimit old, none = {0, RLIM_INFINITY};
+    CHECK_EQ(getrlimit(RLIMIT_AS, &old), 0);
+    none.rlim_max = old.rlim_max;
+    CHECK_EQ(dup2(c->shown[1], 2), 2);
+    CHECK_EQ(setrlimit(RLIMIT_AS, &none), 0);
+    CHECK_ERR(cvy_capture_begin(c->p, c->tail[0], c->tail[1]), -EAGAIN);
+    CHECK_EQ(setrlimit(RLIMIT_AS, &old), 0);
+    CHECK_EQ(write(2, WORDS, strlen(WORDS)), strlen(WORDS));
+}
+
+static void read_capture(void *context)
+{
+    (void)context;
+    cvy_capture_finish();
+}
+
+static const char *check_capture(void *context)
+{
+    struct capture *c = context;
+    char shown[256] = "", twice[] = WORDS WORDS;
+    const char *tail = (char *)cvy_at(c->p->crash) + CVY_BACKTRACE_BYTES;
+    int old = fcntl(2, F_DUPFD_CLOEXEC, 10);
+    close(c->tail[1]);
+    CHECK_EQ(dup2(c->shown[1], 2), 2);
+    cvy_capture_collect(c->p, c->tail[0]);
+    CHECK_EQ(dup2(old, 2), 2);
+    ssize_t n = read(c->shown[0], shown, sizeof shown - 1);
+    bool kept = atomic_load(&c->p->tail_written) == strlen(WORDS) &&
+                memcmp(tail, WORDS, strlen(WORDS)) == 0;
+    bool seen = strcmp(shown, WORDS) == 0 || strcmp(shown, twice) == 0;
+    snprintf(c->why, sizeof c->why, "%d bytes are kept, %zd shown",
+             (int)atomic_load(&c->p->tail_written), n);
+    close(old);
+    close(c->tail[0]);
+    close(c->shown[0]);
+    close(c->shown[1]);
+    covey_process_free(c->p);
+    return kept && seen ? NULL : c->why;
+}
+
+TEST_TIMEOUT(words_are_kept_wherever_their_reader_is_killed, 120)
+{
+    if (!kill_points_work())
+        SKIP("processes may not be traced here");
+    struct capture capture = {NULL};
+    struct kill_points points = {"reading",    make_capture,  begin_capture,
+                                 read_capture, check_capture, &capture};
+    kill_points_run(&points, family_long(200, 0));
+}
+
+/* ---- as it shows them --------------------------------------------------------- */
+
+static int say_when_told(struct covey_view arg)
+{
+    struct shared *s = shared_of(arg);
+    family_tell(&s->begun);
+    family_await(&s->go, 1);
+    (void)!write(2, WORDS, strlen(WORDS));
+    family_pause();
+}
+
+/* Lets `signal` come to `pid` with the first byte that is shown, so that the reader never
+ * comes back from showing it. */
+static void trap(int fd, int pid, int signal)
+{
+    struct f_owner_ex owner = {F_OWNER_PID, pid};
+    CHECK_EQ(fcntl(fd, F_SETOWN_EX, &owner), 0);
+    CHECK_EQ(fcntl(fd, F_SETSIG, signal), 0);
+    CHECK_EQ(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_ASYNC), 0);
+}
+
+TEST_EACH_METHOD(words_are_kept_when_their_reader_is_killed_by_showing_them)
+{
+    static const int signals[] = {SIGKILL, SIGTERM};
+    for (size_t i = 0; i < 2; i++) {
+        struct shared *s = share();
+        struct covey_process_report r;
+        struct catcher c = catch_output(2);
+        covey_process *p =
+            started(say_when_told, COVEY_VIEW_OF(s), OPTS(.capture_stderr = COVEY_ON));
+        family_await(&s->begun, 1);
+        trap(c.pipe, pid_of(p), signals[i]);
+        family_tell(&s->go);
+        CHECK_EQ(exitcode_of(p), -signals[i]);
+        CHECK_OK(covey_process_report(p, &r));
+        CHECK_STR_EQ(caught(&c), WORDS WORDS);
+        CHECK_STR_EQ(r.stderr_tail, WORDS);
+        covey_process_free(p);
+    }
+}
+
+CHECK_MAIN()
