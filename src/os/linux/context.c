@@ -179,6 +179,7 @@ void cvy_os_context_get(struct cvy_os_context *ret_context)
     c->umask = get_umask();
     if (getcwd(c->cwd, sizeof(c->cwd)) && c->cwd[0] == '/')
         c->cwd_size = (uint32_t)strlen(c->cwd) + 1;
+    memset(&mask, 0, sizeof(mask)); /* the system fills in less than all of it */
     if (pthread_sigmask(SIG_SETMASK, NULL, &mask) == 0)
         memcpy(c->signal_mask, &mask, sizeof(mask));
     CPU_ZERO(&cpus);
