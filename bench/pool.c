@@ -181,11 +181,12 @@ static void fill(unsigned char *bytes, size_t size)
 static void run_array(void)
 {
     size_t chunks = (size_t)bench_number("mib", 256), size = chunks * CHUNK_BYTES;
+    covey_pool *pool =
+        warm_pool(); /* before the arrays, or forks would share their pages */
     unsigned char *in = bench_memory(1, size), *out = bench_memory(1, size);
     unsigned char *right = bench_memory(1, CHUNK_BYTES);
     fill(in, size);
     memset(out, 1, size); /* so that its pages are there */
-    covey_pool *pool = warm_pool();
     double begin = bench_clock();
     BENCH_MUST(covey_pool_map(pool, task_call_swap, in, CHUNK_BYTES, out, CHUNK_BYTES,
                               chunks, NULL));
