@@ -57,7 +57,9 @@ extern "C" {
     X(-5011, EBUILD, "the two sides are different builds", "ImportError")              \
     X(-5012, ENOTSTARTED, "not started", "AssertionError")                             \
     X(-5013, ENOTOWNER, "not the owner", "AssertionError")                             \
-    X(-5014, ESTART, "the child did not come up", "RuntimeError")
+    X(-5014, ESTART, "the child did not come up", "RuntimeError")                      \
+    X(-5015, ETYPE, "not possible with this type of value", "TypeError")               \
+    X(-5016, EPICKLE, "malformed pickle", "UnpicklingError")
 
 /** Result codes of covey's own; see COVEY_ERROR_MAP for their texts. */
 enum covey_code {

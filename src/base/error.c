@@ -18,6 +18,8 @@
 static _Thread_local char detail[CVY_DETAIL_SIZE]
     __attribute__((tls_model("initial-exec")));
 
+static _Thread_local int last_code __attribute__((tls_model("initial-exec")));
+
 struct code_text {
     int code;
     const char *name;
@@ -148,6 +150,7 @@ int cvy_fail(int code, const char *format, ...)
     va_start(args, format);
     set_detail(NULL, format, args);
     va_end(args);
+    last_code = code;
     return code;
 }
 
@@ -158,7 +161,13 @@ int cvy_fail_os(int code, const char *format, ...)
     va_start(args, format);
     set_detail(covey_strerror(code), format, args);
     va_end(args);
+    last_code = code;
     return code;
+}
+
+int cvy_last_code(void)
+{
+    return last_code < 0 ? last_code : -EINVAL;
 }
 
 void cvy_detail_prefix(const char *format, ...)

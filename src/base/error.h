@@ -20,6 +20,9 @@ int cvy_fail(int code, const char *format, ...) COVEY_PRINTF(2, 3);
 /** Set the detail to the text followed by ": " and the text of `code`. Returns: `code`. */
 int cvy_fail_os(int code, const char *format, ...) COVEY_PRINTF(2, 3);
 
+/** The code that came with this thread's last detail; -EINVAL before the first. */
+int cvy_last_code(void);
+
 /** Put text in front of the detail: what a caller further up was about to do. */
 void cvy_detail_prefix(const char *format, ...) COVEY_PRINTF(1, 2);
 
