@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The last words of a child whose reader of them is killed at any point: kept as they
  * were, and shown. What the reader had in its hands may be shown twice. */
-#include <sys/resource.h>
-
 #include "kill_points.h"
+#include "os/faults.h"
 #include "process_help.h"
 
 #define WORDS "the first words, the last words\n"
@@ -25,17 +24,14 @@ static void make_capture(void *context)
     CHECK_EQ(pipe2(c->shown, O_CLOEXEC | O_NONBLOCK), 0);
 }
 
-/* As in a child. For want of memory there is no reader thread; the victim is the reader. */
+/* As in a child, but its thread cannot start; the victim is the reader. */
 static void begin_capture(void *context)
 {
     struct capture *c = context;
-    struct rlimit old, none = {0, RLIM_INFINITY};
-    CHECK_EQ(getrlimit(RLIMIT_AS, &old), 0);
-    none.rlim_max = old.rlim_max;
     CHECK_EQ(dup2(c->shown[1], 2), 2);
-    CHECK_EQ(setrlimit(RLIMIT_AS, &none), 0);
+    cvy_faults_arm(3, 0); /* after dup and dup2 */
     CHECK_ERR(cvy_capture_begin(c->p, c->tail[0], c->tail[1]), -EAGAIN);
-    CHECK_EQ(setrlimit(RLIMIT_AS, &old), 0);
+    CHECK_STR_EQ(cvy_faults_last(), "pthread_create");
     CHECK_EQ(write(2, WORDS, strlen(WORDS)), strlen(WORDS));
 }
 
