@@ -538,6 +538,24 @@ TEST(pages_are_populated_and_given_back)
     cvy_os_close(fd);
 }
 
+/* Every size and place around the ends of cache lines; nothing else is written. */
+TEST(copy_past_caches_copies_what_it_should)
+{
+    enum { SIZE = 512 };
+    unsigned char from[SIZE], to[SIZE], right[SIZE];
+
+    for (size_t i = 0; i < SIZE; i++)
+        from[i] = (unsigned char)(i * 7 + 1);
+    for (size_t at = 0; at < 66; at++)
+        for (size_t size = 0; size < 300; size++) {
+            memset(to, 0, sizeof to);
+            memset(right, 0, sizeof right);
+            memcpy(right + at, from + size % 5, size);
+            cvy_os_copy_past_caches(to + at, from + size % 5, size);
+            CHECK_MEM_EQ(to, right, sizeof to);
+        }
+}
+
 TEST(wipe_page_is_zero_in_a_fork_child)
 {
     void *page = NULL;

@@ -26,6 +26,7 @@
 #define BATCHES_MOST   24u
 #define PROGRESS_STEP  COVEY_MSEC(50)
 #define LEAVE_TIME     COVEY_MSEC(2)
+#define PAST_CACHES    (UINT64_C(4) << 20)
 #define WORTH_SPINNING (UINT64_C(100000) * 16) /* 1/16 ns */
 
 static const char call[] = "covey_pool_map";
@@ -163,15 +164,24 @@ static void collect_failures(struct cvy_map *map, const struct cvy_pool_slot *s)
     }
 }
 
+/* What a map gives in all decides: results that fit into the caches are soon read there. */
+static void copy_out(const struct cvy_map *map, const struct cvy_pool_slot *s)
+{
+    char *to = map->out + s->batch->base * map->out_size;
+    const char *from = (const char *)s->batch + cvy_pool_parts(map, s->n).out;
+    if (map->n * map->out_size < PAST_CACHES)
+        memcpy(to, from, s->n * map->out_size);
+    else
+        cvy_os_copy_past_caches(to, from, s->n * map->out_size);
+}
+
 static void collect(struct cvy_map *map, uint32_t slot)
 {
     struct cvy_pool *pool = map->pool;
     struct cvy_pool_slot *s = &pool->slots[slot];
     const struct cvy_batch *batch = s->batch;
     if (map->copy_out)
-        memcpy(map->out + batch->base * map->out_size,
-               (const char *)batch + cvy_pool_parts(map, s->n).out,
-               s->n * map->out_size);
+        copy_out(map, s);
     if (!s->all_ok)
         collect_failures(map, s);
     else if (map->outcomes)
