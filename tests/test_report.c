@@ -181,6 +181,27 @@ TEST_EACH_METHOD(handlers_of_the_program_are_left_alone)
     covey_process_free(p);
 }
 
+static covey_process *unfreed;
+
+static void make_unfreed(void)
+{
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    unfreed = started(do_nothing, COVEY_NO_VIEW, OPTS(.fds = &fd, .fd_count = 1));
+    CHECK_EQ(report_of(unfreed).exitcode, 0);
+    close(fd);
+}
+
+/* Also for a leak checker, which looks at private memory and not at the family's. */
+TEST_EACH_METHOD(what_a_fork_inherits_of_a_process_is_not_lost)
+{
+    make_unfreed();
+    int pid = family_fork();
+    if (pid == 0)
+        exit(0);
+    family_join(pid);
+    covey_process_free(unfreed);
+}
+
 /* ---- the last words ----------------------------------------------------------- */
 
 static int say(struct covey_view arg)

@@ -379,7 +379,8 @@ struct covey_process_report {
 /**
  * Read how it ended. The strings live until the object is closed or freed.
  *
- * Returns:  0; COVEY_ENOTSTARTED; -EBUSY while it runs; COVEY_ECLOSED; COVEY_ENOTOWNER.
+ * Returns:  0; COVEY_ENOTSTARTED; -EBUSY while it runs; COVEY_ECLOSED; COVEY_ENOTOWNER;
+ *           -ENOMEM.
  */
 COVEY_API int covey_process_report(covey_process *process,
                                    struct covey_process_report *ret_report);

@@ -126,14 +126,16 @@ static int check_opts(const struct covey_process_opts *o)
 
 static int fill_child(struct cvy_child *child, const struct covey_process_opts *o)
 {
+    cvy_ref ref;
     child->pidfd = child->sentinel = child->tail_fd = child->thread_bell = -1;
     memcpy(child->holds, o->holds, sizeof child->holds);
     if (!o->fd_count || o->method == COVEY_FORK) /* a copy of this process has all */
         return 0;
-    child->fds = cvy_malloc(o->fd_count * sizeof *child->fds);
-    if (!child->fds)
-        return cvy_fail(-ENOMEM, "covey_process_create: no memory");
-    memcpy(child->fds, o->fds, o->fd_count * sizeof *child->fds);
+    int r = cvy_object_add_run(child->process, o->fd_count * sizeof *o->fds, &ref);
+    if (r < 0)
+        return r;
+    child->fds = cvy_at(ref);
+    memcpy(cvy_at(ref), o->fds, o->fd_count * sizeof *o->fds);
     child->fd_count = o->fd_count;
     return 0;
 }
@@ -147,10 +149,6 @@ void cvy_child_free(struct cvy_child *child)
     cvy_os_close(child->pidfd);
     cvy_os_close(child->tail_fd);
     cvy_os_close(child->thread_bell);
-    covey_bytes_free(&child->tail);
-    covey_bytes_free(&child->backtrace);
-    covey_bytes_free(&child->text);
-    cvy_free(child->fds);
 }
 
 /* "1:2" for the second one that "1" makes, and the name made of it. */

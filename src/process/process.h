@@ -70,21 +70,21 @@ struct cvy_settings {
 };
 
 /** What only the creator uses, protected by cvy_children_lock. It lies in the object, since
- * private memory that a starter writes is copied at its next fork. */
+ * private memory that a starter writes is copied at its next fork. What it points to lies
+ * in runs of the object: leak checkers would take private memory for lost. */
 struct cvy_child {
     struct covey_process *process;
     struct cvy_child *next, *previous; /* in the list of children, while started */
     const void *holds[16];
-    int *fds;
+    const int *fds;
     size_t fd_count;
     int pidfd;    /* -1 until wanted */
     int sentinel; /* -1 until wanted; pidfd or a descriptor that is always ready */
     int tail_fd;  /* what the child's stderr reader may leave behind, -1 */
     bool listed;
-    bool reported;
-    bool released; /* the program freed its object while it ran */
-    struct covey_bytes tail, backtrace, text; /* of the report */
-    pthread_t thread;                         /* COVEY_THREAD */
+    bool released;                       /* the program freed its object while it ran */
+    const char *tail, *backtrace, *text; /* of the report; NULL until wanted */
+    pthread_t thread;                    /* COVEY_THREAD */
     cvy_word thread_done;
     int thread_bell; /* written to at its end, -1 until a sentinel is wanted */
 };

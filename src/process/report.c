@@ -7,56 +7,60 @@
 #include "base/base.h"
 #include "base/error.h"
 #include "process/process.h"
+#include "region/object.h"
 
-static int set_text(struct covey_bytes *bytes, const char *text, size_t size)
+static size_t tail_size(struct covey_process *p)
 {
-    int r = covey_bytes_resize(bytes, size + 1);
-    if (r < 0)
-        return r;
-    memcpy(bytes->data, text, size);
-    ((char *)bytes->data)[size] = 0;
-    return 0;
+    return p->crash ? (size_t)cvy_min_u64(atomic_load(&p->tail_written), CVY_TAIL_BYTES)
+                    : 0;
 }
 
-static int set_tail(struct covey_process *p, struct covey_bytes *bytes)
+static void write_tail(struct covey_process *p, char *text, size_t size)
 {
-    uint64_t written = atomic_load(&p->tail_written);
-    size_t size = (size_t)cvy_min_u64(written, CVY_TAIL_BYTES);
-    char tail[CVY_TAIL_BYTES];
     const char *ring = (char *)cvy_at(p->crash) + CVY_BACKTRACE_BYTES;
-    if (!p->crash)
-        size = 0;
+    uint64_t begin = atomic_load(&p->tail_written) - size;
     for (size_t i = 0; i < size; i++)
-        tail[i] = ring[(written - size + i) % CVY_TAIL_BYTES];
-    return set_text(bytes, tail, size);
+        text[i] = ring[(begin + i) % CVY_TAIL_BYTES];
 }
 
-static int set_line(struct covey_process *p, struct covey_bytes *bytes)
+static size_t write_line(struct covey_process *p, char *line, size_t size)
 {
-    char how[48], line[256];
+    char how[48];
     cvy_process_how(p->exit_status, how, sizeof how);
     int n =
-        snprintf(line, sizeof line, "%s (pid %d) ended with %s%s", p->name, p->pid,
+        snprintf(line, size, "%s (pid %d) ended with %s%s", p->name, p->pid,
                  cvy_process_has(p, CVY_PROCESS_STATUS_UNKNOWN)
                      ? "an unknown result: the program reaped it first"
                      : how,
                  cvy_process_has(p, CVY_PROCESS_CORE_DUMPED) ? ", core dumped" : "");
-    return set_text(bytes, line, cvy_min_size((size_t)n, sizeof line - 1));
+    return cvy_min_size((size_t)n, size - 1);
 }
 
+/* All three in one run of the object, each with a zero at its end. */
 static int make_texts(struct covey_process *p, struct cvy_child *child)
 {
-    if (child->reported)
+    char line[256];
+    cvy_ref ref;
+    if (child->text)
         return 0;
-    int r = set_tail(p, &child->tail);
-    if (r >= 0)
-        r = set_text(&child->backtrace, p->crash ? cvy_at(p->crash) : "",
-                     p->crash ? cvy_min_size(p->backtrace_size, CVY_BACKTRACE_BYTES)
-                              : 0);
-    if (r >= 0)
-        r = set_line(p, &child->text);
-    child->reported = r >= 0;
-    return r;
+    size_t tail = tail_size(p), length = write_line(p, line, sizeof line),
+           backtrace =
+               p->crash ? cvy_min_size(p->backtrace_size, CVY_BACKTRACE_BYTES) : 0;
+    int r = cvy_object_add_run(p, tail + backtrace + length + 3, &ref);
+    if (r < 0)
+        return r;
+    char *at = cvy_at(ref);
+    memset(at, 0, tail + backtrace + length + 3);
+    child->tail = at;
+    write_tail(p, at, tail);
+    at += tail + 1;
+    child->backtrace = at;
+    if (backtrace)
+        memcpy(at, cvy_at(p->crash), backtrace);
+    at += backtrace + 1;
+    memcpy(at, line, length);
+    child->text = at;
+    return 0;
 }
 
 int covey_process_report(covey_process *p, struct covey_process_report *ret_report)
@@ -81,9 +85,9 @@ int covey_process_report(covey_process *p, struct covey_process_report *ret_repo
         .user_time = p->user_time,
         .system_time = p->system_time,
         .max_rss = p->max_rss,
-        .stderr_tail = child->tail.data,
-        .backtrace = child->backtrace.data,
-        .text = child->text.data,
+        .stderr_tail = child->tail,
+        .backtrace = child->backtrace,
+        .text = child->text,
     };
     return 0;
 }
