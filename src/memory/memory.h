@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * memory/memory.h: what the files of named memory share, and what the end of a process
+ * calls.
+ *
+ *   memory.c          handles: create, open, close, unlink
+ *   users.c           who uses a name, who is the last, and removing it
+ *   leftover.c        names whose users have died
+ *   roster.c          what this process has open
+ *   slots.c           the layout of a shareable list
+ *   shareable_list.c  its calls
+ */
+#ifndef CVY_MEMORY_MEMORY_H
+#define CVY_MEMORY_MEMORY_H
+
+#include <stdbool.h>
+
+#include <covey/memory.h>
+
+/** Fills memory before anybody else sees it. Returns: 0; negative, and nothing is made. */
+typedef int cvy_memory_fill_fn(void *data, void *context);
+
+/** covey_memory_create for the public function `call`; `fill` may be NULL. */
+int cvy_memory_create(covey_memory **out, const char *name, size_t size,
+                      const struct covey_memory_opts *opts, const char *call,
+                      cvy_memory_fill_fn *fill, void *context);
+
+bool cvy_memory_is_writable(const covey_memory *memory);
+
+/**
+ * The process ends: give up the use of all memory, and remove the names that it was the
+ * last to use. The memory itself stays where it is, for threads that still run. libc's
+ * exit() does it by itself.
+ */
+void cvy_memory_end(void);
+
+#endif
