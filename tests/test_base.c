@@ -374,6 +374,11 @@ TEST(log_is_silent_until_asked)
     capture_end(&capture);
 }
 
+static const char *process_1(void)
+{
+    return "Process-1";
+}
+
 TEST(log_line_has_level_and_process_name)
 {
     struct capture capture = capture_start();
@@ -383,7 +388,7 @@ TEST(log_line_has_level_and_process_name)
     CHECK_OK(covey_log(COVEY_LOG_INFO, "child %d started", 3));
     CHECK_EQ(errno, EDOM);
     CHECK_STR_EQ(capture_next(&capture), "[INFO/MainProcess] child 3 started\n");
-    cvy_log_set_process_name("Process-1");
+    cvy_log_ask_process_name(process_1);
     covey_log(COVEY_LOG_SUBWARNING, "text\n");
     CHECK_STR_EQ(capture_next(&capture), "[SUBWARNING/Process-1] text\n");
     covey_log(42, "two\nlines");
@@ -417,15 +422,22 @@ TEST(log_drops_lines_below_the_level)
     capture_end(&capture);
 }
 
+static const char *long_name(void)
+{
+    static char name[100];
+
+    memset(name, 'n', sizeof(name) - 1);
+    return name;
+}
+
 TEST(long_log_line_is_cut_and_written_at_once)
 {
-    static char longer[5000], name[100];
+    static char longer[5000];
     struct capture capture = capture_start();
     const char *line;
 
     memset(longer, 'x', sizeof(longer) - 1);
-    memset(name, 'n', sizeof(name) - 1);
-    cvy_log_set_process_name(name);
+    cvy_log_ask_process_name(long_name);
     covey_log_to_stderr(COVEY_LOG_INFO);
     covey_log(COVEY_LOG_INFO, "%s", longer);
     line = capture_next(&capture);

@@ -19,6 +19,10 @@
 #define CVY_CONTAINER_OF(pointer, type, member)                                        \
     ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
+/** Runs in each fork child: the linker puts such functions side by side, since every part
+ * of a library that a fresh child touches first costs it a page fault. */
+#define CVY_CHILD_CODE __attribute__((hot))
+
 #define cvy_likely(condition)   __builtin_expect(!!(condition), 1)
 #define cvy_unlikely(condition) __builtin_expect(!!(condition), 0)
 

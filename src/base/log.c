@@ -40,8 +40,7 @@ static struct {
 static atomic_uint hooks_claimed; /* numbers given to writers, the last one's hook */
 static atomic_uint hook_current;  /* number of the hook in force; 0: none was set yet */
 
-/* Eight words rather than 64 bytes: a rename during a line gives a mixed name at worst. */
-static _Atomic uint64_t process_name[NAME_SIZE / 8];
+static const char *(*_Atomic process_name)(void);
 static _Thread_local char thread_name[NAME_SIZE]
     __attribute__((tls_model("initial-exec")));
 
@@ -80,7 +79,7 @@ static int environment_level(void)
 }
 
 /* Fill in what nobody has set, by compare-and-swap: an explicit setting stays. */
-static void read_environment(void)
+CVY_CHILD_CODE static void read_environment(void)
 {
     int wanted, unset = UNSET;
 
@@ -164,23 +163,15 @@ static void copy_name(char *out, const char *name)
 {
     size_t i = 0;
 
-    /* By hand: in a fresh fork child each function of libc costs a page fault. */
     for (; i < NAME_SIZE - 1 && name[i]; i++)
         out[i] = name[i];
     for (; i < NAME_SIZE; i++)
         out[i] = 0;
 }
 
-void cvy_log_set_process_name(const char *name)
+void cvy_log_ask_process_name(const char *(*fn)(void))
 {
-    union {
-        char text[NAME_SIZE];
-        uint64_t words[NAME_SIZE / 8];
-    } copy;
-
-    copy_name(copy.text, name);
-    for (size_t i = 0; i < CVY_ARRAY_SIZE(copy.words); i++)
-        atomic_store_explicit(&process_name[i], copy.words[i], memory_order_relaxed);
+    atomic_store(&process_name, fn);
 }
 
 void cvy_log_set_thread_name(const char *name)
@@ -190,18 +181,10 @@ void cvy_log_set_thread_name(const char *name)
 
 static void get_name(char *out)
 {
-    union {
-        char text[NAME_SIZE];
-        uint64_t words[NAME_SIZE / 8];
-    } copy;
+    const char *(*ask)(void) = atomic_load(&process_name);
+    const char *name = thread_name[0] ? thread_name : ask ? ask() : NULL;
 
-    for (size_t i = 0; i < CVY_ARRAY_SIZE(copy.words); i++)
-        copy.words[i] = atomic_load_explicit(&process_name[i], memory_order_relaxed);
-    copy.text[NAME_SIZE - 1] = 0;
-    if (thread_name[0])
-        copy_name(out, thread_name);
-    else
-        copy_name(out, copy.text[0] ? copy.text : "MainProcess");
+    copy_name(out, name ? name : "MainProcess");
 }
 
 /* Write "[LEVEL/name] " and return its length. */
@@ -220,7 +203,7 @@ static size_t format_head(char *line, int level)
     return length < 0 ? 0 : (size_t)length;
 }
 
-int cvy_log_is_on(int level)
+CVY_CHILD_CODE int cvy_log_is_on(int level)
 {
     void *ctx;
     int lowest;

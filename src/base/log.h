@@ -14,8 +14,9 @@ struct cvy_log_state {
 struct cvy_log_state cvy_log_get_state(void);
 void cvy_log_set_state(struct cvy_log_state state);
 
-/** The name in the lines of this process, cut after 63 bytes; "MainProcess" before. */
-void cvy_log_set_process_name(const char *name);
+/** Who knows the name in the lines of this process, which is cut after 63 bytes. `fn` may
+ * return NULL: "MainProcess". A rename during a line gives a mixed name at worst. */
+void cvy_log_ask_process_name(const char *(*fn)(void));
 
 /** The name in the lines of this thread instead, for a process that is a thread; NULL:
  * the process's again. */

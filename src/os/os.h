@@ -20,6 +20,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #include <covey/base.h>
@@ -266,17 +267,19 @@ int cvy_os_cpu_count(size_t *ret_count);
 bool cvy_os_is_secure(void);
 /** Whether a program that this process runs would. */
 bool cvy_os_makes_secure(void);
+/** Whether the stream has output that was not written yet. */
+bool cvy_os_has_output(FILE *stream);
 /** _exit; builds with sanitizers or coverage check for leaks and write their data first,
  * and a leak makes the status another one. */
 void cvy_os_exit(int status) __attribute__((noreturn));
 /** Set what ps shows for this thread; cut after 15 bytes. */
 /** Let this process ignore SIGINT. */
 void cvy_os_ignore_interrupt(void);
-/** Get the stack for cvy_os_on_crash, once, so that children need not. */
-void cvy_os_crash_prepare(void);
-/** Call `fn(signal, context)` when a signal that tells of a crash comes and its action is
- * the default one; afterwards the process ends by that signal. On a stack of its own. */
-void cvy_os_on_crash(void (*fn)(int signal, void *context));
+/** Get what cvy_os_on_crash needs, so that children need not: a stack, and whom to call. */
+void cvy_os_crash_prepare(void (*fn)(int signal, void *context));
+/** Call that function when a signal that tells of a crash comes and its action is the
+ * default one; afterwards the process ends by that signal. On a stack of its own. */
+void cvy_os_on_crash(void);
 /** In such a call: the frames that led to the crash, a line each. Ends the process by the
  * signal if that takes a second, as it can when the crash hit libc itself.
  * Returns: bytes written, at most `size`. */

@@ -24,7 +24,6 @@ struct piece {
 
 static struct covey_process *process;
 static int from = -1, to = -1;
-static pthread_mutex_t draining = PTHREAD_MUTEX_INITIALIZER;
 
 static struct piece *piece_of(const struct covey_process *p)
 {
@@ -77,9 +76,9 @@ static void finish_piece(struct covey_process *p, int write_end)
 
 static bool drain_own(void)
 {
-    (void)pthread_mutex_lock(&draining);
-    bool ended = from < 0 || drain(process, from, to);
-    (void)pthread_mutex_unlock(&draining);
+    (void)pthread_mutex_lock(&cvy_own()->capture_mutex);
+    bool ended = drain(process, from, to);
+    (void)pthread_mutex_unlock(&cvy_own()->capture_mutex);
     return ended;
 }
 
@@ -90,11 +89,12 @@ static void *read_on(void *unused)
     return unused;
 }
 
-void cvy_capture_forget(void)
+CVY_CHILD_CODE void cvy_capture_forget(void)
 {
-    from = cvy_os_close(from);
-    to = cvy_os_close(to);
-    (void)pthread_mutex_init(&draining, NULL); /* the reader may have held it */
+    if (from >= 0) /* writing would copy a page */
+        from = cvy_os_close(from);
+    if (to >= 0)
+        to = cvy_os_close(to);
 }
 
 int cvy_capture_begin(struct covey_process *p, int read_end, int write_end)
@@ -117,7 +117,8 @@ int cvy_capture_begin(struct covey_process *p, int read_end, int write_end)
 
 void cvy_capture_finish(void)
 {
-    (void)drain_own();
+    if (from >= 0)
+        (void)drain_own();
 }
 
 void cvy_capture_collect(struct covey_process *p, int read_end)

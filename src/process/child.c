@@ -16,14 +16,14 @@
 #include "region/member.h"
 
 /* How this process ends; of a child only. */
-static enum { NO_CHILD, CHILD_BY_FORK, CHILD_BY_EXEC } birth;
+enum { NO_CHILD, CHILD_BY_FORK, CHILD_BY_EXEC };
 
 bool cvy_child_is_fork(void)
 {
-    return birth == CHILD_BY_FORK;
+    return cvy_own()->birth == CHILD_BY_FORK;
 }
 
-static void watch_parent(const struct cvy_child_plan *plan)
+CVY_CHILD_CODE static void watch_parent(const struct cvy_child_plan *plan)
 {
     static const uint32_t both =
         CVY_PROCESS_DIES_WITH_PARENT | CVY_PROCESS_BY_MAIN_THREAD;
@@ -43,7 +43,7 @@ static void watch_parent(const struct cvy_child_plan *plan)
         cvy_os_close(plan->lifeline);
 }
 
-static int set_stdin(void)
+CVY_CHILD_CODE static int set_stdin(void)
 {
     int r = cvy_os_null_to_stdin();
     if (r >= 0)
@@ -63,7 +63,7 @@ static int set_limit(enum cvy_os_limit which, uint64_t value, const char *name)
     return r < 0 ? cvy_fail_os(r, "its limit of %s", name) : 0;
 }
 
-static int set_limits(const struct covey_limits *l)
+CVY_CHILD_CODE static int set_limits(const struct covey_limits *l)
 {
     int r = set_limit(CVY_OS_LIMIT_CPU, l->cpu_seconds, "processor time");
     if (r >= 0)
@@ -79,7 +79,7 @@ static int set_limits(const struct covey_limits *l)
     return r;
 }
 
-static int set_up(const struct cvy_child_plan *plan)
+CVY_CHILD_CODE static int set_up(const struct cvy_child_plan *plan)
 {
     struct covey_process *p = plan->process;
     int r = cvy_process_has(p, CVY_PROCESS_KEEP_STDIN) ? 0 : set_stdin();
@@ -100,18 +100,18 @@ static int set_up(const struct cvy_child_plan *plan)
     if (r < 0)
         return r;
     if (cvy_process_has(p, CVY_PROCESS_CRASH_HANDLER))
-        cvy_crash_handler_install(p);
+        cvy_crash_handler_install();
     return 0;
 }
 
-static int find_target(const struct covey_process *p)
+CVY_CHILD_CODE static int find_target(const struct covey_process *p)
 {
     cvy_code_fn *fn;
     return p->code.kind == CVY_CODE_NONE ? 0 : cvy_code_decode(&p->code, &fn);
 }
 
 /* Returns: `result`, or that it could not be said. */
-static int say(const struct cvy_child_plan *plan, int result)
+CVY_CHILD_CODE static int say(const struct cvy_child_plan *plan, int result)
 {
     struct covey_process *p = plan->process;
     struct cvy_start_reply reply = {.code = result};
@@ -122,7 +122,8 @@ static int say(const struct cvy_child_plan *plan, int result)
         memcpy(p->setup_text, reply.text, sizeof p->setup_text - 1);
     }
     atomic_store(&p->setup, result < 0 ? 2 : 1);
-    (void)cvy_os_futex_wake(&p->setup, 1);
+    if (plan->reply < 0 && cvy_start_waits(p))
+        (void)cvy_os_futex_wake(&p->setup, 1);
     if (plan->reply >= 0) {
         r = cvy_os_send(plan->reply, &reply, sizeof reply, NULL, 0);
         cvy_os_close(plan->reply);
@@ -130,7 +131,7 @@ static int say(const struct cvy_child_plan *plan, int result)
     return result < 0 ? result : r;
 }
 
-int cvy_process_run(struct covey_process *p)
+CVY_CHILD_CODE int cvy_process_run(struct covey_process *p)
 {
     cvy_code_fn *fn = NULL;
     if (p->code.kind == CVY_CODE_NONE)
@@ -143,9 +144,9 @@ int cvy_process_run(struct covey_process *p)
     return (int)((unsigned)((covey_target_fn *)fn)(arg)&0xffu);
 }
 
-void cvy_child_end(int status)
+CVY_CHILD_CODE void cvy_child_end(int status)
 {
-    if (birth == CHILD_BY_EXEC)
+    if (cvy_own()->birth == CHILD_BY_EXEC)
         exit(status);
     cvy_process_end(status);
     cvy_os_exit(status);
@@ -154,28 +155,28 @@ void cvy_child_end(int status)
 /* Whether somebody may ask about this member before it makes a covey call: a starter that
  * waits for the set-up, or others after a starter that did not live long enough to enter
  * the pid. */
-static bool must_attach(const struct cvy_child_plan *plan)
+CVY_CHILD_CODE static bool must_attach(const struct cvy_child_plan *plan)
 {
     return plan->by_exec ||
            !cvy_process_has(plan->process, CVY_PROCESS_DIES_WITH_PARENT) ||
-           cvy_start_may_fail(plan->process);
+           cvy_start_waits(plan->process);
 }
 
 /* Unless the starter did: it may know this process by another number, from outside of a
  * namespace. */
-static void note_pid(struct covey_process *p)
+CVY_CHILD_CODE static void note_pid(struct covey_process *p)
 {
     int32_t none = 0;
     (void)__atomic_compare_exchange_n(&p->pid, &none, cvy_os_pid(), false,
                                       __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
-void cvy_child_live(const struct cvy_child_plan *plan)
+CVY_CHILD_CODE void cvy_child_live(const struct cvy_child_plan *plan)
 {
     struct covey_process *p = plan->process;
     watch_parent(plan);
     cvy_self_forget();
-    birth = plan->by_exec ? CHILD_BY_EXEC : CHILD_BY_FORK;
+    cvy_own()->birth = plan->by_exec ? CHILD_BY_EXEC : CHILD_BY_FORK;
     if (!must_attach(plan))
         cvy_attach_later(plan->member);
     else if (cvy_attach_as(plan->member) < 0)

@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/base.h"
 #include "base/error.h"
 #include "os/modules.h"
 
@@ -86,7 +87,7 @@ static _Atomic uint32_t program_state;
 
 /* The program never changes, so its build is found out once. Returns: what is remembered,
  * or `local`, if somebody is just writing that. */
-static const struct cvy_code *program_code(struct cvy_code *local)
+CVY_CHILD_CODE static const struct cvy_code *program_code(struct cvy_code *local)
 {
     struct cvy_os_module module;
     uint32_t expected = UNKNOWN;
@@ -332,7 +333,8 @@ static int fail_program_build(const struct cvy_code *code, const struct cvy_code
     return fail_build(&copy, &build);
 }
 
-static int decode_main(const struct cvy_code *code, uintptr_t *ret_address)
+CVY_CHILD_CODE static int decode_main(const struct cvy_code *code,
+                                      uintptr_t *ret_address)
 {
     struct cvy_code local;
     const struct cvy_code *here = program_code(&local);
@@ -351,7 +353,7 @@ static int decode_main(const struct cvy_code *code, uintptr_t *ret_address)
     return 0;
 }
 
-int cvy_code_decode(const struct cvy_code *code, cvy_code_fn **ret_fn)
+CVY_CHILD_CODE int cvy_code_decode(const struct cvy_code *code, cvy_code_fn **ret_fn)
 {
     uintptr_t address = 0;
     struct cvy_code copy;

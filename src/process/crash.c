@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* crash.c: a crashing child writes where it crashed into its process object's area, which
  * its creator reads after the end. */
+#include "base/base.h"
 #include "process/process.h"
-
-static struct covey_process *reporting;
 
 static void write_report(int signal, void *context)
 {
     (void)context;
-    struct covey_process *p = reporting;
+    struct covey_process *p = cvy_own()->self;
     if (!p || !p->crash)
         return;
     char *text = cvy_at(p->crash);
@@ -16,8 +15,13 @@ static void write_report(int signal, void *context)
     p->backtrace_size = (uint32_t)size;
 }
 
-void cvy_crash_handler_install(struct covey_process *p)
+CVY_CHILD_CODE void cvy_crash_handler_prepare(void)
 {
-    reporting = p;
-    cvy_os_on_crash(write_report);
+    cvy_os_crash_prepare(write_report);
+}
+
+CVY_CHILD_CODE void cvy_crash_handler_install(void)
+{
+    cvy_crash_handler_prepare(); /* a child by exec */
+    cvy_os_on_crash();
 }

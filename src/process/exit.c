@@ -14,10 +14,10 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/base.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -34,26 +34,22 @@ struct hook {
     _Alignas(16) unsigned char arg[];
 };
 
-static pthread_mutex_t hooks_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct hook *hooks; /* highest priority first, then last one first */
 /* Of all ancestors; never run. Volatile, or the compiler drops what nobody reads: leak
  * checkers do. */
 static struct hook *volatile inherited_hooks;
-static bool ending; /* cvy_process_end was called in this process */
-static bool registered;
+static bool registered; /* also in a fork child; under hooks_mutex */
 
-void cvy_exit_forget(void)
+CVY_CHILD_CODE void cvy_exit_forget(void)
 {
     struct hook **end = &hooks;
+    if (!hooks) /* writing would copy a page */
+        return;
     while (*end)
         end = &(*end)->next;
-    if (end != &hooks) {
-        *end = inherited_hooks;
-        inherited_hooks = hooks;
-    }
+    *end = inherited_hooks;
+    inherited_hooks = hooks;
     hooks = NULL;
-    ending = false;
-    hooks_mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 }
 
 int covey_at_exit(covey_target_fn *fn, struct covey_view arg, int priority)
@@ -72,26 +68,26 @@ int covey_at_exit(covey_target_fn *fn, struct covey_view arg, int priority)
     if (arg.size)
         memcpy(hook->arg, arg.data, arg.size);
     cvy_exit_prepare();
-    (void)pthread_mutex_lock(&hooks_mutex);
+    (void)pthread_mutex_lock(&cvy_own()->hooks_mutex);
     struct hook **at = &hooks;
     while (*at && (*at)->priority > priority)
         at = &(*at)->next;
     hook->next = *at;
     *at = hook;
-    (void)pthread_mutex_unlock(&hooks_mutex);
+    (void)pthread_mutex_unlock(&cvy_own()->hooks_mutex);
     return 0;
 }
 
 /* The first hook, out of the list, if its priority is at least `least`. */
 static struct hook *take_hook(int least)
 {
-    (void)pthread_mutex_lock(&hooks_mutex);
+    (void)pthread_mutex_lock(&cvy_own()->hooks_mutex);
     struct hook *hook = hooks;
     if (hook && hook->priority < least)
         hook = NULL;
     if (hook)
         hooks = hook->next;
-    (void)pthread_mutex_unlock(&hooks_mutex);
+    (void)pthread_mutex_unlock(&cvy_own()->hooks_mutex);
     return hook;
 }
 
@@ -150,10 +146,10 @@ static void join_children(void)
 
 /* Looking first costs no lock and, after a fork, no copied page. Flushing is a
  * cancellation point. */
-void cvy_flush_streams(void)
+CVY_CHILD_CODE void cvy_flush_streams(void)
 {
     int cancel;
-    if (!__fpending(stdout) && !__fpending(stderr))
+    if (!cvy_os_has_output(stdout) && !cvy_os_has_output(stderr))
         return;
     (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     fflush(stdout);
@@ -169,27 +165,27 @@ static void log_exit(int status)
 
 /* A child that never made a covey call has no hooks and no children. A process that the
  * program forked is no child of covey's. */
-static void end_unattached(int status)
+CVY_CHILD_CODE static void end_unattached(int status)
 {
     struct covey_process *p = cvy_self_unattached();
     if (!p)
         return;
-    ending = true;
+    cvy_own()->ending = 1;
     p->exit_status = status;
     atomic_fetch_or(&p->flags, CVY_PROCESS_LEFT);
     log_exit(status);
     cvy_flush_streams();
 }
 
-void cvy_process_end(int status)
+CVY_CHILD_CODE void cvy_process_end(int status)
 {
-    if (ending || !cvy_process_page)
+    if (cvy_own()->ending || !cvy_process_page)
         return;
     if (!atomic_load(&cvy_process_page->epoch)) {
         end_unattached(status);
         return;
     }
-    ending = true;
+    cvy_own()->ending = 1;
     if (cvy_enter() < 0) /* the thread that ends the process may be new to covey */
         return;
     run_hooks(0);
@@ -209,12 +205,14 @@ static void at_exit(int status, void *unused)
     cvy_process_end(status & 0xff);
 }
 
-void cvy_exit_prepare(void)
+CVY_CHILD_CODE void cvy_exit_prepare(void)
 {
-    (void)pthread_mutex_lock(&hooks_mutex);
+    if (__atomic_load_n(&registered, __ATOMIC_ACQUIRE))
+        return;
+    (void)pthread_mutex_lock(&cvy_own()->hooks_mutex);
     if (!registered)
-        registered = on_exit(at_exit, NULL) == 0;
-    (void)pthread_mutex_unlock(&hooks_mutex);
+        __atomic_store_n(&registered, on_exit(at_exit, NULL) == 0, __ATOMIC_RELEASE);
+    (void)pthread_mutex_unlock(&cvy_own()->hooks_mutex);
 }
 
 void covey_exit(int code)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/base.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/opts.h"
@@ -84,7 +85,7 @@ static uint32_t flags_of(const struct covey_process_opts *o,
            flag_if(o->holds[0] != NULL, CVY_PROCESS_OWN_HOLDS);
 }
 
-bool cvy_process_has_limits(const struct covey_limits *l)
+CVY_CHILD_CODE bool cvy_process_has_limits(const struct covey_limits *l)
 {
     return l->cpu_seconds || l->data_bytes || l->stack_bytes || l->file_bytes ||
            l->open_files || l->core_dumps != COVEY_UNSET;
@@ -156,15 +157,24 @@ static void give_names(struct covey_process *p, struct covey_process *self,
                        const char *name)
 {
     unsigned number = atomic_fetch_add(&self->made, 1) + 1;
+    char digits[12];
     /* A chain of generations that outgrows the room keeps its beginning. */
-    int room = (int)sizeof p->identity - 12;
-    snprintf(p->identity, sizeof p->identity, "%.*s%s%u", room, self->identity,
-             self->identity[0] ? ":" : "", number);
-    if (name)
+    size_t at = strnlen(self->identity, sizeof p->identity - 12), n = 0;
+    memcpy(p->identity, self->identity, at);
+    if (at)
+        p->identity[at++] = ':';
+    /* By hand, as stdio needs a page of stack, which is one to copy after each fork. */
+    do
+        digits[n++] = (char)('0' + number % 10);
+    while (number /= 10);
+    while (n)
+        p->identity[at++] = digits[--n];
+    if (name) {
         memcpy(p->name, name, strlen(name));
-    else
-        snprintf(p->name, sizeof p->name, "Process-%.*s", CVY_NAME_SIZE - 9,
-                 p->identity);
+    } else {
+        memcpy(p->name, "Process-", 8);
+        memcpy(p->name + 8, p->identity, strnlen(p->identity, CVY_NAME_SIZE - 9));
+    }
 }
 
 static int give_arg(struct covey_process *p, struct covey_view arg, cvy_ref body)

@@ -24,6 +24,7 @@
 
 #include "process/code.h"
 #include "region/layout.h"
+#include "region/member.h"
 
 #include <covey/process.h>
 
@@ -129,6 +130,22 @@ struct covey_process {
 };
 _Static_assert(sizeof(struct covey_process) <= 2048, "an object's header");
 
+/* What a process knows of itself, where a fork child finds zeros: it begins as nobody, with
+ * its mutexes unlocked (which is what zeros are), and has no page of its parent's to copy. */
+struct cvy_own {
+    struct covey_process *self;
+    struct cvy_child *children; /* that were started; under children_mutex */
+    pthread_mutex_t children_mutex, hooks_mutex, server_mutex, capture_mutex;
+    uint32_t birth;  /* child.c: how it will end */
+    uint32_t ending; /* exit.c: cvy_process_end was called */
+};
+_Static_assert(sizeof(struct cvy_own) <= sizeof(((struct cvy_process_page *)0)->room),
+               "the room");
+static inline struct cvy_own *cvy_own(void)
+{
+    return cvy_process_room;
+}
+
 /* ---- self.c ---- */
 
 /** The object of this process, founding the family if needed; NULL with the detail. */
@@ -199,8 +216,8 @@ void cvy_lifeline_drop(void);
 /** In a child: close the write end, so that the parent's death shows. */
 void cvy_lifeline_drop_write(void);
 /** Whether the child has something to do before its target that may fail, so that start
- * waits for its word. */
-bool cvy_start_may_fail(const struct covey_process *p);
+ * waits for its word that it is set up. */
+bool cvy_start_waits(const struct covey_process *p);
 /** Wait for the child's word that it is set up. Kills and reaps nothing. */
 int cvy_start_await_setup(struct covey_process *p);
 /** In a started child whose start failed: be sure it ended, and reap it. */
@@ -242,8 +259,11 @@ void cvy_capture_collect(struct covey_process *p, int read_end);
 
 /* ---- crash.c ---- */
 
-/** Write a backtrace into `p` when a signal ends this process whose action is default. */
-void cvy_crash_handler_install(struct covey_process *p);
+/** In the starter: what children need not do themselves then. */
+void cvy_crash_handler_prepare(void);
+/** Write a backtrace into this process's object when a signal ends it whose action is the
+ * default one. */
+void cvy_crash_handler_install(void);
 
 /* ---- exit.c ---- */
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* self.c: which process one is, which children it has, and its authentication key.
  *
- * All of it is private memory, which a fork child finds as a copy of its parent's. When
- * a process attaches that is not the one this memory speaks of, it is forgotten. */
+ * Most of it lies where a fork child finds zeros (struct cvy_own). The rest is a copy of
+ * its parent's there, and is forgotten. */
 #include <errno.h>
 #include <string.h>
 
+#include "base/base.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "process/process.h"
@@ -13,12 +14,8 @@
 #include "region/object.h"
 #include "region/region.h"
 
-static struct covey_process *self;
 static _Thread_local struct covey_process *self_thread
     __attribute__((tls_model("initial-exec")));
-
-static pthread_mutex_t children_mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct cvy_child *children;
 
 static unsigned char authkey[256];
 static size_t authkey_size;
@@ -27,24 +24,25 @@ static size_t authkey_size;
 
 void cvy_children_lock(void)
 {
-    (void)pthread_mutex_lock(&children_mutex);
+    (void)pthread_mutex_lock(&cvy_own()->children_mutex);
 }
 void cvy_children_unlock(void)
 {
-    (void)pthread_mutex_unlock(&children_mutex);
+    (void)pthread_mutex_unlock(&cvy_own()->children_mutex);
 }
 struct cvy_child *cvy_children(void)
 {
-    return children;
+    return cvy_own()->children;
 }
 
 void cvy_children_add(struct cvy_child *child)
 {
-    child->next = children;
+    struct cvy_own *own = cvy_own();
+    child->next = own->children;
     child->previous = NULL;
-    if (children)
-        children->previous = child;
-    children = child;
+    if (own->children)
+        own->children->previous = child;
+    own->children = child;
     child->listed = true;
 }
 
@@ -57,7 +55,7 @@ void cvy_children_remove(struct cvy_child *child)
     if (child->previous)
         child->previous->next = child->next;
     else
-        children = child->next;
+        cvy_own()->children = child->next;
     child->listed = false;
 }
 
@@ -71,7 +69,7 @@ int covey_active_children(covey_process **out, size_t capacity, size_t *ret_coun
         return cvy_fail(-EINVAL, "covey_active_children: no room for the answer");
     cvy_children_reap();
     cvy_children_lock();
-    for (struct cvy_child *c = children; c; c = c->next) {
+    for (struct cvy_child *c = cvy_children(); c; c = c->next) {
         if (c->released)
             continue;
         if (count < capacity)
@@ -85,21 +83,27 @@ int covey_active_children(covey_process **out, size_t capacity, size_t *ret_coun
 
 /* ---- oneself ---- */
 
-void cvy_self_forget(void)
+CVY_CHILD_CODE void cvy_self_forget(void)
 {
-    self = NULL;
-    self_thread = NULL;
-    children = NULL;
-    children_mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    if (self_thread) /* writing would copy a page */
+        self_thread = NULL;
     cvy_exit_forget();
     cvy_forkserver_forget();
     cvy_capture_forget();
     cvy_lifeline_drop();
 }
 
+/* There is no memory of a family that was abandoned. */
+static const char *own_name(void)
+{
+    const struct covey_process *self = cvy_own()->self;
+    return cvy_head && self ? self->name : NULL;
+}
+
 __attribute__((constructor)) static void prepare(void)
 {
     cvy_on_attach = cvy_self_forget;
+    cvy_log_ask_process_name(own_name);
 }
 
 /* The object of a process that covey did not start. */
@@ -118,7 +122,7 @@ static int make_main_object(void)
     strcpy(p->name, "MainProcess");
     atomic_store(&p->flags, CVY_PROCESS_MAIN);
     atomic_store(&p->state, CVY_PROCESS_STARTED);
-    self = p;
+    cvy_own()->self = p;
     return 0;
 }
 
@@ -128,23 +132,22 @@ struct covey_process *cvy_self(void)
         return NULL;
     if (self_thread)
         return self_thread;
-    if (self)
-        return self;
+    if (cvy_own()->self)
+        return cvy_own()->self;
     cvy_children_lock();
-    int r = self ? 0 : make_main_object();
+    int r = cvy_own()->self ? 0 : make_main_object();
     cvy_children_unlock();
-    return r < 0 ? NULL : self;
+    return r < 0 ? NULL : cvy_own()->self;
 }
 
-struct covey_process *cvy_self_unattached(void)
+CVY_CHILD_CODE struct covey_process *cvy_self_unattached(void)
 {
-    return cvy_process_page && cvy_process_page->pending ? self : NULL;
+    return cvy_process_page && cvy_process_page->pending ? cvy_own()->self : NULL;
 }
 
-void cvy_self_become(struct covey_process *process)
+CVY_CHILD_CODE void cvy_self_become(struct covey_process *process)
 {
-    self = process;
-    cvy_log_set_process_name(process->name);
+    cvy_own()->self = process;
 }
 
 struct covey_process *cvy_self_thread(void)
@@ -162,8 +165,6 @@ void cvy_self_renamed(const struct covey_process *process)
 {
     if (process == self_thread)
         cvy_log_set_thread_name(process->name);
-    else if (process == self)
-        cvy_log_set_process_name(process->name);
 }
 
 covey_process *covey_current_process(void)

@@ -11,7 +11,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/base.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "process/process.h"
 #include "region/member.h"
 #include "region/object.h"
@@ -52,7 +54,7 @@ int cvy_lifeline(void)
     return r < 0 ? cvy_fail_os(r, "the life-line pipe") : fd;
 }
 
-bool cvy_lifeline_is_needed(const struct covey_process *p)
+CVY_CHILD_CODE bool cvy_lifeline_is_needed(const struct covey_process *p)
 {
     return cvy_process_has(p, CVY_PROCESS_DIES_WITH_PARENT) &&
            (cvy_process_has(p, CVY_PROCESS_WANTS_LIFELINE) ||
@@ -102,15 +104,16 @@ bool cvy_lifeline_is_main_thread(void)
         return false;
     (void)pthread_once(&main_thread_once, make_key);
     return main_thread_guarded &&
-           pthread_setspecific(main_thread_key, &main_thread_key) == 0;
+           (pthread_getspecific(main_thread_key) ||
+            pthread_setspecific(main_thread_key, &main_thread_key) == 0);
 }
 
-void cvy_lifeline_drop_write(void)
+CVY_CHILD_CODE void cvy_lifeline_drop_write(void)
 {
     cvy_os_close_kept(&lifeline_write);
 }
 
-void cvy_lifeline_drop(void)
+CVY_CHILD_CODE void cvy_lifeline_drop(void)
 {
     cvy_os_close_kept(&lifeline_read);
     cvy_os_close_kept(&lifeline_write);
@@ -130,9 +133,9 @@ void cvy_start_undo(int pid)
     (void)cvy_os_wait_child(pid, -1, INT64_MAX, &ended);
 }
 
-bool cvy_start_may_fail(const struct covey_process *p)
+CVY_CHILD_CODE bool cvy_start_waits(const struct covey_process *p)
 {
-    return p->cpus[0] ||
+    return p->cpus[0] || p->child.fd_count ||
            cvy_process_has(p, CVY_PROCESS_NEW_GROUP | CVY_PROCESS_CAPTURE) ||
            cvy_process_has_limits(&p->limits) || p->context ||
            p->code.kind == CVY_CODE_SHARED;
@@ -252,7 +255,7 @@ int covey_process_start(covey_process *p)
                         p->name);
     struct cvy_child *child = cvy_process_local(p);
     cvy_exit_prepare();
-    cvy_os_crash_prepare();
+    cvy_crash_handler_prepare();
     cvy_os_null_prepare();
     cvy_flush_streams();
     atomic_store(&p->setup, 0);
@@ -271,7 +274,8 @@ int covey_process_start(covey_process *p)
     cvy_children_add(child);
     atomic_store(&p->state, CVY_PROCESS_STARTED);
     cvy_children_unlock();
-    (void)covey_log(COVEY_LOG_DEBUG, "started %s, pid %d, by %s", p->name, p->pid,
-                    covey_start_method_name((enum covey_start_method)p->method));
+    if (cvy_log_is_on(COVEY_LOG_DEBUG)) /* its line is a page of stack to copy */
+        (void)covey_log(COVEY_LOG_DEBUG, "started %s, pid %d, by %s", p->name, p->pid,
+                        covey_start_method_name((enum covey_start_method)p->method));
     return 0;
 }

@@ -6,11 +6,13 @@
  * was given up meanwhile (its parent died and somebody noticed) ends at once. */
 #include <errno.h>
 
+#include "base/base.h"
 #include "base/error.h"
 #include "process/process.h"
 #include "region/member.h"
 
-static void live_as_child(struct covey_process *p, int lifeline, const int tail[2])
+CVY_CHILD_CODE static void live_as_child(struct covey_process *p, int lifeline,
+                                         const int tail[2])
 {
     struct cvy_child_plan plan = {
         .process = p,
@@ -23,8 +25,8 @@ static void live_as_child(struct covey_process *p, int lifeline, const int tail[
     cvy_child_live(&plan);
 }
 
-static int fork_it(struct covey_process *p, struct cvy_child *child, int lifeline,
-                   const int tail[2])
+CVY_CHILD_CODE static int fork_it(struct covey_process *p, struct cvy_child *child,
+                                  int lifeline, const int tail[2])
 {
     int pid = cvy_os_fork();
     if (pid < 0)
@@ -34,7 +36,7 @@ static int fork_it(struct covey_process *p, struct cvy_child *child, int lifelin
     cvy_member_set_pid(p->member, pid);
     p->pid = pid;
     child->tail_fd = tail[0];
-    if (!cvy_start_may_fail(p))
+    if (!cvy_start_waits(p))
         return 0;
     int r = cvy_start_await_setup(p);
     if (r < 0) {
@@ -44,7 +46,7 @@ static int fork_it(struct covey_process *p, struct cvy_child *child, int lifelin
     return r;
 }
 
-int cvy_start_fork(struct covey_process *p, struct cvy_child *child)
+CVY_CHILD_CODE int cvy_start_fork(struct covey_process *p, struct cvy_child *child)
 {
     int tail[2] = {-1, -1}, lifeline = -1, r = 0;
     lifeline = cvy_lifeline_for(p);

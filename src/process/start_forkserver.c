@@ -25,7 +25,7 @@ struct preload {
     struct covey_bytes arg;
 };
 
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* of all below */
+/* All below under server_mutex. */
 static struct {
     int pid; /* 0: there is none */
     struct cvy_os_kept_fd socket;
@@ -43,12 +43,12 @@ int covey_set_forkserver_spares(size_t count)
     if (count > CVY_MOST_SPARES)
         return cvy_fail(-EINVAL, "covey_set_forkserver_spares: at most %u",
                         CVY_MOST_SPARES);
-    (void)pthread_mutex_lock(&mutex);
+    (void)pthread_mutex_lock(&cvy_own()->server_mutex);
     spares_wanted = count;
     if (server.pid)
         __atomic_store_n(&server.room->spares_wanted, (uint32_t)count,
                          __ATOMIC_RELEASE);
-    (void)pthread_mutex_unlock(&mutex);
+    (void)pthread_mutex_unlock(&cvy_own()->server_mutex);
     return 0;
 }
 
@@ -91,7 +91,7 @@ int covey_set_forkserver_preload(const char *const *objects, size_t count,
     }
     if (arg.size)
         memcpy(new.arg.data, arg.data, arg.size);
-    (void)pthread_mutex_lock(&mutex);
+    (void)pthread_mutex_lock(&cvy_own()->server_mutex);
     if (server.pid) {
         preload_free(&new);
         r = cvy_fail(COVEY_ESTATE,
@@ -100,7 +100,7 @@ int covey_set_forkserver_preload(const char *const *objects, size_t count,
         preload_free(&preload);
         preload = new;
     }
-    (void)pthread_mutex_unlock(&mutex);
+    (void)pthread_mutex_unlock(&cvy_own()->server_mutex);
     return r;
 }
 
@@ -142,16 +142,16 @@ static void stop_server(void)
 
 void cvy_forkserver_stop(void)
 {
-    (void)pthread_mutex_lock(&mutex);
+    (void)pthread_mutex_lock(&cvy_own()->server_mutex);
     stop_server();
-    (void)pthread_mutex_unlock(&mutex);
+    (void)pthread_mutex_unlock(&cvy_own()->server_mutex);
 }
 
-void cvy_forkserver_forget(void)
+CVY_CHILD_CODE void cvy_forkserver_forget(void)
 {
-    mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
-    if (server.pid)
-        cvy_os_close_kept(&server.socket);
+    if (!server.pid) /* writing would copy a page */
+        return;
+    cvy_os_close_kept(&server.socket);
     memset(&server, 0, sizeof server);
 }
 
@@ -382,16 +382,15 @@ int cvy_start_forkserver(struct covey_process *p, struct cvy_child *child)
         if (r < 0)
             return cvy_fail_os(r, "a pipe for its stderr");
     }
-    (void)pthread_mutex_lock(&mutex);
+    (void)pthread_mutex_lock(&cvy_own()->server_mutex);
     r = request_child(p, tail);
-    (void)pthread_mutex_unlock(&mutex);
+    (void)pthread_mutex_unlock(&cvy_own()->server_mutex);
     cvy_os_close(tail[1]);
     if (r >= 0) {
         p->pid = r;
         cvy_member_set_pid(p->member, r);
         child->tail_fd = tail[0];
-        bool ask = cvy_start_may_fail(p) || child->fd_count;
-        r = ask ? cvy_start_await_setup(p) : 0;
+        r = cvy_start_waits(p) ? cvy_start_await_setup(p) : 0;
         if (r < 0)
             cvy_start_undo(p->pid);
         else

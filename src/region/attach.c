@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "base/base.h"
 #include "base/error.h"
 #include "region/lock.h"
 #include "region/member.h"
@@ -16,11 +17,12 @@
 #include "region/slot.h"
 #include "region/wait.h"
 
+static struct cvy_process_page page_without_wiping;
 struct cvy_process_page *cvy_process_page;
+void *cvy_process_room = page_without_wiping.room;
 _Thread_local struct cvy_thread cvy_thread __attribute__((tls_model("initial-exec")));
 void (*cvy_on_attach)(void);
 
-static struct cvy_process_page page_without_wiping;
 static pthread_key_t thread_key;
 static uint32_t epochs; /* process images so far, fork children counting on */
 
@@ -49,6 +51,7 @@ __attribute__((constructor)) static void prepare_process(void)
         page = &page_without_wiping;
         (void)pthread_atfork(NULL, NULL, reset_after_fork);
     }
+    cvy_process_room = ((struct cvy_process_page *)page)->room;
     if (cvy_slot_prepare() < 0 || pthread_key_create(&thread_key, thread_ends))
         return; /* every attach says so */
     cvy_process_page = page;
@@ -170,7 +173,7 @@ int cvy_attach_as(uint32_t member)
     return r;
 }
 
-void cvy_attach_later(uint32_t member)
+CVY_CHILD_CODE void cvy_attach_later(uint32_t member)
 {
     if (cvy_process_page)
         cvy_process_page->pending = member;

@@ -24,8 +24,11 @@ struct cvy_process_page {
     uint32_t member;        /* its owner word */
     uint32_t pending;       /* the member it is to become at its first covey call */
     uint32_t left;          /* it has left the family and is ending; while busy */
+    _Alignas(64) unsigned char room[1024]; /* of the process layer */
 };
 extern struct cvy_process_page *cvy_process_page;
+/** That room; never NULL. */
+extern void *cvy_process_room;
 
 /** What a thread knows of itself; worthless when `epoch` is not the process's. */
 struct cvy_thread {

@@ -21,7 +21,11 @@
 
 enum { STACK_SIZE = 65536, FRAMES = 48 };
 
-static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS};
+/* A set in a constant: a table would be one more page that a child touches. */
+#define CRASH_SIGNALS                                                                  \
+    (1u << SIGSEGV | 1u << SIGBUS | 1u << SIGFPE | 1u << SIGILL | 1u << SIGABRT |      \
+     1u << SIGSYS)
+
 static void *stack;
 static void (*report)(int signal, void *context);
 
@@ -39,10 +43,12 @@ static void handle(int signal, siginfo_t *info, void *context)
 }
 
 /* Threads that come here at once may waste one mapping. */
-void cvy_os_crash_prepare(void)
+CVY_CHILD_CODE void cvy_os_crash_prepare(void (*fn)(int signal, void *context))
 {
     void *memory;
 
+    if (report != fn) /* writing would copy a page, after each fork */
+        report = fn;
     if (__atomic_load_n(&stack, __ATOMIC_ACQUIRE))
         return;
     memory = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
@@ -51,22 +57,21 @@ void cvy_os_crash_prepare(void)
         __atomic_store_n(&stack, memory, __ATOMIC_RELEASE);
 }
 
-void cvy_os_on_crash(void (*fn)(int signal, void *context))
+CVY_CHILD_CODE void cvy_os_on_crash(void)
 {
     struct sigaction action, old;
     stack_t alternate = {.ss_size = STACK_SIZE};
 
-    report = fn;
-    cvy_os_crash_prepare();
     alternate.ss_sp = stack;
     if (!stack || sigaltstack(&alternate, NULL) < 0)
         return;
     memset(&action, 0, sizeof(action));
     action.sa_sigaction = handle;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | (int)SA_RESETHAND | SA_NODEFER;
-    for (size_t i = 0; i < CVY_ARRAY_SIZE(signals); i++) {
-        if (sigaction(signals[i], &action, &old) == 0 && old.sa_handler != SIG_DFL)
-            sigaction(signals[i], &old, NULL);
+    for (int signal = 1; signal < 32; signal++) {
+        if (CRASH_SIGNALS >> signal & 1 && sigaction(signal, &action, &old) == 0 &&
+            old.sa_handler != SIG_DFL)
+            sigaction(signal, &old, NULL);
     }
 }
 

@@ -20,21 +20,17 @@
 #include "os/faults.h"
 #include "os/linux/calls.h"
 #include "os/linux/linux.h"
+#include "os/linux/raw.h"
 #include "os/os.h"
 
 #ifndef SYS_close_range
 #define SYS_close_range 436
 #endif
 
-int cvy_os_close(int fd)
+CVY_CHILD_CODE int cvy_os_close(int fd)
 {
-    int saved_errno;
-
-    if (fd < 0)
-        return -1;
-    saved_errno = errno;
-    cvy_call_close(fd); /* also after EINTR it is closed, on Linux */
-    errno = saved_errno;
+    if (fd >= 0)
+        (void)cvy_raw_call(SYS_close, fd, 0, 0); /* closed even after EINTR, on Linux */
     return -1;
 }
 
@@ -50,21 +46,20 @@ struct cvy_os_kept_fd cvy_os_keep(int fd)
     return kept;
 }
 
-bool cvy_os_is_kept(const struct cvy_os_kept_fd *kept)
+CVY_CHILD_CODE bool cvy_os_is_kept(const struct cvy_os_kept_fd *kept)
 {
     struct stat info;
 
-    return kept->fd >= 0 && fstat(kept->fd, &info) == 0 &&
+    return kept->fd >= 0 && cvy_raw_fstat(kept->fd, &info) == 0 &&
            info.st_dev == kept->device && info.st_ino == kept->inode;
 }
 
-void cvy_os_close_kept(struct cvy_os_kept_fd *kept)
+CVY_CHILD_CODE void cvy_os_close_kept(struct cvy_os_kept_fd *kept)
 {
-    int saved_errno = errno;
-
+    if (kept->fd < 0)
+        return;
     if (cvy_os_is_kept(kept))
-        cvy_call_close(kept->fd);
-    errno = saved_errno;
+        cvy_os_close(kept->fd);
     kept->fd = -1;
 }
 
@@ -126,15 +121,16 @@ int cvy_os_dup(int fd, int lowest)
     return copy < 0 ? -errno : copy;
 }
 
-int cvy_os_dup_to(int from, int to)
+CVY_CHILD_CODE int cvy_os_dup_to(int from, int to)
 {
-    int r;
+    long r;
 
     CVY_FAULT_POINT("dup2", EBADF);
     do {
-        r = from == to ? fcntl(to, F_SETFD, 0) : dup2(from, to);
-    } while (r < 0 && (errno == EINTR || errno == EBUSY));
-    return r < 0 ? -errno : 0;
+        r = from == to ? cvy_raw_call(SYS_fcntl, to, F_SETFD, 0)
+                       : cvy_raw_call(SYS_dup3, from, to, 0);
+    } while (r == -EINTR || r == -EBUSY);
+    return r < 0 ? (int)r : 0;
 }
 
 int cvy_os_open_null(void)
@@ -150,11 +146,11 @@ int cvy_os_open_null(void)
  * at before it is used. */
 static _Atomic int null_fd = -1;
 
-static bool is_null(int fd)
+CVY_CHILD_CODE static bool is_null(int fd)
 {
     struct stat info;
 
-    return fstat(fd, &info) == 0 && S_ISCHR(info.st_mode) &&
+    return cvy_raw_fstat(fd, &info) == 0 && S_ISCHR(info.st_mode) &&
            info.st_rdev == makedev(1, 3);
 }
 
@@ -169,7 +165,7 @@ void cvy_os_null_prepare(void)
         cvy_call_close(fd);
 }
 
-int cvy_os_null_to_stdin(void)
+CVY_CHILD_CODE int cvy_os_null_to_stdin(void)
 {
     int fd = atomic_load(&null_fd);
 

@@ -13,6 +13,7 @@
 
 #include "base/base.h"
 #include "os/linux/linux.h"
+#include "os/linux/raw.h"
 #include "os/os.h"
 
 #ifndef SYS_futex_waitv
@@ -91,9 +92,7 @@ int cvy_os_futex_waitv(const struct cvy_os_wait *waits, unsigned n, int64_t dead
     return -ENOSYS;
 }
 
-int cvy_os_futex_wake(cvy_word *word, int n)
+CVY_CHILD_CODE int cvy_os_futex_wake(cvy_word *word, int n)
 {
-    long r = syscall(SYS_futex, word, FUTEX_WAKE, n, NULL, NULL, 0);
-
-    return r < 0 ? -errno : (int)r;
+    return (int)cvy_raw_call(SYS_futex, (long)word, FUTEX_WAKE, n);
 }

@@ -21,6 +21,7 @@
 #include "os/faults.h"
 #include "os/linux/calls.h"
 #include "os/linux/linux.h"
+#include "os/linux/raw.h"
 #include "os/os.h"
 
 /* The life-line that is in force. A program may close descriptors that are not its own,
@@ -80,13 +81,14 @@ int cvy_os_die_with_pipe(int fd)
     return 0;
 }
 
-int cvy_os_die_with_thread(int parent_pid)
+CVY_CHILD_CODE int cvy_os_die_with_thread(int parent_pid)
 {
-    int parent_now;
+    int parent_now, r;
 
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
-        return -errno;
+    r = (int)cvy_raw_call(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0);
+    if (r < 0)
+        return r;
     /* A parent outside of this process's pid namespace is 0 here. */
-    parent_now = getppid();
+    parent_now = cvy_os_ppid();
     return parent_now == parent_pid || parent_now == 0 ? 0 : -ESRCH;
 }

@@ -23,6 +23,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/base.h"
 #include "os/faults.h"
 #include "os/linux/calls.h"
 #include "os/modules.h"
@@ -98,7 +99,8 @@ int cvy_os_modules_each(cvy_os_module_fn *fn, void *ctx)
     return dl_iterate_phdr(visit, &data);
 }
 
-bool cvy_os_module_is_code(const struct cvy_os_module *module, uint64_t offset)
+CVY_CHILD_CODE bool cvy_os_module_is_code(const struct cvy_os_module *module,
+                                          uint64_t offset)
 {
     const ElfW(Phdr) *header = module->headers;
 
@@ -134,7 +136,7 @@ static const struct cvy_os_module *known_program(void)
                : NULL;
 }
 
-void cvy_os_module_main(struct cvy_os_module *ret_module)
+CVY_CHILD_CODE void cvy_os_module_main(struct cvy_os_module *ret_module)
 {
     uint32_t expected = UNKNOWN;
 

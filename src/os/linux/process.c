@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <signal.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -29,7 +30,7 @@
 __attribute__((weak)) void __lsan_do_leak_check(void);
 __attribute__((weak)) void __gcov_dump(void);
 
-int cvy_os_fork(void)
+CVY_CHILD_CODE int cvy_os_fork(void)
 {
     int pid;
 
@@ -38,7 +39,16 @@ int cvy_os_fork(void)
     return pid < 0 ? -errno : pid;
 }
 
-void cvy_os_exit(int status)
+CVY_CHILD_CODE bool cvy_os_has_output(FILE *stream)
+{
+#ifdef __GLIBC__ /* what __fpending does for narrow streams, without touching libc's code */
+    if (stream->_mode <= 0)
+        return stream->_IO_write_ptr > stream->_IO_write_base;
+#endif
+    return __fpending(stream) != 0;
+}
+
+CVY_CHILD_CODE void cvy_os_exit(int status)
 {
     if (__gcov_dump)
         __gcov_dump();

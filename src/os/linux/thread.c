@@ -23,6 +23,7 @@
 #include "base/base.h"
 #include "os/faults.h"
 #include "os/linux/linux.h"
+#include "os/linux/raw.h"
 #include "os/os.h"
 
 _Thread_local struct cvy_os_bell cvy_os_bell __attribute__((tls_model("initial-exec")));
@@ -42,17 +43,17 @@ void cvy_os_restore_cancel(int old)
 
 int cvy_os_tid(void)
 {
-    return (int)syscall(SYS_gettid);
+    return (int)cvy_raw_call(SYS_gettid, 0, 0, 0);
 }
 
-int cvy_os_pid(void)
+CVY_CHILD_CODE int cvy_os_pid(void)
 {
-    return getpid();
+    return (int)cvy_raw_call(SYS_getpid, 0, 0, 0);
 }
 
-int cvy_os_ppid(void)
+CVY_CHILD_CODE int cvy_os_ppid(void)
 {
-    return getppid();
+    return (int)cvy_raw_call(SYS_getppid, 0, 0, 0);
 }
 
 struct robust_list_head *cvy_thread_robust_head(void)
