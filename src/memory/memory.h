@@ -15,6 +15,8 @@
 
 #include <stdbool.h>
 
+#include "memory/roster.h"
+
 #include <covey/memory.h>
 
 /** Fills memory before anybody else sees it. Returns: 0; negative, and nothing is made. */
@@ -33,5 +35,12 @@ bool cvy_memory_is_writable(const covey_memory *memory);
  * exit() does it by itself.
  */
 void cvy_memory_end(void);
+
+/** The same for children that leave without exit(), most of which never had any. */
+static inline void cvy_memory_end_if_used(void)
+{
+    if (atomic_load_explicit(&cvy_roster_is_used, memory_order_relaxed))
+        cvy_memory_end();
+}
 
 #endif

@@ -16,6 +16,7 @@ struct bench {
 };
 
 static struct bench first;
+_Atomic unsigned char cvy_roster_is_used;
 
 static cvy_seat *sit_down(struct bench *bench, struct covey_memory *memory)
 {
@@ -45,6 +46,7 @@ static struct bench *next_of(struct bench *bench)
 
 cvy_seat *cvy_roster_add(struct covey_memory *memory)
 {
+    atomic_store_explicit(&cvy_roster_is_used, 1, memory_order_relaxed);
     for (struct bench *bench = &first; bench; bench = next_of(bench)) {
         cvy_seat *seat = sit_down(bench, memory);
 

@@ -15,6 +15,8 @@ typedef _Atomic(struct covey_memory *) cvy_seat;
 
 /** Take a seat for it. NULL: there is no memory. */
 cvy_seat *cvy_roster_add(struct covey_memory *memory);
+/** Whether there ever was one, in this process or those it is a fork of. */
+extern _Atomic unsigned char cvy_roster_is_used;
 /** Call `fn` for each, and forget it. */
 void cvy_roster_clear(void (*fn)(struct covey_memory *memory));
 

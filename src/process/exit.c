@@ -5,6 +5,7 @@
  *   daemons get SIGTERM; all children are awaited, daemons that do not end are killed
  *   the fork server ends
  *   hooks with priority < 0
+ *   named memory is left
  *   stdout and stderr are flushed
  *   the process leaves the family
  *
@@ -21,6 +22,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "memory/memory.h"
 #include "process/process.h"
 #include "region/member.h"
 
@@ -173,6 +175,7 @@ CVY_CHILD_CODE static void end_unattached(int status)
     cvy_own()->ending = 1;
     p->exit_status = status;
     atomic_fetch_or(&p->flags, CVY_PROCESS_LEFT);
+    cvy_memory_end_if_used();
     log_exit(status);
     cvy_flush_streams();
 }
@@ -193,6 +196,7 @@ CVY_CHILD_CODE void cvy_process_end(int status)
     join_children();
     cvy_forkserver_stop();
     run_hooks(INT_MIN);
+    cvy_memory_end_if_used();
     log_exit(status);
     cvy_flush_streams();
     cvy_capture_finish();
