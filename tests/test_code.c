@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "process/code.h"
+#include "os/code.h"
 
 typedef int number_fn(int);
 

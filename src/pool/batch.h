@@ -26,7 +26,7 @@
 #define CVY_POOL_BATCH_H
 
 #include "base/base.h"
-#include "process/code.h"
+#include "os/code.h"
 #include "region/layout.h"
 
 /** Batches that can be active at the same time, and maps too. */

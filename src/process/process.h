@@ -22,7 +22,7 @@
 
 #include <pthread.h>
 
-#include "process/code.h"
+#include "os/code.h"
 #include "region/layout.h"
 #include "region/member.h"
 

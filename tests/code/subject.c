@@ -24,7 +24,7 @@
 #include <dlfcn.h>
 #endif
 
-#include "process/code.h"
+#include "os/code.h"
 
 typedef int number_fn(int);
 

@@ -10,7 +10,7 @@
  * No lock is taken here, and a fork in the middle of anything leaves nothing behind but
  * a slower way.
  */
-#include "process/code.h"
+#include "os/code.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * process/code.h: where a function lies, in a form that holds in another process of the
+ * os/code.h: where a function lies, in a form that holds in another process of the
  * same build, whatever its address space looks like: module, build and offset.
  *
  * Every kind of function can travel, static ones too: of the program, of a shared object,
@@ -9,8 +9,8 @@
  * program; only a shared object that is not at the place it has in the encoding process,
  * and cvy_code_describe, need the loader's lock there.
  */
-#ifndef CVY_PROCESS_CODE_H
-#define CVY_PROCESS_CODE_H
+#ifndef CVY_OS_CODE_H
+#define CVY_OS_CODE_H
 
 #include <stddef.h>
 #include <stdint.h>
