@@ -10,5 +10,6 @@
 #include <covey/memory.h>
 #include <covey/pool.h>
 #include <covey/process.h>
+#include <covey/sync.h>
 
 #endif

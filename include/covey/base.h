@@ -59,7 +59,8 @@ extern "C" {
     X(-5013, ENOTOWNER, "not the owner", "AssertionError")                             \
     X(-5014, ESTART, "the child did not come up", "RuntimeError")                      \
     X(-5015, ETYPE, "not possible with this type of value", "TypeError")               \
-    X(-5016, EPICKLE, "malformed pickle", "UnpicklingError")
+    X(-5016, EPICKLE, "malformed pickle", "UnpicklingError")                           \
+    X(-5017, ERELEASED, "released more often than acquired", "ValueError")
 
 /** Result codes of covey's own; see COVEY_ERROR_MAP for their texts. */
 enum covey_code {

@@ -42,6 +42,8 @@ static void thread_ends(void *unused)
     cvy_slot_detach(cvy_thread.owner);
     cvy_bell_disarm();
     cvy_thread.epoch = 0;
+    if (atomic_load(&cvy_process_page->owns))
+        cvy_gong_strike();
 }
 
 __attribute__((constructor)) static void prepare_process(void)

@@ -10,43 +10,56 @@
 #include "region/undo.h"
 #include "region/wait.h"
 
-/* Try to take `lock`, whose value was `seen`. Returns: 0, CVY_OWNER_DIED, or -EBUSY. */
-static int try_take(cvy_word *lock, uint32_t seen, bool ask_kernel)
+/* Announce that somebody sleeps on `lock`. Returns: false if it is worth another look. */
+static bool announce_waiter(cvy_word *lock, uint32_t *ret_seen)
 {
-    uint32_t owner = seen & CVY_OWNER_MASK, me = cvy_thread_owner();
-    if (!owner) {
-        if (atomic_compare_exchange_strong(lock, &seen, me | (seen & CVY_WAITERS)))
-            return 0;
-    } else if (cvy_slot_is_dead(owner, ask_kernel)) {
-        /* Waiters may sleep that the dead one was to wake. */
-        if (atomic_compare_exchange_strong(lock, &seen, me | CVY_WAITERS))
-            return CVY_OWNER_DIED;
-    }
-    return -EBUSY;
+    uint32_t seen = atomic_load(lock);
+    if (!(seen & CVY_OWNER_MASK))
+        return false;
+    *ret_seen = seen | CVY_WAITERS;
+    return seen & CVY_WAITERS ||
+           atomic_compare_exchange_strong(lock, &seen, seen | CVY_WAITERS);
 }
 
-static int acquire_slowly(cvy_word *lock, int64_t deadline)
+int cvy_lock_take(cvy_word *lock, const struct cvy_taker *taker, int64_t deadline)
 {
     struct cvy_spin spin = {0};
     bool ask_kernel = false;
     for (;;) {
-        uint32_t gong = cvy_gong(), seen = atomic_load(lock);
-        int r = try_take(lock, seen, ask_kernel);
-        if (r != -EBUSY)
-            return r;
-        if (cvy_spin(&spin))
+        uint32_t gong = cvy_gong(), seen = atomic_load(lock),
+                 owner = seen & CVY_OWNER_MASK;
+        if (!owner) {
+            if (atomic_compare_exchange_strong(lock, &seen,
+                                               taker->me | (seen & CVY_WAITERS)))
+                return 0;
             continue;
-        seen = atomic_load(lock);
-        if (!(seen & CVY_OWNER_MASK))
+        }
+        if (deadline > 0 && cvy_spin(&spin))
             continue;
-        if (!(seen & CVY_WAITERS) &&
-            !atomic_compare_exchange_strong(lock, &seen, seen | CVY_WAITERS))
+        /* Waiters may sleep that the dead one was to wake. */
+        if (taker->is_dead(owner, ask_kernel) &&
+            atomic_compare_exchange_strong(lock, &seen, taker->me | CVY_WAITERS))
+            return CVY_OWNER_DIED;
+        if (deadline <= 0)
+            return -ETIMEDOUT;
+        if (!announce_waiter(lock, &seen))
             continue;
-        r = cvy_sleep(lock, seen | CVY_WAITERS, gong, deadline, cvy_ref_of(lock));
-        if (r == -ETIMEDOUT)
+        int r = cvy_sleep(lock, seen, gong, deadline, taker->what);
+        if (r == -ETIMEDOUT || (r == -EINTR && taker->interruptible))
             return r;
         ask_kernel = r == CVY_SLICE;
+        spin = (struct cvy_spin){0};
     }
+}
+
+void cvy_lock_wake(cvy_word *lock)
+{
+    if (cvy_os_futex_wake(lock, 1) > 0)
+        return;
+    /* Nobody slept: clear the bit, and wake whoever went to sleep on it meanwhile. */
+    uint32_t waiters = CVY_WAITERS;
+    if (atomic_compare_exchange_strong(lock, &waiters, 0))
+        (void)cvy_os_futex_wake(lock, 1);
 }
 
 int cvy_lock_acquire(cvy_word *lock, int64_t deadline)
@@ -56,7 +69,9 @@ int cvy_lock_acquire(cvy_word *lock, int64_t deadline)
                                                 memory_order_acquire,
                                                 memory_order_relaxed))
         return 0;
-    return acquire_slowly(lock, deadline);
+    struct cvy_taker taker = {cvy_thread_owner(), cvy_slot_is_dead, cvy_ref_of(lock),
+                              false};
+    return cvy_lock_take(lock, &taker, deadline);
 }
 
 void cvy_lock_release(cvy_word *lock)
@@ -65,13 +80,9 @@ void cvy_lock_release(cvy_word *lock)
     if (atomic_compare_exchange_strong_explicit(lock, &mine, 0, memory_order_release,
                                                 memory_order_relaxed))
         return;
+    cvy_bell_arm(); /* who dies before the wake is to be heard */
     atomic_store_explicit(lock, CVY_WAITERS, memory_order_release);
-    if (cvy_os_futex_wake(lock, 1) > 0)
-        return;
-    /* Nobody slept: clear the bit, and wake whoever went to sleep on it meanwhile. */
-    uint32_t waiters = CVY_WAITERS;
-    if (atomic_compare_exchange_strong(lock, &waiters, 0))
-        (void)cvy_os_futex_wake(lock, 1);
+    cvy_lock_wake(lock);
 }
 
 void cvy_region_lock(void)

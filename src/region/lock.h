@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * lock.h: the lock of covey's own structures: one owner word of the thread's slot.
+ * lock.h: locks that know their owner: one word. Covey's own structures are locked by
+ * threads (the slot's owner word); what users acquire is locked by processes too.
  *
  *   0 -> me                free, taken without waiters
  *   me -> 0                released, nobody slept
@@ -25,6 +26,19 @@ enum { CVY_OWNER_DIED = 1 };
  */
 int cvy_lock_acquire(cvy_word *lock, int64_t deadline);
 void cvy_lock_release(cvy_word *lock);
+
+/** Who takes a lock, where that is not a thread for covey's own purpose. */
+struct cvy_taker {
+    uint32_t me; /* the owner word to write */
+    bool (*is_dead)(uint32_t owner, bool ask_kernel);
+    cvy_ref what; /* waited for, for those who look from outside */
+    bool interruptible;
+};
+/** Take `lock` after a first attempt failed, sleeping if needed; a deadline of 0 only
+ * looks. Returns: 0, CVY_OWNER_DIED, -ETIMEDOUT, and -EINTR if `interruptible`. */
+int cvy_lock_take(cvy_word *lock, const struct cvy_taker *taker, int64_t deadline);
+/** Wake one sleeper of a lock whose word was just set to CVY_WAITERS; the bell is armed. */
+void cvy_lock_wake(cvy_word *lock);
 
 /* The region lock protects everything marked [R] in layout.h. */
 

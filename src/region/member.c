@@ -239,6 +239,8 @@ void cvy_member_leave(int status)
     cvy_bell_disarm();
     cvy_slot_let_go(mine);
     cvy_thread.epoch = 0;
+    if (atomic_load(&cvy_process_page->owns))
+        cvy_gong_strike();
 }
 
 static void free_record(uint32_t index)

@@ -24,6 +24,7 @@ struct cvy_process_page {
     uint32_t member;        /* its owner word */
     uint32_t pending;       /* the member it is to become at its first covey call */
     uint32_t left;          /* it has left the family and is ending; while busy */
+    _Atomic uint32_t owns;  /* it has acquired what others may wait for */
     _Alignas(64) unsigned char room[1024]; /* of the process layer */
 };
 extern struct cvy_process_page *cvy_process_page;
@@ -71,6 +72,15 @@ int cvy_attach_as(uint32_t member);
 /** Do that at the first covey call: a child that makes none never pays for it, and is dead
  * when the kernel says so. Its starter must outlive it. */
 void cvy_attach_later(uint32_t member);
+
+/** This process has acquired something that only it can release: when it, or a thread of
+ * it, ends in order, sleepers are to look whether they wait for that. */
+static inline void cvy_process_owns(void)
+{
+    struct cvy_process_page *page = cvy_process_page;
+    if (!atomic_load_explicit(&page->owns, memory_order_relaxed))
+        atomic_store_explicit(&page->owns, 1, memory_order_relaxed);
+}
 
 /** Note what this thread sleeps on, for those who look from outside; 0 = nothing. */
 void cvy_thread_waits(cvy_ref what, int64_t since);

@@ -25,6 +25,15 @@ static const struct {
 } kinds[] = {{CVY_KIND_PROCESS, "process"},
              {CVY_KIND_POOL, "pool"},
              {CVY_KIND_SERVER, "fork server"},
+             {CVY_KIND_LOCK, "lock"},
+             {CVY_KIND_RLOCK, "rlock"},
+             {CVY_KIND_SEMAPHORE, "semaphore"},
+             {CVY_KIND_BOUNDED_SEMAPHORE, "bounded semaphore"},
+             {CVY_KIND_CONDITION, "condition"},
+             {CVY_KIND_EVENT, "event"},
+             {CVY_KIND_BARRIER, "barrier"},
+             {CVY_KIND_SHARED_VALUE, "shared value"},
+             {CVY_KIND_ARRAY, "array"},
              {CVY_KIND_TEST, "object"}};
 
 static bool is_kind(uint32_t kind)

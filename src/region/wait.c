@@ -28,7 +28,7 @@ void cvy_bell_disarm(void)
     (void)cvy_os_arm_bell(NULL);
 }
 
-static void strike_gong(void)
+void cvy_gong_strike(void)
 {
     atomic_fetch_add_explicit(&cvy_head->gong, 1, memory_order_acq_rel);
     (void)cvy_os_futex_wake(&cvy_head->gong, INT_MAX);
@@ -69,7 +69,7 @@ int cvy_sleep(cvy_word *word, uint32_t expected, uint32_t gong, int64_t deadline
     int r = cvy_os_futex_waitv(waits, bell ? 3 : 1, until);
     cvy_thread_waits(0, 0);
     if (r == 2)
-        strike_gong();
+        cvy_gong_strike();
     if (r == -EINTR)
         return r;
     if (r == -ETIMEDOUT)

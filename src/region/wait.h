@@ -44,6 +44,9 @@ static inline uint32_t cvy_gong(void)
 int cvy_sleep(cvy_word *word, uint32_t expected, uint32_t gong, int64_t deadline,
               cvy_ref what);
 
+/** Let all sleepers look again: who ends in order may be whom they wait for. */
+void cvy_gong_strike(void);
+
 /** Let the end of this thread ring the bell; libc forgets it after robust mutexes. */
 void cvy_bell_arm(void);
 void cvy_bell_disarm(void);
