@@ -133,7 +133,9 @@ _Static_assert(sizeof(struct covey_process) <= 2048, "an object's header");
 /* What a process knows of itself, where a fork child finds zeros: it begins as nobody, with
  * its mutexes unlocked (which is what zeros are), and has no page of its parent's to copy. */
 struct cvy_own {
-    struct covey_process *self;
+    /* Set once, under children_mutex; read without it, by threads that must find the object
+     * filled in. */
+    struct covey_process *_Atomic self;
     struct cvy_child *children; /* that were started; under children_mutex */
     pthread_mutex_t children_mutex, hooks_mutex, server_mutex, capture_mutex;
     uint32_t birth;  /* child.c: how it will end */
