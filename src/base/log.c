@@ -152,10 +152,13 @@ struct cvy_log_state cvy_log_get_state(void)
     return (struct cvy_log_state){atomic_load(&log_level), atomic_load(&log_to_stderr)};
 }
 
-void cvy_log_set_state(struct cvy_log_state state)
+CVY_CHILD_CODE void cvy_log_set_state(struct cvy_log_state state)
 {
-    atomic_store(&log_level, state.level);
-    atomic_store(&log_to_stderr, state.to_stderr);
+    /* Most children have it; writing would copy a page. */
+    if (atomic_load(&log_level) != state.level)
+        atomic_store(&log_level, state.level);
+    if (atomic_load(&log_to_stderr) != state.to_stderr)
+        atomic_store(&log_to_stderr, state.to_stderr);
 }
 
 /* Copies at most 63 bytes and fills up with zeros. */

@@ -63,6 +63,9 @@ bool cvy_os_has_waitv(void);
  * Blocks:  until `deadline` (monotonic; INT64_MAX = for ever).
  */
 int cvy_os_futex_waitv(const struct cvy_os_wait *waits, unsigned n, int64_t deadline);
+/** Sleep while the word is `expected`, at most for `timeout`, without asking for the time.
+ * Returns: 0, -EAGAIN, -ETIMEDOUT, -EINTR. */
+int cvy_os_futex_wait_for(cvy_word *word, uint32_t expected, covey_nsec timeout);
 /** Wake at most `n` sleepers. Returns: how many were woken. */
 int cvy_os_futex_wake(cvy_word *word, int n);
 
@@ -246,6 +249,8 @@ int cvy_os_die_with_pipe(int fd);
 /** Be killed by SIGKILL when the thread that created this process ends.
  * -ESRCH if this process's parent is not (or no longer) `parent_pid`. */
 int cvy_os_die_with_thread(int parent_pid);
+/** Outlive the parent after all. */
+void cvy_os_die_alone(void);
 int cvy_os_new_group(void);
 int cvy_os_set_cpus(const char *list); /* "0-3,6"; -EINVAL */
 /** Check such a list without applying it. */
@@ -280,6 +285,8 @@ void cvy_os_crash_prepare(void (*fn)(int signal, void *context));
 /** Call that function when a signal that tells of a crash comes and its action is the
  * default one; afterwards the process ends by that signal. On a stack of its own. */
 void cvy_os_on_crash(void);
+/** Take that back. */
+void cvy_os_off_crash(void);
 /** In such a call: the frames that led to the crash, a line each. Ends the process by the
  * signal if that takes a second, as it can when the crash hit libc itself.
  * Returns: bytes written, at most `size`. */

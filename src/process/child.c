@@ -99,8 +99,12 @@ CVY_CHILD_CODE static int set_up(const struct cvy_child_plan *plan)
         r = cvy_capture_begin(p, plan->stderr_read, plan->stderr_write);
     if (r < 0)
         return r;
-    if (cvy_process_has(p, CVY_PROCESS_CRASH_HANDLER))
-        cvy_crash_handler_install();
+    if (cvy_process_has(p, CVY_PROCESS_CRASH_HANDLER)) {
+        if (!plan->prepared)
+            cvy_crash_handler_install();
+    } else if (plan->prepared) {
+        cvy_os_off_crash();
+    }
     return 0;
 }
 
@@ -171,10 +175,19 @@ CVY_CHILD_CODE static void note_pid(struct covey_process *p)
                                       __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
+void cvy_child_prepare(void)
+{
+    cvy_exit_prepare();
+    cvy_os_null_prepare();
+    cvy_crash_handler_install();
+    cvy_self_forget(); /* a page that was never looked at is one to find at first */
+}
+
 CVY_CHILD_CODE void cvy_child_live(const struct cvy_child_plan *plan)
 {
     struct covey_process *p = plan->process;
-    watch_parent(plan);
+    if (!plan->watches)
+        watch_parent(plan);
     cvy_self_forget();
     cvy_own()->birth = plan->by_exec ? CHILD_BY_EXEC : CHILD_BY_FORK;
     if (!must_attach(plan))

@@ -156,14 +156,12 @@ void cvy_settings_fill(struct cvy_settings *s)
     s->authkey_size = (uint32_t)cvy_self_authkey(s->authkey);
 }
 
-void cvy_settings_take(const struct cvy_settings *s)
+CVY_CHILD_CODE void cvy_settings_take(const struct cvy_settings *s)
 {
     struct cvy_log_state log = {s->log_level, s->log_to_stderr};
-    size_t size = cvy_min_size(s->authkey_size, sizeof s->authkey);
     cvy_log_set_state(log);
     cvy_method_inherit((enum covey_start_method)s->method);
-    if (size)
-        (void)!covey_set_authkey(COVEY_VIEW(s->authkey, size));
+    cvy_self_take_authkey(s->authkey, cvy_min_size(s->authkey_size, sizeof s->authkey));
 }
 
 /* A child that was run has its start message from the beginning, whatever became of the

@@ -50,14 +50,15 @@ static int from_environment(enum covey_start_method *ret_method)
     return r;
 }
 
-enum covey_start_method cvy_method_chosen(void)
+CVY_CHILD_CODE enum covey_start_method cvy_method_chosen(void)
 {
     return (enum covey_start_method)atomic_load(&chosen);
 }
 
-void cvy_method_inherit(enum covey_start_method method)
+CVY_CHILD_CODE void cvy_method_inherit(enum covey_start_method method)
 {
-    atomic_store(&chosen, (int)method);
+    if (cvy_method_chosen() != method) /* writing would copy a page */
+        atomic_store(&chosen, (int)method);
 }
 
 int cvy_method_default(enum covey_start_method *ret_method)

@@ -53,6 +53,17 @@ enum cvy_process_flag {
     CVY_PROCESS_WANTS_LIFELINE = 65536 /* the parent-death signal is not enough */
 };
 
+/* Where the clone of a fork server waits until its starter knows what the child is to take
+ * over. By the starter: SHUT before it asks for the clone; SHUT, WAITED_AT -> OPEN; any ->
+ * GIVEN_UP. By the clone: SHUT -> WAITED_AT; OPEN -> PASSED. */
+enum cvy_gate {
+    CVY_GATE_SHUT = 0,
+    CVY_GATE_OPEN,
+    CVY_GATE_WAITED_AT,
+    CVY_GATE_PASSED, /* it is the child */
+    CVY_GATE_GIVEN_UP
+};
+
 #define CVY_NAME_SIZE  64
 #define CVY_INLINE_ARG 256
 
@@ -111,7 +122,7 @@ struct covey_process {
     cvy_ref crash; /* its area, see above; 0 if not wanted */
     int64_t user_time, system_time;
     uint64_t max_rss;
-    cvy_word gate;   /* of a fork server's clone: 0 shut, 1 open, 2 it waits */
+    cvy_word gate;   /* enum cvy_gate */
     cvy_ref context; /* the starter's struct cvy_os_context, 0: as the server's */
     uint64_t context_size;
     struct cvy_settings settings;
@@ -173,6 +184,8 @@ void cvy_self_renamed(const struct covey_process *process);
 /** Forget what the parent's memory image says about itself; in a child. */
 void cvy_self_forget(void);
 size_t cvy_self_authkey(unsigned char key[256]);
+/** In a child that has one thread: the starter's key. */
+void cvy_self_take_authkey(const unsigned char *key, size_t size);
 
 /* ---- object.c ---- */
 
@@ -238,7 +251,12 @@ struct cvy_child_plan {
     int reply;    /* socket for the word "set up" (spawn), -1: process->setup */
     bool by_exec; /* ends by exit(), not by _exit() */
     bool owns_lifeline;
+    bool prepared; /* by cvy_child_prepare */
+    bool watches;  /* the parent's end already, or need not */
 };
+/** What any child of a process that starts no other ones does first, so that clones find
+ * it done; in a fork server. */
+void cvy_child_prepare(void);
 /** Live as the child. `plan` descriptors are taken over. */
 void cvy_child_live(const struct cvy_child_plan *plan) __attribute__((noreturn));
 /** Whether this process is a child that did not come by exec. */

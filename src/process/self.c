@@ -202,6 +202,15 @@ size_t cvy_self_authkey(unsigned char key[256])
     return size;
 }
 
+CVY_CHILD_CODE void cvy_self_take_authkey(const unsigned char *key, size_t size)
+{
+    bool same = size == authkey_size;
+    for (size_t i = 0; i < size && same; i++)
+        same = key[i] == authkey[i];
+    if (!same && size) /* writing would copy a page */
+        (void)!covey_set_authkey(COVEY_VIEW(key, size));
+}
+
 int covey_authkey(struct covey_bytes *ret_key)
 {
     if (!ret_key)

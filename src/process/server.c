@@ -22,7 +22,7 @@
 struct server {
     struct cvy_server_room *room;
     int socket, lifeline, owner_pid;
-    bool by_main_thread;
+    bool by_main_thread, multicore;
     struct cvy_os_context context;
 };
 
@@ -37,24 +37,42 @@ static void fail_child(struct covey_process *p)
     cvy_os_exit(1);
 }
 
-/* The clone is made while the starter still looks whether this server may serve it, and
- * at what the child is to take over; here it waits for that. The starter that gives it up
- * kills it, unless it never heard of it: then another one's pid is in the object. */
-static void wait_at_gate(const struct server *s, struct covey_process *p)
+/* The spare's starter is just looking at what it has to hand over, which takes less than
+ * to fall asleep and to be woken. Without asking for the time: that is three pages. */
+CVY_CHILD_CODE static void spin_at_gate(const struct server *s, struct covey_process *p)
 {
-    uint32_t shut = 0;
-    (void)atomic_compare_exchange_strong(&p->gate, &shut, 2);
-    while (atomic_load(&p->gate) != 1) {
-        struct cvy_os_wait wait = {&p->gate, 2};
-        (void)cvy_os_futex_waitv(&wait, 1, cvy_os_deadline(COVEY_MSEC(200)));
-        if (cvy_os_ppid() != s->owner_pid)
-            cvy_os_exit(1); /* the starter is dead, nobody opens */
+    for (int round = 0; s->multicore && round < 32; round++) {
+        for (int i = 0; i < 64; i++) {
+            if (atomic_load_explicit(&p->gate, memory_order_relaxed) != CVY_GATE_SHUT)
+                return;
+            cvy_os_pause();
+        }
+        cvy_os_yield();
     }
-    if (p->pid != cvy_os_pid())
-        cvy_os_exit(1);
 }
 
-static int take_context(const struct server *s, const struct covey_process *p)
+/* The clone is made while the starter still looks whether this server may serve it, and
+ * at what the child is to take over; here it waits for that, or to be given up. Returns:
+ * whether it is the child. */
+CVY_CHILD_CODE static bool pass_gate(const struct server *s, struct covey_process *p)
+{
+    spin_at_gate(s, p);
+    for (;;) {
+        uint32_t gate = atomic_load(&p->gate), shut = CVY_GATE_SHUT;
+        if (gate == CVY_GATE_OPEN &&
+            atomic_compare_exchange_strong(&p->gate, &gate, CVY_GATE_PASSED))
+            return true;
+        if (gate != CVY_GATE_SHUT && gate != CVY_GATE_WAITED_AT)
+            return false;
+        (void)atomic_compare_exchange_strong(&p->gate, &shut, CVY_GATE_WAITED_AT);
+        (void)cvy_os_futex_wait_for(&p->gate, CVY_GATE_WAITED_AT, COVEY_MSEC(200));
+        if (cvy_os_ppid() != s->owner_pid)
+            return false; /* the starter is dead, nobody opens */
+    }
+}
+
+CVY_CHILD_CODE static int take_context(const struct server *s,
+                                       const struct covey_process *p)
 {
     const char *what = "";
     const struct cvy_os_context *is = &s->context, *wanted = is;
@@ -71,7 +89,7 @@ static int take_context(const struct server *s, const struct covey_process *p)
 }
 
 /* The life-line that the clone has to watch; -1 if none, or the parent's first thread. */
-static int lifeline_of(const struct server *s, struct covey_process *p)
+CVY_CHILD_CODE static int lifeline_of(const struct server *s, struct covey_process *p)
 {
     if (s->by_main_thread)
         atomic_fetch_or(&p->flags, CVY_PROCESS_BY_MAIN_THREAD);
@@ -80,26 +98,45 @@ static int lifeline_of(const struct server *s, struct covey_process *p)
     return cvy_lifeline_is_needed(p) ? s->lifeline : cvy_os_close(s->lifeline);
 }
 
+/* What a spare watches since its birth is enough, if its process is not to be watched any
+ * other way. */
+CVY_CHILD_CODE static bool watches_enough(const struct server *s,
+                                          const struct covey_process *p)
+{
+    if (!cvy_process_has(p, CVY_PROCESS_DIES_WITH_PARENT)) {
+        cvy_os_die_alone();
+        return true;
+    }
+    return !s->by_main_thread || !cvy_lifeline_is_needed(p);
+}
+
 static void be_child(const struct server *s, const struct cvy_server_request *request,
-                     const int *fds) __attribute__((noreturn));
-static void be_child(const struct server *s, const struct cvy_server_request *request,
-                     const int *fds)
+                     const int *fds, bool is_spare) __attribute__((noreturn));
+CVY_CHILD_CODE static void be_child(const struct server *s,
+                                    const struct cvy_server_request *request,
+                                    const int *fds, bool is_spare)
 {
     struct covey_process *p = cvy_at(request->process);
     struct cvy_child_plan plan = {.process = p,
                                   .stderr_read = -1,
                                   .stderr_write = -1,
                                   .reply = -1,
-                                  .owns_lifeline = true};
-    cvy_os_close(s->socket);
+                                  .owns_lifeline = true,
+                                  .prepared = true};
+    if (!is_spare)
+        cvy_os_close(s->socket);
     if (request->has_tail) {
         plan.stderr_read = fds[0];
         plan.stderr_write = fds[1];
         fds += 2;
     }
-    wait_at_gate(s, p);
+    if (!pass_gate(s, p))
+        cvy_os_exit(1);
     plan.member = p->member;
     plan.lifeline = lifeline_of(s, p);
+    plan.watches = is_spare && watches_enough(s, p);
+    if (plan.watches)
+        plan.lifeline = cvy_os_close(plan.lifeline);
     cvy_settings_take(&p->settings);
     int *keep[] = {&plan.lifeline, &plan.stderr_read, &plan.stderr_write};
     int r = cvy_place_fds(fds, request->fd_numbers, request->fd_count, keep,
@@ -111,7 +148,7 @@ static void be_child(const struct server *s, const struct cvy_server_request *re
     cvy_child_live(&plan);
 }
 
-static int clone_one(int32_t *ret_pid)
+CVY_CHILD_CODE static int clone_one(int32_t *ret_pid)
 {
     if (!__libc_single_threaded)
         return -EDEADLK;
@@ -122,9 +159,10 @@ static int clone_one(int32_t *ret_pid)
 
 static void be_spare(const struct server *s, struct cvy_spare *spare)
     __attribute__((noreturn));
-static void be_spare(const struct server *s, struct cvy_spare *spare)
+CVY_CHILD_CODE static void be_spare(const struct server *s, struct cvy_spare *spare)
 {
     cvy_os_close(s->socket);
+    cvy_self_forget();
     if (s->by_main_thread ? cvy_os_die_with_thread(s->owner_pid) < 0
                           : cvy_os_die_with_pipe(s->lifeline) == -EPIPE)
         cvy_os_exit(1);
@@ -132,24 +170,21 @@ static void be_spare(const struct server *s, struct cvy_spare *spare)
     if (!atomic_compare_exchange_strong(&spare->state, &born, CVY_SPARE_IDLE))
         cvy_os_exit(0);
     for (uint32_t state = CVY_SPARE_IDLE; state != CVY_SPARE_GO;) {
-        struct cvy_os_wait wait = {&spare->state, state};
-        (void)cvy_os_futex_waitv(&wait, 1, INT64_MAX);
+        (void)cvy_os_futex_wait_for(&spare->state, state, COVEY_SEC(3600));
         state = atomic_load(&spare->state);
         if (state == CVY_SPARE_NONE)
             cvy_os_exit(0);
     }
-    struct server own = *s;
     struct cvy_server_request request = {.process = spare->process};
-    own.socket = -1;
     spare->pid = 0;
     atomic_store(&spare->state, CVY_SPARE_NONE);
     (void)cvy_os_futex_wake(&spare->state, 1);
     static const int no_fds[1] = {-1};
-    be_child(&own, &request, no_fds);
+    be_child(s, &request, no_fds, true);
 }
 
 /* Slots of spares that are becoming children are not free yet, but others are. */
-static void fill_spares(struct server *s)
+CVY_CHILD_CODE static void fill_spares(struct server *s)
 {
     uint32_t wanted = __atomic_load_n(&s->room->spares_wanted, __ATOMIC_ACQUIRE),
              ready = 0;
@@ -198,12 +233,13 @@ static int preload(const struct cvy_server_room *room)
     return r ? cvy_fail(COVEY_ESTART, "the preload function returned %d", r) : 0;
 }
 
-static void serve_fork(struct server *s, const struct cvy_server_request *request,
-                       int *fds, size_t count)
+CVY_CHILD_CODE static void serve_fork(struct server *s,
+                                      const struct cvy_server_request *request,
+                                      int *fds, size_t count)
 {
     int pid = clone_one(&s->room->cloned);
     if (pid == 0)
-        be_child(s, request, fds);
+        be_child(s, request, fds, false);
     struct cvy_server_answer answer = {pid};
     for (size_t i = 0; i < count; i++)
         cvy_os_close(fds[i]);
@@ -224,6 +260,8 @@ void cvy_server_live(cvy_ref room, int socket, int lifeline)
     if (reply.code < 0)
         snprintf(reply.text, sizeof reply.text, "%s", covey_error_detail());
     fflush(NULL); /* what the preload function printed is not the children's */
+    cvy_child_prepare();
+    s.multicore = cvy_os_is_multicore();
     cvy_os_block_signals();
     if (cvy_os_send(socket, &reply, sizeof reply, NULL, 0) < 0)
         cvy_os_exit(1);

@@ -32,6 +32,7 @@ static struct {
     struct cvy_object *object;
     struct cvy_server_room *room;
     struct cvy_os_identity identity;
+    uint32_t spares_used; /* since it was asked for more */
 } server;
 static struct preload preload;
 static size_t spares_wanted;
@@ -251,19 +252,25 @@ static void fill_request(const struct covey_process *p,
         request->fd_numbers[i] = p->child.fds[i];
 }
 
-static void open_gate(struct covey_process *p)
+static void set_gate(struct covey_process *p, enum cvy_gate gate, uint32_t *ret_was)
 {
-    if (atomic_exchange(&p->gate, 1) == 2)
+    *ret_was = atomic_exchange(&p->gate, gate);
+    if (*ret_was == CVY_GATE_WAITED_AT)
         (void)cvy_os_futex_wake(&p->gate, 1);
 }
 
-/* Give up a clone at the gate: it finds that it is not the one. Killing it is quicker, but
- * not allowed to who was another user when its server started. */
-static void dismiss(struct covey_process *p, int pid)
+static void open_gate(struct covey_process *p)
 {
-    p->pid = 0;
-    open_gate(p);
-    cvy_start_undo(pid);
+    uint32_t was;
+    set_gate(p, CVY_GATE_OPEN, &was);
+}
+
+/* Returns: whether it is too late, as a clone has passed the gate and is the child. */
+static bool give_up(struct covey_process *p)
+{
+    uint32_t was;
+    set_gate(p, CVY_GATE_GIVEN_UP, &was);
+    return was == CVY_GATE_PASSED;
 }
 
 /* A living spare for `p`. Returns: its pid, 0 if there is none. */
@@ -284,11 +291,20 @@ static int use_spare(const struct covey_process *p)
         spare->process = cvy_ref_of(p);
         atomic_store(&spare->state, CVY_SPARE_GO);
         (void)cvy_os_futex_wake(&spare->state, 1);
-        struct cvy_server_request refill = {.op = CVY_SERVER_REFILL};
-        (void)cvy_os_send(server.socket.fd, &refill, sizeof refill, NULL, 0);
+        server.spares_used++;
         return pid;
     }
     return 0;
+}
+
+/* Not for each one: it costs a wake-up. Last, as it then runs beside the child. */
+static void ask_for_spares(void)
+{
+    struct cvy_server_request refill = {.op = CVY_SERVER_REFILL};
+    if (server.spares_used * 2 < server.room->spares_wanted)
+        return;
+    server.spares_used = 0;
+    (void)cvy_os_send(server.socket.fd, &refill, sizeof refill, NULL, 0);
 }
 
 /* Returns: the child's pid; -EPIPE if the server is gone. */
@@ -317,7 +333,19 @@ static int look_meanwhile(struct covey_process *p)
     return note_context(p);
 }
 
-/* Returns: the pid of a child that has passed the gate. -EPIPE: the server is dead;
+/* The server is dead, or silent. A child that it made without telling is this start's if
+ * it has passed the gate; if not it never will. */
+static int without_answer(struct covey_process *p)
+{
+    int pid = give_up(p) ? __atomic_load_n(&server.room->cloned, __ATOMIC_ACQUIRE) : 0;
+    if (!pid)
+        return -EPIPE;
+    server.room->cloned = 0;
+    stop_server();
+    return pid;
+}
+
+/* Returns: the pid of the child, for which the gate is open. -EPIPE: the server is dead;
  * -ESTALE: it is of another user or namespace; no child is left then. */
 static int clone_through_gate(struct covey_process *p,
                               const struct cvy_server_request *request, const int *fds,
@@ -325,25 +353,32 @@ static int clone_through_gate(struct covey_process *p,
 {
     if (!cvy_os_is_kept(&server.socket)) /* the program closed it, which ended it */
         return -EPIPE;
-    atomic_store(&p->gate, 0);
-    int pid = count ? 0 : use_spare(p), sent = 0;
+    atomic_store(&p->gate, CVY_GATE_SHUT);
     server.room->cloned = 0;
-    if (!pid)
+    int spare = count ? 0 : use_spare(p), sent = 0;
+    if (!spare)
         sent = cvy_os_send(server.socket.fd, request, sizeof *request, fds, count);
     if (sent == -EPIPE || sent == -ECONNRESET)
         return -EPIPE;
     if (sent < 0)
         return cvy_fail_os(sent, "asking the fork server");
     int r = look_meanwhile(p);
-    if (!pid)
-        pid = await_answer();
-    if (r < 0 && pid > 0)
-        dismiss(p, pid);
-    if (r < 0 || pid < 0)
-        return r < 0 ? r : pid;
-    p->pid = pid;
-    open_gate(p);
-    return pid;
+    if (r >= 0)
+        open_gate(p); /* the child need not wait for what comes now */
+    int pid = spare ? spare : await_answer();
+    if (pid == -EPIPE)
+        return without_answer(p);
+    if (r >= 0 && spare)
+        ask_for_spares();
+    if (r >= 0)
+        return pid;
+    if (pid > 0) {
+        (void)give_up(p);
+        /* Killing it is quicker, but not allowed to who was another user when its server
+         * started. */
+        cvy_start_undo(pid);
+    }
+    return r;
 }
 
 /* A server that was killed, or is another user's by now, is replaced once. A child that a

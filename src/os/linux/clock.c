@@ -9,6 +9,7 @@
 #include "base/base.h"
 #include "os/linux/calls.h"
 #include "os/linux/linux.h"
+#include "os/linux/raw.h"
 #include "os/os.h"
 
 #define NS_PER_SECOND 1000000000
@@ -45,9 +46,9 @@ int64_t cvy_os_deadline(covey_nsec timeout)
     return deadline;
 }
 
-void cvy_os_yield(void)
+CVY_CHILD_CODE void cvy_os_yield(void)
 {
-    sched_yield();
+    (void)cvy_raw_call(SYS_sched_yield, 0, 0, 0);
 }
 
 const struct timespec *cvy_clock_absolute(int64_t deadline, struct timespec *buffer)

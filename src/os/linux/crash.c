@@ -75,6 +75,17 @@ CVY_CHILD_CODE void cvy_os_on_crash(void)
     }
 }
 
+void cvy_os_off_crash(void)
+{
+    struct sigaction is, standard = {.sa_handler = SIG_DFL};
+
+    for (int signal = 1; signal < 32; signal++) {
+        if (CRASH_SIGNALS >> signal & 1 && sigaction(signal, NULL, &is) == 0 &&
+            is.sa_flags & SA_SIGINFO && is.sa_sigaction == handle)
+            sigaction(signal, &standard, NULL);
+    }
+}
+
 /* libc's timer_create allocates; the system call does not. */
 static void end_in_a_second(int signal)
 {

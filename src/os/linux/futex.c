@@ -92,6 +92,15 @@ int cvy_os_futex_waitv(const struct cvy_os_wait *waits, unsigned n, int64_t dead
     return -ENOSYS;
 }
 
+CVY_CHILD_CODE int cvy_os_futex_wait_for(cvy_word *word, uint32_t expected,
+                                         covey_nsec timeout)
+{
+    struct timespec length = {timeout / COVEY_SEC(1), timeout % COVEY_SEC(1)};
+
+    return (int)cvy_raw_call5(SYS_futex, (long)word, FUTEX_WAIT, expected,
+                              (long)&length, 0);
+}
+
 CVY_CHILD_CODE int cvy_os_futex_wake(cvy_word *word, int n)
 {
     return (int)cvy_raw_call(SYS_futex, (long)word, FUTEX_WAKE, n);

@@ -81,6 +81,12 @@ int cvy_os_die_with_pipe(int fd)
     return 0;
 }
 
+void cvy_os_die_alone(void)
+{
+    drop_line();
+    (void)cvy_raw_call(SYS_prctl, PR_SET_PDEATHSIG, 0, 0);
+}
+
 CVY_CHILD_CODE int cvy_os_die_with_thread(int parent_pid)
 {
     int parent_now, r;

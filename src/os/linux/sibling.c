@@ -15,8 +15,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/base.h"
 #include "os/faults.h"
 #include "os/linux/linux.h"
+#include "os/linux/raw.h"
 #include "os/os.h"
 
 /* Where glibc keeps this thread's id: the kernel was told, since it clears that word at
@@ -35,16 +37,16 @@ static int *find_tid_word(struct robust_list_head *head)
 }
 
 /* clone(2) with the caller's stack, as fork. */
-static long call_clone(unsigned long flags, int32_t *pid, int *tid_word)
+static inline long call_clone(unsigned long flags, int32_t *pid, int *tid_word)
 {
 #if defined(__aarch64__)
-    return syscall(SYS_clone, flags, NULL, pid, 0, tid_word);
+    return cvy_raw_call5(SYS_clone, (long)flags, 0, (long)pid, 0, (long)tid_word);
 #else
-    return syscall(SYS_clone, flags, NULL, pid, tid_word, 0);
+    return cvy_raw_call5(SYS_clone, (long)flags, 0, (long)pid, (long)tid_word, 0);
 #endif
 }
 
-int cvy_os_clone_sibling(int32_t *ret_pid)
+CVY_CHILD_CODE int cvy_os_clone_sibling(int32_t *ret_pid)
 {
     const unsigned long flags = CLONE_PARENT | CLONE_CHILD_SETTID |
                                 CLONE_CHILD_CLEARTID |
@@ -57,11 +59,9 @@ int cvy_os_clone_sibling(int32_t *ret_pid)
     if (!tid_word)
         return -ENOTSUP;
     pid = call_clone(flags, ret_pid, tid_word);
-    if (pid < 0)
-        return -errno;
     if (pid == 0) { /* robust mutexes that the caller holds are not the child's */
         head->list.next = &head->list;
-        syscall(SYS_set_robust_list, head, sizeof(*head));
+        (void)cvy_raw_call(SYS_set_robust_list, (long)head, sizeof(*head), 0);
     }
     return (int)pid;
 }
