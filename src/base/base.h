@@ -23,6 +23,14 @@
  * of a library that a fresh child touches first costs it a page fault. */
 #define CVY_CHILD_CODE __attribute__((hot))
 
+/** Whether a load of a word counts as one of its bytes, which others store. It does, but
+ * ThreadSanitizer does not see what it orders. */
+#ifdef __SANITIZE_THREAD__
+#define CVY_WORDS_SHOW_BYTES 0
+#else
+#define CVY_WORDS_SHOW_BYTES 1
+#endif
+
 #define cvy_likely(condition)   __builtin_expect(!!(condition), 1)
 #define cvy_unlikely(condition) __builtin_expect(!!(condition), 0)
 

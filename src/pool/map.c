@@ -112,7 +112,7 @@ static bool is_finished(struct cvy_pool_slot *s)
         (const void *)((const char *)s->batch + sizeof *s->batch);
     uint64_t i = s->prefix;
     for (;;) {
-        while (i % 8 == 0 && s->n - i >= 8) {
+        while (CVY_WORDS_SHOW_BYTES && i % 8 == 0 && s->n - i >= 8) {
             uint64_t eight = atomic_load_explicit(&eights[i / 8], memory_order_acquire);
             if (eight != UINT64_C(0x0101010101010101) * COVEY_OUTCOME_OK)
                 break;
