@@ -38,7 +38,8 @@ COVEY_API const char *__tsan_default_options(void);
 const char *__tsan_default_options(void)
 {
     return "handle_segv=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0:"
-           "die_after_fork=0:report_signal_unsafe=0"; /* backtraces load libgcc */
+           "die_after_fork=0:report_signal_unsafe=0:" /* backtraces load libgcc */
+           "atexit_sleep_ms=20"; /* not a second for each of thousands of processes */
 }
 
 COVEY_API void __tsan_on_report(void *report);

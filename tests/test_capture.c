@@ -72,7 +72,7 @@ TEST_TIMEOUT(words_are_kept_wherever_their_reader_is_killed, 120)
     struct capture capture = {NULL};
     struct kill_points points = {"reading",    make_capture,  begin_capture,
                                  read_capture, check_capture, &capture};
-    kill_points_run(&points, family_long(200, 0));
+    kill_points_run(&points, family_long(SANITIZED ? 80 : 200, 0));
 }
 
 /* ---- as it shows them --------------------------------------------------------- */
