@@ -37,19 +37,6 @@
 
 enum why { WHY_ABORTED = 1, WHY_RESET, WHY_TIMED_OUT, WHY_DIED, WHY_ACTION };
 
-struct covey_barrier {
-    struct cvy_object object;
-    _Atomic uint64_t state; /* [cas] */
-    uint32_t parties;
-    uint32_t has_action; /* 1: `action` follows */
-    int64_t timeout;
-    _Atomic uint32_t
-        why; /* it was broken last, for details; written before the state */
-    _Atomic uint32_t who; /* the member that broke it, if known */
-    char name[CVY_NAME_BYTES];
-    struct cvy_table arrivals; /* slots */
-};
-_Static_assert(sizeof(struct covey_barrier) == 256, "as covey/sync.h says");
 struct barrier_with_action {
     struct covey_barrier barrier;
     struct cvy_code action;

@@ -31,19 +31,6 @@
 #define NOTIFIED 0x40000000u
 #define ALL      UINT32_MAX
 
-struct covey_condition {
-    struct cvy_object object;
-    cvy_ref lock;             /* set at creation: its own, or one of the user's */
-    _Atomic uint64_t notify;  /* [lock], and [cas] by waiters if the owner is dead:
-                                 how many are left << 32 | owner word of the notifier */
-    _Atomic uint32_t tickets; /* [lock] the last ticket, never 0 */
-    uint32_t reserved[3];
-    char name[CVY_NAME_BYTES];
-    struct cvy_table waiters; /* slots; has: tickets */
-    struct covey_lock own;    /* an rlock, if the user gave no lock */
-};
-_Static_assert(sizeof(struct covey_condition) == 384, "as covey/sync.h says");
-
 static struct covey_lock *lock_of(const covey_condition *c)
 {
     return cvy_at(c->lock);

@@ -18,15 +18,6 @@
 
 #define IS_SET 1u
 
-struct covey_event {
-    struct cvy_object object;
-    cvy_word word; /* [cas] */
-    uint32_t reserved[3];
-    char name[CVY_NAME_BYTES];
-    uint64_t reserved_too[2];
-};
-_Static_assert(sizeof(struct covey_event) == 128, "as covey/sync.h says");
-
 int covey_event_create(covey_event **out, const struct covey_event_opts *opts)
 {
     static const char call[] = "covey_event_create";

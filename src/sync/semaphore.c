@@ -31,21 +31,6 @@
 
 enum { SIGNAL = 1 }; /* of `flags` */
 
-struct covey_semaphore {
-    struct cvy_object object;
-    _Atomic uint64_t word; /* [cas]; [guard] while the guard is taken */
-    uint32_t first_value;
-    _Atomic uint32_t flags;   /* [guard], sticky */
-    _Atomic cvy_ref undo_at;  /* [guard] the entry's ref | ticket, 0 none */
-    _Atomic uint64_t undo_to; /* [guard] what the entry was; written before undo_at */
-    char name[CVY_NAME_BYTES];
-    struct cvy_table holders; /* members; has: permits */
-};
-_Static_assert(sizeof(struct covey_semaphore) == 256, "as covey/sync.h says");
-struct covey_bounded_semaphore {
-    struct covey_semaphore semaphore;
-};
-
 static uint32_t value_of(uint64_t word)
 {
     return (uint32_t)word & VALUE_MAX;

@@ -89,6 +89,58 @@ static inline uint64_t cvy_entry_of(uint32_t owner, uint32_t has)
     return (uint64_t)has << 32 | owner;
 }
 
+/* The others. What the bits of their words mean is said in the .c file of each. */
+struct covey_event {
+    struct cvy_object object;
+    cvy_word word; /* [cas] */
+    uint32_t reserved[3];
+    char name[CVY_NAME_BYTES];
+    uint64_t reserved_too[2];
+};
+_Static_assert(sizeof(struct covey_event) == 128, "as covey/sync.h says");
+
+struct covey_semaphore {
+    struct cvy_object object;
+    _Atomic uint64_t word; /* [cas]; [guard] while the guard is taken */
+    uint32_t first_value;
+    _Atomic uint32_t flags;   /* [guard], sticky */
+    _Atomic cvy_ref undo_at;  /* [guard] the entry's ref | ticket, 0 none */
+    _Atomic uint64_t undo_to; /* [guard] what the entry was; written before undo_at */
+    char name[CVY_NAME_BYTES];
+    struct cvy_table holders; /* members; has: permits */
+};
+_Static_assert(sizeof(struct covey_semaphore) == 256, "as covey/sync.h says");
+struct covey_bounded_semaphore {
+    struct covey_semaphore semaphore;
+};
+
+struct covey_condition {
+    struct cvy_object object;
+    cvy_ref lock;             /* set at creation: its own, or one of the user's */
+    _Atomic uint64_t notify;  /* [lock], and [cas] by waiters if the owner is dead:
+                                 how many are left << 32 | owner word of the notifier */
+    _Atomic uint32_t tickets; /* [lock] the last ticket, never 0 */
+    uint32_t reserved[3];
+    char name[CVY_NAME_BYTES];
+    struct cvy_table waiters; /* slots; has: tickets */
+    struct covey_lock own;    /* an rlock, if the user gave no lock */
+};
+_Static_assert(sizeof(struct covey_condition) == 384, "as covey/sync.h says");
+
+struct covey_barrier {
+    struct cvy_object object;
+    _Atomic uint64_t state; /* [cas] */
+    uint32_t parties;
+    uint32_t has_action; /* 1: `action` follows */
+    int64_t timeout;
+    _Atomic uint32_t
+        why; /* it was broken last, for details; written before the state */
+    _Atomic uint32_t who; /* the member that broke it, if known */
+    char name[CVY_NAME_BYTES];
+    struct cvy_table arrivals; /* slots */
+};
+_Static_assert(sizeof(struct covey_barrier) == 256, "as covey/sync.h says");
+
 /* ---- what every call does first ---- */
 
 /** Attach, and check that `object` is of that kind. Detail "`call`: ..." on failure. */
