@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/* Processes that run one instruction at a time under ptrace, to be killed between two.
+ *
+ * The tracer and its victims should share one processor, which makes a step four times as
+ * fast. Nothing here fails a test: results say what happened. */
+#ifndef TESTS_STEPPER_H
+#define TESTS_STEPPER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "os/os.h"
+
+/* How far a victim is; lies in memory shared with it. */
+struct stepper_progress {
+    cvy_word begun, done;
+};
+
+struct stepper {
+    const char *name;
+    void (*prepare)(void *context); /* in the victim, at full speed; may be NULL */
+    void (*operate)(void *context); /* in the victim, step by step */
+    void *context;
+    struct stepper_progress *progress;
+    int pid;
+    bool asleep; /* its last instruction, a system call, sleeps */
+    int status;  /* of the last wait, for messages */
+};
+
+enum stepper_event {
+    STEPPER_STEPPED, /* it has run one more instruction */
+    STEPPER_ASLEEP,  /* it sleeps on a futex; the next step waits for that to end */
+    STEPPER_LOST     /* it did not stop again; `status` says what it did */
+};
+
+/* Whether processes may be traced here. */
+bool stepper_works(void);
+/* Run this process, and what it forks, on one processor; `before` is what was allowed. */
+int stepper_pin(void *before, size_t size);
+
+/* Fork the victim and let it come to where its operation begins. Returns: 0 or -1. */
+int stepper_start(struct stepper *s);
+/* One instruction, or the rest of the system call it sleeps in, at most until `deadline`. */
+enum stepper_event stepper_step(struct stepper *s, int64_t deadline);
+static inline bool stepper_is_done(const struct stepper *s)
+{
+    return atomic_load(&s->progress->done);
+}
+/* The address of its next instruction; 0 if that cannot be told. */
+unsigned long stepper_place(const struct stepper *s);
+/* The same as file+offset, for addr2line. */
+void stepper_describe(const struct stepper *s, char *text, size_t size);
+
+/* Where the kernel looks for what the victim leaves: its robust list's head. */
+unsigned long stepper_robust_head(const struct stepper *s);
+/* The head's pending slot: not 0 if its death rings a bell. */
+unsigned long stepper_pending(const struct stepper *s, unsigned long head);
+/* What a crash does that overwrites the thread's control block: no list, no bell. */
+void stepper_smash(const struct stepper *s, unsigned long head);
+
+/* Kill it and wait for its end. Returns: 0; -1 if it had ended by itself. */
+int stepper_kill(struct stepper *s);
+/* Let go of it, stopped as by SIGSTOP. */
+void stepper_stop(struct stepper *s);
+
+/* The letter that the system shows for a process's state; 0 if there is none. */
+char stepper_state_of(int pid);
+
+#endif
