@@ -12,7 +12,7 @@ static bool is_there(const char *name)
 
 static int child_opens(struct covey_view arg)
 {
-    covey_memory *memory = NULL;
+    static covey_memory *memory; /* not lost in the end */
 
     CHECK_OK(covey_memory_open(&memory, arg.data, NULL));
     strcat(covey_memory_data(memory, NULL), ", child");
@@ -24,7 +24,8 @@ TEST_EACH_METHOD(child_opens_memory_by_its_name)
     covey_memory *memory = NULL;
 
     CHECK_OK(covey_memory_create(&memory, NULL, 100, NULL));
-    const char *name = covey_memory_name(memory);
+    char name[64];
+    snprintf(name, sizeof name, "%s", covey_memory_name(memory));
     strcpy(covey_memory_data(memory, NULL), "parent");
     CHECK_EQ(run(child_opens, COVEY_VIEW(name, strlen(name) + 1), OPTS(0)), 0);
     CHECK_STR_EQ(covey_memory_data(memory, NULL), "parent, child");
@@ -35,7 +36,7 @@ TEST_EACH_METHOD(child_opens_memory_by_its_name)
 
 static int child_makes(struct covey_view arg)
 {
-    covey_memory *memory = NULL;
+    static covey_memory *memory; /* not lost in the end */
 
     CHECK_OK(covey_memory_create(&memory, arg.data, 100, NULL));
     return 0;
