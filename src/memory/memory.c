@@ -103,9 +103,6 @@ static void make_own_name(char name[CVY_OS_SHM_NAME + 1])
 
 static void unmap(struct covey_memory *m)
 {
-    if (m->seat)
-        atomic_store(m->seat, NULL);
-    m->seat = NULL;
     (void)cvy_os_unmap(m->data, m->mapped);
     m->data = NULL;
 }
@@ -124,10 +121,9 @@ static int map(struct covey_memory *m, int fd, const struct cvy_os_shm_info *inf
     if (r < 0)
         return r;
     m->seat = cvy_roster_add(m);
-    if (m->seat)
-        return 0;
-    unmap(m);
-    return -ENOMEM;
+    if (!m->seat)
+        unmap(m);
+    return m->seat ? 0 : -ENOMEM;
 }
 
 /* Open the file once more, if the name still is its; else `*ret_fd` is -1. */
@@ -155,7 +151,7 @@ int covey_memory_close(covey_memory *memory)
         return cvy_fail(-EINVAL, "covey_memory_close: there is no memory");
     if (!memory->data)
         return 0;
-    if (atomic_exchange(memory->seat, NULL) != memory)
+    if (!cvy_roster_remove(memory->seat, memory))
         return 0; /* the process ends, and its end looks after it */
     if (memory->is_marked)
         r = reopen(memory, false, &fd);
@@ -195,7 +191,7 @@ static void leave_at_end(struct covey_memory *m)
 
 void cvy_memory_end(void)
 {
-    cvy_roster_clear(leave_at_end);
+    cvy_roster_end(leave_at_end);
 }
 
 /* The last thing that libc's exit() does: after all handlers, which may use memory. */
@@ -264,7 +260,7 @@ static int create_once(struct covey_memory *m, const struct order *order)
         r = order->fill(m->data, order->context);
     if (r == 0)
         r = publish(m, &draft);
-    if (r < 0 && m->data)
+    if (r < 0 && m->data && cvy_roster_remove(m->seat, m))
         unmap(m);
     cvy_os_shm_drop(&draft);
     return r;
@@ -297,7 +293,8 @@ static int create(covey_memory **out, const struct order *order)
         r = create_once(m, order);
     while (r == -EAGAIN);
     if (r < 0) {
-        cvy_free(m);
+        if (!m->data)
+            cvy_free(m);
         return fail_create(r, order);
     }
     *out = m;

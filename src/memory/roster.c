@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* roster.c: see roster.h. Benches of seats, which are never freed; a seat is taken by one
- * compare-and-swap and left by one store. */
+ * compare-and-swap and left by another. */
 #include "memory/roster.h"
 
 #include <stddef.h>
@@ -21,10 +21,10 @@ _Atomic unsigned char cvy_roster_is_used;
 static cvy_seat *sit_down(struct bench *bench, struct covey_memory *memory)
 {
     for (size_t i = 0; i < SEATS; i++) {
-        struct covey_memory *none = NULL;
+        uintptr_t none = 0;
 
         if (!atomic_load_explicit(&bench->seats[i], memory_order_relaxed) &&
-            atomic_compare_exchange_strong(&bench->seats[i], &none, memory))
+            atomic_compare_exchange_strong(&bench->seats[i], &none, (uintptr_t)memory))
             return &bench->seats[i];
     }
     return NULL;
@@ -56,16 +56,22 @@ cvy_seat *cvy_roster_add(struct covey_memory *memory)
     return NULL;
 }
 
-void cvy_roster_clear(void (*fn)(struct covey_memory *memory))
+bool cvy_roster_remove(cvy_seat *seat, struct covey_memory *memory)
+{
+    uintptr_t expected = (uintptr_t)memory;
+
+    return atomic_compare_exchange_strong(seat, &expected, 0);
+}
+
+void cvy_roster_end(void (*fn)(struct covey_memory *memory))
 {
     for (struct bench *bench = &first; bench; bench = atomic_load(&bench->next)) {
         for (size_t i = 0; i < SEATS; i++) {
-            struct covey_memory *memory = NULL;
+            uintptr_t memory = atomic_load(&bench->seats[i]);
 
-            if (atomic_load_explicit(&bench->seats[i], memory_order_relaxed))
-                memory = atomic_exchange(&bench->seats[i], NULL);
-            if (memory)
-                fn(memory);
+            if (memory && !(memory & 1) &&
+                atomic_compare_exchange_strong(&bench->seats[i], &memory, memory | 1))
+                fn((struct covey_memory *)memory);
         }
     }
 }
