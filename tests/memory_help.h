@@ -26,22 +26,12 @@ static inline bool exists(const char *name)
     return lstat(path, &info) == 0;
 }
 
-/* Keeps it in sight of leak checkers: tests leave memory open on purpose. */
-static inline covey_memory *seen(covey_memory *memory)
-{
-    static covey_memory *volatile last[512];
-    static _Atomic unsigned count;
-
-    last[count++ % 512] = memory;
-    return memory;
-}
-
 static inline covey_memory *made(const char *name, size_t size)
 {
     covey_memory *memory = NULL;
 
     CHECK_OK(covey_memory_create(&memory, name, size, NULL));
-    return seen(memory);
+    return memory;
 }
 
 static inline covey_memory *opened(const char *name)
@@ -49,7 +39,7 @@ static inline covey_memory *opened(const char *name)
     covey_memory *memory = NULL;
 
     CHECK_OK(covey_memory_open(&memory, name, NULL));
-    return seen(memory);
+    return memory;
 }
 
 static inline char *bytes_of(const covey_memory *memory)
@@ -58,6 +48,16 @@ static inline char *bytes_of(const covey_memory *memory)
 
     CHECK(bytes != NULL);
     return bytes;
+}
+
+/* Whether they are the same bit by bit: a NaN is, and zeros of two signs are not. */
+static inline bool same_float(double a, double b)
+{
+    uint64_t a_bits, b_bits;
+
+    memcpy(&a_bits, &a, sizeof a_bits);
+    memcpy(&b_bits, &b, sizeof b_bits);
+    return a_bits == b_bits;
 }
 
 /* Run `fn` in a fork child. Returns: its pid. */

@@ -95,7 +95,7 @@ static inline size_t pythons_find(int oldest, struct python *list, size_t most)
     glob_t found;
 
     snprintf(pattern, sizeof pattern, "%s/.pyenv/versions/*/bin/python3",
-             getenv("HOME"));
+             home ? home : "");
     if (glob(pattern, 0, NULL, &found) == 0) {
         for (size_t i = 0; i < found.gl_pathc; i++)
             python_add(found.gl_pathv[i], list, &count, most);

@@ -22,7 +22,7 @@
 
 static void each_python(int oldest, void (*fn)(const struct python *python))
 {
-    struct python pythons[16];
+    struct python pythons[16] = {0};
     size_t count = pythons_find(oldest, pythons, COUNT(pythons));
 
     for (size_t i = 0; i < count; i++) {
@@ -211,7 +211,7 @@ static void check_items(const covey_shareable_list *list,
         CHECK_OK(covey_shareable_list_get(list, (ptrdiff_t)i, &buffer, &item));
         CHECK_EQ(item.kind, items[i].kind);
         CHECK_EQ(item.integer, items[i].integer);
-        CHECK(memcmp(&item.real, &items[i].real, sizeof item.real) == 0);
+        CHECK(same_float(item.real, items[i].real));
         CHECK_EQ(item.text.size, items[i].text.size);
         if (item.text.size)
             CHECK_MEM_EQ(item.text.data, items[i].text.data, item.text.size);

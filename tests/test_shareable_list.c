@@ -40,7 +40,7 @@ static void check_item(const covey_shareable_list *list, ptrdiff_t index,
     CHECK_OK(covey_shareable_list_get(list, index, &buffer, &item));
     CHECK_EQ(item.kind, wanted.kind);
     CHECK_EQ(item.integer, wanted.integer);
-    CHECK(memcmp(&item.real, &wanted.real, sizeof item.real) == 0);
+    CHECK(same_float(item.real, wanted.real));
     CHECK_EQ(item.text.size, wanted.text.size);
     if (item.text.size) {
         CHECK_MEM_EQ(item.text.data, wanted.text.data, item.text.size);

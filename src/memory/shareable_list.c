@@ -250,7 +250,7 @@ static int get_raw(const covey_shareable_list *list, size_t index,
                    struct covey_bytes *buffer, struct covey_shareable_item *ret_item,
                    const char *call)
 {
-    struct covey_shareable_item item;
+    struct covey_shareable_item item = covey_item_none();
     struct cvy_slot slot;
     int r = cvy_slot_find(&list->slots, index, &slot);
 
@@ -273,7 +273,7 @@ static int get(const covey_shareable_list *list, size_t index,
                struct covey_bytes *buffer, struct covey_shareable_item *ret_item,
                const char *call)
 {
-    struct covey_shareable_item item;
+    struct covey_shareable_item item = covey_item_none();
     int r = get_raw(list, index, buffer, &item, call);
 
     if (r < 0)
@@ -322,7 +322,7 @@ static int get_plain(const covey_shareable_list *list, ptrdiff_t index,
 int covey_shareable_list_get_int(const covey_shareable_list *list, ptrdiff_t index,
                                  int64_t *ret_value)
 {
-    struct covey_shareable_item item;
+    struct covey_shareable_item item = covey_item_none();
     int r = get_plain(list, index, COVEY_ITEM_INT, &item, ret_value,
                       "covey_shareable_list_get_int");
 
@@ -334,7 +334,7 @@ int covey_shareable_list_get_int(const covey_shareable_list *list, ptrdiff_t ind
 int covey_shareable_list_get_float(const covey_shareable_list *list, ptrdiff_t index,
                                    double *ret_value)
 {
-    struct covey_shareable_item item;
+    struct covey_shareable_item item = covey_item_none();
     int r = get_plain(list, index, COVEY_ITEM_FLOAT, &item, ret_value,
                       "covey_shareable_list_get_float");
 
@@ -346,7 +346,7 @@ int covey_shareable_list_get_float(const covey_shareable_list *list, ptrdiff_t i
 int covey_shareable_list_get_bool(const covey_shareable_list *list, ptrdiff_t index,
                                   int *ret_value)
 {
-    struct covey_shareable_item item;
+    struct covey_shareable_item item = covey_item_none();
     int r = get_plain(list, index, COVEY_ITEM_BOOL, &item, ret_value,
                       "covey_shareable_list_get_bool");
 
@@ -359,7 +359,7 @@ int covey_shareable_list_get_bool(const covey_shareable_list *list, ptrdiff_t in
 static int get_text(const covey_shareable_list *list, ptrdiff_t index,
                     struct covey_bytes *buffer, bool wants_str, const char *call)
 {
-    struct covey_shareable_item item;
+    struct covey_shareable_item item = covey_item_none();
     struct cvy_slot slot;
     size_t at = 0;
     int r = check_list(list, buffer, call);
@@ -431,7 +431,7 @@ static int search(const covey_shareable_list *list,
                   const struct covey_shareable_item *item, struct covey_bytes *buffer,
                   size_t *index, const char *call)
 {
-    struct covey_shareable_item entry;
+    struct covey_shareable_item entry = covey_item_none();
 
     for (; *index < list->slots.count; ++*index) {
         int r = get(list, *index, buffer, &entry, call);

@@ -8,7 +8,7 @@
 
 #include "base/base.h"
 
-#define WORD 8u
+#define WORD ((size_t)8)
 /* What fits the 8 bytes of a format, with the s, and with the blank. */
 #define MOST_ROOM  9999992u
 #define MOST_EXACT 999999u
