@@ -24,11 +24,13 @@ struct bench_case {
     void (*run)(void);
 };
 
-/** The rows of process.c and pool.c. */
+/** The rows of process.c, pool.c and memory.c. */
 extern const struct bench_case bench_process_cases[];
 extern const size_t bench_process_count;
 extern const struct bench_case bench_pool_cases[];
 extern const size_t bench_pool_count;
+extern const struct bench_case bench_memory_cases[];
+extern const size_t bench_memory_count;
 
 /** The row that runs, and the key=value arguments it was given. */
 void bench_begin(const struct bench_case *now, int argc, char **argv);

@@ -12,19 +12,39 @@
 
 #include <covey.h>
 
-static void list(const struct bench_case *cases, size_t count)
+static const struct {
+    const struct bench_case *cases;
+    const size_t *count;
+} groups[] = {
+    {bench_process_cases, &bench_process_count},
+    {bench_pool_cases, &bench_pool_count},
+    {bench_memory_cases, &bench_memory_count},
+};
+
+/* The case number `index` of all groups together; NULL behind the last. */
+static const struct bench_case *nth_case(size_t index)
 {
-    for (size_t i = 0; i < count; i++)
-        printf("%s\t%s\n", cases[i].workload, cases[i].impl);
+    for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++) {
+        if (index < *groups[i].count)
+            return &groups[i].cases[index];
+        index -= *groups[i].count;
+    }
+    return NULL;
 }
 
-static const struct bench_case *find(const struct bench_case *cases, size_t count,
-                                     const char *workload, const char *impl)
+static void list(void)
 {
-    for (size_t i = 0; i < count; i++)
-        if (!strcmp(cases[i].workload, workload) &&
-            (!impl || !strcmp(cases[i].impl, impl)))
-            return &cases[i];
+    const struct bench_case *row;
+    for (size_t i = 0; (row = nth_case(i)); i++)
+        printf("%s\t%s\n", row->workload, row->impl);
+}
+
+static const struct bench_case *find(const char *workload, const char *impl)
+{
+    const struct bench_case *row;
+    for (size_t i = 0; (row = nth_case(i)); i++)
+        if (!strcmp(row->workload, workload) && (!impl || !strcmp(row->impl, impl)))
+            return row;
     return NULL;
 }
 
@@ -34,16 +54,12 @@ int main(int argc, char **argv)
     if (argc < 2 || argv[1][0] == '-')
         return bench_table(argc, argv);
     if (!strcmp(argv[1], "list")) {
-        list(bench_process_cases, bench_process_count);
-        list(bench_pool_cases, bench_pool_count);
+        list();
         return EXIT_SUCCESS;
     }
     bench_begin(NULL, argc - 2, argv + 2);
     const char *impl = bench_text("impl", NULL);
-    const struct bench_case *row =
-        find(bench_process_cases, bench_process_count, argv[1], impl);
-    if (!row)
-        row = find(bench_pool_cases, bench_pool_count, argv[1], impl);
+    const struct bench_case *row = find(argv[1], impl);
     if (!row) {
         fprintf(stderr, "covey-bench: no %s of %s\n", argv[1],
                 impl ? impl : "any kind");
