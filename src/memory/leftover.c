@@ -80,7 +80,7 @@ static int clean_one(void *context, const char *name)
     if (strncmp(name, cleaning->prefix, strlen(cleaning->prefix)) != 0)
         return 0;
     fd = open_marked(name, &info);
-    if (fd >= 0 && cvy_users_leave(fd, name) > 0)
+    if (fd >= 0 && cvy_users_leave(fd, name, &info) > 0)
         cleaning->count++;
     return 0;
 }

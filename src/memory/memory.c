@@ -30,9 +30,9 @@
 struct covey_memory {
     void *data; /* NULL: closed */
     cvy_seat *seat;
-    uint64_t size, mapped;
-    uint64_t device, inode;
-    bool is_writable, is_marked;
+    struct cvy_os_shm_info file;
+    uint64_t mapped;
+    bool is_writable;
     bool is_removed; /* the name, by the close of this handle */
     char name[CVY_OS_SHM_NAME + 1];
 };
@@ -112,10 +112,7 @@ static int map(struct covey_memory *m, int fd, const struct cvy_os_shm_info *inf
 {
     int r;
 
-    m->device = info->device;
-    m->inode = info->inode;
-    m->size = info->size;
-    m->is_marked = info->is_marked;
+    m->file = *info;
     m->mapped = cvy_round_up(info->size, cvy_os_page_size());
     r = cvy_os_shm_map(fd, m->mapped, m->is_writable, NULL, &m->data);
     if (r < 0)
@@ -124,6 +121,11 @@ static int map(struct covey_memory *m, int fd, const struct cvy_os_shm_info *inf
     if (!m->seat)
         unmap(m);
     return m->seat ? 0 : -ENOMEM;
+}
+
+static bool is_same(const struct cvy_os_shm_info *a, const struct cvy_os_shm_info *b)
+{
+    return a->device == b->device && a->inode == b->inode;
 }
 
 /* Open the file once more, if the name still is its; else `*ret_fd` is -1. */
@@ -136,7 +138,7 @@ static int reopen(const struct covey_memory *m, bool writable, int *ret_fd)
     if (fd < 0)
         return fd == -ENOENT || fd == -ENOSYS ? 0 : fd;
     r = cvy_os_shm_info(fd, &info);
-    if (r == 0 && info.device == m->device && info.inode == m->inode)
+    if (r == 0 && is_same(&info, &m->file))
         *ret_fd = fd;
     else
         cvy_os_close(fd);
@@ -153,11 +155,11 @@ int covey_memory_close(covey_memory *memory)
         return 0;
     if (!cvy_roster_remove(memory->seat, memory))
         return 0; /* the process ends, and its end looks after it */
-    if (memory->is_marked)
+    if (memory->file.is_marked)
         r = reopen(memory, false, &fd);
     unmap(memory);
     if (fd >= 0)
-        r = cvy_users_leave(fd, memory->name);
+        r = cvy_users_leave(fd, memory->name, &memory->file);
     memory->is_removed = r > 0;
     if (r < 0)
         return cvy_fail_os(r, "covey_memory_close: the name '%s' may be left",
@@ -181,12 +183,12 @@ static void leave_at_end(struct covey_memory *m)
     void *same;
     int fd;
 
-    if (!m->is_marked || reopen(m, m->is_writable, &fd) < 0 || fd < 0)
+    if (!m->file.is_marked || reopen(m, m->is_writable, &fd) < 0 || fd < 0)
         return;
     if (cvy_os_shm_map(fd, m->mapped, m->is_writable, m->data, &same) < 0)
         cvy_os_close(fd);
     else
-        (void)cvy_users_leave(fd, m->name);
+        (void)cvy_users_leave(fd, m->name, &m->file);
 }
 
 void cvy_memory_end(void)
@@ -212,7 +214,7 @@ static bool take_over(const char *name)
         return fd == -ENOENT;
     r = cvy_os_shm_info(fd, &info);
     if (r == 0 && info.is_memory)
-        return cvy_users_leave(fd, name) > 0 || !info.is_named;
+        return cvy_users_leave(fd, name, &info) > 0 || !info.is_named;
     cvy_os_close(fd);
     return false;
 }
@@ -336,7 +338,7 @@ static int join_sized(const char *name, bool writable, int *ret_fd,
     while ((r = cvy_users_join(name, writable, ret_fd, ret_info)) == 0) {
         if (ret_info->is_memory && ret_info->size)
             return 0;
-        (void)cvy_users_leave(*ret_fd, name);
+        (void)cvy_users_leave(*ret_fd, name, ret_info);
         if (!ret_info->is_memory)
             return -ENODEV;
         if (!cvy_users_nap(deadline))
@@ -354,7 +356,7 @@ static int open_memory(struct covey_memory *m)
         return r;
     r = map(m, fd, &info);
     if (r < 0)
-        (void)cvy_users_leave(fd, m->name);
+        (void)cvy_users_leave(fd, m->name, &info);
     else
         cvy_os_close(fd);
     return r;
@@ -413,9 +415,9 @@ static int unlink_name(const char *name, const struct covey_memory *m)
 
     if (r < 0)
         return r;
-    if (!m || (info.device == m->device && info.inode == m->inode))
-        return cvy_users_remove(fd, name);
-    (void)cvy_users_leave(fd, name);
+    if (!m || (is_same(&info, &m->file)))
+        return cvy_users_remove(fd, name, &info);
+    (void)cvy_users_leave(fd, name, &info);
     return -ENOENT;
 }
 
@@ -468,7 +470,7 @@ void *covey_memory_data(const covey_memory *memory, size_t *ret_size)
         return NULL;
     }
     if (ret_size)
-        *ret_size = memory->size;
+        *ret_size = memory->file.size;
     return memory->data;
 }
 
@@ -481,7 +483,7 @@ int covey_memory_size(const covey_memory *memory, size_t *ret_size)
 {
     if (!memory || !ret_size)
         return cvy_fail(-EINVAL, "covey_memory_size: no memory or no room");
-    *ret_size = memory->size;
+    *ret_size = memory->file.size;
     return 0;
 }
 

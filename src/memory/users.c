@@ -73,37 +73,37 @@ bool cvy_users_are_none(int fd)
     return true;
 }
 
-int cvy_users_leave(int fd, const char *name)
+int cvy_users_leave(int fd, const char *name, const struct cvy_os_shm_info *info)
 {
-    struct cvy_os_shm_info info;
-    int r = cvy_os_shm_info(fd, &info);
+    struct cvy_os_shm_info now;
+    int r = 0;
 
-    if (r == 0 && info.is_marked && cvy_users_are_none(fd)) {
-        r = cvy_os_shm_info(fd, &info);
-        if (r == 0 && info.is_named)
+    if (info->is_marked && cvy_users_are_none(fd)) {
+        r = cvy_os_shm_info(fd, &now);
+        if (r == 0 && now.is_named)
             r = cvy_os_shm_unlink(name);
         if (r == 0)
-            r = info.is_named;
+            r = now.is_named;
         cvy_os_shm_unlock(fd); /* a map of `fd` would keep it */
     }
     cvy_os_close(fd);
     return r;
 }
 
-int cvy_users_remove(int fd, const char *name)
+int cvy_users_remove(int fd, const char *name, const struct cvy_os_shm_info *info)
 {
     int64_t deadline = cvy_os_deadline(PATIENCE);
-    struct cvy_os_shm_info info;
+    struct cvy_os_shm_info now;
     int r;
 
     while ((r = cvy_os_shm_lock_name(fd)) == -EAGAIN && cvy_users_nap(deadline))
         continue;
     if (r == 0)
-        r = cvy_os_shm_info(fd, &info);
+        r = cvy_os_shm_info(fd, &now);
     if (r == 0)
-        r = info.is_named ? cvy_os_shm_unlink(name) : -ENOENT;
+        r = now.is_named ? cvy_os_shm_unlink(name) : -ENOENT;
     if (r < 0)
-        (void)cvy_users_leave(fd, name);
+        (void)cvy_users_leave(fd, name, info);
     else
         cvy_os_close(fd);
     return r == -EAGAIN ? -EBUSY : r;

@@ -39,16 +39,16 @@ bool cvy_users_are_none(int fd);
 
 /**
  * Give up the lock of `fd`, remove the name if that was the last and the file is marked,
- * and close. Returns: 1 it removed the name; 0; what was in the way.
+ * as `info` says, and close. Returns: 1 it removed the name; 0; what was in the way.
  */
-int cvy_users_leave(int fd, const char *name);
+int cvy_users_leave(int fd, const char *name, const struct cvy_os_shm_info *info);
 
 /**
  * Remove the name, whoever uses the file, and close `fd`, which is writable and came from
  * cvy_users_join. Returns: 0; -ENOENT; -EBUSY; the errors of cvy_os_shm_unlink.
  * Blocks: at most 1 s.
  */
-int cvy_users_remove(int fd, const char *name);
+int cvy_users_remove(int fd, const char *name, const struct cvy_os_shm_info *info);
 
 /** Sleep for a moment, unless `deadline` has passed. Returns: whether it has not. */
 bool cvy_users_nap(int64_t deadline);
