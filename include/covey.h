@@ -12,5 +12,6 @@
 #include <covey/process.h>
 #include <covey/shared.h>
 #include <covey/sync.h>
+#include <covey/value.h>
 
 #endif

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * repr(): what Python prints for the same value. Recursion is bounded, as depth is.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "value/double.h"
+#include "value/number.h"
+#include "value/object.h"
+#include "value/printable.h"
+#include "value/text.h"
+
+static int write_value(struct covey_bytes *text, const covey_value *value);
+
+static int put(struct covey_bytes *text, const char *part)
+{
+    return cvy_bytes_append(text, part, strlen(part));
+}
+
+/* ---- numbers ----------------------------------------------------------------- */
+
+static int write_double(struct covey_bytes *text, double number, bool point)
+{
+    char digits[CVY_DOUBLE_TEXT];
+
+    return cvy_bytes_append(text, digits, cvy_double_write(digits, number, point));
+}
+
+/* 2j, or (1+2j) unless the real part is just 0. */
+static int write_complex(struct covey_bytes *text, const struct cvy_complex *complex)
+{
+    bool pure = complex->real == 0 && !__builtin_signbit(complex->real);
+    bool sign = !__builtin_signbit(complex->imag) || complex->imag != complex->imag;
+    int r = 0;
+
+    if (!pure && (r = put(text, "(")) == 0 &&
+        (r = write_double(text, complex->real, false)) == 0 && sign)
+        r = put(text, "+");
+    if (r == 0 && (r = write_double(text, complex->imag, false)) == 0)
+        r = put(text, pure ? "j" : "j)");
+    return r;
+}
+
+/* ---- text -------------------------------------------------------------------- */
+
+/* The quote that needs no escape, ' if both or none would do. */
+static char choose_quote(const struct cvy_text *text)
+{
+    return memchr(text->data, '\'', text->size) && !memchr(text->data, '"', text->size)
+               ? '"'
+               : '\'';
+}
+
+/* Write an escape for a code point or byte if it needs one. Returns: whether. */
+static bool escape(char out[16], uint32_t point, char quote, bool printable)
+{
+    static const char short_ones[] = "\tt\nn\rr\\\\";
+    const char *found = NULL;
+
+    if (point == (unsigned char)quote)
+        return snprintf(out, 16, "\\%c", quote) > 0;
+    for (size_t i = 0; i < sizeof(short_ones) - 1; i += 2) {
+        if (point == (unsigned char)short_ones[i])
+            found = &short_ones[i + 1];
+    }
+    if (found)
+        return snprintf(out, 16, "\\%c", *found) > 0;
+    if (printable)
+        return false;
+    return snprintf(out, 16,
+                    point < 0x100     ? "\\x%02x"
+                    : point < 0x10000 ? "\\u%04x"
+                                      : "\\U%08x",
+                    point) > 0;
+}
+
+static int write_quoted(struct covey_bytes *out, const struct cvy_text *text)
+{
+    unsigned kind = text->head.kind;
+    bool str = kind == COVEY_VALUE_STR;
+    char quote = choose_quote(text), escaped[16];
+    size_t plain = 0, at = 0;
+    int r = cvy_bytes_append(out, &quote, 1);
+
+    while (at < text->size && r == 0) {
+        size_t begin = at;
+        uint32_t point =
+            str ? cvy_utf8_next(text->data, &at) : (unsigned char)text->data[at++];
+
+        /* In a bytearray Python escapes ' even where it need not. */
+        if (!escape(escaped, point, kind == COVEY_VALUE_BYTEARRAY ? '\'' : quote,
+                    str ? cvy_printable(point) : point >= ' ' && point < 0x7f))
+            continue;
+        r = cvy_bytes_append(out, text->data + plain, begin - plain);
+        if (r == 0)
+            r = put(out, escaped);
+        plain = at;
+    }
+    if (r == 0)
+        r = cvy_bytes_append(out, text->data + plain, text->size - plain);
+    return r < 0 ? r : cvy_bytes_append(out, &quote, 1);
+}
+
+static int write_text(struct covey_bytes *out, const struct cvy_text *text)
+{
+    unsigned kind = text->head.kind;
+    int r = put(out, kind == COVEY_VALUE_STR     ? ""
+                     : kind == COVEY_VALUE_BYTES ? "b"
+                                                 : "bytearray(b");
+
+    if (r == 0)
+        r = write_quoted(out, text);
+    return r == 0 && kind == COVEY_VALUE_BYTEARRAY ? put(out, ")") : r;
+}
+
+/* ---- containers ---------------------------------------------------------------- */
+
+/* All that `container` has, between commas. */
+static int write_items(struct covey_bytes *text, const covey_value *container)
+{
+    const covey_value *key, *value;
+    size_t position = 0;
+    int r = 0;
+
+    for (bool first = true;
+         r == 0 && covey_value_next(container, &position, &key, &value);
+         first = false) {
+        if ((!first && (r = put(text, ", ")) < 0) || (r = write_value(text, key)) < 0)
+            break;
+        if (value && (r = put(text, ": ")) == 0)
+            r = write_value(text, value);
+    }
+    return r;
+}
+
+static int enclose(struct covey_bytes *text, const char *before,
+                   const covey_value *container, const char *after)
+{
+    int r = put(text, before);
+
+    if (r == 0)
+        r = write_items(text, container);
+    return r < 0 ? r : put(text, after);
+}
+
+static int write_container(struct covey_bytes *text, const covey_value *value)
+{
+    switch (value->kind) {
+    case COVEY_VALUE_LIST:
+        return enclose(text, "[", value, "]");
+    case COVEY_VALUE_TUPLE:
+        return enclose(text, "(", value, cvy_as_seq(value)->count == 1 ? ",)" : ")");
+    case COVEY_VALUE_DICT:
+        return enclose(text, "{", value, "}");
+    case COVEY_VALUE_SET:
+        return cvy_as_keys(value)->count ? enclose(text, "{", value, "}")
+                                         : put(text, "set()");
+    default:
+        return cvy_as_keys(value)->count ? enclose(text, "frozenset({", value, "})")
+                                         : put(text, "frozenset()");
+    }
+}
+
+static int write_slice(struct covey_bytes *text, const struct cvy_seq *slice)
+{
+    static const char *const before[3] = {"slice(", ", ", ", "};
+    int r = 0;
+
+    for (size_t i = 0; i < 3 && r == 0; i++) {
+        r = put(text, before[i]);
+        if (r == 0)
+            r = write_value(text, slice->items[i]);
+    }
+    return r < 0 ? r : put(text, ")");
+}
+
+static int write_range(struct covey_bytes *text, const struct cvy_range *range)
+{
+    int r = cvy_bytes_format(text, "range(%lld, %lld", (long long)range->start,
+                             (long long)range->stop);
+
+    if (r == 0 && range->step != 1)
+        r = cvy_bytes_format(text, ", %lld", (long long)range->step);
+    return r < 0 ? r : put(text, ")");
+}
+
+/* ---- objects ----------------------------------------------------------------- */
+
+/* The name of a global; without "builtins." before it. */
+static int write_global(struct covey_bytes *text, const struct cvy_global *global)
+{
+    const struct cvy_text *module = cvy_as_text(global->module);
+    const struct cvy_text *name = cvy_as_text(global->name);
+    int r = 0;
+
+    if (!cvy_text_is(global->module, "builtins") &&
+        (r = cvy_bytes_append(text, module->data, module->size)) == 0)
+        r = put(text, ".");
+    return r < 0 ? r : cvy_bytes_append(text, name->data, name->size);
+}
+
+static int write_part(struct covey_bytes *text, const char *name,
+                      const covey_value *part)
+{
+    int r;
+
+    if (!part)
+        return 0;
+    r = cvy_bytes_format(text, " %s=", name);
+    return r < 0 ? r : write_value(text, part);
+}
+
+/* The arguments; of a range that is too large to be one without a step of 1. */
+static int write_args(struct covey_bytes *text, const struct cvy_object *object)
+{
+    const covey_value *const *args = (const void *)cvy_as_seq(object->args)->items;
+    int r;
+
+    if (covey_value_count(object->args) != 3 || args[2] != cvy_make_small(1) ||
+        !cvy_is_global(object->callable, "builtins", "range"))
+        return enclose(text, "(", object->args, ")");
+    if ((r = put(text, "(")) < 0 || (r = write_value(text, args[0])) < 0 ||
+        (r = put(text, ", ")) < 0 || (r = write_value(text, args[1])) < 0)
+        return r;
+    return put(text, ")");
+}
+
+/* name(args), in <> and with the rest if there is any. */
+static int write_object(struct covey_bytes *text, const struct cvy_object *object)
+{
+    bool more = object->kwargs || object->state || object->items || object->pairs;
+    int r;
+
+    if ((more && (r = put(text, "<")) < 0) ||
+        (r = write_value(text, object->callable)) < 0 ||
+        (r = write_args(text, object)) < 0 || !more)
+        return r;
+    if ((r = write_part(text, "kwargs", object->kwargs)) < 0 ||
+        (r = write_part(text, "state", object->state)) < 0 ||
+        (r = write_part(text, "items", object->items)) < 0 ||
+        (r = write_part(text, "pairs", object->pairs)) < 0)
+        return r;
+    return put(text, ">");
+}
+
+/* ---- all --------------------------------------------------------------------- */
+
+static int write_value(struct covey_bytes *text, const covey_value *value)
+{
+    int r = covey_value_check(value);
+
+    if (r < 0)
+        return r;
+    switch (cvy_kind(value)) {
+    case COVEY_VALUE_NONE:
+        return put(text, "None");
+    case COVEY_VALUE_BOOL:
+        return put(text, covey_value_truth(value) ? "True" : "False");
+    case COVEY_VALUE_INT:
+        return cvy_int_append(text, value);
+    case COVEY_VALUE_FLOAT:
+        return write_double(text, cvy_as_float(value)->number, true);
+    case COVEY_VALUE_COMPLEX:
+        return write_complex(text, cvy_as_complex(value));
+    case COVEY_VALUE_STR:
+    case COVEY_VALUE_BYTES:
+    case COVEY_VALUE_BYTEARRAY:
+        return write_text(text, cvy_as_text(value));
+    case COVEY_VALUE_SLICE:
+        return write_slice(text, cvy_as_seq(value));
+    case COVEY_VALUE_RANGE:
+        return write_range(text, cvy_as_range(value));
+    case COVEY_VALUE_GLOBAL:
+        return write_global(text, cvy_as_global(value));
+    case COVEY_VALUE_OBJECT:
+        return write_object(text, cvy_as_object(value));
+    default:
+        return write_container(text, value);
+    }
+}
+
+int covey_value_repr(const covey_value *value, struct covey_bytes *text)
+{
+    int r;
+
+    if (!value)
+        return cvy_wrong_type(value, "a value");
+    text->size = 0;
+    r = write_value(text, value);
+    if (r == 0)
+        r = cvy_bytes_append(text, "", 1);
+    if (r == 0)
+        text->size--;
+    return r;
+}

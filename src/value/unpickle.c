@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Reading pickles: the machine and its limits.
+ *
+ * Work and memory are bounded by the input's size and the limits, whatever it says:
+ * nothing is allocated before the bytes for it are there; numbers of the memo are below
+ * the input's size; shared parts that would unfold to too much are refused by `max_count`;
+ * keys are hashed once and compared within a number of steps that a pickle written by
+ * Python never needs, as its keys differ.
+ */
+#include "value/unpickle.h"
+
+#include <errno.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/opts.h"
+
+#define DEFAULT_MEMORY ((size_t)1 << 30)
+#define DEFAULT_COUNT  ((size_t)64 << 20)
+
+int cvy_unpickle_bad(const char *reason)
+{
+    return cvy_fail(COVEY_EPICKLE, "%s", reason);
+}
+
+/* ---- reading ----------------------------------------------------------------- */
+
+int cvy_unpickle_take(struct cvy_unpickler *u, size_t size, const unsigned char **ret)
+{
+    if (size > (size_t)(u->end - u->at))
+        return cvy_unpickle_bad("it ends too early");
+    *ret = u->at;
+    u->at += size;
+    return 0;
+}
+
+int cvy_unpickle_number(struct cvy_unpickler *u, size_t size, uint64_t *ret)
+{
+    const unsigned char *bytes = NULL;
+    uint64_t number = 0;
+    int r = cvy_unpickle_take(u, size, &bytes);
+
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < size; i++)
+        number |= (uint64_t)bytes[i] << 8 * i;
+    *ret = number;
+    return 0;
+}
+
+int cvy_unpickle_line(struct cvy_unpickler *u, const char **ret, size_t *ret_size)
+{
+    const unsigned char *end = u->at;
+
+    while (end < u->end && *end != '\n')
+        end++;
+    if (end == u->end)
+        return cvy_unpickle_bad("it ends too early");
+    *ret = (const char *)u->at;
+    *ret_size = (size_t)(end - u->at);
+    u->at = end + 1;
+    return 0;
+}
+
+/* ---- stack ------------------------------------------------------------------- */
+
+/* Where the stack may not be popped any more. */
+static size_t floor_of(const struct cvy_unpickler *u)
+{
+    return u->mark_count ? u->marks[u->mark_count - 1] : 0;
+}
+
+/* Double an array that is full. */
+static int make_room(struct cvy_unpickler *u, void *array, size_t count,
+                     size_t *capacity)
+{
+    size_t larger = *capacity ? 2 * *capacity : 16;
+    int r;
+
+    if (count < *capacity)
+        return 0;
+    r = cvy_heap_grow(&u->heap, array, *capacity, larger, sizeof(void *));
+    if (r == 0)
+        *capacity = larger;
+    return r;
+}
+
+int cvy_unpickle_push(struct cvy_unpickler *u, covey_value *value)
+{
+    int r;
+
+    if (!value)
+        return cvy_last_code();
+    r = make_room(u, &u->stack, u->depth, &u->stack_capacity);
+    if (r < 0) {
+        covey_value_free(value);
+        return r;
+    }
+    u->stack[u->depth++] = value;
+    return 0;
+}
+
+int cvy_unpickle_top(struct cvy_unpickler *u, covey_value **ret)
+{
+    if (u->depth <= floor_of(u))
+        return cvy_unpickle_bad("the stack is empty");
+    *ret = u->stack[u->depth - 1];
+    return 0;
+}
+
+int cvy_unpickle_pop(struct cvy_unpickler *u, covey_value **ret)
+{
+    int r = cvy_unpickle_top(u, ret);
+
+    if (r == 0)
+        u->depth--;
+    return r;
+}
+
+int cvy_unpickle_mark(struct cvy_unpickler *u)
+{
+    int r = make_room(u, &u->marks, u->mark_count, &u->mark_capacity);
+
+    if (r == 0)
+        u->marks[u->mark_count++] = u->depth;
+    return r;
+}
+
+int cvy_unpickle_unmark(struct cvy_unpickler *u, size_t *ret)
+{
+    if (!u->mark_count)
+        return cvy_unpickle_bad("no mark is on the stack");
+    *ret = u->marks[--u->mark_count];
+    return 0;
+}
+
+void cvy_unpickle_drop_above(struct cvy_unpickler *u, size_t depth)
+{
+    while (u->depth > depth)
+        covey_value_free(u->stack[--u->depth]);
+}
+
+covey_value *cvy_unpickle_take_from(struct cvy_unpickler *u, size_t place)
+{
+    covey_value *value = u->stack[place];
+
+    u->stack[place] = NULL;
+    return value;
+}
+
+/* ---- memo -------------------------------------------------------------------- */
+
+int cvy_unpickle_put(struct cvy_unpickler *u, uint64_t number)
+{
+    covey_value *value;
+    int r = cvy_unpickle_top(u, &value);
+
+    if (r < 0)
+        return r;
+    if (number > (size_t)(u->end - u->data))
+        return cvy_unpickle_bad("the number for the memo is larger than the pickle");
+    if (number >= u->memo_capacity) {
+        size_t larger = cvy_max_size(2 * u->memo_capacity, (size_t)number + 16);
+
+        r = cvy_heap_grow(&u->heap, &u->memo, u->memo_capacity, larger, sizeof(value));
+        if (r < 0)
+            return r;
+        for (; u->memo_capacity < larger; u->memo_capacity++)
+            u->memo[u->memo_capacity] = NULL;
+    }
+    cvy_ref_private(value);
+    if (u->memo[number])
+        covey_value_free(u->memo[number]);
+    else
+        u->memo_count++;
+    u->memo[number] = value;
+    return 0;
+}
+
+int cvy_unpickle_get(struct cvy_unpickler *u, uint64_t number)
+{
+    if (number >= u->memo_capacity || !u->memo[number])
+        return cvy_fail(COVEY_EPICKLE, "number %llu is not in the memo",
+                        (unsigned long long)number);
+    return cvy_unpickle_push(u, cvy_ref_private(u->memo[number]));
+}
+
+/* ---- running ----------------------------------------------------------------- */
+
+static int run(struct cvy_unpickler *u)
+{
+    while (!u->stopped) {
+        size_t position = (size_t)(u->at - u->data);
+        cvy_unpickle_fn *opcode = NULL;
+        int r;
+
+        if (u->at == u->end)
+            r = cvy_unpickle_bad("it ends too early");
+        else if (!(opcode = cvy_unpickle_opcode(*u->at)))
+            r = cvy_fail(COVEY_EPICKLE, "0x%02x is no opcode", *u->at);
+        else
+            u->at++, r = opcode(u);
+        if (r < 0) {
+            cvy_detail_prefix("pickle of %zu bytes, at byte %zu",
+                              (size_t)(u->end - u->data), position);
+            return r == -ENOMEM || r == -EMSGSIZE || r == -ENOTSUP ? r : COVEY_EPICKLE;
+        }
+    }
+    return 0;
+}
+
+static void drop(covey_value **values, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        covey_value_free(values[i]);
+    cvy_free(values);
+}
+
+static void set_limits(struct cvy_heap *heap, const struct covey_unpickle_opts *opts,
+                       size_t size)
+{
+    heap->limit = opts->max_memory ? opts->max_memory : DEFAULT_MEMORY;
+    heap->max_weight = opts->max_count ? opts->max_count : DEFAULT_COUNT;
+    heap->max_depth =
+        (unsigned)(opts->max_depth ? opts->max_depth : COVEY_VALUE_DEPTH_MAX);
+    heap->compare_steps = 65536 + 16 * (uint64_t)size;
+}
+
+int covey_value_unpickle(covey_value **out, const void *data, size_t size,
+                         const struct covey_unpickle_opts *opts)
+{
+    struct cvy_unpickler u = {.data = data, .at = data};
+    struct covey_unpickle_opts copy;
+    covey_value *value = NULL;
+    int r = CVY_TAKE_OPTS(&copy, opts, "unpickle");
+
+    if (r < 0)
+        return r;
+    if (copy.max_depth > COVEY_VALUE_DEPTH_MAX)
+        return cvy_fail(-EINVAL, "unpickle: max_depth %zu is more than %d",
+                        copy.max_depth, COVEY_VALUE_DEPTH_MAX);
+    if (!data)
+        return cvy_fail(-EINVAL, "unpickle: NULL as data");
+    u.end = u.at + size;
+    set_limits(&u.heap, &copy, size);
+    r = run(&u);
+    if (r == 0)
+        value = u.stack[--u.depth];
+    drop(u.memo, u.memo_capacity);
+    drop(u.stack, u.depth);
+    cvy_free(u.marks);
+    if (r < 0)
+        return r;
+    *out = value;
+    if (copy.ret_size)
+        *copy.ret_size = (size_t)(u.at - u.data);
+    return 0;
+}
