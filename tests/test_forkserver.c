@@ -53,6 +53,7 @@ TEST(children_are_the_starters_own)
 
 TEST(server_that_was_killed_is_replaced)
 {
+    CHECK_OK(covey_set_forkserver_spares(0));
     struct shared *s = share();
     covey_process *p = started(run_until_told, COVEY_VIEW_OF(s), SERVER_OPTS());
     int first = server_pid();
@@ -85,8 +86,36 @@ static void *kill_first_child(void *unused)
     return unused;
 }
 
+/* The same for the server and its spares, which are children of this process, too. */
+static void *kill_any_child(void *unused)
+{
+    char pids[1024];
+    for (unsigned n = 0; atomic_load(&killing); n++) {
+        read_children(pids, sizeof pids);
+        char *rest = NULL, *at = strtok_r(pids, " ", &rest);
+        for (unsigned skip = n % 3; at && skip; skip--)
+            at = strtok_r(NULL, " ", &rest);
+        if (at && atoi(at) > 0 && kill(atoi(at), SIGKILL) == 0)
+            atomic_fetch_add(&kills, 1);
+        int pause = 200 + (int)(n * 37 % 80 * 50);
+        (void)cvy_os_poll_in(-1,
+                             cvy_os_deadline(COVEY_USEC(pause * (SANITIZED ? 20 : 1))));
+    }
+    return unused;
+}
+
+static void *kill_myself(void *pause)
+{
+    int64_t end = cvy_os_deadline(COVEY_USEC(*(int *)pause));
+    while (cvy_os_now() < end)
+        cvy_os_yield();
+    (void)kill(getpid(), SIGKILL);
+    return pause;
+}
+
 TEST(server_may_be_killed_at_any_time)
 {
+    CHECK_OK(covey_set_forkserver_spares(0));
     pthread_t killer;
     int ran = 0, code;
     int64_t end = cvy_os_deadline(COVEY_SEC(20));
@@ -232,6 +261,80 @@ TEST(spares_outlive_a_killed_server)
     for (int i = 0; i < 10; i++)
         CHECK_EQ(run(do_nothing, COVEY_NO_VIEW, SERVER_OPTS()), 0);
     CHECK_NE(server_pid(), server);
+}
+
+static int say_pid(struct covey_view arg)
+{
+    shared_of(arg)->numbers[1] = getpid();
+    family_tell(&shared_of(arg)->begun);
+    return 0;
+}
+
+/* Whatever is killed, and when: the start says what became of it, and nothing stays. */
+TEST(spares_may_be_killed_at_any_time)
+{
+    pthread_t killer;
+    int ran = 0;
+    int64_t end = cvy_os_deadline(COVEY_SEC(20));
+    CHECK_OK(covey_set_log_level(COVEY_LOG_OFF));
+    CHECK_OK(covey_set_forkserver_spares(2));
+    atomic_store(&kills, 0);
+    atomic_store(&killing, true);
+    CHECK_EQ(pthread_create(&killer, NULL, kill_any_child, NULL), 0);
+    while ((ran < 50 || atomic_load(&kills) < 100) && cvy_os_now() < end) {
+        covey_process *p = made(do_nothing, COVEY_NO_VIEW, SERVER_OPTS());
+        int r = covey_process_start(p);
+        CHECK(r == 0 || r == COVEY_ESTART);
+        if (r == 0) {
+            int code = exitcode_of(p);
+            CHECK(code == 0 || code == -SIGKILL);
+            ran += code == 0;
+        }
+        covey_process_free(p);
+    }
+    atomic_store(&killing, false);
+    CHECK_EQ(pthread_join(killer, NULL), 0);
+    CHECK_GT(ran, 0);
+    CHECK_EQ(run(do_nothing, COVEY_NO_VIEW, SERVER_OPTS()), 0);
+    await_children(3);
+}
+
+/* The kernel's word reaches spares and children at whatever point of a start. */
+TEST(starter_may_be_killed_at_any_time)
+{
+    for (int i = 0; i < 30; i++) {
+        int status, pid = family_fork();
+        if (pid == 0) {
+            CHECK_OK(covey_set_forkserver_spares(2));
+            CHECK_EQ(run(do_nothing, COVEY_NO_VIEW, SERVER_OPTS()), 0);
+            pthread_t killer;
+            static int pause;
+            pause = i * 50;
+            CHECK_EQ(pthread_create(&killer, NULL, kill_myself, &pause), 0);
+            for (;;)
+                (void)started(run_for_ever, COVEY_NO_VIEW, SERVER_OPTS());
+        }
+        CHECK_EQ(waitpid(pid, &status, 0), pid);
+        CHECK_EQ(status, SIGKILL);
+    }
+}
+
+/* One that shall outlive its starter does so from the moment its start returns. */
+TEST(child_outlives_a_starter_that_ends_at_once)
+{
+    struct shared *s = share();
+    for (int i = 0; i < 10; i++) {
+        int status, pid = family_fork();
+        if (pid == 0) {
+            CHECK_EQ(run(do_nothing, COVEY_NO_VIEW, SERVER_OPTS()), 0);
+            (void)started(say_pid, COVEY_VIEW_OF(s),
+                          SERVER_OPTS(.die_with_parent = COVEY_OFF));
+            raise(SIGKILL);
+        }
+        CHECK_EQ(waitpid(pid, &status, 0), pid);
+        family_await(&s->begun, (uint32_t)i + 1);
+        await_gone(s->numbers[1]);
+    }
 }
 
 /* ---- preload ------------------------------------------------------------------ */

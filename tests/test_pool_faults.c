@@ -40,7 +40,7 @@ static int try_pool(long nth, covey_pool **out)
 
 /* Faults in children that fork inherits count too: such a worker is replaced. */
 CHECK_TEST_(creating_a_pool_fails_cleanly_at_any_call,
-            1U << COVEY_FORK | 1U << COVEY_SPAWN, 100)
+            1U << COVEY_FORK | 1U << COVEY_SPAWN | 1U << COVEY_FORKSERVER, 100)
 {
     covey_pool *pool = NULL;
     CHECK_OK(try_pool(0, &pool)); /* what is founded once stays */

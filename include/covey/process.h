@@ -172,8 +172,8 @@ COVEY_API int covey_set_forkserver_preload(const char *const *objects, size_t co
                                            struct covey_view arg);
 
 /**
- * How many children this process's fork server keeps ready beforehand; default 0, most 64.
- * A start then costs one wake-up instead of a fork.
+ * How many children this process's fork server keeps ready beforehand; default 1, most 64.
+ * A start that finds one costs a wake-up instead of a fork; others are made meanwhile.
  *
  * Returns:  0; -EINVAL above 64.
  */

@@ -249,8 +249,12 @@ int cvy_os_die_with_pipe(int fd);
 /** Be killed by SIGKILL when the thread that created this process ends.
  * -ESRCH if this process's parent is not (or no longer) `parent_pid`. */
 int cvy_os_die_with_thread(int parent_pid);
-/** Outlive the parent after all. */
-void cvy_os_die_alone(void);
+/** Its two halves: open the pipe once more, which a fork server can do for its clones at a
+ * quarter of the cost; and watch that, which is taken over. */
+int cvy_os_line_open(int fd);
+int cvy_os_line_watch(int copy);
+/** Do not die by it any more. */
+void cvy_os_line_drop(void);
 int cvy_os_new_group(void);
 int cvy_os_set_cpus(const char *list); /* "0-3,6"; -EINVAL */
 /** Check such a list without applying it. */

@@ -67,8 +67,8 @@ enum cvy_spare_state {
 };
 
 /* A child that waits to be told who it is. `state`: NONE -> BORN by the server, BORN ->
- * IDLE by the spare, IDLE -> CLAIMED -> GO by the starter, GO -> NONE by the spare once it
- * has read; BORN or IDLE -> NONE by a starter that ends it. */
+ * IDLE by the spare, BORN or IDLE -> CLAIMED -> GO by the starter, GO -> NONE by the spare
+ * once it has read; BORN or IDLE -> NONE by a starter that ends it. */
 struct cvy_spare {
     _Alignas(64) cvy_word state;
     int32_t pid;     /* by the kernel when it is cloned; 0 in state NONE */

@@ -98,16 +98,15 @@ CVY_CHILD_CODE static int lifeline_of(const struct server *s, struct covey_proce
     return cvy_lifeline_is_needed(p) ? s->lifeline : cvy_os_close(s->lifeline);
 }
 
-/* What a spare watches since its birth is enough, if its process is not to be watched any
- * other way. */
-CVY_CHILD_CODE static bool watches_enough(const struct server *s,
-                                          const struct covey_process *p)
+/* A spare watches the life-line since its birth: the parent-death signal would be lost if
+ * the starter became another user. Now as its process is to watch its parent. */
+CVY_CHILD_CODE static void watch_as_wanted(const struct covey_process *p)
 {
-    if (!cvy_process_has(p, CVY_PROCESS_DIES_WITH_PARENT)) {
-        cvy_os_die_alone();
-        return true;
-    }
-    return !s->by_main_thread || !cvy_lifeline_is_needed(p);
+    if (cvy_lifeline_is_needed(p))
+        return;
+    if (cvy_os_die_with_thread(p->parent_pid) == -ESRCH)
+        cvy_os_exit(1);
+    cvy_os_line_drop();
 }
 
 static void be_child(const struct server *s, const struct cvy_server_request *request,
@@ -134,9 +133,11 @@ CVY_CHILD_CODE static void be_child(const struct server *s,
         cvy_os_exit(1);
     plan.member = p->member;
     plan.lifeline = lifeline_of(s, p);
-    plan.watches = is_spare && watches_enough(s, p);
-    if (plan.watches)
+    if (is_spare) {
+        watch_as_wanted(p);
+        plan.watches = true;
         plan.lifeline = cvy_os_close(plan.lifeline);
+    }
     cvy_settings_take(&p->settings);
     int *keep[] = {&plan.lifeline, &plan.stderr_read, &plan.stderr_write};
     int r = cvy_place_fds(fds, request->fd_numbers, request->fd_count, keep,
@@ -157,23 +158,22 @@ CVY_CHILD_CODE static int clone_one(int32_t *ret_pid)
 
 /* ---- spares ---- */
 
-static void be_spare(const struct server *s, struct cvy_spare *spare)
+static void be_spare(const struct server *s, struct cvy_spare *spare, int line)
     __attribute__((noreturn));
-CVY_CHILD_CODE static void be_spare(const struct server *s, struct cvy_spare *spare)
+CVY_CHILD_CODE static void be_spare(const struct server *s, struct cvy_spare *spare,
+                                    int line)
 {
     cvy_os_close(s->socket);
     cvy_self_forget();
-    if (s->by_main_thread ? cvy_os_die_with_thread(s->owner_pid) < 0
-                          : cvy_os_die_with_pipe(s->lifeline) == -EPIPE)
+    if (cvy_os_line_watch(line) < 0)
         cvy_os_exit(1);
-    uint32_t born = CVY_SPARE_BORN;
-    if (!atomic_compare_exchange_strong(&spare->state, &born, CVY_SPARE_IDLE))
-        cvy_os_exit(0);
-    for (uint32_t state = CVY_SPARE_IDLE; state != CVY_SPARE_GO;) {
-        (void)cvy_os_futex_wait_for(&spare->state, state, COVEY_SEC(3600));
-        state = atomic_load(&spare->state);
+    uint32_t state = CVY_SPARE_BORN;
+    if (atomic_compare_exchange_strong(&spare->state, &state, CVY_SPARE_IDLE))
+        state = CVY_SPARE_IDLE;
+    for (; state != CVY_SPARE_GO; state = atomic_load(&spare->state)) {
         if (state == CVY_SPARE_NONE)
             cvy_os_exit(0);
+        (void)cvy_os_futex_wait_for(&spare->state, state, COVEY_SEC(3600));
     }
     struct cvy_server_request request = {.process = spare->process};
     spare->pid = 0;
@@ -197,9 +197,11 @@ CVY_CHILD_CODE static void fill_spares(struct server *s)
         uint32_t none = CVY_SPARE_NONE;
         if (!atomic_compare_exchange_strong(&spare->state, &none, CVY_SPARE_BORN))
             continue;
-        int pid = clone_one(&spare->pid);
+        int line = cvy_os_line_open(s->lifeline);
+        int pid = line < 0 ? line : clone_one(&spare->pid);
         if (pid == 0)
-            be_spare(s, spare);
+            be_spare(s, spare, line);
+        cvy_os_close(line);
         if (pid < 0) {
             atomic_store(&spare->state, CVY_SPARE_NONE);
             return;
@@ -263,7 +265,7 @@ void cvy_server_live(cvy_ref room, int socket, int lifeline)
     cvy_child_prepare();
     s.multicore = cvy_os_is_multicore();
     cvy_os_block_signals();
-    if (cvy_os_send(socket, &reply, sizeof reply, NULL, 0) < 0)
+    if (cvy_os_send(socket, &reply, sizeof reply, NULL, 0) < 0 || reply.code < 0)
         cvy_os_exit(1);
     fill_spares(&s);
     for (;;) {

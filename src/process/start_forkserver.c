@@ -32,10 +32,9 @@ static struct {
     struct cvy_object *object;
     struct cvy_server_room *room;
     struct cvy_os_identity identity;
-    uint32_t spares_used; /* since it was asked for more */
 } server;
 static struct preload preload;
-static size_t spares_wanted;
+static size_t spares_wanted = 1; /* see docs/design/start.md */
 
 /* ---- settings ---- */
 
@@ -123,6 +122,15 @@ static void stop_spare(struct cvy_spare *spare)
         cvy_start_undo(spare->pid);
 }
 
+/* The server is dead: what it cloned and the starter has not used. */
+static void stop_clones(void)
+{
+    for (size_t i = 0; i < CVY_MOST_SPARES; i++)
+        stop_spare(&server.room->spares[i]);
+    if (server.room->cloned) /* it could not tell of that one */
+        cvy_start_undo(server.room->cloned);
+}
+
 /* A server ends when its socket does; its spares are ended here, being our children. */
 static void stop_server(void)
 {
@@ -133,10 +141,7 @@ static void stop_server(void)
     cvy_os_close_kept(&server.socket);
     if (cvy_os_wait_child(pid, -1, cvy_os_deadline(COVEY_SEC(1)), &ended) == -ETIMEDOUT)
         cvy_start_undo(pid);
-    for (size_t i = 0; i < CVY_MOST_SPARES; i++)
-        stop_spare(&server.room->spares[i]);
-    if (server.room->cloned) /* it could not tell of that one */
-        cvy_start_undo(server.room->cloned);
+    stop_clones();
     (void)cvy_object_release(server.object);
     memset(&server, 0, sizeof server);
 }
@@ -207,6 +212,7 @@ static int start_server(const struct covey_process *p)
                        &socket, NULL, NULL);
     if (r < 0) {
         cvy_detail_prefix("its fork server");
+        stop_clones();
         (void)cvy_object_release(server.object);
         memset(&server, 0, sizeof server);
         return r;
@@ -273,15 +279,38 @@ static bool give_up(struct covey_process *p)
     return was == CVY_GATE_PASSED;
 }
 
+/* It was killed before it read who it is; the start it was used for has its status. */
+static void free_if_dead(struct cvy_spare *spare, int pid)
+{
+    uint32_t go = CVY_SPARE_GO;
+    if (!pid || cvy_os_await_end(pid, -1, 0) == -ETIMEDOUT || spare->pid != pid)
+        return;
+    spare->pid = 0;
+    (void)atomic_compare_exchange_strong(&spare->state, &go, CVY_SPARE_NONE);
+}
+
+static bool claim_spare(struct cvy_spare *spare, uint32_t state)
+{
+    do
+        if (atomic_compare_exchange_strong(&spare->state, &state, CVY_SPARE_CLAIMED))
+            return true;
+    while (state == CVY_SPARE_IDLE); /* it was BORN, and came up meanwhile */
+    return false;
+}
+
 /* A living spare for `p`. Returns: its pid, 0 if there is none. */
 static int use_spare(const struct covey_process *p)
 {
     for (size_t i = 0; i < CVY_MOST_SPARES; i++) {
         struct cvy_spare *spare = &server.room->spares[i];
-        uint32_t idle = CVY_SPARE_IDLE;
-        if (!atomic_compare_exchange_strong(&spare->state, &idle, CVY_SPARE_CLAIMED))
+        uint32_t state = atomic_load(&spare->state);
+        /* One that was just born, whose pid the kernel has written, need not come up. */
+        int pid = __atomic_load_n(&spare->pid, __ATOMIC_ACQUIRE);
+        if (state == CVY_SPARE_GO)
+            free_if_dead(spare, pid);
+        if (!pid || (state != CVY_SPARE_BORN && state != CVY_SPARE_IDLE) ||
+            !claim_spare(spare, state))
             continue;
-        int pid = spare->pid;
         struct cvy_os_exit ended;
         if (cvy_os_wait_child(pid, -1, 0, &ended) != -ETIMEDOUT) {
             spare->pid = 0; /* somebody killed it */
@@ -291,19 +320,15 @@ static int use_spare(const struct covey_process *p)
         spare->process = cvy_ref_of(p);
         atomic_store(&spare->state, CVY_SPARE_GO);
         (void)cvy_os_futex_wake(&spare->state, 1);
-        server.spares_used++;
         return pid;
     }
     return 0;
 }
 
-/* Not for each one: it costs a wake-up. Last, as it then runs beside the child. */
+/* Last, as it then runs beside the child. */
 static void ask_for_spares(void)
 {
     struct cvy_server_request refill = {.op = CVY_SERVER_REFILL};
-    if (server.spares_used * 2 < server.room->spares_wanted)
-        return;
-    server.spares_used = 0;
     (void)cvy_os_send(server.socket.fd, &refill, sizeof refill, NULL, 0);
 }
 
@@ -355,7 +380,9 @@ static int clone_through_gate(struct covey_process *p,
         return -EPIPE;
     atomic_store(&p->gate, CVY_GATE_SHUT);
     server.room->cloned = 0;
-    int spare = count ? 0 : use_spare(p), sent = 0;
+    /* A spare has no descriptors of the starter's, and ends with it until it comes up. */
+    bool may_use = !count && cvy_process_has(p, CVY_PROCESS_DIES_WITH_PARENT);
+    int spare = may_use ? use_spare(p) : 0, sent = 0;
     if (!spare)
         sent = cvy_os_send(server.socket.fd, request, sizeof *request, fds, count);
     if (sent == -EPIPE || sent == -ECONNRESET)

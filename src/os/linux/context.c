@@ -155,18 +155,42 @@ void cvy_os_environment_copy(char *text, size_t size)
     }
 }
 
+/* Eight bytes at a time, with the NUL. */
+static uint64_t hash_text(uint64_t hash, const char *text)
+{
+    size_t left = strlen(text) + 1;
+    uint64_t word;
+
+    for (; left >= sizeof(word); left -= sizeof(word), text += sizeof(word)) {
+        memcpy(&word, text, sizeof(word));
+        hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+        hash ^= hash >> 32;
+    }
+    return hash_bytes(hash, text, left);
+}
+
 static uint64_t hash_environment(void)
 {
     uint64_t hash = hash_start;
 
     for (char **entry = environ; entry && *entry; entry++)
-        hash = hash_bytes(hash, *entry, strlen(*entry) + 1);
+        hash = hash_text(hash, *entry);
     return hash;
 }
 
 size_t cvy_os_context_size(const struct cvy_os_context *context)
 {
     return offsetof(struct cvy_os_context, cwd) + context->cwd_size;
+}
+
+/* The old system call, where there is one, costs a third of what libc uses. */
+static int get_limit(int which, struct rlimit *ret_limit)
+{
+#if defined(__LP64__) && defined(SYS_getrlimit)
+    return (int)cvy_raw_call(SYS_getrlimit, which, (long)ret_limit, 0);
+#else
+    return getrlimit((__rlimit_resource_t)which, ret_limit);
+#endif
 }
 
 void cvy_os_context_get(struct cvy_os_context *ret_context)
@@ -188,7 +212,7 @@ void cvy_os_context_get(struct cvy_os_context *ret_context)
     if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0)
         memcpy(c->cpus, &cpus, sizeof(cpus));
     for (int i = 0; i < RLIM_NLIMITS; i++) {
-        if (getrlimit((__rlimit_resource_t)i, &limit) == 0) {
+        if (get_limit(i, &limit) == 0) {
             c->limits[i][0] = limit.rlim_cur;
             c->limits[i][1] = limit.rlim_max;
         }

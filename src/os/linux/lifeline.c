@@ -28,25 +28,32 @@
  * and the number may be another's then: a pipe that kills is ours. */
 static int line_fd = -1;
 
-static void drop_line(void)
+CVY_CHILD_CODE void cvy_os_line_drop(void)
 {
-    if (line_fd >= 0 && fcntl(line_fd, F_GETSIG) == SIGKILL &&
-        fcntl(line_fd, F_GETPIPE_SZ) > 0)
-        cvy_call_close(line_fd);
+    if (line_fd < 0)
+        return;
+    if (cvy_raw_call(SYS_fcntl, line_fd, F_GETSIG, 0) == SIGKILL &&
+        cvy_raw_call(SYS_fcntl, line_fd, F_GETPIPE_SZ, 0) > 0)
+        cvy_os_close(line_fd);
     line_fd = -1;
 }
 
-static int arm_line(int fd)
+CVY_CHILD_CODE static int arm_line(int fd)
 {
-    struct f_owner_ex owner = {.type = F_OWNER_PID, .pid = getpid()};
+    struct f_owner_ex owner = {.type = F_OWNER_PID, .pid = cvy_os_pid()};
     struct pollfd state = {.fd = fd};
+    struct timespec now = {0};
+    long r = cvy_raw_call(SYS_fcntl, fd, F_SETOWN_EX, (long)&owner);
 
-    if (fcntl(fd, F_SETOWN_EX, &owner) < 0 || fcntl(fd, F_SETSIG, SIGKILL) < 0 ||
-        fcntl(fd, F_SETFL, O_ASYNC | O_NONBLOCK) < 0)
-        return -errno;
+    if (r >= 0)
+        r = cvy_raw_call(SYS_fcntl, fd, F_SETSIG, SIGKILL);
+    if (r >= 0)
+        r = cvy_raw_call(SYS_fcntl, fd, F_SETFL, O_ASYNC | O_NONBLOCK);
     /* From here on a close kills; one that came before shows now. */
-    if (cvy_call_poll(&state, 1, &(struct timespec){0}) < 0)
-        return -errno;
+    if (r >= 0)
+        r = cvy_raw_call5(SYS_ppoll, (long)&state, 1, (long)&now, 0, 0);
+    if (r < 0)
+        return (int)r;
     return state.revents & (POLLHUP | POLLERR) ? -EPIPE : 0;
 }
 
@@ -63,28 +70,30 @@ static int reopen(int fd)
     return copy < 0 ? -errno : copy;
 }
 
-int cvy_os_die_with_pipe(int fd)
+int cvy_os_line_open(int fd)
 {
-    int copy, r;
-
     CVY_FAULT_POINT("open(life-line)", EMFILE);
-    copy = reopen(fd);
-    if (copy < 0)
-        return copy;
-    r = arm_line(copy);
+    return reopen(fd);
+}
+
+CVY_CHILD_CODE int cvy_os_line_watch(int copy)
+{
+    int r = arm_line(copy);
+
     if (r < 0) {
-        cvy_call_close(copy);
+        cvy_os_close(copy);
         return r;
     }
-    drop_line();
+    cvy_os_line_drop();
     line_fd = copy;
     return 0;
 }
 
-void cvy_os_die_alone(void)
+int cvy_os_die_with_pipe(int fd)
 {
-    drop_line();
-    (void)cvy_raw_call(SYS_prctl, PR_SET_PDEATHSIG, 0, 0);
+    int copy = cvy_os_line_open(fd);
+
+    return copy < 0 ? copy : cvy_os_line_watch(copy);
 }
 
 CVY_CHILD_CODE int cvy_os_die_with_thread(int parent_pid)
