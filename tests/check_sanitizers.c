@@ -42,6 +42,21 @@ const char *__tsan_default_options(void)
            "atexit_sleep_ms=20"; /* not a second for each of thousands of processes */
 }
 
+/* It does not see covey close descriptors, which goes past libc, and takes it for a race
+ * when another thread gets the number next. */
+COVEY_API const char *__tsan_default_suppressions(void);
+const char *__tsan_default_suppressions(void)
+{
+    return "race_top:interceptor_open\n"
+           "race_top:interceptor_fopen\n"
+           "race_top:interceptor_opendir\n"
+           "race_top:interceptor_dup\n"
+           "race_top:interceptor_pipe\n"
+           "race_top:interceptor_socket\n"
+           "race_top:interceptor_eventfd\n"
+           "race_top:interceptor_epoll_create\n";
+}
+
 COVEY_API void __tsan_on_report(void *report);
 void __tsan_on_report(void *report)
 {
