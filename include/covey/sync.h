@@ -28,9 +28,10 @@
  * one that was freed, and the errors of founding the family. A call that blocks returns
  * -EINTR after a signal handler that was installed without SA_RESTART.
  *
- * Sizes in shared memory: lock, rlock and event 128 bytes, semaphore, condition and
- * barrier 320 bytes, and 8 (semaphore) or 16 bytes more for each process or thread beyond
- * the first few that uses one at a time, in steps that double.
+ * Sizes in shared memory: lock, rlock and event 128 bytes, semaphore and barrier 256,
+ * condition 384. Beyond the first few processes (semaphore) or threads (condition,
+ * barrier) that use one at a time it grows by 4 KiB for 512 more, 8 KiB for the next
+ * 1,024 and so on; a call that finds no memory for that returns -ENOMEM.
  */
 #ifndef COVEY_SYNC_H
 #define COVEY_SYNC_H
@@ -105,8 +106,9 @@ COVEY_API int covey_lock_locked(covey_lock *lock);
 COVEY_API int covey_lock_abandoned(covey_lock *lock);
 
 /**
- * Write what Python shows: `<Lock(owner=None)>`, `<Lock(owner=Process-1)>`,
- * `<Lock(owner=SomeOtherProcess)>`.
+ * Write what Python shows: `<Lock(owner=None)>`, `<Lock(owner=Process-1)>` or, in a
+ * thread that is not the first, `<Lock(owner=Process-1|Thread-4711)>` with its thread id,
+ * `<Lock(owner=SomeOtherThread)>`, `<Lock(owner=SomeOtherProcess)>`.
  *
  * Returns:  0; -ENOMEM. `ret_text` ends with a NUL that its size omits.
  */
@@ -157,7 +159,7 @@ COVEY_API int covey_rlock_abandoned(covey_rlock *lock);
 
 /**
  * Write what Python shows: `<RLock(None, 0)>`, `<RLock(MainProcess, 2)>`,
- * `<RLock(SomeOtherProcess, nonzero)>`.
+ * `<RLock(SomeOtherThread, nonzero)>`, `<RLock(SomeOtherProcess, nonzero)>`.
  *
  * Returns:  0; -ENOMEM. `ret_text` ends with a NUL that its size omits.
  */
@@ -169,20 +171,24 @@ COVEY_API void covey_rlock_free(covey_rlock *lock);
 /* ---- scoped acquire --------------------------------------------------------- */
 
 #if defined(__GNUC__)
+/** Of COVEY_WITH_LOCK. Returns:  the lock, acquired; NULL if that failed. */
 static inline covey_lock *covey_lock_enter(covey_lock *lock)
 {
     return covey_lock_acquire(lock, COVEY_FOREVER) >= 0 ? lock : NULL;
 }
+/** Of COVEY_WITH_LOCK: release and forget it. */
 static inline void covey_lock_leave(covey_lock **lock)
 {
     if (*lock)
         (void)covey_lock_release(*lock);
     *lock = NULL;
 }
+/** Of COVEY_WITH_RLOCK. Returns:  the lock, acquired; NULL if that failed. */
 static inline covey_rlock *covey_rlock_enter(covey_rlock *lock)
 {
     return covey_rlock_acquire(lock, COVEY_FOREVER) >= 0 ? lock : NULL;
 }
+/** Of COVEY_WITH_RLOCK: release and forget it. */
 static inline void covey_rlock_leave(covey_rlock **lock)
 {
     if (*lock)
@@ -200,14 +206,17 @@ static inline void covey_rlock_leave(covey_rlock **lock)
  *     }
  */
 #define COVEY_WITH_LOCK(lock)                                                          \
-    for (__attribute__((cleanup(covey_lock_leave)))                                    \
-         covey_lock *covey_held_ = covey_lock_enter(lock);                             \
-         covey_held_; covey_lock_leave(&covey_held_))
+    COVEY_WITH_(lock, covey_lock, COVEY_JOIN_(covey_held_, __LINE__))
 /** The same with an rlock. */
 #define COVEY_WITH_RLOCK(lock)                                                         \
-    for (__attribute__((cleanup(covey_rlock_leave)))                                   \
-         covey_rlock *covey_held_ = covey_rlock_enter(lock);                           \
-         covey_held_; covey_rlock_leave(&covey_held_))
+    COVEY_WITH_(lock, covey_rlock, COVEY_JOIN_(covey_held_, __LINE__))
+
+/* A name of its own for each line, so that nested ones shadow nothing. */
+#define COVEY_JOIN_(a, b)  COVEY_JOIN__(a, b)
+#define COVEY_JOIN__(a, b) a##b
+#define COVEY_WITH_(lock, type, held)                                                  \
+    for (__attribute__((cleanup(type##_leave))) type *held = type##_enter(lock); held; \
+         type##_leave(&held))
 #endif
 
 /* ---- semaphore -------------------------------------------------------------- */
@@ -354,7 +363,7 @@ COVEY_API int covey_condition_release(covey_condition *condition);
  * acquire it again as often, which is not limited by `timeout`.
  *
  * Returns:  0: notified; COVEY_ABANDONED: notified, and the lock was had from an owner
- *           that died; -ETIMEDOUT and -EINTR, with the lock acquired;
+ *           that died; -ETIMEDOUT, -EINTR and -ENOMEM, with the lock acquired;
  *           COVEY_ENOTOWNER if this thread (an rlock) or process (a lock) does not have
  *           it.
  * Blocks:   at most `timeout`, and until the lock is free.
@@ -365,7 +374,7 @@ COVEY_API int covey_condition_wait(covey_condition *condition, covey_nsec timeou
  * Wait until `predicate(ctx)`, which is called with the lock acquired, is not 0.
  *
  * Returns:  0; COVEY_ABANDONED; -ETIMEDOUT; -EINTR; a negative result of `predicate`;
- *           COVEY_ENOTOWNER.
+ *           COVEY_ENOTOWNER; -ENOMEM.
  * Blocks:   at most `timeout`, and until the lock is free.
  */
 COVEY_API int covey_condition_wait_for(covey_condition *condition,
@@ -471,7 +480,8 @@ covey_barrier_create(covey_barrier **out, unsigned parties,
  * `ret_index`: receives a number from 0 to parties - 1, another for each; may be NULL.
  * Returns:  0; COVEY_EBROKEN: it is broken, or was while this thread waited, or was reset:
  *           the detail says why; -ETIMEDOUT and -EINTR, which break it for all; what the
- *           action returned if that is negative and this thread called it.
+ *           action returned if that is negative and this thread called it; -ENOMEM, as if
+ *           it had not come.
  * Blocks:   at most `timeout`.
  */
 COVEY_API int covey_barrier_wait(covey_barrier *barrier, covey_nsec timeout,

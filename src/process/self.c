@@ -165,6 +165,8 @@ void cvy_self_renamed(const struct covey_process *process)
 {
     if (process == self_thread)
         cvy_log_set_thread_name(process->name);
+    else if (process->member == cvy_member_owner() && process->method != COVEY_THREAD)
+        cvy_member_rename(process->name);
 }
 
 covey_process *covey_current_process(void)

@@ -158,6 +158,15 @@ int cvy_member_new(const char *name, uint32_t *ret_member)
     return 0;
 }
 
+void cvy_member_rename(const char *name)
+{
+    struct cvy_member *m = cvy_member_at(CVY_INDEX_OF(cvy_member_owner()));
+    cvy_region_lock();
+    memset(m->name, 0, sizeof m->name);
+    memcpy(m->name, name, strnlen(name, sizeof m->name - 1));
+    cvy_region_unlock();
+}
+
 void cvy_member_set_pid(uint32_t member, int pid)
 {
     struct cvy_member *m = cvy_member_at(CVY_INDEX_OF(member));

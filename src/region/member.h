@@ -89,6 +89,8 @@ void cvy_thread_waits(cvy_ref what, int64_t since);
 
 /** A new member in state STARTING, started by the calling process. -EAGAIN: too many. */
 int cvy_member_new(const char *name, uint32_t *ret_member);
+/** Another name for the calling process, for those who look at its record. */
+void cvy_member_rename(const char *name);
 /** The starter's note of the child's pid; the child may have been faster. */
 void cvy_member_set_pid(uint32_t member, int pid);
 /** Become `member`, in its process. -ECANCELED if it was found dead before. */

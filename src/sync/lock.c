@@ -186,22 +186,26 @@ int covey_lock_abandoned(covey_lock *lock)
 /* What Python's locks show of an owner that is not this thread. */
 static void owner_text(uint32_t member, uint32_t slot, char *text, size_t size)
 {
+    const char *name = cvy_member_at(CVY_INDEX_OF(member))->name;
     if (member != cvy_member_owner())
         (void)snprintf(text, size, "SomeOtherProcess");
     else if (slot != cvy_thread_owner())
         (void)snprintf(text, size, "SomeOtherThread");
+    else if (cvy_os_tid() == cvy_os_pid())
+        (void)snprintf(text, size, "%.60s", name);
     else
-        (void)snprintf(text, size, "%.60s", cvy_member_at(CVY_INDEX_OF(member))->name);
+        (void)snprintf(text, size, "%.60s|Thread-%d", name, cvy_os_tid());
 }
 
 void cvy_lock_text(const struct covey_lock *lock, char *text, size_t size)
 {
     uint32_t word = atomic_load(&lock->word) & CVY_OWNER_MASK,
              depth = atomic_load(&lock->depth);
-    char owner[64] = "None";
+    char owner[96] = "None";
     if (lock->object.kind == CVY_KIND_LOCK) {
         if (word)
-            owner_text(word, depth, owner, sizeof owner);
+            owner_text(word == CVY_OWNER_NOBODY ? cvy_sync_member_of(depth) : word,
+                       depth, owner, sizeof owner);
         (void)snprintf(text, size, "<Lock(owner=%s)>", owner);
         return;
     }

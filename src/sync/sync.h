@@ -41,7 +41,7 @@ struct covey_rlock {
 };
 enum cvy_lock_flag { CVY_LOCK_HANDOFF = 1 };
 
-/** What a lock that is handed on has for an owner: nobody. */
+/** What a lock that is handed on has for an owner: nobody who can die. */
 #define CVY_OWNER_NOBODY CVY_OWNER(0xffffu, CVY_GENERATIONS - 1)
 
 /*
