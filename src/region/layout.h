@@ -140,7 +140,10 @@ enum cvy_kind {
     CVY_KIND_TEST = 0x54455354,
     CVY_KIND_GRAVE = 0x47524156 /* unheld, being taken apart */
 };
-enum cvy_object_flag { CVY_OBJECT_PRIVATE = 1 /* children are not born holding it */ };
+enum cvy_object_flag {
+    CVY_OBJECT_PRIVATE = 1, /* children are not born holding it */
+    CVY_OBJECT_KEEPS = 2    /* it holds another one, whose ref follows the header [R] */
+};
 
 /* One member's hold of one object, in both their lists. */
 struct cvy_hold {

@@ -208,9 +208,28 @@ void cvy_hold_drop_first(uint32_t member_index)
     hold_drop(hold, hold->count);
 }
 
+static cvy_ref *kept_by(struct cvy_object *object)
+{
+    return (cvy_ref *)(object + 1);
+}
+
+static void drop_kept(struct cvy_object *object)
+{
+    struct cvy_object *kept = cvy_at(*kept_by(object));
+    cvy_set32(&object->flags, object->flags & ~(uint32_t)CVY_OBJECT_KEEPS);
+    cvy_set32(&kept->holds, kept->holds - 1);
+    if (!kept->holds)
+        bury_object(kept);
+}
+
 void cvy_graves_dig(void)
 {
     struct cvy_object *object = cvy_at(cvy_head->graves);
+    if (object->flags & CVY_OBJECT_KEEPS) {
+        drop_kept(object);
+        cvy_commit();
+        return;
+    }
     if (object->runs) {
         cvy_object_drop_first_run(object);
         cvy_commit();
@@ -366,6 +385,23 @@ int cvy_object_hold(const void *object, uint32_t member, const char *call)
     if (r == COVEY_EFREED)
         return cvy_fail(r, "%s: nobody holds the object at %p any more", call, object);
     return r < 0 ? cvy_fail_budget("a hold", LINE) : 0;
+}
+
+int cvy_object_keep(void *object, void *kept, const char *call)
+{
+    struct cvy_object *keeper = object, *o = kept;
+    cvy_region_lock();
+    bool is_alive = is_kind(atomic_load(&o->kind));
+    if (is_alive) {
+        cvy_set64(kept_by(keeper), cvy_ref_of(kept));
+        cvy_set32(&keeper->flags, keeper->flags | CVY_OBJECT_KEEPS);
+        cvy_set32(&o->holds, o->holds + 1);
+    }
+    cvy_region_unlock();
+    return is_alive
+               ? 0
+               : cvy_fail(COVEY_EFREED, "%s: nobody holds the object at %p any more",
+                          call, kept);
 }
 
 int covey_hold(const void *object)

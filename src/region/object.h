@@ -25,6 +25,10 @@ int cvy_object_add_run(void *object, uint64_t bytes, cvy_ref *ret_ref);
 /** Give a run of an object back. Takes the region lock. */
 void cvy_object_give_run(cvy_ref ref);
 
+/** Let an object the caller's process holds hold another one, once, until its own end: its
+ * first 8 bytes are that one's ref then. Takes the region lock. COVEY_EFREED. */
+int cvy_object_keep(void *object, void *kept, const char *call);
+
 /** Whether `object` is a living object of that kind. Returns: 0; COVEY_EFREED, -EINVAL
  * with the detail set: "`call`: ...". No lock. */
 int cvy_object_check(const void *object, enum cvy_kind kind, const char *call);

@@ -31,6 +31,9 @@
 #define NOTIFIED 0x40000000u
 #define ALL      UINT32_MAX
 
+_Static_assert(offsetof(struct covey_condition, lock) == sizeof(struct cvy_object),
+               "as cvy_object_keep has it");
+
 static struct covey_lock *lock_of(const covey_condition *c)
 {
     return cvy_at(c->lock);
@@ -38,14 +41,7 @@ static struct covey_lock *lock_of(const covey_condition *c)
 
 static int enter(covey_condition *c, const char *call)
 {
-    int r = cvy_sync_enter(c, CVY_KIND_CONDITION, call);
-    if (r < 0)
-        return r;
-    uint32_t kind =
-        atomic_load_explicit(&lock_of(c)->object.kind, memory_order_relaxed);
-    if (kind == CVY_KIND_LOCK || kind == CVY_KIND_RLOCK)
-        return 0;
-    return cvy_object_check(lock_of(c), CVY_KIND_LOCK, call);
+    return cvy_sync_enter(c, CVY_KIND_CONDITION, call);
 }
 
 static int enter_with_lock(covey_condition *c, const char *call)
@@ -337,9 +333,14 @@ int covey_condition_create(covey_condition **out,
     covey_condition *c = made;
     atomic_store(&c->own.object.kind, CVY_KIND_RLOCK);
     atomic_store(&c->own.depth, 1);
-    c->lock = cvy_ref_of(o.lock ? (void *)o.lock : o.rlock ? (void *)o.rlock : &c->own);
-    *out = c;
-    return 0;
+    c->lock = cvy_ref_of(&c->own);
+    if (o.lock || o.rlock)
+        r = cvy_object_keep(c, o.lock ? (void *)o.lock : o.rlock, call);
+    if (r < 0)
+        (void)cvy_object_release(c);
+    else
+        *out = c;
+    return r;
 }
 
 int covey_condition_acquire(covey_condition *condition, covey_nsec timeout)

@@ -116,7 +116,7 @@ struct covey_bounded_semaphore {
 
 struct covey_condition {
     struct cvy_object object;
-    cvy_ref lock;             /* set at creation: its own, or one of the user's */
+    cvy_ref lock; /* set at creation: its own, or one of the user's, which it keeps */
     _Atomic uint64_t notify;  /* [lock], and [cas] by waiters if the owner is dead:
                                  how many are left << 32 | owner word of the notifier */
     _Atomic uint32_t tickets; /* [lock] the last ticket, never 0 */
