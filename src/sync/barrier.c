@@ -248,7 +248,9 @@ static int arrive(struct waiting *w, bool *ret_acts)
     if (seen & BROKEN)
         return fail_broken(b, w->call);
     if (seen & ACTION) { /* of those before us; the next generation begins after it */
+        int64_t deadline = w->deadline;
         int r = wait_for_others(w);
+        w->deadline = deadline;
         return r == COVEY_EBROKEN ? 0 : r;
     }
     atomic_store(w->mine, cvy_entry_of(cvy_thread_owner(), mark_of(w->generation)));
