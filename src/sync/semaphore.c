@@ -206,6 +206,13 @@ static bool repair(covey_semaphore *s, bool ask_kernel)
     return any;
 }
 
+/* How many permits there are, also those of processes that have died meanwhile. */
+static uint32_t value_now(covey_semaphore *s)
+{
+    (void)repair(s, false);
+    return value_of(atomic_load(&s->word));
+}
+
 /* ---- acquire and release ---- */
 
 /* Take a permit if there is one. Returns: 0; -EAGAIN; -ENOMEM. */
@@ -279,7 +286,8 @@ static int acquire(covey_semaphore *s, covey_nsec timeout, const char *call)
 }
 
 /* What the caller's entry is to be after it releases `n`; the semaphore is a signal from
- * now on if it does not have so many. */
+ * now on if it does not have so many. Who has no entry has none, and needs none for that:
+ * a release asks for no memory. */
 static void give_from_entry(covey_semaphore *s, uint64_t word, cvy_entry *entry,
                             uint32_t n)
 {
@@ -295,11 +303,10 @@ static void give_from_entry(covey_semaphore *s, uint64_t word, cvy_entry *entry,
 static int release(covey_semaphore *s, uint32_t n, uint32_t most, const char *call)
 {
     cvy_entry *entry = NULL;
-    int r = n ? 0 : cvy_fail(-EINVAL, "%s: n is 0", call);
-    if (r >= 0 && !is_signal(s))
-        r = find_entry(s, &entry);
-    if (r < 0)
-        return r;
+    if (!n)
+        return cvy_fail(-EINVAL, "%s: n is 0", call);
+    if (!is_signal(s))
+        entry = cvy_table_search(&s->holders, cvy_member_owner(), NULL, NULL);
     uint64_t word = take_guard(s);
     if (cvy_unlikely(n > most - value_of(word) || value_of(word) > most)) {
         publish(s, word, (uint32_t)word);
@@ -371,7 +378,7 @@ static int get_value(covey_semaphore *s, unsigned *ret_value, const char *call)
 {
     if (!ret_value)
         return cvy_fail(-EINVAL, "%s: ret_value is NULL", call);
-    *ret_value = value_of(atomic_load(&s->word));
+    *ret_value = value_now(s);
     return 0;
 }
 
@@ -385,7 +392,7 @@ int covey_semaphore_get_value(covey_semaphore *semaphore, unsigned *ret_value)
 int covey_semaphore_locked(covey_semaphore *semaphore)
 {
     int r = cvy_sync_enter(semaphore, CVY_KIND_SEMAPHORE, "covey_semaphore_locked");
-    return r < 0 ? r : !value_of(atomic_load(&semaphore->word));
+    return r < 0 ? r : !value_now(semaphore);
 }
 
 int covey_semaphore_repr(covey_semaphore *semaphore, struct covey_bytes *ret_text)
@@ -394,7 +401,7 @@ int covey_semaphore_repr(covey_semaphore *semaphore, struct covey_bytes *ret_tex
     int r = cvy_sync_enter(semaphore, CVY_KIND_SEMAPHORE, call);
     return r < 0 ? r
                  : cvy_sync_text(ret_text, call, "<Semaphore(value=%u)>",
-                                 value_of(atomic_load(&semaphore->word)));
+                                 value_now(semaphore));
 }
 
 void covey_semaphore_free(covey_semaphore *semaphore)
@@ -448,7 +455,7 @@ int covey_bounded_semaphore_locked(covey_bounded_semaphore *semaphore)
 {
     int r = cvy_sync_enter(semaphore, CVY_KIND_BOUNDED_SEMAPHORE,
                            "covey_bounded_semaphore_locked");
-    return r < 0 ? r : !value_of(atomic_load(&semaphore->semaphore.word));
+    return r < 0 ? r : !value_now(&semaphore->semaphore);
 }
 
 int covey_bounded_semaphore_repr(covey_bounded_semaphore *semaphore,
@@ -459,7 +466,7 @@ int covey_bounded_semaphore_repr(covey_bounded_semaphore *semaphore,
     return r < 0 ? r
                  : cvy_sync_text(ret_text, call,
                                  "<BoundedSemaphore(value=%u, maxvalue=%u)>",
-                                 value_of(atomic_load(&semaphore->semaphore.word)),
+                                 value_now(&semaphore->semaphore),
                                  semaphore->semaphore.first_value);
 }
 
