@@ -352,14 +352,39 @@ static int storm_on(void *context)
     return 0;
 }
 
-static struct storm *begin_storm(pid_t pids[STORMERS])
+/* Each makes the memory, or finds another's, says so in it, and unlinks it by its handle.
+ * A name that is gone before its maker unlinks it has been found by somebody. */
+static int unlink_on(void *context)
+{
+    struct storm *storm = context;
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (;;) {
+        covey_memory *memory = NULL;
+        bool is_mine = covey_memory_create(&memory, "storm-0", 64, NULL) == 0;
+
+        if (!is_mine && covey_memory_open(&memory, "storm-0", NULL) < 0)
+            continue;
+        _Atomic unsigned *finders = covey_memory_data(memory, NULL);
+        if (!is_mine)
+            atomic_fetch_add(finders, 1);
+        int r = covey_memory_unlink(memory);
+        if (r < 0 && (r != -ENOENT || (is_mine && !atomic_load(finders))))
+            atomic_fetch_add(&storm->mistakes, 1);
+        covey_memory_free(memory);
+        atomic_fetch_add(&storm->rounds, 1);
+    }
+    return 0;
+}
+
+static struct storm *begin_storm(pid_t pids[STORMERS], int (*fn)(void *context))
 {
     struct storm *storm = mmap(NULL, sizeof *storm, PROT_READ | PROT_WRITE,
                                MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     CHECK(storm != MAP_FAILED);
     for (int i = 0; i < STORMERS; i++)
-        pids[i] = forked(storm_on, storm);
+        pids[i] = forked(fn, storm);
     return storm;
 }
 
@@ -387,7 +412,16 @@ static void end_storm(struct storm *storm, pid_t pids[STORMERS])
 TEST_TIMEOUT(makers_openers_and_cleaners_never_lose_a_name_in_use, 120)
 {
     pid_t pids[STORMERS];
-    struct storm *storm = begin_storm(pids);
+    struct storm *storm = begin_storm(pids, storm_on);
+
+    await_rounds(storm, 20000);
+    end_storm(storm, pids);
+}
+
+TEST_TIMEOUT(unlink_never_takes_the_name_of_another, 120)
+{
+    pid_t pids[STORMERS];
+    struct storm *storm = begin_storm(pids, unlink_on);
 
     await_rounds(storm, 20000);
     end_storm(storm, pids);
@@ -396,7 +430,7 @@ TEST_TIMEOUT(makers_openers_and_cleaners_never_lose_a_name_in_use, 120)
 TEST_TIMEOUT(random_kills_harm_no_other_user, 120)
 {
     pid_t pids[STORMERS];
-    struct storm *storm = begin_storm(pids);
+    struct storm *storm = begin_storm(pids, storm_on);
     unsigned seed = 1;
 
     for (int i = 0; i < KILLS; i++) {
