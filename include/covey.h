@@ -10,6 +10,7 @@
 #include <covey/memory.h>
 #include <covey/pool.h>
 #include <covey/process.h>
+#include <covey/queue.h>
 #include <covey/shared.h>
 #include <covey/sync.h>
 #include <covey/value.h>

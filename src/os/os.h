@@ -35,6 +35,16 @@ uint64_t cvy_os_boot_ticks(void);
 int64_t cvy_os_deadline(covey_nsec timeout);
 /** Let others run. */
 void cvy_os_yield(void);
+/** Order a store before an atomic read-modify-write before loads after it, where those
+ * by themselves do not. Async-signal-safe. */
+static inline void cvy_os_fence_after_swap(void)
+{
+#if defined(__x86_64__)
+    atomic_signal_fence(memory_order_seq_cst); /* its locked instructions do */
+#else
+    atomic_thread_fence(memory_order_seq_cst);
+#endif
+}
 /** Tell the processor that this is a spin loop (about 25 ns). */
 static inline void cvy_os_pause(void)
 {

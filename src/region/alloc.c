@@ -175,6 +175,40 @@ static int take_pages(uint32_t pages, uint64_t *ret_page, bool *ret_dirty)
     return 0;
 }
 
+/* Into, and out of, the list of the run's owner. */
+static void enter_owner(uint64_t page)
+{
+    struct cvy_run *run = run_at(page);
+    uint32_t *list = owner_list(run);
+    if (list)
+        list_push(list, page);
+    if (run->state == CVY_RUN_OBJECT) {
+        struct cvy_object *object = cvy_at(run->owner);
+        cvy_set64(&object->run_pages, object->run_pages + run->pages);
+    }
+}
+
+static void leave_owner(uint64_t page)
+{
+    struct cvy_run *run = run_at(page);
+    uint32_t *list = owner_list(run);
+    if (list)
+        list_remove(list, page);
+    if (run->state == CVY_RUN_OBJECT) {
+        struct cvy_object *object = cvy_at(run->owner);
+        cvy_set64(&object->run_pages, object->run_pages - run->pages);
+    }
+}
+
+void cvy_run_pass(cvy_ref ref, enum cvy_run_state state, cvy_ref owner)
+{
+    struct cvy_run *run = cvy_run_of(ref);
+    leave_owner(page_of(ref));
+    cvy_set16(&run->state, (uint16_t)state);
+    cvy_set64(&run->owner, owner);
+    enter_owner(page_of(ref));
+}
+
 int cvy_run_take(uint64_t bytes, enum cvy_run_state state, cvy_ref owner,
                  cvy_ref *ret_ref)
 {
@@ -194,13 +228,7 @@ int cvy_run_take(uint64_t bytes, enum cvy_run_state state, cvy_ref owner,
     cvy_set16(&run->dirty, dirty);
     cvy_set64(&run->owner, owner);
     cvy_set64(&run->size, bytes);
-    uint32_t *list = owner_list(run);
-    if (list)
-        list_push(list, page);
-    if (state == CVY_RUN_OBJECT) {
-        struct cvy_object *object = cvy_at(owner);
-        cvy_set64(&object->run_pages, object->run_pages + pages);
-    }
+    enter_owner(page);
     cvy_set64(&h->used_pages, h->used_pages + pages);
     *ret_ref = ref_of(page);
     return 0;
@@ -211,13 +239,8 @@ void cvy_run_give(cvy_ref ref)
     struct cvy_head *h = cvy_head;
     uint64_t page = page_of(ref);
     struct cvy_run *run = run_at(page);
-    uint32_t *list = owner_list(run), pages = run->pages;
-    if (list)
-        list_remove(list, page);
-    if (run->state == CVY_RUN_OBJECT) {
-        struct cvy_object *object = cvy_at(run->owner);
-        cvy_set64(&object->run_pages, object->run_pages - pages);
-    }
+    uint32_t pages = run->pages;
+    leave_owner(page);
     cvy_set64(&h->used_pages, h->used_pages - pages);
     if (h->dirty_pages + pages <= keep_pages()) {
         free_and_join(page, pages, true);

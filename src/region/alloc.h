@@ -30,6 +30,8 @@ int cvy_run_take(uint64_t bytes, enum cvy_run_state state, cvy_ref owner,
                  cvy_ref *ret_ref);
 /** Give back the run at `ref` and take it out of its owner's list. */
 void cvy_run_give(cvy_ref ref);
+/** Let the run at `ref` belong to another owner: `state` OBJECT or MEMBER. */
+void cvy_run_pass(cvy_ref ref, enum cvy_run_state state, cvy_ref owner);
 /** The run's entry. */
 struct cvy_run *cvy_run_of(cvy_ref ref);
 /** Give back the first run of a member's extents, or of an object. */

@@ -137,12 +137,16 @@ enum cvy_kind {
     CVY_KIND_BARRIER = 0x42415252,
     CVY_KIND_SHARED_VALUE = 0x56414c55,
     CVY_KIND_ARRAY = 0x41525241,
+    CVY_KIND_QUEUE = 0x51554555,
+    CVY_KIND_JOINABLE_QUEUE = 0x4a515545,
+    CVY_KIND_SIMPLE_QUEUE = 0x53515545,
     CVY_KIND_TEST = 0x54455354,
     CVY_KIND_GRAVE = 0x47524156 /* unheld, being taken apart */
 };
 enum cvy_object_flag {
     CVY_OBJECT_PRIVATE = 1, /* children are not born holding it */
-    CVY_OBJECT_KEEPS = 2    /* it holds another one, whose ref follows the header [R] */
+    CVY_OBJECT_KEEPS = 2,   /* it holds another one, whose ref follows the header [R] */
+    CVY_OBJECT_SHARED = 4   /* more than one member has held it */
 };
 
 /* One member's hold of one object, in both their lists. */

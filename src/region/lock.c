@@ -21,7 +21,7 @@ static bool announce_waiter(cvy_word *lock, uint32_t *ret_seen)
            atomic_compare_exchange_strong(lock, &seen, seen | CVY_WAITERS);
 }
 
-int cvy_lock_take(cvy_word *lock, const struct cvy_taker *taker, int64_t deadline)
+int cvy_lock_take(cvy_word *lock, struct cvy_taker *taker, int64_t deadline)
 {
     struct cvy_spin spin = {0};
     bool ask_kernel = false;
@@ -38,8 +38,10 @@ int cvy_lock_take(cvy_word *lock, const struct cvy_taker *taker, int64_t deadlin
             continue;
         /* Waiters may sleep that the dead one was to wake. */
         if (taker->is_dead(owner, ask_kernel) &&
-            atomic_compare_exchange_strong(lock, &seen, taker->me | CVY_WAITERS))
+            atomic_compare_exchange_strong(lock, &seen, taker->me | CVY_WAITERS)) {
+            taker->dead = owner;
             return CVY_OWNER_DIED;
+        }
         if (deadline <= 0)
             return -ETIMEDOUT;
         if (!announce_waiter(lock, &seen))
@@ -69,8 +71,9 @@ int cvy_lock_acquire(cvy_word *lock, int64_t deadline)
                                                 memory_order_acquire,
                                                 memory_order_relaxed))
         return 0;
-    struct cvy_taker taker = {cvy_thread_owner(), cvy_slot_is_dead, cvy_ref_of(lock),
-                              false};
+    struct cvy_taker taker = {.me = cvy_thread_owner(),
+                              .is_dead = cvy_slot_is_dead,
+                              .what = cvy_ref_of(lock)};
     return cvy_lock_take(lock, &taker, deadline);
 }
 

@@ -33,10 +33,11 @@ struct cvy_taker {
     bool (*is_dead)(uint32_t owner, bool ask_kernel);
     cvy_ref what; /* waited for, for those who look from outside */
     bool interruptible;
+    uint32_t dead; /* out: from whom it was taken over, with CVY_OWNER_DIED */
 };
 /** Take `lock` after a first attempt failed, sleeping if needed; a deadline of 0 only
  * looks. Returns: 0, CVY_OWNER_DIED, -ETIMEDOUT, and -EINTR if `interruptible`. */
-int cvy_lock_take(cvy_word *lock, const struct cvy_taker *taker, int64_t deadline);
+int cvy_lock_take(cvy_word *lock, struct cvy_taker *taker, int64_t deadline);
 /** Wake one sleeper of a lock whose word was just set to CVY_WAITERS; the bell is armed. */
 void cvy_lock_wake(cvy_word *lock);
 

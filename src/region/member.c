@@ -52,6 +52,11 @@ enum cvy_member_state cvy_member_state(uint32_t owner, int *ret_pid)
     return state_of(word);
 }
 
+uint32_t cvy_member_owner_at(uint32_t index)
+{
+    return CVY_OWNER(index, generation_of(atomic_load(&cvy_member_at(index)->word)));
+}
+
 /* By its witness' life word, or by asking the kernel if there is no witness. Witnesses
  * change: what a former one's word says now is not about this process. */
 static bool running_is_dead(struct cvy_member *m, uint64_t word, bool ask_kernel)

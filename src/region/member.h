@@ -112,6 +112,8 @@ bool cvy_slot_is_dead(uint32_t owner, bool ask_kernel);
 bool cvy_member_is_dead(uint32_t owner, bool ask_kernel);
 /** Whether the member's process runs no more, as the kernel says, even if it left before. */
 bool cvy_member_is_gone(uint32_t owner);
+/** The owner word of who has the record now. */
+uint32_t cvy_member_owner_at(uint32_t index);
 /** State and pid of a member; FREE when `owner` names an earlier user of the record. */
 enum cvy_member_state cvy_member_state(uint32_t owner, int *ret_pid);
 

@@ -34,6 +34,9 @@ static const struct {
              {CVY_KIND_BARRIER, "barrier"},
              {CVY_KIND_SHARED_VALUE, "shared value"},
              {CVY_KIND_ARRAY, "array"},
+             {CVY_KIND_QUEUE, "queue"},
+             {CVY_KIND_JOINABLE_QUEUE, "joinable queue"},
+             {CVY_KIND_SIMPLE_QUEUE, "simple queue"},
              {CVY_KIND_TEST, "object"}};
 
 static bool is_kind(uint32_t kind)
@@ -140,8 +143,11 @@ static int hold_new(struct cvy_object *object, uint32_t member_index)
     hold->object_next = object->holders;
     if (m->holds)
         cvy_set64(&((struct cvy_hold *)cvy_at(m->holds))->member_previous, ref);
-    if (object->holders)
+    if (object->holders) {
         cvy_set64(&((struct cvy_hold *)cvy_at(object->holders))->object_previous, ref);
+        if (!(object->flags & CVY_OBJECT_SHARED))
+            cvy_set32(&object->flags, object->flags | CVY_OBJECT_SHARED);
+    }
     cvy_set64(&m->holds, ref);
     if (!(object->flags & CVY_OBJECT_PRIVATE))
         cvy_set32(&m->shared_holds, m->shared_holds + 1);
@@ -421,6 +427,22 @@ int cvy_object_release(void *object)
         r = cvy_fail(-EINVAL, "this process does not hold the object at %p", object);
     cvy_region_unlock();
     return r;
+}
+
+bool cvy_object_is_lonely(const void *object)
+{
+    const struct cvy_object *o = object;
+    bool alone = true;
+    cvy_region_lock();
+    for (cvy_ref ref = o->holders; ref && alone;) {
+        const struct cvy_hold *hold = cvy_at(ref);
+        uint32_t owner = cvy_member_owner_at(hold->member);
+        alone = owner == cvy_member_owner() || cvy_member_is_dead(owner, false);
+        ref = hold->object_next;
+    }
+    alone = alone && o->flags & CVY_OBJECT_SHARED;
+    cvy_region_unlock();
+    return alone;
 }
 
 /* Each copy is committed by itself; `again` passes over those of the first time. */

@@ -37,6 +37,9 @@ int cvy_object_check(const void *object, enum cvy_kind kind, const char *call);
 int cvy_object_hold(const void *object, uint32_t member, const char *call);
 /** One hold of the calling process less; -EINVAL if it has none. Takes the lock. */
 int cvy_object_release(void *object);
+/** Whether others have held the object, and none of them lives and holds it. Takes the
+ * lock. */
+bool cvy_object_is_lonely(const void *object);
 /** Let `to` hold all that `from` holds, but for private objects. -ENOMEM. */
 int cvy_holds_copy(uint32_t from, uint32_t to);
 

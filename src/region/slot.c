@@ -127,6 +127,8 @@ static void note_high(uint32_t index)
 }
 
 /* Claim the slot if it is free. Returns: 0; -EBUSY; other: no robust mutexes here. */
+void (*cvy_on_slot_death)(struct cvy_slot *slot);
+
 static int claim(uint32_t index, uint32_t *ret_owner)
 {
     struct cvy_slot *s = cvy_slot_at(index);
@@ -260,6 +262,8 @@ void cvy_slot_unlink_alive(uint32_t owner)
 void cvy_slot_unlink(uint32_t index)
 {
     struct cvy_slot *s = cvy_slot_at(index);
+    if (cvy_on_slot_death)
+        cvy_on_slot_death(s);
     take_out(index);
     uint32_t generation = generation_of(atomic_load(&s->word));
     cvy_set64(word_for_undo(s), slot_word(CVY_SLOT_CLAIMED, generation, 0));

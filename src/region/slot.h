@@ -5,6 +5,10 @@
 
 #include "region/layout.h"
 
+/** Called with the region lock held, in the transaction that frees a dead thread's slot: by
+ * the layer that keeps journals in slots. */
+extern void (*cvy_on_slot_death)(struct cvy_slot *slot);
+
 /** Once per program, before the first claim. */
 int cvy_slot_prepare(void);
 /** Get a slot for the calling thread and lock its life word. -EAGAIN: none is free. */

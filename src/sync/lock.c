@@ -33,8 +33,10 @@ static uint32_t taker_of(const struct covey_lock *lock)
 
 int cvy_lock_take_slowly(struct covey_lock *lock, int64_t deadline)
 {
-    struct cvy_taker taker = {taker_of(lock), cvy_member_is_dead, cvy_ref_of(lock),
-                              true};
+    struct cvy_taker taker = {.me = taker_of(lock),
+                              .is_dead = cvy_member_is_dead,
+                              .what = cvy_ref_of(lock),
+                              .interruptible = true};
     if (lock->object.kind == CVY_KIND_RLOCK)
         taker.is_dead = cvy_slot_is_dead;
     else if (lock->flags & CVY_LOCK_HANDOFF)
