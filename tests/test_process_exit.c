@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* How processes end: exit codes, signals, waiting, hooks, and the order of an end. */
+#include <sys/ptrace.h>
+
 #include "process_help.h"
 
 /* ---- exit codes --------------------------------------------------------------- */
@@ -511,6 +513,36 @@ TEST_EACH_METHOD(stdout_is_flushed_once)
     const char *text = caught(&c);
     setvbuf(stdout, NULL, _IOLBF, 0);
     CHECK_STR_EQ(text, "parent, child 0, again, child 1, again, child 2, again, ");
+}
+
+/* ---- traced -------------------------------------------------------------------- */
+
+static int stop_traced(struct covey_view arg)
+{
+    (void)arg;
+    if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
+        return 77;
+    raise(SIGSTOP);
+    return 7;
+}
+
+/* The stop is for the program, which traces its child; it is no end. */
+TEST(a_stop_of_a_traced_process_is_not_its_end)
+{
+    covey_process *p =
+        started(stop_traced, COVEY_NO_VIEW, COVEY_PROCESS_OPTS(.method = COVEY_FORK));
+    siginfo_t info;
+    CHECK_EQ(waitid(P_PID, (id_t)pid_of(p), &info, WSTOPPED | WEXITED | WNOWAIT), 0);
+    if (info.si_code == CLD_EXITED)
+        SKIP("processes may not be traced here");
+    CHECK_ERR(covey_process_join(p, COVEY_NOWAIT), -ETIMEDOUT);
+    CHECK_ERR(covey_process_join(p, COVEY_MSEC(20)), -ETIMEDOUT);
+    CHECK_EQ(covey_process_is_alive(p), 1);
+    int status = 0;
+    CHECK_EQ(waitpid(pid_of(p), &status, 0), pid_of(p));
+    CHECK(WIFSTOPPED(status));
+    CHECK_EQ(ptrace(PTRACE_CONT, pid_of(p), NULL, NULL), 0);
+    CHECK_EQ(end_of(p), 7);
 }
 
 CHECK_MAIN()

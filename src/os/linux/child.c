@@ -50,23 +50,36 @@ static int call_waitid(idtype_t by, int id, int flags, siginfo_t *info,
     return r < 0 ? -errno : 0;
 }
 
-/* Returns: 1 reaped, 0 not ended (with WNOHANG), -ECHILD. */
+/* The stops of a child that the program traces are reported whether they are asked for or
+ * not. They are the tracer's, so a look must leave them. */
+static bool has_ended(const siginfo_t *info)
+{
+    return info->si_pid && (info->si_code == CLD_EXITED ||
+                            info->si_code == CLD_KILLED || info->si_code == CLD_DUMPED);
+}
+
+/* Returns: 1 reaped, 0 not ended (with WNOHANG, or because it stopped), -ECHILD. */
 static int reap(int pid, int pidfd, int flags, struct cvy_os_exit *ret_exit)
 {
+    idtype_t by = WAIT_BY_PIDFD;
     struct rusage usage;
     siginfo_t info;
-    int r = -EINVAL;
+    int id = pidfd, r = -EINVAL;
 
     if (pid <= 0)
         return -ECHILD;
     if (pidfd >= 0)
-        r = call_waitid(WAIT_BY_PIDFD, pidfd, flags, &info, &usage);
-    if (r < 0 && r != -ECHILD) /* no pidfd, or a system that does not wait by it */
-        r = call_waitid(P_PID, pid, flags, &info, &usage);
-    if (r < 0)
+        r = call_waitid(by, id, flags | WNOWAIT, &info, &usage);
+    if (r < 0 && r != -ECHILD) { /* no pidfd, or a system that does not wait by it */
+        by = P_PID;
+        id = pid;
+        r = call_waitid(by, id, flags | WNOWAIT, &info, &usage);
+    }
+    if (r < 0 || !has_ended(&info))
         return r;
-    if (!info.si_pid)
-        return 0;
+    r = call_waitid(by, id, WNOHANG, &info, &usage);
+    if (r < 0 || !has_ended(&info))
+        return r < 0 ? r : -ECHILD;
     describe(&info, &usage, ret_exit);
     return 1;
 }
@@ -91,13 +104,8 @@ int cvy_os_wait_child(int pid, int pidfd, int64_t deadline,
                       struct cvy_os_exit *ret_exit)
 {
     int own_pidfd = -1;
-    int r;
+    int r = reap(pid, pidfd, deadline == INT64_MAX ? 0 : WNOHANG, ret_exit);
 
-    if (deadline == INT64_MAX) {
-        r = reap(pid, pidfd, 0, ret_exit);
-        return r < 0 ? r : 0;
-    }
-    r = reap(pid, pidfd, WNOHANG, ret_exit);
     if (r == 0 && cvy_os_now() < deadline) {
         /* It is a child that has not been reaped, so the id is its own still. */
         if (pidfd < 0)
@@ -116,7 +124,7 @@ int cvy_os_await_end(int pid, int pidfd, int64_t deadline)
     siginfo_t info;
     int r = call_waitid(P_PID, pid, flags, &info, &usage);
 
-    if (r < 0 || info.si_pid)
+    if (r < 0 || has_ended(&info))
         return r;
     if (cvy_os_now() >= deadline)
         return -ETIMEDOUT;
@@ -128,7 +136,7 @@ int cvy_os_await_end(int pid, int pidfd, int64_t deadline)
         cvy_os_close(own_pidfd);
         return r > 0 ? 0 : r < 0 ? r : -ETIMEDOUT;
     }
-    for (int64_t pause = COVEY_MSEC(1); r == 0 && !info.si_pid; pause *= 2) {
+    for (int64_t pause = COVEY_MSEC(1); r == 0 && !has_ended(&info); pause *= 2) {
         if (cvy_os_now() >= deadline)
             return -ETIMEDOUT;
         cvy_clock_sleep(cvy_min_i64(pause, COVEY_MSEC(20)), deadline);
