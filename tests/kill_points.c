@@ -3,53 +3,65 @@
 #include "kill_points.h"
 
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/mman.h>
 
 #include "check.h"
 #include "stepper.h"
 
+static struct stepper_progress *progress;
+
+void kill_points_begin(void)
+{
+    stepper_begin(progress);
+}
+
+void kill_points_end(void)
+{
+    atomic_store(&progress->done, 1);
+}
+
 static void start_victim(const struct kill_points *points, struct stepper *victim)
 {
-    *victim = (struct stepper){points->name,
-                               points->prepare,
-                               points->operate,
-                               points->context,
-                               victim->progress,
-                               0,
-                               false,
-                               0};
+    *victim = (struct stepper){.name = points->name,
+                               .prepare = points->prepare,
+                               .operate = points->operate,
+                               .context = points->context,
+                               .find = points->find,
+                               .progress = progress};
     if (stepper_start(victim) < 0)
         check_failed(__FILE__, __LINE__, "%s: the victim did not come up: status %#x",
                      points->name, (unsigned)victim->status);
 }
 
-/* One instruction further; the victim must stop again. */
-static void step(struct stepper *victim)
+/* One instruction further; the victim must stop again. Returns: false when one that was
+ * found sleeps: nobody will wake it. */
+static bool step(struct stepper *victim)
 {
     enum stepper_event event = stepper_step(victim, INT64_MAX);
-    while (event == STEPPER_ASLEEP)
+    while (event == STEPPER_ASLEEP && !victim->find)
         event = stepper_step(victim, INT64_MAX);
     if (event == STEPPER_LOST)
         check_failed(__FILE__, __LINE__, "%s: a step ended with status %#x",
                      victim->name, (unsigned)victim->status);
+    return event == STEPPER_STEPPED;
 }
 
 /* Kill after `limit` instructions or at the end. Returns: how many were run. */
-static long run_one(const struct kill_points *points, struct stepper *victim,
-                    long limit)
+static long run_one(const struct kill_points *points, long limit)
 {
+    struct stepper victim;
     char place[256] = "";
+    *progress = (struct stepper_progress){.begun = 0};
     if (points->before)
         points->before(points->context);
-    start_victim(points, victim);
+    start_victim(points, &victim);
     long n = 0;
-    while (n < limit && !stepper_is_done(victim)) {
-        step(victim);
+    while (n < limit && !stepper_is_done(&victim) && step(&victim))
         n++;
-    }
-    stepper_describe(victim, place, sizeof place);
-    CHECK_EQ(stepper_kill(victim), 0);
+    stepper_describe(&victim, place, sizeof place);
+    CHECK_EQ(stepper_kill(&victim), 0);
     const char *wrong = points->after(points->context);
     if (wrong)
         check_failed(__FILE__, __LINE__,
@@ -70,16 +82,15 @@ long kill_points_run(const struct kill_points *points, long most)
     SKIP("stepping through ThreadSanitizer takes an hour");
 #endif
     CHECK_EQ(stepper_pin(&before, sizeof before), 0);
-    struct stepper victim = {.progress = mmap(NULL, sizeof *victim.progress,
-                                              PROT_READ | PROT_WRITE,
-                                              MAP_SHARED | MAP_ANONYMOUS, -1, 0)};
-    CHECK(victim.progress != MAP_FAILED);
-    long count = run_one(points, &victim, 100000000), tried = 1;
+    progress = mmap(NULL, sizeof *progress, PROT_READ | PROT_WRITE,
+                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(progress != MAP_FAILED);
+    long count = run_one(points, 100000000), tried = 1;
     long stride = most > 0 && count > most ? count / most : 1;
     for (long n = 0; n < count; n += stride, tried++)
-        run_one(points, &victim, n);
+        run_one(points, n);
     fprintf(stderr, "%s: %ld of %ld points\n", points->name, tried, count + 1);
-    munmap(victim.progress, sizeof *victim.progress);
+    munmap(progress, sizeof *progress);
     CHECK_EQ(sched_setaffinity(0, sizeof before, &before), 0);
     return count;
 }

@@ -4,7 +4,7 @@
  *
  * For each point a new victim is forked, prepares itself, runs n instructions of the
  * operation one by one under ptrace, and gets SIGKILL. Tracer and victim share one
- * processor, which makes a step four times as fast. The operation must not block.
+ * processor, which makes a step four times as fast. The operation ends when it blocks.
  */
 #ifndef TESTS_KILL_POINTS_H
 #define TESTS_KILL_POINTS_H
@@ -19,7 +19,15 @@ struct kill_points {
     /* In the test's process, when the victim is dead. Returns: NULL, or what is wrong. */
     const char *(*after)(void *context);
     void *context;
+    /* Instead of forking a victim, prepare and operate: the id of a process forked by this
+     * thread that calls kill_points_begin and kill_points_end; somebody else reaps it. */
+    int (*find)(void *context);
 };
+
+/* In a victim that was not forked here: let yourself be traced, and be stepped through
+ * what follows; it is over. */
+void kill_points_begin(void);
+void kill_points_end(void);
 
 /* Whether processes may be traced here. */
 int kill_points_work(void);

@@ -43,15 +43,20 @@ int stepper_pin(void *before, size_t size)
 
 /* ---- the victim's life -------------------------------------------------------- */
 
+void stepper_begin(struct stepper_progress *progress)
+{
+    if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
+        _exit(1);
+    raise(SIGSTOP);
+    atomic_store(&progress->begun, 1);
+}
+
 _Noreturn static void be_victim(const struct stepper *s)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
-        _exit(1);
     if (s->prepare)
         s->prepare(s->context);
-    raise(SIGSTOP);
-    atomic_store(&s->progress->begun, 1);
+    stepper_begin(s->progress);
     s->operate(s->context);
     atomic_store(&s->progress->done, 1);
     for (;;)
@@ -60,11 +65,13 @@ _Noreturn static void be_victim(const struct stepper *s)
 
 int stepper_start(struct stepper *s)
 {
-    atomic_store(&s->progress->begun, 0);
-    atomic_store(&s->progress->done, 0);
+    if (!s->find) { /* else it may have begun */
+        atomic_store(&s->progress->begun, 0);
+        atomic_store(&s->progress->done, 0);
+    }
     s->asleep = false;
     fflush(NULL);
-    s->pid = fork();
+    s->pid = s->find ? s->find(s->context) : fork();
     if (s->pid == 0)
         be_victim(s);
     if (s->pid < 0 || waitpid(s->pid, &s->status, 0) != s->pid ||
@@ -82,6 +89,8 @@ int stepper_kill(struct stepper *s)
     s->status = 0;
     if (s->pid <= 0 || kill(s->pid, SIGKILL) < 0)
         return -1;
+    if (s->find)
+        return 0;
     do
         if (waitpid(s->pid, &s->status, 0) != s->pid)
             return -1;

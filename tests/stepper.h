@@ -21,6 +21,9 @@ struct stepper {
     void (*prepare)(void *context); /* in the victim, at full speed; may be NULL */
     void (*operate)(void *context); /* in the victim, step by step */
     void *context;
+    /* Instead of those: the id of a process that this thread forked, which calls
+     * stepper_begin and is reaped by somebody else; else NULL. */
+    int (*find)(void *context);
     struct stepper_progress *progress;
     int pid;
     bool asleep; /* its last instruction, a system call, sleeps */
@@ -38,7 +41,9 @@ bool stepper_works(void);
 /* Run this process, and what it forks, on one processor; `before` is what was allowed. */
 int stepper_pin(void *before, size_t size);
 
-/* Fork the victim and let it come to where its operation begins. Returns: 0 or -1. */
+/* In a victim: be traced, and stepped through what follows. */
+void stepper_begin(struct stepper_progress *progress);
+/* Fork or find the victim and let it come to where its operation begins. Returns: 0 or -1. */
 int stepper_start(struct stepper *s);
 /* One instruction, or the rest of the system call it sleeps in, at most until `deadline`. */
 enum stepper_event stepper_step(struct stepper *s, int64_t deadline);
@@ -58,7 +63,7 @@ unsigned long stepper_pending(const struct stepper *s, unsigned long head);
 /* What a crash does that overwrites the thread's control block: no list, no bell. */
 void stepper_smash(const struct stepper *s, unsigned long head);
 
-/* Kill it and wait for its end. Returns: 0; -1 if it had ended by itself. */
+/* Kill it and wait for its end, if it was forked. Returns: 0; -1 if it had ended by itself. */
 int stepper_kill(struct stepper *s);
 /* Let go of it, stopped as by SIGSTOP. */
 void stepper_stop(struct stepper *s);

@@ -70,8 +70,12 @@ TEST_TIMEOUT(words_are_kept_wherever_their_reader_is_killed, 120)
     if (!kill_points_work())
         SKIP("processes may not be traced here");
     struct capture capture = {NULL};
-    struct kill_points points = {"reading",    make_capture,  begin_capture,
-                                 read_capture, check_capture, &capture};
+    struct kill_points points = {.name = "reading",
+                                 .before = make_capture,
+                                 .prepare = begin_capture,
+                                 .operate = read_capture,
+                                 .after = check_capture,
+                                 .context = &capture};
     kill_points_run(&points, family_long(SANITIZED ? 80 : 200, 0));
 }
 

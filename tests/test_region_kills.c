@@ -69,7 +69,12 @@ static void kill_at_some(const char *name, long most, void (*before)(void *),
 {
     struct operation *context = family_shared(sizeof *context);
     context->ready = family_shared(sizeof *context->ready);
-    struct kill_points points = {name, before, prepare, operate, check_books, context};
+    struct kill_points points = {.name = name,
+                                 .before = before,
+                                 .prepare = prepare,
+                                 .operate = operate,
+                                 .after = check_books,
+                                 .context = context};
     kill_points_run(&points, most);
 }
 
@@ -315,8 +320,11 @@ TEST_TIMEOUT(killed_while_coming_up, 300)
 {
     begin();
     struct operation *context = family_shared(sizeof *context);
-    struct kill_points points = {"come up", make_member_for_victim, NULL,
-                                 attach_as, release_and_check,      context};
+    struct kill_points points = {.name = "come up",
+                                 .before = make_member_for_victim,
+                                 .operate = attach_as,
+                                 .after = release_and_check,
+                                 .context = context};
     kill_points_run(&points, family_long(60, 0));
 }
 

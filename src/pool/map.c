@@ -256,6 +256,17 @@ static void call_all(struct cvy_map *map)
     }
 }
 
+/* Whether the thread may sleep: nobody died while it was busy, which it would not hear any
+ * more. `until`: in, out, when it has to look at the workers at the latest. */
+static bool may_sleep(struct cvy_pool *pool, int64_t *until)
+{
+    (void)pthread_mutex_lock(&pool->lock);
+    bool may = !cvy_pool_wants_reaping(pool);
+    *until = cvy_min_i64(*until, cvy_pool_due(pool));
+    (void)pthread_mutex_unlock(&pool->lock);
+    return may;
+}
+
 /* Returns: whether a slice has gone by without a word. */
 static bool wait_for_ring(struct cvy_map *map, uint32_t seen, uint32_t gong,
                           int64_t until)
@@ -268,7 +279,9 @@ static bool wait_for_ring(struct cvy_map *map, uint32_t seen, uint32_t gong,
     if (!(seen & CVY_RING_SLEEPS) &&
         !atomic_compare_exchange_strong(word, &now, seen | CVY_RING_SLEEPS))
         return false;
-    int r = cvy_sleep(word, seen | CVY_RING_SLEEPS, gong, until,
+    int r = CVY_WOKEN;
+    if (may_sleep(map->pool, &until))
+        r = cvy_sleep(word, seen | CVY_RING_SLEEPS, gong, until,
                       cvy_ref_of(map->pool->object));
     atomic_fetch_and(word, ~CVY_RING_SLEEPS);
     return r == CVY_SLICE;
@@ -313,6 +326,7 @@ static void wait_until_left(struct cvy_map *map, int64_t deadline)
         uint32_t gong = cvy_gong(), seen = atomic_load(word);
         if (is_left(map))
             return;
+        look_after(map, false);
         (void)wait_for_ring(map, seen, gong, deadline);
     }
 }
@@ -428,9 +442,6 @@ static int run(struct cvy_map *map, int64_t deadline, struct progress *progress)
             stop(map, COVEY_OUTCOME_CANCELLED);
             return 0;
         }
-        (void)pthread_mutex_lock(&pool->lock);
-        until = cvy_min_i64(until, cvy_pool_due(pool));
-        (void)pthread_mutex_unlock(&pool->lock);
         slice = wait_for_ring(map, seen, gong, until);
     }
 }
