@@ -2,7 +2,6 @@
 /* The work of the pool workloads; tasks.h names each. */
 #include "tasks.h"
 
-#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -42,10 +41,33 @@ uint64_t task_primes(uint64_t x)
     return sum;
 }
 
+static double square_root(double x)
+{
+    double root = x, better = (x + 1) / 2;
+    while (better < root) {
+        root = better;
+        better = (root + x / root) / 2;
+    }
+    return root;
+}
+
+/* 1000 to the power of bits / 2^31, without libm: the mappings of one more library would
+ * be copied by each fork that is measured. */
+static double thousand_to(uint64_t bits)
+{
+    static double roots[31]; /* of 1000: the second, the fourth ... */
+    double power = 1.0;
+    for (int i = 0; !roots[30] && i < 31; i++)
+        roots[i] = square_root(i ? roots[i - 1] : 1000.0);
+    for (int i = 0; i < 31; i++)
+        if (bits >> (30 - i) & 1)
+            power *= roots[i];
+    return power;
+}
+
 uint64_t task_skew(uint64_t x)
 {
-    double fraction = (double)(step(x + 1) >> 33) / 2147483648.0;
-    uint64_t units = (uint64_t)pow(1000.0, fraction), state = x + 1;
+    uint64_t units = (uint64_t)thousand_to(step(x + 1) >> 33), state = x + 1;
     for (uint64_t left = units * UNIT_STEPS; left; left--)
         state = step(state);
     return state;
