@@ -16,19 +16,6 @@
 
 enum { CHILD_FD = 3, REPORT_FD = 4 };
 
-/* This program. Its link in /proc holds also when the file was replaced; without /proc
- * there is the name it was started by. */
-static const char *own_path(void)
-{
-    const char *path = "/proc/self/exe";
-    unsigned long given;
-
-    if (access(path, F_OK) == 0)
-        return path;
-    given = getauxval(AT_EXECFN);
-    return given ? (const char *)given : path;
-}
-
 /* dup2 onto itself is not lost: posix_spawn clears close-on-exec then. */
 static int add_actions(posix_spawn_file_actions_t *actions, int fd)
 {
@@ -79,15 +66,12 @@ static int spawn_by_fork(const char *path, char *const argv[], int fd)
     return r;
 }
 
-int cvy_os_spawn(const char *path, char *const argv[], int fd)
+static int spawn(const char *path, char *const argv[], int fd)
 {
     posix_spawn_file_actions_t actions;
     pid_t pid;
     int error;
 
-    CVY_FAULT_POINT("posix_spawn", EAGAIN);
-    if (!path)
-        path = own_path();
     error = posix_spawn_file_actions_init(&actions);
     if (error)
         return -error;
@@ -98,4 +82,19 @@ int cvy_os_spawn(const char *path, char *const argv[], int fd)
     if (error == EPERM)
         return spawn_by_fork(path, argv, fd);
     return error ? -error : pid;
+}
+
+/* This program's link in /proc holds also when the file was replaced; without /proc there
+ * is the name it was started by. */
+int cvy_os_spawn(const char *path, char *const argv[], int fd)
+{
+    unsigned long given;
+    int r;
+
+    CVY_FAULT_POINT("posix_spawn", EAGAIN);
+    r = spawn(path ? path : "/proc/self/exe", argv, fd);
+    if (r != -ENOENT || path)
+        return r;
+    given = getauxval(AT_EXECFN);
+    return given ? spawn((const char *)given, argv, fd) : r;
 }
