@@ -222,6 +222,8 @@ int covey_value_check(const covey_value *value)
         return cvy_last_code();
     if (!cvy_is_compound(value) || !cvy_as_compound(value)->error)
         return 0;
+    if (cvy_as_compound(value)->error == cvy_last_code())
+        return cvy_last_code(); /* its detail says more */
     return cvy_fail(cvy_as_compound(value)->error,
                     "value: something could not be added to this %s: %s",
                     covey_value_type(value),

@@ -150,10 +150,10 @@ int covey_value_pack(covey_value **out, const char *format, ...)
         return cvy_fail(-EINVAL, "value_pack: NULL as format");
     va_start(p.args, format);
     value = make(&p);
-    if (!p.bad && cvy_format_next(&p.at)) {
+    if (!p.bad && cvy_format_next(&p.at))
         bad(&p);
-        p.error = p.error ? p.error : -EINVAL;
-    }
+    if (p.bad)
+        p.error = -EINVAL;
     va_end(p.args);
     if (p.error) {
         covey_value_free(value);

@@ -153,22 +153,22 @@ static int take_items(struct unpacker *u, char closing, const covey_value *value
 
     if (value && !cvy_is_kind(value, kind))
         return cvy_wrong_type(value, closing == ')' ? "tuple" : "list");
-    for (; (next = cvy_format_next(&u->at)) != closing; index++) {
+    while ((next = cvy_format_next(&u->at)) != closing) {
+        if (!next || more)
+            return bad(u);
         if (next == '|' || next == '*') {
             optional = optional || next == '|';
             more = next == '*';
             u->at++;
-            if (cvy_format_next(&u->at) == closing)
-                break;
+            continue;
         }
-        if (more)
-            return bad(u);
         if (value && index >= count && !optional)
             return cvy_fail(COVEY_ETYPE, "value: a %s of %zu items is too short",
                             covey_value_type(value), count);
         r = take(u, value && index < count ? covey_value_at(value, index) : NULL);
         if (r < 0)
             return r;
+        index++;
     }
     u->at++;
     if (value && index < count && !more)
