@@ -626,26 +626,6 @@ TEST_EACH_METHOD(progress_is_told_while_it_runs_and_at_the_end)
     covey_pool_free(pool);
 }
 
-static void *map_until_freed(void *context)
-{
-    uint64_t x[400] = {0}, y[400];
-    int r = 0;
-    while (r >= 0)
-        r = covey_pool_map(context, sleep_a_little, x, 8, y, 8, 400, NULL);
-    CHECK_EQ(r, COVEY_EFREED);
-    return NULL;
-}
-
-TEST_EACH_METHOD(free_ends_maps_of_other_threads)
-{
-    covey_pool *pool = new_pool(2);
-    pthread_t thread;
-    CHECK_EQ(pthread_create(&thread, NULL, map_until_freed, pool), 0);
-    sleep_ms(100);
-    covey_pool_free(pool);
-    CHECK_EQ(pthread_join(thread, NULL), 0);
-}
-
 /* ---- memory ------------------------------------------------------------------ */
 
 TEST_EACH_METHOD(memory_does_not_grow_with_maps)

@@ -2,6 +2,7 @@
 /* The pool while its workers die: only the item that a dead worker ran is affected, all
  * others finish, and nothing hangs. */
 #include <pthread.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "process_help.h"
@@ -454,23 +455,101 @@ TEST_EACH_METHOD_TIMEOUT(storm_of_kills_over_slow_items, 100)
 
 /* ---- pools that cannot go on ------------------------------------------------- */
 
-/* Under fork only: the others say so at start already. */
-TEST_TIMEOUT(a_pool_whose_workers_cannot_live_says_so, 60)
+/* One worker after the other dies in its first item, and none can follow. */
+static void break_pool(covey_pool *pool, const char *why)
+{
+    struct job job = new_job(100, NULL);
+    do_job(&job, pool, always_dies);
+    CHECK_EQ(job.result, COVEY_EBROKEN);
+    CHECK_STR_HAS(covey_error_detail(), "workers keep dying");
+    CHECK_STR_HAS(covey_error_detail(), why);
+    size_t crashed = 0;
+    for (size_t i = 0; i < job.n; i++) {
+        crashed += job.outcomes[i] == COVEY_OUTCOME_CRASHED;
+        if (job.outcomes[i] != COVEY_OUTCOME_CRASHED)
+            CHECK_EQ(job.outcomes[i], COVEY_OUTCOME_LOST);
+        CHECK_EQ(job.out[i], 0);
+    }
+    CHECK_EQ(crashed, 2);
+    CHECK_EQ(job.sum.ok, 0);
+    CHECK_EQ(job.sum.failed, job.n);
+    end_job(&job);
+}
+
+static bool stillborn;
+
+static void die_if_stillborn(void)
+{
+    if (stillborn)
+        raise(SIGKILL);
+}
+
+TEST_TIMEOUT(a_pool_whose_workers_die_at_birth_is_broken, 60)
 {
     covey_pool *pool = NULL;
     CHECK_OK(covey_pool_create(&pool, 2, COVEY_POOL_OPTS(.method = COVEY_FORK)));
-    struct job job = new_job(10, NULL);
-    struct killer killer = {.pause_us = 100, .all = true};
     check_usable(pool);
-    start_killer(&killer);
-    sleep_ms(5);
-    do_job(&job, pool, slow_square);
-    stop_killer(&killer);
-    if (job.result != COVEY_EBROKEN)
-        CHECK_EQ(job.result, COVEY_ECRASHED); /* it was killed in an item each time */
-    check_usable(pool);
+    CHECK_EQ(pthread_atfork(NULL, NULL, die_if_stillborn), 0);
+    stillborn = true;
+    break_pool(pool, "SIGKILL");
+    struct job job = new_job(10, NULL); /* nobody is there at all any more */
+    do_job(&job, pool, square);
+    CHECK_EQ(job.result, COVEY_EBROKEN);
+    CHECK_EQ(job.outcomes[0], COVEY_OUTCOME_LOST);
     end_job(&job);
+    stillborn = false;
+    check_usable(pool);
     covey_pool_free(pool);
+}
+
+/* A start by spawn needs descriptors. */
+TEST_TIMEOUT(a_pool_whose_workers_cannot_be_started_is_broken, 60)
+{
+    struct rlimit before, none;
+    covey_pool *pool = NULL;
+    CHECK_OK(covey_pool_create(&pool, 2, COVEY_POOL_OPTS(.method = COVEY_SPAWN)));
+    check_usable(pool);
+    CHECK_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = 3;
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+    break_pool(pool, "Too many open files");
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+    check_usable(pool);
+    covey_pool_free(pool);
+}
+
+/* ---- pools that are freed while they work --------------------------------------- */
+
+static int wait_for_ever(struct covey_call *call)
+{
+    struct shared *words = *(struct shared *const *)covey_call_arg(call, NULL);
+    family_tell(&words->begun);
+    family_pause();
+}
+
+struct freed {
+    covey_pool *pool;
+    struct shared *words;
+};
+
+static void *map_until_freed(void *context)
+{
+    struct freed *freed = context;
+    CHECK_ERR(covey_pool_map(freed->pool, wait_for_ever, &freed->words,
+                             sizeof freed->words, NULL, 0, 1, NULL),
+              COVEY_EFREED);
+    return NULL;
+}
+
+TEST_EACH_METHOD(free_ends_maps_of_other_threads)
+{
+    struct freed freed = {new_pool(2, 0), share()};
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, map_until_freed, &freed), 0);
+    family_await(&freed.words->begun, 1);
+    covey_pool_free(freed.pool);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
 }
 
 CHECK_MAIN()
