@@ -527,7 +527,7 @@ TEST(ints_never_tear)
     covey_shareable_list *list = list_of(&item, 1);
     pid_t pid = forked(count_up, list);
 
-    for (int64_t last = 0, changes = 0; changes < 10000;) {
+    for (int64_t last = 0, changes = 0; changes < 1000;) {
         int64_t value;
 
         CHECK_OK(covey_shareable_list_get_int(list, 0, &value));

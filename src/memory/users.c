@@ -84,7 +84,8 @@ int cvy_users_leave(int fd, const char *name, const struct cvy_os_shm_info *info
             r = cvy_os_shm_unlink(name);
         if (r == 0)
             r = now.is_named;
-        cvy_os_shm_unlock(fd); /* a map of `fd` would keep it */
+        if (r < 0)
+            cvy_os_shm_unlock(fd); /* a map of `fd` would keep it */
     }
     cvy_os_close(fd);
     return r;
