@@ -114,6 +114,9 @@ int cvy_adopt(struct cvy_heap *heap, struct cvy_compound *parent, covey_value *c
 
     if (!child)
         return cvy_last_code();
+    if (child == &parent->head)
+        return cvy_fail(-ENOTSUP, "value: a %s in itself: a cycle",
+                        covey_value_type(child));
     if ((r = covey_value_check(child)) < 0)
         return r;
     depth = cvy_depth(child) + 1;

@@ -126,6 +126,8 @@ static int part_fits(const struct cvy_heap *heap, const struct cvy_object *objec
 
     if (!more)
         return cvy_last_code();
+    if (more == &object->base.head)
+        return cvy_fail(-ENOTSUP, "value: an object in itself: a cycle");
     if (cvy_depth(more) + 2 > max_depth)
         return cvy_fail(-EMSGSIZE, "value: nested deeper than %u", max_depth);
     if (heap && object->base.weight > heap->max_weight)
