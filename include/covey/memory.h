@@ -152,8 +152,8 @@ struct covey_memory_entry {
     int in_use;   /**< 0: all its users have died */
 };
 
-/** Told of one name, which is valid during the call; not 0 ends the list. It must not
- * open what it is told of: the name may seem to be in use then. */
+/** Told of one name, which is valid during the call; not 0 ends the list. It may open or
+ * remove what it is told of. */
 typedef int covey_memory_list_fn(void *ctx, const struct covey_memory_entry *entry);
 
 /**
