@@ -666,9 +666,18 @@ TEST_EACH_METHOD(beyond_the_budget_a_map_is_refused_and_the_pool_goes_on)
     CHECK_OK(covey_family_configure(COVEY_FAMILY_OPTS(.budget = 4 << 20)));
     covey_pool *pool = new_pool(2);
     size_t size = 8 << 20;
-    unsigned char *in = room(size), *out = room(size);
-    CHECK_ERR(covey_pool_map(pool, reverse, in, size, out, size, 1, NULL), -ENOMEM);
+    unsigned char *in = room(size), *out = room(size), outcome = 99;
+    struct covey_map_summary sum;
+    memset(out, 1, size);
+    CHECK_ERR(covey_pool_map(pool, reverse, in, size, out, size, 1,
+                             COVEY_MAP_OPTS(.outcomes = &outcome, .summary = &sum)),
+              -ENOMEM);
     CHECK_STR_HAS(covey_error_detail(), "budget");
+    CHECK_STR_HAS(sum.text, "budget");
+    CHECK_EQ(sum.ok, 0);
+    CHECK_EQ(sum.failed, 1);
+    CHECK_EQ(outcome, COVEY_OUTCOME_CANCELLED);
+    CHECK_EQ(out[0], 0);
     check_squares(pool, 1000, 0);
     check_reverse(pool, 500000, 30); /* what fits only in parts is done in parts */
     check_squares(pool, 100000, 0);

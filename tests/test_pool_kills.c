@@ -552,4 +552,48 @@ TEST_EACH_METHOD(free_ends_maps_of_other_threads)
     CHECK_EQ(pthread_join(thread, NULL), 0);
 }
 
+static int write_when_told(struct covey_call *call)
+{
+    struct shared *words = *(struct shared *const *)covey_call_arg(call, NULL);
+    uint64_t y = 1;
+    family_tell(&words->begun);
+    family_await(&words->go, 1);
+    return covey_call_return(call, &y, sizeof y);
+}
+
+static void *map_in_place(void *context)
+{
+    struct freed *freed = context;
+    uint64_t y = 0;
+    CHECK_ERR(covey_pool_map(freed->pool, write_when_told, &freed->words,
+                             sizeof freed->words, &y, sizeof y, 1, NULL),
+              COVEY_EFREED);
+    return NULL;
+}
+
+static void *free_pool(void *context)
+{
+    covey_pool_free(context);
+    return NULL;
+}
+
+/* Threads write into the caller's arrays, and cannot be killed. */
+TEST(a_map_of_a_freed_pool_of_threads_lasts_until_its_tasks_end)
+{
+    struct freed freed = {NULL, share()};
+    pthread_t thread, freeing;
+    struct timespec soon;
+    CHECK_OK(
+        covey_pool_create(&freed.pool, 2, COVEY_POOL_OPTS(.method = COVEY_THREAD)));
+    CHECK_EQ(pthread_create(&thread, NULL, map_in_place, &freed), 0);
+    family_await(&freed.words->begun, 1);
+    CHECK_EQ(pthread_create(&freeing, NULL, free_pool, freed.pool), 0);
+    clock_gettime(CLOCK_REALTIME, &soon);
+    soon.tv_sec++;
+    CHECK_EQ(pthread_timedjoin_np(thread, NULL, &soon), ETIMEDOUT);
+    family_tell(&freed.words->go);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_EQ(pthread_join(freeing, NULL), 0);
+}
+
 CHECK_MAIN()

@@ -170,7 +170,8 @@ struct covey_map_opts {
  * Returns:  0 if every item is OK; else by the first item that is not: COVEY_EREMOTE if
  *           its function failed, -EMSGSIZE if its result had another size,
  *           COVEY_ECRASHED if its worker died, -ETIMEDOUT; the detail says which and why.
- *           -EINVAL for bad arguments; -ENOMEM; COVEY_EFREED; COVEY_ENOTOWNER;
+ *           -EINVAL for bad arguments; -ENOMEM, what there was no memory for is
+ *           CANCELLED; COVEY_EFREED; COVEY_ENOTOWNER;
  *           COVEY_EBROKEN if workers cannot be started any more.
  * Blocks:   until all items are done, or `timeout` of the options. Threads cannot be
  *           killed: a pool of them waits for what runs at the timeout.

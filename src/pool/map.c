@@ -348,6 +348,12 @@ static void end_running(struct cvy_map *map)
         wait_until_left(map, INT64_MAX);
 }
 
+/* Whether tasks use the caller's arrays, which are his again when the map ends. */
+static bool is_in_place(const struct cvy_map *map)
+{
+    return (map->in_size && !map->copy_in) || (map->out_size && !map->copy_out);
+}
+
 /* Collect all as it is; what is not finished gets `outcome`. */
 static void stop(struct cvy_map *map, enum covey_outcome outcome)
 {
@@ -356,7 +362,7 @@ static void stop(struct cvy_map *map, enum covey_outcome outcome)
     for (uint64_t mine = map->mine; mine; mine &= mine - 1)
         cvy_pool_cancel(pool, (uint32_t)__builtin_ctzll(mine));
     (void)pthread_mutex_unlock(&pool->lock);
-    if (outcome == COVEY_OUTCOME_CANCELLED && !map->give_up)
+    if (outcome == COVEY_OUTCOME_CANCELLED && (!map->give_up || is_in_place(map)))
         end_running(map);
     for (uint64_t mine = map->mine; mine; mine &= mine - 1) {
         struct cvy_pool_slot *s = &pool->slots[__builtin_ctzll(mine)];
@@ -426,8 +432,10 @@ static int run(struct cvy_map *map, int64_t deadline, struct progress *progress)
         uint32_t gong = cvy_gong(), seen = atomic_load(word);
         bool any = collect_finished(map);
         int r = add_batches(map);
-        if (r < 0)
+        if (r < 0) {
+            stop(map, COVEY_OUTCOME_CANCELLED); /* what there was no memory for */
             return r;
+        }
         if (!map->mine && map->next == map->n)
             return 0;
         if (any)
@@ -521,8 +529,9 @@ static int finish(struct cvy_map *map, int r, const struct covey_map_opts *opts)
     struct cvy_pool *pool = map->pool;
     map->sum.ok = (size_t)(map->n - map->sum.failed);
     if (r < 0)
-        return r; /* no memory: nothing was run */
-    r = judge(map);
+        (void)snprintf(map->sum.text, sizeof map->sum.text, "%s", covey_error_detail());
+    else
+        r = judge(map);
     if (map->give_up && pool->closing)
         r = cvy_fail(COVEY_EFREED, "%s: the pool was freed meanwhile", call);
     else if (map->give_up && map->sum.failed)
