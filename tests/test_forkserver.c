@@ -295,7 +295,11 @@ TEST(spares_may_be_killed_at_any_time)
     atomic_store(&killing, false);
     CHECK_EQ(pthread_join(killer, NULL), 0);
     CHECK_GT(ran, 0);
-    CHECK_EQ(run(do_nothing, COVEY_NO_VIEW, SERVER_OPTS()), 0);
+    /* The last kill may hit the first of these, or its server without being noticed. */
+    int code = run(do_nothing, COVEY_NO_VIEW, SERVER_OPTS());
+    CHECK(code == 0 || code == -SIGKILL);
+    for (int i = 0; i < 2; i++)
+        CHECK_EQ(run(do_nothing, COVEY_NO_VIEW, SERVER_OPTS()), 0);
     await_children(3);
 }
 

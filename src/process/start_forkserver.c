@@ -325,11 +325,12 @@ static int use_spare(const struct covey_process *p)
     return 0;
 }
 
-/* Last, as it then runs beside the child. */
+/* Last, as it then runs beside the child. A dead server shows here first. */
 static void ask_for_spares(void)
 {
     struct cvy_server_request refill = {.op = CVY_SERVER_REFILL};
-    (void)cvy_os_send(server.socket.fd, &refill, sizeof refill, NULL, 0);
+    if (cvy_os_send(server.socket.fd, &refill, sizeof refill, NULL, 0) < 0)
+        stop_server();
 }
 
 /* Returns: the child's pid; -EPIPE if the server is gone. */
