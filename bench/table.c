@@ -42,6 +42,9 @@ static const struct row rows[] = {
     {"pool_skew", "pool_skew", "covey:pool", "n=400"},
     {"pool_array", "pool_array", "covey:pool", "mib=256"},
     {"shm_create.4KiB", "shm_create", "covey:memory", "size=4096"},
+    {"shm_create.4KiB", "shm_create", "covey:memory+sparse", "size=4096"},
+    {"shm_create.1MiB", "shm_create", "covey:memory", "size=1048576"},
+    {"shm_create.1MiB", "shm_create", "covey:memory+sparse", "size=1048576"},
     {"shm_open.4KiB", "shm_open", "covey:memory", "size=4096"},
     {"shm_list", "shm_list", "covey:list", ""},
 };

@@ -51,6 +51,19 @@ TEST(storage_is_reserved_at_creation)
     covey_memory_free(memory);
 }
 
+TEST(sparse_memory_has_no_storage_before_it_is_touched)
+{
+    covey_memory *memory = NULL;
+    const size_t size = (size_t)1 << 32;
+
+    CHECK_OK(covey_memory_create(&memory, "sparse", size,
+                                 COVEY_MEMORY_OPTS(.sparse = COVEY_ON)));
+    CHECK_EQ(stat_of("sparse").st_blocks, 0);
+    bytes_of(memory)[size - 1] = 'x';
+    CHECK_LE(stat_of("sparse").st_blocks * 512, 2 << 20);
+    covey_memory_free(memory);
+}
+
 TEST(opened_memory_is_the_same_and_has_its_real_size)
 {
     covey_memory *memory = made("same", 5000), *other = opened("same");
@@ -186,6 +199,11 @@ TEST(bad_options_are_refused)
         covey_memory_create(&none, "x", 10, COVEY_MEMORY_OPTS(.permissions = 01600)),
         -EINVAL);
     CHECK_ERR(covey_memory_open(&none, "opts", COVEY_MEMORY_OPTS(.keep = COVEY_ON)),
+              -EINVAL);
+    CHECK_ERR(covey_memory_open(&none, "opts", COVEY_MEMORY_OPTS(.sparse = COVEY_ON)),
+              -EINVAL);
+    CHECK_ERR(covey_memory_create(&none, "x", 10,
+                                  COVEY_MEMORY_OPTS(.sparse = (enum covey_switch)5)),
               -EINVAL);
     CHECK_ERR(covey_memory_open(&none, "opts", COVEY_MEMORY_OPTS(.permissions = 0600)),
               -EINVAL);

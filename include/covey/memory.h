@@ -40,6 +40,9 @@ struct covey_memory_opts {
                                      permission to write; default off */
     enum covey_switch keep;     /**< create: the name stays when no one uses it any
                                      more; default off */
+    enum covey_switch sparse;   /**< create: storage comes page by page when it is
+                                     touched, for memory that is mostly not: quick to
+                                     make, but SIGBUS where none is left; default off */
     unsigned permissions;       /**< create: who may open it, as of open(2) and cut by
                                      the umask; default 0600, which it has to include */
 };
@@ -49,6 +52,7 @@ struct covey_memory_opts {
 /**
  * Make shared memory of `size` bytes, all zero, and open it. It appears under its name as
  * a whole, and its storage is reserved: what is full is full now, not at a later access.
+ * That takes some 0.1 ms per MiB, which later accesses save.
  *
  * `name`:   1 to 255 bytes without a slash, but for leading ones, which do not count:
  *           "a", "/a" and Python's SharedMemory("a") are the same. NULL: one of its own.

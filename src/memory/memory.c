@@ -75,13 +75,14 @@ static int take_opts(struct covey_memory_opts *o, const struct covey_memory_opts
 
     if (r < 0)
         return r;
-    if (!is_switch(o->readonly) || !is_switch(o->keep))
-        return cvy_fail(-EINVAL, "%s: .readonly and .keep are on or off", call);
+    if (!is_switch(o->readonly) || !is_switch(o->keep) || !is_switch(o->sparse))
+        return cvy_fail(-EINVAL, "%s: .readonly, .keep and .sparse are on or off",
+                        call);
     if (creates && o->readonly == COVEY_ON)
         return cvy_fail(-EINVAL, "%s: .readonly is for covey_memory_open", call);
-    if (!creates && (o->keep == COVEY_ON || o->permissions))
-        return cvy_fail(-EINVAL, "%s: .keep and .permissions are for its creator",
-                        call);
+    if (!creates && (o->keep == COVEY_ON || o->sparse == COVEY_ON || o->permissions))
+        return cvy_fail(
+            -EINVAL, "%s: .keep, .sparse and .permissions are for its creator", call);
     if (!o->permissions)
         o->permissions = 0600;
     if ((o->permissions & 0600U) != 0600 || o->permissions > 0777)
@@ -250,8 +251,11 @@ static int create_once(struct covey_memory *m, const struct order *order)
 {
     struct cvy_os_shm_draft draft;
     struct cvy_os_shm_info info;
-    int r = cvy_os_shm_draft(order->size, order->opts.permissions,
-                             order->opts.keep != COVEY_ON, &draft);
+    int r =
+        cvy_os_shm_draft(order->size, order->opts.permissions,
+                         (order->opts.keep == COVEY_ON ? 0 : CVY_OS_SHM_MARKED) |
+                             (order->opts.sparse == COVEY_ON ? CVY_OS_SHM_SPARSE : 0),
+                         &draft);
 
     if (r < 0)
         return r;
@@ -284,7 +288,8 @@ static int create(covey_memory **out, const struct order *order)
     int r;
 
     /* Where a cgroup has less, reserving would end in a kill. */
-    if (order->size >= LARGE && order->size > cvy_os_memory_limit())
+    if (order->size >= LARGE && order->opts.sparse != COVEY_ON &&
+        order->size > cvy_os_memory_limit())
         return fail_create(-ENOMEM, order);
     m = cvy_calloc(1, sizeof(*m));
     if (!m)

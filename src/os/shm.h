@@ -31,14 +31,19 @@ struct cvy_os_shm_info {
     bool is_named; /* not unlinked since */
 };
 
+enum cvy_os_shm_flag {
+    CVY_OS_SHM_MARKED =
+        1, /* stays with a file, costs nothing, and is nothing to others */
+    CVY_OS_SHM_SPARSE = 2, /* storage comes when it is touched, or SIGBUS */
+};
+
 /**
  * Make a file of `size` bytes of zeros, all of them with storage, locked shared.
- * `permissions` are those of open(2), cut by the umask. A mark stays with a file, costs
- * nothing, and means nothing to others.
+ * `permissions` are those of open(2), cut by the umask; `flags` as above.
  * Returns: 0; -ENOSPC; -EFBIG over RLIMIT_FSIZE; -ENOSYS where there is no place for
  *          named memory; -EMFILE ...
  */
-int cvy_os_shm_draft(uint64_t size, unsigned permissions, bool is_marked,
+int cvy_os_shm_draft(uint64_t size, unsigned permissions, unsigned flags,
                      struct cvy_os_shm_draft *ret_draft);
 /** Give it its name, by which it appears as a whole.
  * Returns: 0; -EEXIST; -EAGAIN the draft was cleaned away, make another. */

@@ -114,6 +114,14 @@ static int reserve(int fd, uint64_t size)
     return 0;
 }
 
+static int set_size(int fd, uint64_t size, unsigned flags)
+{
+    if (!(flags & CVY_OS_SHM_SPARSE))
+        return reserve(fd, size);
+    CVY_FAULT_POINT("ftruncate", ENOSPC);
+    return ftruncate(fd, (off_t)size) < 0 ? -errno : 0;
+}
+
 /* Files without a name cannot be linked here. */
 static _Atomic bool needs_hidden;
 
@@ -151,7 +159,7 @@ static int open_draft(char place[32], unsigned mode)
     return open_hidden(place, mode);
 }
 
-int cvy_os_shm_draft(uint64_t size, unsigned permissions, bool is_marked,
+int cvy_os_shm_draft(uint64_t size, unsigned permissions, unsigned flags,
                      struct cvy_os_shm_draft *ret_draft)
 {
     struct cvy_os_shm_draft draft;
@@ -159,12 +167,13 @@ int cvy_os_shm_draft(uint64_t size, unsigned permissions, bool is_marked,
 
     if (!size_is_allowed(size))
         return -EFBIG;
-    draft.fd = open_draft(draft.place, permissions | (is_marked ? MARK : 0));
+    draft.fd =
+        open_draft(draft.place, permissions | (flags & CVY_OS_SHM_MARKED ? MARK : 0));
     if (draft.fd < 0)
         return draft.fd;
     r = cvy_os_shm_lock(draft.fd, false);
     if (r == 0)
-        r = reserve(draft.fd, size);
+        r = set_size(draft.fd, size, flags);
     if (r < 0)
         cvy_os_shm_drop(&draft);
     else
