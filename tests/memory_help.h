@@ -3,6 +3,7 @@
 #ifndef TESTS_MEMORY_HELP_H
 #define TESTS_MEMORY_HELP_H
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -24,6 +25,20 @@ static inline bool exists(const char *name)
 
     snprintf(path, sizeof path, "/dev/shm/%s", name);
     return lstat(path, &info) == 0;
+}
+
+/* Whether nothing is there, hidden files included. */
+static inline bool is_bare(void)
+{
+    DIR *folder = opendir("/dev/shm");
+    struct dirent *entry;
+    bool bare = true;
+
+    CHECK(folder != NULL);
+    while ((entry = readdir(folder)))
+        bare = bare && (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."));
+    closedir(folder);
+    return bare;
 }
 
 static inline covey_memory *made(const char *name, size_t size)

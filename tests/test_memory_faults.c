@@ -6,11 +6,6 @@
 
 enum { MOST = 60 };
 
-static bool is_bare(void)
-{
-    return system("test -z \"$(ls -A /dev/shm)\"") == 0;
-}
-
 static int create(void)
 {
     covey_memory *memory = NULL;

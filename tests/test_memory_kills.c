@@ -85,11 +85,6 @@ static bool kill_after(const struct scene *scene, int stops)
     return more;
 }
 
-static bool is_bare(void)
-{
-    return system("test -z \"$(ls -A /dev/shm)\"") == 0;
-}
-
 /* Others go on as if the victim had never been. */
 static void look_around(const struct scene *scene, int stops, covey_memory *memory)
 {
