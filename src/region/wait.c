@@ -77,6 +77,14 @@ int cvy_sleep(cvy_word *word, uint32_t expected, uint32_t gong, int64_t deadline
     return cvy_os_now() >= end ? CVY_SLICE : CVY_WOKEN;
 }
 
+bool cvy_may_ask(_Atomic uint32_t *asked)
+{
+    uint32_t now = (uint32_t)(cvy_os_now() / COVEY_MSEC(1)), seen = atomic_load(asked);
+    uint64_t slice_ms = cvy_head->slice / (uint64_t)COVEY_MSEC(1);
+    return (!seen || now - seen >= slice_ms / 2) &&
+           atomic_compare_exchange_strong(asked, &seen, now);
+}
+
 bool cvy_bell_works(void)
 {
     if (!cvy_os_has_waitv())

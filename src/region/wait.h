@@ -44,6 +44,13 @@ static inline uint32_t cvy_gong(void)
 int cvy_sleep(cvy_word *word, uint32_t expected, uint32_t gong, int64_t deadline,
               cvy_ref what);
 
+/**
+ * Whether the caller, whose slice has ended, is to ask the kernel about all whom an object
+ * knows. Where many sleep each of them would ask about many; one of them each half slice
+ * is enough. `asked`: when somebody did, in ms, [cas]; 0 at first.
+ */
+bool cvy_may_ask(_Atomic uint32_t *asked);
+
 /** Let all sleepers look again: who ends in order may be whom they wait for. */
 void cvy_gong_strike(void);
 

@@ -137,17 +137,20 @@ static int find_entry(covey_barrier *b, cvy_entry **ret)
 static bool lost_one(covey_barrier *b, uint64_t seen, bool ask_kernel,
                      uint32_t *ret_who)
 {
-    uint32_t at = 0, alive = 0, mark = mark_of(generation_of(seen));
+    uint32_t at = 0, alive = 0, asked = 0, mark = mark_of(generation_of(seen));
     cvy_entry *entry;
     while ((entry = cvy_table_next(&b->arrivals, &at))) {
         uint64_t is = atomic_load(entry);
         uint32_t owner = cvy_entry_owner(is);
         if (cvy_entry_has(is) != mark)
             continue;
-        if (cvy_slot_is_dead(owner, ask_kernel))
-            *ret_who = cvy_load32(&cvy_slot_at(CVY_INDEX_OF(owner))->member);
+        uint32_t member = cvy_load32(&cvy_slot_at(CVY_INDEX_OF(owner))->member);
+        /* Of its process' other threads the kernel would say the same. */
+        if (cvy_slot_is_dead(owner, ask_kernel && (!member || member != asked)))
+            *ret_who = member;
         else
             alive++;
+        asked = member;
     }
     return alive < arrived_in(seen);
 }
@@ -208,7 +211,7 @@ static int wait_for_others(struct waiting *w)
             continue;
         }
         r = w->deadline > 0 ? sleep_on(w, seen, gong) : -ETIMEDOUT;
-        ask_kernel = r == CVY_SLICE;
+        ask_kernel = r == CVY_SLICE && cvy_may_ask(&w->barrier->asked);
         seen = atomic_load(&w->barrier->state);
         if (r >= 0 || generation_of(seen) != w->generation || seen & BROKEN)
             continue;
@@ -321,7 +324,7 @@ int covey_barrier_create(covey_barrier **out, unsigned parties,
     if (r < 0)
         return r;
     covey_barrier *b = made;
-    b->parties = parties;
+    b->parties = (uint16_t)parties;
     b->timeout = o.timeout;
     b->has_action = o.action != NULL;
     if (o.action)

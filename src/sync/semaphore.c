@@ -29,7 +29,7 @@
 #define TICKET_SHIFT 62
 #define GUARD_NAP    COVEY_MSEC(1)
 
-enum { SIGNAL = 1 }; /* of `flags` */
+#define SIGNAL 0x80000000u /* of `first` */
 
 static uint32_t value_of(uint64_t word)
 {
@@ -49,7 +49,12 @@ static uint64_t guarded(uint64_t word, uint32_t owner)
 }
 static bool is_signal(covey_semaphore *s)
 {
-    return atomic_load_explicit(&s->flags, memory_order_relaxed) & SIGNAL;
+    return atomic_load_explicit(&s->first, memory_order_relaxed) & SIGNAL;
+}
+
+static uint32_t first_value(covey_semaphore *s)
+{
+    return atomic_load_explicit(&s->first, memory_order_relaxed) & ~SIGNAL;
 }
 
 /* ---- the guard ---- */
@@ -268,7 +273,7 @@ static int acquire_slowly(covey_semaphore *s, int64_t deadline)
                       cvy_ref_of(s));
         if (r < 0)
             return r;
-        ask_kernel = r == CVY_SLICE;
+        ask_kernel = r == CVY_SLICE && cvy_may_ask(&s->asked);
         spin = (struct cvy_spin){0};
     }
 }
@@ -297,7 +302,7 @@ static void give_from_entry(covey_semaphore *s, uint64_t word, cvy_entry *entry,
     if (cvy_entry_has(had) >= n)
         set_entry(s, word, entry, had - cvy_entry_of(0, n));
     else
-        atomic_fetch_or(&s->flags, SIGNAL);
+        atomic_fetch_or(&s->first, SIGNAL);
 }
 
 static int release(covey_semaphore *s, uint32_t n, uint32_t most, const char *call)
@@ -338,10 +343,8 @@ static int create(enum cvy_kind kind, void **out, unsigned value,
     if (r < 0)
         return r;
     covey_semaphore *s = *out;
-    s->first_value = value;
     atomic_store(&s->word, value);
-    if (!value || o.signal == COVEY_ON)
-        atomic_store(&s->flags, SIGNAL);
+    atomic_store(&s->first, value | (!value || o.signal == COVEY_ON ? SIGNAL : 0));
     return 0;
 }
 
@@ -434,7 +437,7 @@ int covey_bounded_semaphore_release(covey_bounded_semaphore *semaphore, unsigned
     int r = cvy_sync_enter(semaphore, CVY_KIND_BOUNDED_SEMAPHORE, call);
     if (cvy_unlikely(r < 0))
         return r;
-    uint32_t most = semaphore->semaphore.first_value;
+    uint32_t most = first_value(&semaphore->semaphore);
     r = release(&semaphore->semaphore, n, most, call);
     if (r == -EOVERFLOW)
         return cvy_fail(COVEY_ERELEASED,
@@ -467,7 +470,7 @@ int covey_bounded_semaphore_repr(covey_bounded_semaphore *semaphore,
                  : cvy_sync_text(ret_text, call,
                                  "<BoundedSemaphore(value=%u, maxvalue=%u)>",
                                  value_now(&semaphore->semaphore),
-                                 semaphore->semaphore.first_value);
+                                 first_value(&semaphore->semaphore));
 }
 
 void covey_bounded_semaphore_free(covey_bounded_semaphore *semaphore)

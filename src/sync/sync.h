@@ -101,9 +101,9 @@ _Static_assert(sizeof(struct covey_event) == 128, "as covey/sync.h says");
 
 struct covey_semaphore {
     struct cvy_object object;
-    _Atomic uint64_t word; /* [cas]; [guard] while the guard is taken */
-    uint32_t first_value;
-    _Atomic uint32_t flags;   /* [guard], sticky */
+    _Atomic uint64_t word;  /* [cas]; [guard] while the guard is taken */
+    _Atomic uint32_t asked; /* [cas] see cvy_may_ask */
+    _Atomic uint32_t first; /* first value; bit 31, [guard]: it is a signal, for ever */
     _Atomic cvy_ref undo_at;  /* [guard] the entry's ref | ticket, 0 none */
     _Atomic uint64_t undo_to; /* [guard] what the entry was; written before undo_at */
     char name[CVY_NAME_BYTES];
@@ -130,8 +130,9 @@ _Static_assert(sizeof(struct covey_condition) == 384, "as covey/sync.h says");
 struct covey_barrier {
     struct cvy_object object;
     _Atomic uint64_t state; /* [cas] */
-    uint32_t parties;
-    uint32_t has_action; /* 1: `action` follows */
+    uint16_t parties;
+    uint16_t has_action;    /* 1: `action` follows */
+    _Atomic uint32_t asked; /* [cas] see cvy_may_ask */
     int64_t timeout;
     _Atomic uint32_t
         why; /* it was broken last, for details; written before the state */
