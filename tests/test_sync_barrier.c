@@ -400,40 +400,4 @@ TEST_EACH_METHOD_AND_THREAD(abort_during_the_action_breaks_the_barrier)
     covey_barrier_free(s->object);
 }
 
-/* ---- many ---------------------------------------------------------------------- */
-
-struct crowd {
-    covey_barrier *barrier;
-    _Atomic int indices;
-};
-
-static void *join_in(void *arg)
-{
-    struct crowd *crowd = arg;
-    unsigned index = 0;
-    for (int i = 0; i < 3; i++) {
-        CHECK_EQ(covey_barrier_wait(crowd->barrier, COVEY_FOREVER, &index), 0);
-        atomic_fetch_add(&crowd->indices, (int)index);
-    }
-    return NULL;
-}
-
-TEST_TIMEOUT(two_thousand_threads_meet, 120)
-{
-    enum { COUNT = 2000 };
-    static pthread_t threads[COUNT];
-    struct crowd crowd = {.barrier = barrier_made(COUNT)};
-    pthread_attr_t attr;
-    CHECK_EQ(pthread_attr_init(&attr), 0);
-    CHECK_EQ(pthread_attr_setstacksize(&attr, 128 * 1024), 0);
-    for (int i = 0; i < COUNT; i++)
-        CHECK_EQ(pthread_create(&threads[i], &attr, join_in, &crowd), 0);
-    for (int i = 0; i < COUNT; i++)
-        CHECK_EQ(pthread_join(threads[i], NULL), 0);
-    CHECK_EQ(crowd.indices, 3 * (COUNT * (COUNT - 1) / 2));
-    check_as_new(crowd.barrier);
-    covey_barrier_free(crowd.barrier);
-    pthread_attr_destroy(&attr);
-}
-
 CHECK_MAIN()
