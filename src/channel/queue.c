@@ -600,6 +600,7 @@ int covey_queue_count(covey_queue *queue, size_t *ret_count)
         r = cvy_fail(-EINVAL, "%s: ret_count is NULL", call);
     if (r < 0)
         return r;
+    cvy_ring_settle(&queue->ring);
     cvy_ring_load(&queue->ring, &items, &bytes);
     *ret_count = items;
     return 0;
@@ -612,9 +613,11 @@ int covey_queue_bytes(covey_queue *queue, uint64_t *ret_bytes)
     int r = cvy_queue_enter(queue, call);
     if (r >= 0 && !ret_bytes)
         r = cvy_fail(-EINVAL, "%s: ret_bytes is NULL", call);
-    if (r >= 0)
-        cvy_ring_load(&queue->ring, &items, ret_bytes);
-    return r;
+    if (r < 0)
+        return r;
+    cvy_ring_settle(&queue->ring);
+    cvy_ring_load(&queue->ring, &items, ret_bytes);
+    return 0;
 }
 
 int covey_queue_empty(covey_queue *queue)
@@ -627,7 +630,10 @@ int covey_queue_empty(covey_queue *queue)
 int covey_queue_full(covey_queue *queue)
 {
     int r = cvy_queue_enter(queue, "covey_queue_full");
-    return r < 0 ? r : !has_room(queue, 1);
+    if (r < 0)
+        return r;
+    cvy_ring_settle(&queue->ring);
+    return !has_room(queue, 1);
 }
 
 int covey_queue_lost(covey_queue *queue, uint64_t *ret_lost)

@@ -218,6 +218,14 @@ void cvy_ring_unlock_get(struct cvy_ring *ring)
     cvy_lock_release(&ring->get_lock);
 }
 
+void cvy_ring_settle(struct cvy_ring *ring)
+{
+    uint32_t owner = atomic_load(&ring->put_lock) & CVY_OWNER_MASK;
+    if (owner && cvy_slot_is_dead(owner, false) &&
+        cvy_ring_lock_put(ring, cvy_os_now() + COVEY_SEC(1)) >= 0)
+        cvy_ring_unlock_put(ring);
+}
+
 /* ---- producers ---- */
 
 void cvy_ring_load(struct cvy_ring *ring, uint32_t *ret_items, uint64_t *ret_bytes)

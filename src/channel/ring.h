@@ -112,6 +112,8 @@ void cvy_ring_shrink(struct cvy_ring *ring);
 
 /* ---- no lock ---- */
 
+/** Note what a producer had put that is dead now, before the ring is asked for numbers. */
+void cvy_ring_settle(struct cvy_ring *ring);
 /** Whether there is nothing to take; right for a moment at best. */
 bool cvy_ring_is_empty(struct cvy_ring *ring);
 
