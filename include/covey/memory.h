@@ -52,7 +52,7 @@ struct covey_memory_opts {
 /**
  * Make shared memory of `size` bytes, all zero, and open it. It appears under its name as
  * a whole, and its storage is reserved: what is full is full now, not at a later access.
- * That takes some 0.1 ms per MiB, which later accesses save.
+ * That takes some 0.3 ms per MiB, which later accesses save.
  *
  * `name`:   1 to 255 bytes without a slash, but for leading ones, which do not count:
  *           "a", "/a" and Python's SharedMemory("a") are the same. NULL: one of its own.
