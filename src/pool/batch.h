@@ -32,6 +32,8 @@
 /** Batches that can be active at the same time, and maps too. */
 #define CVY_POOL_BATCHES 63u
 #define CVY_POOL_WORKERS 1024u
+/** Memory that is worth making present at once, and is used for little else. */
+#define CVY_POOL_LARGE 65536u
 
 /*
  * Items of one batch, in one word, 0 = none.
@@ -140,7 +142,8 @@ struct cvy_batch {
     cvy_word text_owner;         /* [cas] line + 1 of who writes the text */
     int32_t text_code;           /* what the task returned */
     _Atomic uint64_t text_item;  /* it is about this item + 1, 0 none */
-    uint64_t reserved[3];
+    uint32_t copy_out;           /* 1: `out` is in this run */
+    uint32_t reserved[5];
 
     _Atomic uint64_t orphans[CVY_POOL_ORPHANS]; /* [pool] in, [cas] out: ranges */
     char text[CVY_POOL_TEXT];                   /* text_owner's */

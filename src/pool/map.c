@@ -50,6 +50,7 @@ static void fill(const struct cvy_map *map, struct cvy_pool_slot *s, uint64_t ba
     batch->out = map->copy_out
                      ? s->run.ref + parts.out
                      : distance(map->out ? map->out + base * map->out_size : NULL);
+    batch->copy_out = map->copy_out;
     batch->chunk = map->chunk;
     batch->map = map->index;
     batch->base = base;

@@ -18,7 +18,6 @@
 
 #define LEAST_RUN    8192u
 #define SPARE_BYTES  (UINT64_C(16) << 20)
-#define LARGE        65536u /* worth making present at once, and used for little else */
 #define WORTH_A_CALL (UINT64_C(20000) * 16) /* 1/16 ns of work that pay a wake-up */
 
 /* ---- memory ---- */
@@ -40,8 +39,8 @@ struct cvy_batch_parts cvy_pool_parts(const struct cvy_map *map, uint64_t items)
 static uint64_t run_size(uint64_t bytes)
 {
     uint64_t size = LEAST_RUN;
-    if (bytes > LARGE)
-        return cvy_round_up(bytes, LARGE);
+    if (bytes > CVY_POOL_LARGE)
+        return cvy_round_up(bytes, CVY_POOL_LARGE);
     while (size < bytes)
         size *= 2;
     return size;
@@ -78,7 +77,9 @@ static void clear_orphans(struct cvy_batch *batch)
            sizeof batch->orphans);
 }
 
-static int take_run(struct cvy_pool *pool, uint64_t bytes, struct cvy_pool_run *ret_run)
+/* `written`: so many of them, from the first on, by this process. */
+static int take_run(struct cvy_pool *pool, uint64_t bytes, uint64_t written,
+                    struct cvy_pool_run *ret_run)
 {
     cvy_ref ref = 0;
     bytes = run_size(bytes);
@@ -93,8 +94,8 @@ static int take_run(struct cvy_pool *pool, uint64_t bytes, struct cvy_pool_run *
     }
     if (r < 0)
         return r;
-    if (bytes >= LARGE)
-        (void)cvy_os_populate(cvy_at(ref), bytes); /* else page by page, when touched */
+    if (written >= CVY_POOL_LARGE) /* else page by page, when touched */
+        (void)cvy_os_populate(cvy_at(ref), cvy_round_up(written, CVY_PAGE));
     struct cvy_batch *batch = cvy_at(ref);
     batch->code_id = 0; /* the memory is an earlier owner's */
     clear_orphans(batch);
@@ -145,7 +146,8 @@ int cvy_pool_slot_take(struct cvy_pool *pool, struct cvy_map *map, uint64_t item
     if (slot == CVY_POOL_BATCHES)
         return -EAGAIN;
     struct cvy_pool_run run;
-    int r = take_run(pool, cvy_pool_parts(map, items).end, &run);
+    struct cvy_batch_parts parts = cvy_pool_parts(map, items);
+    int r = take_run(pool, parts.end, parts.out, &run);
     if (r < 0)
         return r;
     pool->slots[slot] = (struct cvy_pool_slot){.use = CVY_SLOT_FILLING,

@@ -138,6 +138,27 @@ static bool looks_open(struct cvy_worker *w, const struct cvy_batch *batch,
     return false;
 }
 
+/* Whether the pages of this memory are here, as far as known. From now on they are. */
+static bool is_known(struct cvy_worker *w, cvy_ref run)
+{
+    for (uint32_t i = 0; i < CVY_WORKER_RUNS; i++)
+        if (w->runs[i] == run)
+            return true;
+    w->runs[w->next_run++ % CVY_WORKER_RUNS] = run;
+    return false;
+}
+
+/* Results are first written here, so it is here that their pages are made: all at once,
+ * and while the pool's process does so for arguments. Other pages come one by one. */
+static void make_pages(struct cvy_worker *w, cvy_ref run)
+{
+    const struct cvy_batch *batch = w->batch;
+    uint64_t start = batch->out & ~(uint64_t)(CVY_PAGE - 1);
+    uint64_t end = cvy_round_up(batch->out + batch->n * batch->out_size, CVY_PAGE);
+    if (batch->copy_out && end - start >= CVY_POOL_LARGE && !is_known(w, run))
+        (void)cvy_os_populate(cvy_pool_address(start), end - start);
+}
+
 /* Pairs with cvy_pool_retire: either we see the slot inactive or it sees us in it. */
 static bool enter(struct cvy_worker *w, uint32_t slot)
 {
@@ -147,7 +168,8 @@ static bool enter(struct cvy_worker *w, uint32_t slot)
         atomic_store_explicit(&w->line->batch, 0, memory_order_release);
         return false;
     }
-    struct cvy_batch *batch = cvy_at(atomic_load(&w->shared->batches[slot]));
+    cvy_ref run = atomic_load(&w->shared->batches[slot]);
+    struct cvy_batch *batch = cvy_at(run);
     w->batch = batch;
     w->slot = slot;
     w->n = batch->n;
@@ -160,6 +182,7 @@ static bool enter(struct cvy_worker *w, uint32_t slot)
     w->call.result_capacity = batch->out_size;
     if (find_function(w) < 0)
         w->fn = no_function;
+    make_pages(w, run);
     return true;
 }
 

@@ -8,6 +8,7 @@
 #include <covey/pool.h>
 
 #define CVY_WORKER_FUNCTIONS 16u
+#define CVY_WORKER_RUNS      32u
 
 struct cvy_worker {
     struct covey_call call;   /* tasks get its address */
@@ -32,6 +33,8 @@ struct cvy_worker {
         uint32_t code_id;
         covey_task_fn *fn;
     } functions[CVY_WORKER_FUNCTIONS];
+    cvy_ref runs[CVY_WORKER_RUNS]; /* large memory of batches that it has been to */
+    uint32_t next_run;
 };
 
 /** Target of a worker process. */
