@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* queue.c: waiting, limits and the end of queues; the bytes are ring.c's.
+/* queue.c: putting, limits and the end of queues, and how both sides wait; the bytes are
+ * ring.c's, getting is get.c's.
  *
  * A put that finds room commits and unlocks, then looks at `items`; a getter that finds
  * nothing sets WAITERS in `items`, then looks again: one of them sees the other. The same
@@ -17,7 +18,6 @@
 #include "region/undo.h"
 #include "region/wait.h"
 
-#define MOST_ITEMS 0x7fffffffu
 #define CLOSE_TIME COVEY_SEC(1)
 
 int cvy_queue_enter(const void *queue, const char *call)
@@ -64,8 +64,7 @@ void cvy_waiters_wake(cvy_word *word, uint32_t n)
         wake_slowly(word, n);
 }
 
-/* Whether nobody else can do what is waited for; see the header. */
-static bool is_lonely(covey_queue *q)
+bool cvy_queue_is_lonely(covey_queue *q)
 {
     return cvy_object_is_lonely(q) &&
            cvy_load32(&cvy_member_at(CVY_INDEX_OF(cvy_member_owner()))->thread_count) <=
@@ -104,7 +103,7 @@ static int await_space(covey_queue *q, size_t size, uint32_t gong, int64_t deadl
     uint32_t word = cvy_waiters_announce(&q->space);
     if (has_room(q, size) || atomic_load(&q->closed))
         return 0;
-    if (is_lonely(q))
+    if (cvy_queue_is_lonely(q))
         return COVEY_EPEERDIED;
     return cvy_sleep(&q->space, word, gong, deadline, cvy_ref_of(q));
 }
@@ -303,259 +302,6 @@ int covey_queue_put_many(covey_queue *queue, const struct covey_view *messages,
     return r;
 }
 
-/* ---- getting ---- */
-
-static int fail_get(covey_queue *q, int r, const char *call)
-{
-    if (r == -ETIMEDOUT)
-        return cvy_fail(r, "%s: queue %s is empty", call, q->name);
-    if (r == COVEY_ECLOSED)
-        return cvy_fail(r, "%s: queue %s is empty and closed", call, q->name);
-    if (r == COVEY_EPEERDIED)
-        return cvy_fail(r,
-                        "%s: queue %s is empty, and no other process holds it any more",
-                        call, q->name);
-    return r == -EINTR ? cvy_fail(r, "%s: a signal came", call) : r;
-}
-
-static struct covey_joinable_queue *joinable(covey_queue *q)
-{
-    return q->object.kind == CVY_KIND_JOINABLE_QUEUE
-               ? (struct covey_joinable_queue *)(void *)q
-               : NULL;
-}
-
-/* Take an item, if there is one. Returns: as the taker; -ENODATA: there is none. */
-static int try_take(covey_queue *q, cvy_queue_taker *take, void *ctx,
-                    uint32_t *ret_taken, int64_t deadline)
-{
-    struct cvy_item item;
-    if (cvy_ring_is_empty(&q->ring))
-        return -ENODATA;
-    int r = cvy_ring_lock_get(&q->ring, deadline);
-    if (cvy_unlikely(r < 0))
-        return r;
-    r = cvy_ring_look(&q->ring, 0, &item);
-    r = r == -EAGAIN ? -ENODATA : take(q, &item, ctx);
-    if (cvy_likely(r >= 0) && joinable(q))
-        cvy_joinable_took(joinable(q), *ret_taken);
-    cvy_ring_unlock_get(&q->ring);
-    if (r >= 0)
-        cvy_waiters_wake(&q->space, q->max_bytes ? INT_MAX : *ret_taken);
-    return r;
-}
-
-/* An empty queue keeps little memory; producers make it grow again when it is needed. */
-static void give_memory_back(covey_queue *q)
-{
-    if (q->ring.segments[0].at == 0 && !q->ring.first_run)
-        return;
-    if (cvy_ring_lock_get(&q->ring, 0) < 0)
-        return;
-    cvy_ring_shrink(&q->ring);
-    cvy_ring_unlock_get(&q->ring);
-}
-
-static int await_item(covey_queue *q, uint32_t gong, int64_t deadline)
-{
-    give_memory_back(q);
-    uint32_t word = cvy_waiters_announce(&q->items);
-    bool closed = atomic_load(&q->closed);
-    if (!cvy_ring_is_empty(&q->ring))
-        return 0;
-    if (closed)
-        return COVEY_ECLOSED;
-    if (is_lonely(q))
-        return COVEY_EPEERDIED;
-    return cvy_sleep(&q->items, word, gong, deadline, cvy_ref_of(q));
-}
-
-int cvy_queue_take(covey_queue *q, cvy_queue_taker *take, void *ctx,
-                   uint32_t *ret_taken, int64_t deadline, const char *call)
-{
-    struct cvy_spin spin = {0};
-    int r = joinable(q) ? cvy_joinable_prepare(joinable(q)) : 0;
-    if (r < 0)
-        return r;
-    for (;;) {
-        uint32_t gong = cvy_gong();
-        bool closed = atomic_load_explicit(&q->closed, memory_order_acquire);
-        r = try_take(q, take, ctx, ret_taken, deadline);
-        if (cvy_likely(r != -ENODATA))
-            return r < 0 ? fail_get(q, r, call) : r;
-        if (closed)
-            return fail_get(q, COVEY_ECLOSED, call);
-        if (deadline <= 0) {
-            give_memory_back(q);
-            return fail_get(q, -ETIMEDOUT, call);
-        }
-        if (cvy_spin(&spin))
-            continue;
-        r = await_item(q, gong, deadline);
-        if (r < 0)
-            return fail_get(q, r, call);
-        spin = (struct cvy_spin){0};
-    }
-}
-
-/* Where one message goes. */
-struct target {
-    void *to;
-    size_t capacity;
-    struct covey_bytes *bytes; /* NULL: `to` does not grow */
-    size_t *ret_size;
-    cvy_ref extent; /* taken, still to be copied */
-};
-
-static int take_into(covey_queue *q, const struct cvy_item *item, void *ctx)
-{
-    struct target *t = ctx;
-    *t->ret_size = item->size;
-    if (cvy_unlikely(item->size > t->capacity))
-        return t->bytes ? -EAGAIN : -EMSGSIZE;
-    if (cvy_unlikely(item->extent)) {
-        cvy_ring_take_extent(&q->ring, item);
-        t->extent = item->extent;
-        return 0;
-    }
-    if (item->size)
-        memcpy(t->to, item->data, item->size);
-    cvy_ring_take(&q->ring, item, 1);
-    return 0;
-}
-
-static int get_into(covey_queue *q, struct target *t, int64_t deadline,
-                    const char *call)
-{
-    uint32_t taken = 1;
-    for (;;) {
-        int r = cvy_queue_take(q, take_into, t, &taken, deadline, call);
-        if (cvy_likely(r >= 0))
-            break;
-        if (r != -EAGAIN)
-            return r == -EMSGSIZE
-                       ? cvy_fail(r,
-                                  "%s: a message of %zu bytes; there is room for %zu",
-                                  call, *t->ret_size, t->capacity)
-                       : r;
-        size_t want = *t->ret_size;
-        r = covey_bytes_resize(t->bytes, want);
-        if (r < 0)
-            return r;
-        t->to = t->bytes->data;
-        t->capacity = t->bytes->capacity;
-    }
-    if (cvy_unlikely(t->extent)) {
-        memcpy(t->to, cvy_at(t->extent), *t->ret_size);
-        cvy_extent_give(t->extent);
-    }
-    cvy_ring_arrived();
-    return 0;
-}
-
-int covey_queue_get(covey_queue *queue, struct covey_bytes *ret_message,
-                    covey_nsec timeout)
-{
-    static const char call[] = "covey_queue_get";
-    int r = cvy_queue_enter(queue, call);
-    if (cvy_likely(r >= 0) && cvy_unlikely(!ret_message))
-        r = cvy_fail(-EINVAL, "%s: ret_message is NULL", call);
-    if (cvy_unlikely(r < 0))
-        return r;
-    size_t size = 0;
-    struct target t = {ret_message->data, ret_message->capacity, ret_message, &size, 0};
-    r = get_into(queue, &t, cvy_os_deadline(timeout), call);
-    if (cvy_likely(r >= 0))
-        ret_message->size = size;
-    return r;
-}
-
-int covey_queue_get_into(covey_queue *queue, void *to, size_t capacity,
-                         size_t *ret_size, covey_nsec timeout)
-{
-    static const char call[] = "covey_queue_get_into";
-    int r = cvy_queue_enter(queue, call);
-    if (r >= 0 && ((!to && capacity) || !ret_size))
-        r = cvy_fail(-EINVAL, "%s: a NULL where the message goes", call);
-    if (r < 0)
-        return r;
-    struct target t = {to, capacity, NULL, ret_size, 0};
-    return get_into(queue, &t, cvy_os_deadline(timeout), call);
-}
-
-/* Several messages; `got` of them so far. */
-struct targets {
-    struct covey_bytes *messages;
-    size_t count;
-    size_t want;   /* of memory for the first, when it does not fit */
-    uint32_t *got; /* taken */
-};
-
-static bool fits(const struct covey_bytes *bytes, const struct cvy_item *item)
-{
-    return item->size <= bytes->capacity;
-}
-
-/* Take items of the ring whose memory is ready; growing them here would hold up others. */
-static int take_many(covey_queue *q, const struct cvy_item *first, void *ctx)
-{
-    struct targets *t = ctx;
-    struct cvy_item item = *first, last = *first;
-    uint32_t n = 0;
-    t->want = first->size;
-    if (!fits(t->messages, first))
-        return -EAGAIN;
-    if (first->extent)
-        return -EXDEV; /* by itself */
-    do {
-        if (item.size)
-            memcpy(t->messages[n].data, item.data, item.size);
-        t->messages[n].size = item.size;
-        last = item;
-        n++;
-    } while (n < t->count && cvy_ring_look(&q->ring, last.after, &item) == 0 &&
-             !item.extent && fits(&t->messages[n], &item));
-    *t->got = n;
-    cvy_ring_take(&q->ring, &last, n);
-    return 0;
-}
-
-int covey_queue_get_many(covey_queue *queue, struct covey_bytes *messages, size_t count,
-                         covey_nsec timeout, size_t *ret_count)
-{
-    static const char call[] = "covey_queue_get_many";
-    uint32_t got = 0;
-    int r = cvy_queue_enter(queue, call);
-    if (r >= 0 && (!messages || !count || !ret_count))
-        r = cvy_fail(-EINVAL, "%s: no messages, or ret_count is NULL", call);
-    if (r < 0)
-        return r;
-    *ret_count = 0;
-    int64_t deadline = cvy_os_deadline(timeout);
-    struct targets t = {messages, cvy_min_size(count, MOST_ITEMS), 0, &got};
-    while ((r = cvy_queue_take(queue, take_many, &t, &got, deadline, call)) ==
-           -EAGAIN) {
-        /* messages of one queue are often alike */
-        for (size_t i = 0; i < count && (i == 0 || t.want <= CVY_LARGEST_RECORD); i++) {
-            size_t size = messages[i].size;
-            r = t.want > messages[i].capacity ? covey_bytes_resize(&messages[i], t.want)
-                                              : 0;
-            if (r < 0)
-                return r;
-            messages[i].size = size;
-        }
-    }
-    if (r == -EXDEV) {
-        r = covey_queue_get(queue, messages, timeout);
-        got = r >= 0;
-    } else if (r >= 0) {
-        cvy_ring_arrived();
-    }
-    if (r >= 0)
-        *ret_count = got;
-    return r;
-}
-
 /* ---- the other calls ---- */
 
 int cvy_queue_create(enum cvy_kind kind, size_t size, size_t maxsize,
@@ -565,7 +311,7 @@ int cvy_queue_create(enum cvy_kind kind, size_t size, size_t maxsize,
     int r = CVY_TAKE_OPTS(&o, opts, call);
     if (r >= 0)
         r = cvy_sync_begin(out, call);
-    if (r >= 0 && maxsize > MOST_ITEMS)
+    if (r >= 0 && maxsize > CVY_MOST_ITEMS)
         r = cvy_fail(-EINVAL, "%s: a maxsize of %zu, most is 2^31 - 1", call, maxsize);
     if (r >= 0)
         r = cvy_sync_create(kind, size, o.name, offsetof(struct covey_queue, name),

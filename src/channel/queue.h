@@ -8,6 +8,8 @@
 
 #include <covey/queue.h>
 
+#define CVY_MOST_ITEMS 0x7fffffffu
+
 /*
  *   | header, limits | producers | consumers | items | space | name | segments | joinable |
  *     line 1           line 2      line 3      4       5       6      7 ...
@@ -63,6 +65,22 @@ int cvy_queue_put_extent(covey_queue *queue, cvy_ref extent, size_t size,
                          int64_t deadline, const char *call);
 /** Release put_lock after `n` messages were put, and wake who waits for them. */
 void cvy_queue_put_done(covey_queue *queue, uint32_t n);
+
+/** Whether nobody else can do what is waited for; see COVEY_EPEERDIED in the header. */
+bool cvy_queue_is_lonely(covey_queue *queue);
+
+/** Where one message goes. */
+struct cvy_target {
+    void *to;
+    size_t capacity;
+    struct covey_bytes
+        *bytes; /* replaces `to` if that is too small; NULL: nothing does */
+    size_t *ret_size;
+    cvy_ref extent; /* taken, still to be copied */
+};
+/** Wait for a message and get it. Returns: as covey_queue_get_into. */
+int cvy_queue_get(covey_queue *queue, struct cvy_target *target, int64_t deadline,
+                  const char *call);
 
 /** Set WAITERS. Returns: the word to sleep on. */
 uint32_t cvy_waiters_announce(cvy_word *word);
