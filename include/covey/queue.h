@@ -24,6 +24,7 @@
 
 #include <covey/base.h>
 #include <covey/process.h>
+#include <covey/value.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -112,6 +113,34 @@ COVEY_API int covey_queue_get_into(covey_queue *queue, void *to, size_t capacity
  */
 COVEY_API int covey_queue_get_many(covey_queue *queue, struct covey_bytes *messages,
                                    size_t count, covey_nsec timeout, size_t *ret_count);
+
+/* ---- values ----------------------------------------------------------------- */
+
+/**
+ * Put a value: its pickle, which any Python can read.
+ *
+ * Returns:  as covey_queue_put, and as covey_value_pickle.
+ * Blocks:   while the queue is full, or the family's budget used up, at most `timeout`.
+ * Owner:    `value` stays yours.
+ */
+COVEY_API int covey_queue_put_value(covey_queue *queue, const covey_value *value,
+                                    covey_nsec timeout);
+
+/**
+ * Get the next message, which is the pickle of a value.
+ *
+ * A message that is no pickle, or beyond the limits, is gone afterwards; the detail tells
+ * its size and what is wrong with it.
+ *
+ * `limits`: NULL for those of covey_value_unpickle.
+ * Returns:  as covey_queue_get; COVEY_EPICKLE, -EMSGSIZE and -ENOTSUP as
+ *           covey_value_unpickle, and -ENOMEM, when the detail says that it is gone.
+ * Blocks:   while the queue is empty, at most `timeout`.
+ * Owner:    the value is yours.
+ */
+COVEY_API int
+covey_queue_get_value(covey_queue *queue, covey_value **out, covey_nsec timeout,
+                      const struct covey_unpickle_opts *limits) COVEY_MUST_CHECK;
 
 /* ---- without copying -------------------------------------------------------- */
 
@@ -220,6 +249,17 @@ COVEY_API int covey_joinable_queue_get(covey_joinable_queue *queue,
                                        struct covey_bytes *ret_message,
                                        covey_nsec timeout);
 
+/** Put a value. Returns and blocks as covey_queue_put_value. Returns:  0, ... */
+COVEY_API int covey_joinable_queue_put_value(covey_joinable_queue *queue,
+                                             const covey_value *value,
+                                             covey_nsec timeout);
+
+/** Get a value. Returns and blocks as covey_queue_get_value. A message that is no pickle
+ * was got, too, and is to be acknowledged. Returns:  0, ... */
+COVEY_API int covey_joinable_queue_get_value(
+    covey_joinable_queue *queue, covey_value **out, covey_nsec timeout,
+    const struct covey_unpickle_opts *limits) COVEY_MUST_CHECK;
+
 /**
  * Say that a message that was got has been worked off.
  *
@@ -260,6 +300,15 @@ COVEY_API int covey_simple_queue_put(covey_simple_queue *queue,
 /** Wait for a message and get it. Returns:  as covey_queue_get. */
 COVEY_API int covey_simple_queue_get(covey_simple_queue *queue,
                                      struct covey_bytes *ret_message);
+
+/** Put a value. Returns:  as covey_queue_put_value. */
+COVEY_API int covey_simple_queue_put_value(covey_simple_queue *queue,
+                                           const covey_value *value);
+
+/** Wait for a value and get it. Returns:  as covey_queue_get_value. */
+COVEY_API int
+covey_simple_queue_get_value(covey_simple_queue *queue, covey_value **out,
+                             const struct covey_unpickle_opts *limits) COVEY_MUST_CHECK;
 
 /** Returns:  1 if there is no message in it, else 0. */
 COVEY_API int covey_simple_queue_empty(covey_simple_queue *queue);
