@@ -22,7 +22,7 @@ static unsigned next(struct machine *m, unsigned limit)
 
 static const void *next_bytes(struct machine *m, size_t *size)
 {
-    const uint8_t *bytes = m->at;
+    const uint8_t *bytes;
 
     *size = next(m, 24);
     bytes = m->at;
@@ -185,6 +185,26 @@ static void look(struct machine *m, const covey_value *value)
     MUST(!position || count == covey_value_count(value));
 }
 
+/* Drop a value that unfolds to much: walking it would take the fuzzer's time. */
+static void keep_small(covey_value **slot)
+{
+    struct covey_unpickle_opts opts = {.size = sizeof(opts), .max_count = 500};
+    struct covey_bytes pickle = {0};
+    covey_value *again = NULL;
+    size_t saved = until_failure;
+
+    until_failure = SIZE_MAX;
+    if (*slot &&
+        (covey_value_pickle(*slot, &pickle) < 0 ||
+         covey_value_unpickle(&again, pickle.data, pickle.size, &opts) == -EMSGSIZE)) {
+        covey_value_free(*slot);
+        *slot = NULL;
+    }
+    covey_value_free(again);
+    covey_bytes_free(&pickle);
+    until_failure = saved;
+}
+
 /* A whole value survives being pickled. */
 static void check(const covey_value *value)
 {
@@ -235,6 +255,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         default:
             look(&m, m.slots[slot]);
         }
+        keep_small(&m.slots[slot]);
     }
     until_failure = SIZE_MAX;
     for (unsigned i = 0; i < SLOTS; i++)

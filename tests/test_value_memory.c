@@ -169,10 +169,7 @@ static int use_sort(void)
 
     if (r == 0)
         r = covey_value_sort(list, 0);
-    if (r == 0)
-        covey_value_free(list);
-    else if (list)
-        covey_value_free(list);
+    covey_value_free(list);
     return r;
 }
 
@@ -354,30 +351,25 @@ TEST(what_unfolds_to_too_much_is_refused)
     covey_value_free(value);
 }
 
+static size_t put_ops(char *to, const char *ops, size_t size)
+{
+    memcpy(to, ops, size);
+    return size;
+}
+
 /* Two tuples of 2^20 parts that are equal but not the same, as keys by turns. */
 TEST(comparing_keys_does_not_take_forever)
 {
     static char data[100000];
-    size_t size = 0;
+    size_t size = put_ops(data, "}", 1);
     covey_value *value = NULL;
 
-    data[size++] = '}';
     for (int key = 0; key < 2; key++) {
         size += make_bomb(data + size, 20) - 1;
-        memcpy(data + size,
-               key ? "q\1"
-                     "0"
-                   : "q\0"
-                     "0",
-               3);
-        size += 3;
+        size += put_ops(data + size, key ? "q\1\60" : "q\0\60", 3);
     }
-    while (size < sizeof(data) - 10) {
-        memcpy(data + size, size % 2 ? "h\0Ns" : "h\1Ns", 4);
-        size += 4;
-        memcpy(data + size, "h\1Ns", 4);
-        size += 4;
-    }
+    while (size < sizeof(data) - 10)
+        size += put_ops(data + size, "h\0Nsh\1Ns", 8);
     data[size++] = '.';
     CHECK_ERR(covey_value_unpickle(&value, data, size, NULL), -EMSGSIZE);
     CHECK_STR_HAS(covey_error_detail(), "comparing its keys takes too long");

@@ -62,7 +62,7 @@ static void count_up(struct decimal *decimal, int count)
     while (i > 0 && decimal->digits[i] == '9')
         decimal->digits[i--] = '0';
     if (decimal->digits[i] < '9')
-        decimal->digits[i]++;
+        decimal->digits[i] = (char)(decimal->digits[i] + 1);
     decimal->digits[count] = 0;
 }
 
@@ -86,6 +86,12 @@ static void shortest(double number, struct decimal *ret)
     }
 }
 
+/* Digit `i`; before the first and after the last there are zeros. */
+static char digit_at(const struct decimal *decimal, int i)
+{
+    return *(i >= 0 && i < decimal->count ? &decimal->digits[i] : "0");
+}
+
 /* Write the digits, with zeros around them where `decimal` has none. */
 static size_t write_fixed(char *text, const struct decimal *decimal, bool point)
 {
@@ -94,11 +100,11 @@ static size_t write_fixed(char *text, const struct decimal *decimal, bool point)
     if (decimal->point <= 0)
         text[size++] = '0';
     for (int i = 0; i < decimal->point; i++)
-        text[size++] = i < decimal->count ? decimal->digits[i] : '0';
+        text[size++] = digit_at(decimal, i);
     if (decimal->count > decimal->point) {
         text[size++] = '.';
         for (int i = decimal->point; i < decimal->count; i++)
-            text[size++] = i < 0 ? '0' : decimal->digits[i];
+            text[size++] = digit_at(decimal, i);
     } else if (point) {
         text[size++] = '.';
         text[size++] = '0';
@@ -125,13 +131,13 @@ size_t cvy_double_write(char text[CVY_DOUBLE_TEXT], double number, bool point)
     size_t sign = 0;
 
     if (isnan(number)) {
-        memcpy(text, "nan", 3);
+        strcpy(text, "nan");
         return 3;
     }
     if (signbit(number))
         text[sign++] = '-';
     if (isinf(number)) {
-        memcpy(text + sign, "inf", 3);
+        strcpy(text + sign, "inf");
         return sign + 3;
     }
     shortest(number, &decimal);

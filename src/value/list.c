@@ -180,18 +180,16 @@ int covey_value_get_slice(const covey_value *value, const covey_value **ret_star
 
 /* ---- changing ---------------------------------------------------------------- */
 
-/* The list, or tuple if `tuples`, that `value` is and may be changed. */
-static int get_list(covey_value *value, bool tuples, struct cvy_seq **ret)
+/* The list, or tuple if `tuples`, that `value` is and that may be changed; NULL with the
+ * code in `*ret_error` if it is none. */
+static struct cvy_seq *get_list(covey_value *value, bool tuples, int *ret_error)
 {
-    int r;
-
     if (!cvy_is_kind(value, COVEY_VALUE_LIST) &&
         !(tuples && cvy_is_kind(value, COVEY_VALUE_TUPLE)))
-        return value ? cvy_wrong_type(value, "list") : cvy_last_code();
-    if ((r = cvy_changeable(value)) < 0)
-        return r;
-    *ret = cvy_as_seq(value);
-    return 0;
+        *ret_error = value ? cvy_wrong_type(value, "list") : cvy_last_code();
+    else if ((*ret_error = cvy_changeable(value)) == 0)
+        return cvy_as_seq(value);
+    return NULL;
 }
 
 int covey_value_append(covey_value *sequence, covey_value *item)
@@ -201,7 +199,7 @@ int covey_value_append(covey_value *sequence, covey_value *item)
 
     if (cvy_is_kind(sequence, COVEY_VALUE_OBJECT))
         return cvy_object_append_checked(sequence, item);
-    if ((r = get_list(sequence, true, &seq)) < 0) {
+    if (!(seq = get_list(sequence, true, &r))) {
         covey_value_free(item);
         return r;
     }
@@ -211,7 +209,7 @@ int covey_value_append(covey_value *sequence, covey_value *item)
 
 int covey_value_extend(covey_value *sequence, const covey_value *other)
 {
-    const covey_value *item;
+    const covey_value *item = NULL;
     size_t position = 0, count = covey_value_count(other);
     int r = 0;
 
@@ -232,7 +230,7 @@ int covey_value_insert(covey_value *list, size_t index, covey_value *item)
     struct cvy_seq *seq;
     int r;
 
-    if ((r = get_list(list, false, &seq)) < 0) {
+    if (!(seq = get_list(list, false, &r))) {
         covey_value_free(item);
         return r;
     }
@@ -251,7 +249,7 @@ int covey_value_put_at(covey_value *list, size_t index, covey_value *item)
     covey_value *old;
     int r;
 
-    if ((r = get_list(list, false, &seq)) < 0)
+    if (!(seq = get_list(list, false, &r)))
         goto fail;
     r = index >= seq->count ? no_item(seq, index) : cvy_adopt(NULL, &seq->base, item);
     if (r < 0) {
@@ -274,7 +272,7 @@ int covey_value_take_at(covey_value *list, size_t index, covey_value **out)
     covey_value *item;
     int r;
 
-    if ((r = get_list(list, false, &seq)) < 0)
+    if (!(seq = get_list(list, false, &r)))
         return r;
     if (index >= seq->count)
         return no_item(seq, index);
@@ -344,7 +342,7 @@ int covey_value_sort(covey_value *list, int reverse)
     struct cvy_seq *seq;
     int r;
 
-    if ((r = get_list(list, false, &seq)) < 0 || seq->count < 2)
+    if (!(seq = get_list(list, false, &r)) || seq->count < 2)
         return r;
     if ((r = cvy_heap_grow(NULL, &sorted, 0, 2 * seq->count, sizeof(covey_value *))) <
         0)

@@ -406,7 +406,7 @@ int covey_value_get_float(const covey_value *value, double *ret_number)
 int covey_value_get_complex(const covey_value *value, double *ret_real,
                             double *ret_imag)
 {
-    double real;
+    double real = 0;
     int r;
 
     if (cvy_is_kind(value, COVEY_VALUE_COMPLEX)) {

@@ -91,18 +91,18 @@ static covey_value *make_unit(struct packer *p, char unit)
         return make_text(p, unit);
     case 'i':
         return covey_value_int(va_arg(p->args, int));
-    case 'I':
-        return covey_value_int(va_arg(p->args, unsigned));
-    case 'l':
-        return covey_value_int(va_arg(p->args, long));
     case 'k':
         return covey_value_uint(va_arg(p->args, unsigned long));
-    case 'L':
-        return covey_value_int(va_arg(p->args, long long));
+    case 'I':
+        return covey_value_int(va_arg(p->args, unsigned));
     case 'K':
         return covey_value_uint(va_arg(p->args, unsigned long long));
+    case 'l':
+        return covey_value_int(va_arg(p->args, long));
     case 'n':
         return covey_value_uint(va_arg(p->args, size_t));
+    case 'L':
+        return covey_value_int(va_arg(p->args, long long));
     case 'd':
         return covey_value_float(va_arg(p->args, double));
     case 'p':

@@ -83,15 +83,17 @@ static int write_quoted(struct covey_bytes *out, const struct cvy_text *text)
     bool str = kind == COVEY_VALUE_STR;
     char quote = choose_quote(text), escaped[16];
     size_t plain = 0, at = 0;
+    char escaped_quote = quote;
     int r = cvy_bytes_append(out, &quote, 1);
 
+    if (kind == COVEY_VALUE_BYTEARRAY) /* there Python escapes ' even if it need not */
+        escaped_quote = '\'';
     while (at < text->size && r == 0) {
         size_t begin = at;
         uint32_t point =
             str ? cvy_utf8_next(text->data, &at) : (unsigned char)text->data[at++];
 
-        /* In a bytearray Python escapes ' even where it need not. */
-        if (!escape(escaped, point, kind == COVEY_VALUE_BYTEARRAY ? '\'' : quote,
+        if (!escape(escaped, point, escaped_quote,
                     str ? cvy_printable(point) : point >= ' ' && point < 0x7f))
             continue;
         r = cvy_bytes_append(out, text->data + plain, begin - plain);

@@ -11,6 +11,7 @@
 #include "value/unpickle.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "base/memory.h"
@@ -18,11 +19,6 @@
 
 #define DEFAULT_MEMORY ((size_t)1 << 30)
 #define DEFAULT_COUNT  ((size_t)64 << 20)
-
-int cvy_unpickle_bad(const char *reason)
-{
-    return cvy_fail(COVEY_EPICKLE, "%s", reason);
-}
 
 /* ---- reading ----------------------------------------------------------------- */
 
@@ -166,8 +162,9 @@ int cvy_unpickle_put(struct cvy_unpickler *u, uint64_t number)
         r = cvy_heap_grow(&u->heap, &u->memo, u->memo_capacity, larger, sizeof(value));
         if (r < 0)
             return r;
-        for (; u->memo_capacity < larger; u->memo_capacity++)
-            u->memo[u->memo_capacity] = NULL;
+        memset(u->memo + u->memo_capacity, 0,
+               (larger - u->memo_capacity) * sizeof(value));
+        u->memo_capacity = larger;
     }
     cvy_ref_private(value);
     if (u->memo[number])

@@ -10,6 +10,7 @@
 #ifndef CVY_VALUE_UNPICKLE_H
 #define CVY_VALUE_UNPICKLE_H
 
+#include "base/error.h"
 #include "value/heap.h"
 
 struct cvy_unpickler {
@@ -31,7 +32,11 @@ typedef int cvy_unpickle_fn(struct cvy_unpickler *u);
 cvy_unpickle_fn *cvy_unpickle_opcode(unsigned char opcode);
 
 /** Set the detail. Returns: COVEY_EPICKLE. */
-int cvy_unpickle_bad(const char *reason);
+static inline int cvy_unpickle_bad(const char *reason)
+{
+    cvy_fail(COVEY_EPICKLE, "%s", reason);
+    return COVEY_EPICKLE;
+}
 
 /* ---- reading ----------------------------------------------------------------- */
 

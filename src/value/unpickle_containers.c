@@ -15,11 +15,11 @@
 
 int cvy_unpickle_changing(covey_value *value)
 {
-    if (cvy_flags(value) & CVY_CONTAINED && cvy_is_compound(value))
-        return cvy_fail(-ENOTSUP,
-                        "a %s changes after it was put into another value: a cycle",
-                        covey_value_type(value));
-    return 0;
+    if (!cvy_is_compound(value) || !(cvy_flags(value) & CVY_CONTAINED))
+        return 0;
+    cvy_fail(-ENOTSUP, "a %s changes after it was put into another value: a cycle",
+             covey_value_type(value));
+    return -ENOTSUP;
 }
 
 /* Remove the last mark; `*ret` receives the value below it, which is to be changed by
@@ -238,10 +238,10 @@ int cvy_unpickle_frozenset(struct cvy_unpickler *u)
 int cvy_unpickle_make_tuple(struct cvy_unpickler *u, size_t first)
 {
     size_t count = u->depth - first;
+    covey_value **items = count ? u->stack + first : NULL;
 
     u->depth = first;
-    return cvy_unpickle_push(
-        u, cvy_seq_of(&u->heap, COVEY_VALUE_TUPLE, u->stack + first, count));
+    return cvy_unpickle_push(u, cvy_seq_of(&u->heap, COVEY_VALUE_TUPLE, items, count));
 }
 
 int cvy_unpickle_empty_tuple(struct cvy_unpickler *u)
