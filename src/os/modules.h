@@ -68,6 +68,8 @@ int cvy_os_file_build(const char *path, struct cvy_os_build *ret_build);
  */
 int cvy_os_module_load(const char *path, void **ret_handle, uintptr_t *ret_base,
                        char *why, size_t why_size);
+/** What a loaded shared object has by this name; NULL if nothing. Loader. */
+void *cvy_os_module_symbol(void *handle, const char *name);
 /** Loader. */
 void cvy_os_module_unload(void *handle);
 

@@ -413,6 +413,11 @@ int cvy_os_module_load(const char *path, void **ret_handle, uintptr_t *ret_base,
     return 0;
 }
 
+void *cvy_os_module_symbol(void *handle, const char *name)
+{
+    return dlsym == NULL ? NULL : dlsym(handle, name);
+}
+
 void cvy_os_module_unload(void *handle)
 {
     if (handle != NULL)

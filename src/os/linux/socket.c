@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Stream sockets, and other descriptors that bytes go through.
+ */
+#include "os/socket.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "os/faults.h"
+#include "os/linux/calls.h"
+#include "os/linux/linux.h"
+#include "os/os.h"
+
+static sa_family_t family_of(const struct cvy_os_address *address)
+{
+    struct sockaddr any;
+
+    memcpy(&any, address->raw, sizeof(any));
+    return any.sa_family;
+}
+
+static const struct sockaddr *sockaddr_of(const struct cvy_os_address *address)
+{
+    return (const struct sockaddr *)(const void *)address->raw;
+}
+
+static int new_socket(const struct cvy_os_address *address)
+{
+    int fd;
+
+    CVY_FAULT_POINT("socket", EMFILE);
+    fd = cvy_fd_above_std(socket(family_of(address), SOCK_STREAM | SOCK_CLOEXEC, 0));
+    return fd < 0 ? -errno : fd;
+}
+
+/* Messages go out at once. It changes nothing of what is sent. */
+static void send_at_once(int fd)
+{
+    int on = 1;
+
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+}
+
+static int bind_and_listen(int fd, const struct cvy_os_address *address, int backlog)
+{
+    int on = 1;
+
+    if (family_of(address) != AF_UNIX)
+        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    CVY_FAULT_POINT("bind", EADDRINUSE);
+    if (bind(fd, sockaddr_of(address), address->size) < 0)
+        return -errno;
+    CVY_FAULT_POINT("listen", EADDRINUSE);
+    return listen(fd, backlog) < 0 ? -errno : 0;
+}
+
+int cvy_os_listen(const struct cvy_os_address *address, int backlog)
+{
+    int flags, r, fd = new_socket(address);
+
+    if (fd < 0)
+        return fd;
+    r = bind_and_listen(fd, address, backlog);
+    /* A peer may be gone again between the look and the accept, which must not wait. */
+    flags = fcntl(fd, F_GETFL);
+    if (r >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+        r = -errno;
+    if (r >= 0)
+        return fd;
+    cvy_os_close(fd);
+    return r;
+}
+
+int cvy_os_accept(int fd, struct cvy_os_address *ret_peer)
+{
+    socklen_t size = sizeof(ret_peer->raw);
+    int peer;
+
+    CVY_FAULT_POINT("accept4", EMFILE);
+    do {
+        size = sizeof(ret_peer->raw);
+        peer = (int)syscall(SYS_accept4, fd, ret_peer->raw, &size, SOCK_CLOEXEC);
+    } while (peer < 0 && (errno == EINTR || errno == ECONNABORTED));
+    peer = cvy_fd_above_std(peer);
+    if (peer < 0)
+        return -errno;
+    ret_peer->size = size;
+    if (family_of(ret_peer) != AF_UNIX)
+        send_at_once(peer);
+    return peer;
+}
+
+bool cvy_os_peer_is_own(int fd)
+{
+    struct cvy_os_peer peer;
+
+    return cvy_os_peer(fd, &peer) == 0 && (peer.uid == geteuid() || peer.uid == 0);
+}
+
+static void set_send_timeout(int fd, int64_t left)
+{
+    struct timeval time = {0};
+
+    if (left != INT64_MAX) {
+        left = cvy_max_i64(left, 1000);
+        time.tv_sec = (time_t)(left / COVEY_SEC(1));
+        time.tv_usec = (suseconds_t)(left % COVEY_SEC(1) / 1000);
+    }
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof(time));
+}
+
+/* How a connection attempt ended that goes on by itself. */
+static int await_connected(int fd, int64_t deadline)
+{
+    int error = 0, r = cvy_os_poll_out(fd, deadline);
+    socklen_t size = sizeof(error);
+
+    if (r <= 0)
+        return r < 0 ? r : -ETIMEDOUT;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
+        return -errno;
+    return -error;
+}
+
+/* The kernel's own time limit for connect is that for sending. */
+static int connect_by(int fd, const struct cvy_os_address *address, int64_t deadline)
+{
+    for (;;) {
+        set_send_timeout(fd,
+                         deadline == INT64_MAX ? deadline : deadline - cvy_os_now());
+        if (syscall(SYS_connect, fd, address->raw, address->size) == 0)
+            return 0;
+        if (family_of(address) == AF_UNIX) { /* EAGAIN: no room in its backlog */
+            if (errno != EINTR)
+                return errno == EAGAIN ? -ETIMEDOUT : -errno;
+        } else if (errno == EINTR || errno == EALREADY) {
+            return await_connected(fd, deadline);
+        } else {
+            return errno == EINPROGRESS ? -ETIMEDOUT : -errno;
+        }
+        if (deadline != INT64_MAX && cvy_os_now() >= deadline)
+            return -ETIMEDOUT;
+    }
+}
+
+int cvy_os_connect(const struct cvy_os_address *address, int64_t deadline)
+{
+    int r, fd = new_socket(address);
+
+    if (fd < 0)
+        return fd;
+    r = connect_by(fd, address, deadline);
+    if (r < 0) {
+        cvy_os_close(fd);
+        return r;
+    }
+    set_send_timeout(fd, INT64_MAX);
+    if (family_of(address) != AF_UNIX)
+        send_at_once(fd);
+    return fd;
+}
+
+int cvy_os_stream_pair(int ret_ends[2])
+{
+    int ends[2];
+
+    CVY_FAULT_POINT("socketpair", EMFILE);
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+        return -errno;
+    ret_ends[0] = cvy_fd_above_std(ends[0]);
+    ret_ends[1] = cvy_fd_above_std(ends[1]);
+    return 0;
+}
+
+int cvy_os_local_address(int fd, struct cvy_os_address *ret_address)
+{
+    socklen_t size = sizeof(ret_address->raw);
+
+    if (getsockname(fd, (struct sockaddr *)(void *)ret_address->raw, &size) < 0)
+        return -errno;
+    ret_address->size = size;
+    return 0;
+}
+
+int cvy_os_path_id(const char *path, uint64_t *ret_device, uint64_t *ret_inode)
+{
+    struct stat info;
+
+    if (lstat(path, &info) < 0)
+        return -errno;
+    *ret_device = info.st_dev;
+    *ret_inode = info.st_ino;
+    return 0;
+}
+
+int cvy_os_unlink(const char *path)
+{
+    return unlink(path) < 0 ? -errno : 0;
+}
+
+int cvy_os_stream_kind(int fd, enum cvy_os_stream_kind *ret_kind, bool *ret_readable,
+                       bool *ret_writable)
+{
+    int domain = 0, mode = fcntl(fd, F_GETFL);
+    socklen_t size = sizeof(domain);
+
+    if (mode < 0)
+        return -errno;
+    *ret_readable = (mode & O_ACCMODE) != O_WRONLY;
+    *ret_writable = (mode & O_ACCMODE) != O_RDONLY;
+    *ret_kind = CVY_OS_STREAM_OTHER;
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0)
+        *ret_kind = domain == AF_UNIX ? CVY_OS_STREAM_UNIX : CVY_OS_STREAM_SOCKET;
+    return 0;
+}
+
+/* ---- bytes ---- */
+
+ssize_t cvy_os_stream_read(int fd, enum cvy_os_stream_kind kind, void *data,
+                           size_t size)
+{
+    ssize_t r;
+
+    if (kind == CVY_OS_STREAM_OTHER)
+        return cvy_os_read_now(fd, data, cvy_min_size(size, SSIZE_MAX));
+    CVY_FAULT_POINT("recv", ENOMEM);
+    /* ECONNRESET: the peer went without reading all of ours; it is told only once. */
+    do {
+        r = syscall(SYS_recvfrom, fd, data, size, MSG_DONTWAIT, NULL, NULL);
+    } while (r < 0 && (errno == EINTR || errno == ECONNRESET));
+    return r < 0 ? -errno : r;
+}
+
+static void set_parts(struct iovec vector[2], const struct covey_view parts[2])
+{
+    for (int i = 0; i < 2; i++) {
+        memcpy(&vector[i].iov_base, &parts[i].data, sizeof(void *));
+        vector[i].iov_len = parts[i].size;
+    }
+}
+
+static ssize_t send_parts(int fd, const struct covey_view parts[2])
+{
+    struct iovec vector[2];
+    struct msghdr message = {.msg_iov = vector, .msg_iovlen = parts[1].size ? 2 : 1};
+
+    set_parts(vector, parts);
+    return cvy_call_sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* Bytes that poll promises room for in a pipe. */
+enum { SURE = PIPE_BUF };
+
+static ssize_t write_parts(int fd, const struct covey_view parts[2], bool may_wait)
+{
+    struct iovec vector[2];
+
+    set_parts(vector, parts);
+    if (!may_wait) {
+        int r = cvy_os_poll_out(fd, 0);
+
+        if (r <= 0) {
+            errno = r < 0 ? -r : EAGAIN;
+            return -1;
+        }
+        vector[0].iov_len = cvy_min_size(vector[0].iov_len, SURE);
+        vector[1].iov_len = cvy_min_size(vector[1].iov_len, SURE - vector[0].iov_len);
+    }
+    return syscall(SYS_writev, fd, vector, vector[1].iov_len ? 2 : 1);
+}
+
+/* A write to a pipe that nobody reads raises SIGPIPE in this thread: it is taken back. */
+static ssize_t write_without_signal(int fd, const struct covey_view parts[2],
+                                    bool may_wait)
+{
+    const struct timespec at_once = {0};
+    sigset_t pipe_only, old, pending;
+    bool was_pending;
+    ssize_t r;
+    int error;
+
+    sigemptyset(&pipe_only);
+    sigaddset(&pipe_only, SIGPIPE);
+    sigpending(&pending);
+    was_pending = sigismember(&pending, SIGPIPE) == 1;
+    pthread_sigmask(SIG_BLOCK, &pipe_only, &old);
+    r = write_parts(fd, parts, may_wait);
+    error = errno;
+    if (r < 0 && error == EPIPE && !was_pending)
+        (void)sigtimedwait(&pipe_only, NULL, &at_once);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    errno = error;
+    return r;
+}
+
+ssize_t cvy_os_stream_write(int fd, enum cvy_os_stream_kind kind,
+                            const struct covey_view parts[2], bool may_wait)
+{
+    ssize_t r;
+
+    CVY_FAULT_POINT("send", ENOBUFS);
+    do {
+        r = kind == CVY_OS_STREAM_OTHER ? write_without_signal(fd, parts, may_wait)
+                                        : send_parts(fd, parts);
+    } while (r < 0 && errno == EINTR);
+    if (r >= 0)
+        return r;
+    return errno == ECONNRESET ? -EPIPE : -errno;
+}
+
+/* ---- descriptors ---- */
+
+union control {
+    struct cmsghdr header;
+    char bytes[CMSG_SPACE(16 * sizeof(int))];
+};
+
+int cvy_os_stream_send_fd(int fd, unsigned char byte, int sent)
+{
+    struct iovec part = {.iov_base = &byte, .iov_len = 1};
+    union control control;
+    struct msghdr message = {
+        .msg_iov = &part,
+        .msg_iovlen = 1,
+        .msg_control = &control,
+        .msg_controllen = CMSG_SPACE(sizeof(int)),
+    };
+
+    CVY_FAULT_POINT("sendmsg", ENOBUFS);
+    memset(&control, 0, sizeof(control));
+    control.header.cmsg_level = SOL_SOCKET;
+    control.header.cmsg_type = SCM_RIGHTS;
+    control.header.cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(&control.header), &sent, sizeof(int));
+    while (cvy_call_sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+        if (errno != EINTR)
+            return errno == ECONNRESET ? -EPIPE : -errno;
+    }
+    return 0;
+}
+
+/* Keep the first descriptor that came, close the others. Returns: it, -1 for none. */
+static int first_fd(struct msghdr *message)
+{
+    struct cmsghdr *header;
+    int first = -1;
+
+    for (header = CMSG_FIRSTHDR(message); header;
+         header = CMSG_NXTHDR(message, header)) {
+        size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+            continue;
+        for (size_t i = 0; i < count; i++) {
+            int fd;
+
+            memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof(int));
+            if (first < 0)
+                first = fd;
+            else
+                cvy_os_close(fd);
+        }
+    }
+    return first;
+}
+
+int cvy_os_stream_recv_fd(int fd, unsigned char *ret_byte, int *ret_fd)
+{
+    struct iovec part = {.iov_base = ret_byte, .iov_len = 1};
+    union control control;
+    struct msghdr message;
+    ssize_t r;
+
+    CVY_FAULT_POINT("recvmsg", ENOMEM);
+    do {
+        message = (struct msghdr){
+            .msg_iov = &part,
+            .msg_iovlen = 1,
+            .msg_control = &control,
+            .msg_controllen = sizeof(control),
+        };
+        r = cvy_call_recvmsg(fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    } while (r < 0 && (errno == EINTR || errno == ECONNRESET));
+    if (r < 0)
+        return -errno;
+    *ret_fd = cvy_fd_above_std(first_fd(&message));
+    if (*ret_fd < 0 && message.msg_flags & MSG_CTRUNC)
+        return -EMFILE;
+    return (int)r;
+}

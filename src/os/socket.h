@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * os/socket.h: stream sockets and their addresses: part of the contract with the system,
+ * os.h has its rules.
+ *
+ * Sockets stay in blocking mode, as other programs that they are handed to expect; what
+ * must not wait says so to the system call by call. For descriptors that are no sockets
+ * that means to ask first, and to write no more at once than there surely is room for.
+ */
+#ifndef CVY_OS_SOCKET_H
+#define CVY_OS_SOCKET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <covey/base.h>
+
+/* ---- addresses ---- */
+
+/** An address in the system's own form. */
+struct cvy_os_address {
+    uint32_t size;
+    uint32_t is_listening; /* it was made to listen at */
+    _Alignas(8) unsigned char raw[128];
+};
+
+/** Bytes that the text of an address may need, its end included. */
+#define CVY_OS_ADDRESS_TEXT 256
+
+/**
+ * Read "host:port", "[v6]:port", "/path", "./path", "@abstract". An empty host is any
+ * (to listen), or this machine. Names are looked up, which may take long and is not
+ * async-signal-safe; numbers and "localhost" are not. `why` receives what is wrong.
+ * Returns: 0; -EINVAL; -ENAMETOOLONG; -EADDRNOTAVAIL: no such host.
+ */
+int cvy_os_address_read(const char *text, bool to_listen,
+                        struct cvy_os_address *ret_address, const char **ret_why);
+/** Write it in that form; "" for a socket without a name. */
+void cvy_os_address_write(const struct cvy_os_address *address,
+                          char text[CVY_OS_ADDRESS_TEXT]);
+/** Whether it is a name in the file system; and the address of an abstract name. */
+bool cvy_os_address_is_path(const struct cvy_os_address *address);
+void cvy_os_address_abstract(const char *name, struct cvy_os_address *ret_address);
+
+/* ---- sockets ---- */
+
+/** Listen at an address. A path that exists is -EADDRINUSE. */
+int cvy_os_listen(const struct cvy_os_address *address, int backlog);
+/** The next connection. -EAGAIN: none. */
+int cvy_os_accept(int fd, struct cvy_os_address *ret_peer);
+/** Whether the peer of an AF_UNIX socket runs as this user, or as root. */
+bool cvy_os_peer_is_own(int fd);
+/** Connect. Blocks: until `deadline`; -ETIMEDOUT. */
+int cvy_os_connect(const struct cvy_os_address *address, int64_t deadline);
+/** A connected pair of AF_UNIX stream sockets. */
+int cvy_os_stream_pair(int ret_ends[2]);
+int cvy_os_local_address(int fd, struct cvy_os_address *ret_address);
+/** What the file system knows of a socket's name, to see whether it is still the same. */
+int cvy_os_path_id(const char *path, uint64_t *ret_device, uint64_t *ret_inode);
+int cvy_os_unlink(const char *path);
+
+enum cvy_os_stream_kind {
+    CVY_OS_STREAM_OTHER = 0, /* pipe, terminal, file */
+    CVY_OS_STREAM_SOCKET,
+    CVY_OS_STREAM_UNIX /* can carry descriptors */
+};
+/** What `fd` is, and in which directions it is open. -EBADF. */
+int cvy_os_stream_kind(int fd, enum cvy_os_stream_kind *ret_kind, bool *ret_readable,
+                       bool *ret_writable);
+
+/** Read what is there. Returns: bytes, 0 at the end, -EAGAIN. */
+ssize_t cvy_os_stream_read(int fd, enum cvy_os_stream_kind kind, void *data,
+                           size_t size);
+/** Write what there is room for, of two parts. `may_wait`: the caller would wait for ever
+ * anyway. Returns: bytes; -EAGAIN; -EPIPE, never a signal. */
+ssize_t cvy_os_stream_write(int fd, enum cvy_os_stream_kind kind,
+                            const struct covey_view parts[2], bool may_wait);
+/** Wait until it can be written to, or is closed. Returns: 1, or 0 at the deadline. */
+int cvy_os_poll_out(int fd, int64_t deadline);
+
+/** Send one byte and a descriptor with it. -EAGAIN; -EPIPE. */
+int cvy_os_stream_send_fd(int fd, unsigned char byte, int sent);
+/** Receive one byte and the descriptors with it; all but the first are closed again.
+ * Returns: 1; 0 at the end; -EAGAIN. `*ret_fd`: -1: none came. */
+int cvy_os_stream_recv_fd(int fd, unsigned char *ret_byte, int *ret_fd);
+
+/* ---- several at once ---- */
+
+struct cvy_os_poll {
+    int fd;
+    bool out;   /* wait for room instead of data */
+    bool ready; /* has data (room), or is at its end, or is none */
+};
+/** Wait for one of them. Returns: how many are ready, 0 at the deadline. */
+int cvy_os_poll_many(struct cvy_os_poll *items, size_t count, int64_t deadline);
+
+/** A set of descriptors that is itself one: it polls readable while one of its is ready. */
+int cvy_os_set_create(void);
+int cvy_os_set_add(int set, int fd, uint32_t tag);
+void cvy_os_set_remove(int set, int fd);
+/** The tags of those that are ready. Returns: how many, at most `capacity`; 0 at the
+ * deadline. */
+int cvy_os_set_wait(int set, uint32_t *ret_tags, size_t capacity, int64_t deadline);
+
+/** A descriptor that polls readable while it is raised. */
+int cvy_os_flag_create(void);
+void cvy_os_flag_raise(int fd);
+void cvy_os_flag_lower(int fd);
+
+#endif
