@@ -7,6 +7,7 @@
 #define COVEY_H
 
 #include <covey/base.h>
+#include <covey/connection.h>
 #include <covey/memory.h>
 #include <covey/pool.h>
 #include <covey/process.h>

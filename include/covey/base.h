@@ -60,7 +60,9 @@ extern "C" {
     X(-5014, ESTART, "the child did not come up", "RuntimeError")                      \
     X(-5015, ETYPE, "not possible with this type of value", "TypeError")               \
     X(-5016, EPICKLE, "malformed pickle", "UnpicklingError")                           \
-    X(-5017, ERELEASED, "released more often than acquired", "ValueError")
+    X(-5017, ERELEASED, "released more often than acquired", "ValueError")             \
+    X(-5018, EEOF, "the other side has closed the connection", "EOFError")             \
+    X(-5019, ETRUNCATED, "the connection ended in the middle of a message", "OSError")
 
 /** Result codes of covey's own; see COVEY_ERROR_MAP for their texts. */
 enum covey_code {
@@ -68,7 +70,9 @@ enum covey_code {
     COVEY_ERROR_MAP(COVEY_ERROR_ENUM)
 #undef COVEY_ERROR_ENUM
     /** Remark: the lock is held now, but its last owner died holding it. */
-    COVEY_ABANDONED = 0x40000000
+    COVEY_ABANDONED = 0x40000000,
+    /** Remark: the message is accepted, but a part of it is still to be sent. */
+    COVEY_PENDING = 0x40000001
 };
 
 /**

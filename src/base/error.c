@@ -31,6 +31,7 @@ static const struct code_text own_codes[] = {
     {0, "0", "success", ""},
     {COVEY_ABANDONED, "COVEY_ABANDONED", "held now, its last owner died holding it",
      ""},
+    {COVEY_PENDING, "COVEY_PENDING", "accepted, a part is still to be sent", ""},
     /* EOPNOTSUPP is the same number; Python and our documents say this one. */
     {-ENOTSUP, "ENOTSUP", "Operation not supported", "NotImplementedError"},
 #define OWN_CODE(code, name, text, python) {code, "COVEY_" #name, text, python},

@@ -5,7 +5,7 @@
  *   daemons get SIGTERM; all children are awaited, daemons that do not end are killed
  *   the fork server ends
  *   hooks with priority < 0
- *   named memory is left
+ *   named memory is left, and the paths of listeners are removed
  *   stdout and stderr are flushed
  *   the process leaves the family
  *
@@ -196,6 +196,8 @@ CVY_CHILD_CODE void cvy_process_end(int status)
     join_children();
     cvy_forkserver_stop();
     run_hooks(INT_MIN);
+    if (cvy_on_leave)
+        cvy_on_leave();
     cvy_memory_end_if_used();
     log_exit(status);
     cvy_flush_streams();

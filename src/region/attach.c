@@ -22,6 +22,7 @@ struct cvy_process_page *cvy_process_page;
 void *cvy_process_room = page_without_wiping.room;
 _Thread_local struct cvy_thread cvy_thread __attribute__((tls_model("initial-exec")));
 void (*cvy_on_attach)(void);
+void (*cvy_on_leave)(void);
 
 static pthread_key_t thread_key;
 static uint32_t epochs; /* process images so far, fork children counting on */

@@ -49,6 +49,9 @@ static inline uint32_t cvy_member_owner(void)
     return cvy_process_page->member;
 }
 
+/** Called when the process ends in order, before it leaves; NULL while nobody needs it. */
+extern void (*cvy_on_leave)(void);
+
 /** Attach thread and process, founding the family if there is none. Returns: 0; -errno,
  * COVEY_ESTATE, with the detail set. Call it first in every public function. */
 int cvy_attach_slowly(void);

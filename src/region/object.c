@@ -37,6 +37,9 @@ static const struct {
              {CVY_KIND_QUEUE, "queue"},
              {CVY_KIND_JOINABLE_QUEUE, "joinable queue"},
              {CVY_KIND_SIMPLE_QUEUE, "simple queue"},
+             {CVY_KIND_PIPE, "pipe"},
+             {CVY_KIND_CONN, "connection"},
+             {CVY_KIND_STREAM, "connection's state"},
              {CVY_KIND_TEST, "object"}};
 
 static bool is_kind(uint32_t kind)
@@ -429,20 +432,30 @@ int cvy_object_release(void *object)
     return r;
 }
 
-bool cvy_object_is_lonely(const void *object)
+unsigned cvy_object_who_holds(const void *object)
 {
     const struct cvy_object *o = object;
-    bool alone = true;
+    unsigned held = 0;
     cvy_region_lock();
-    for (cvy_ref ref = o->holders; ref && alone;) {
+    for (cvy_ref ref = o->holders; ref;) {
         const struct cvy_hold *hold = cvy_at(ref);
         uint32_t owner = cvy_member_owner_at(hold->member);
-        alone = owner == cvy_member_owner() || cvy_member_is_dead(owner, false);
+        if (owner == cvy_member_owner())
+            held |= CVY_HELD_BY_ME;
+        else if (!cvy_member_is_dead(owner, false))
+            held |= CVY_HELD_BY_OTHERS;
         ref = hold->object_next;
     }
-    alone = alone && o->flags & CVY_OBJECT_SHARED;
+    if (o->flags & CVY_OBJECT_SHARED)
+        held |= CVY_HELD_BY_OTHERS_ONCE;
     cvy_region_unlock();
-    return alone;
+    return held;
+}
+
+bool cvy_object_is_lonely(const void *object)
+{
+    unsigned held = cvy_object_who_holds(object);
+    return !(held & CVY_HELD_BY_OTHERS) && held & CVY_HELD_BY_OTHERS_ONCE;
 }
 
 /* Each copy is committed by itself; `again` passes over those of the first time. */

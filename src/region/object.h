@@ -37,6 +37,14 @@ int cvy_object_check(const void *object, enum cvy_kind kind, const char *call);
 int cvy_object_hold(const void *object, uint32_t member, const char *call);
 /** One hold of the calling process less; -EINVAL if it has none. Takes the lock. */
 int cvy_object_release(void *object);
+/** Which living members hold the object, and whether others than the caller's process ever
+ * did: flags. Takes the lock. */
+enum cvy_held {
+    CVY_HELD_BY_ME = 1,
+    CVY_HELD_BY_OTHERS = 2,
+    CVY_HELD_BY_OTHERS_ONCE = 4
+};
+unsigned cvy_object_who_holds(const void *object);
 /** Whether others have held the object, and none of them lives and holds it. Takes the
  * lock. */
 bool cvy_object_is_lonely(const void *object);

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * covey/connection.h: pipes, connections, listeners and clients, and waiting for several
+ * things at once.
+ *
+ * A connection carries messages: bytes of any size, also none, that arrive whole, once,
+ * and in order. There are two kinds behind the same calls:
+ *
+ *   - The ends of a pipe (covey_pipe_create) lie in the family's memory. A pointer to one
+ *     is valid in every process of the family, and any number of threads and processes may
+ *     use it at the same time. A message that is being sent by a process that dies is not
+ *     there at all.
+ *   - Connections to others come from a listener, a client, or covey_conn_open_fd. They
+ *     speak the format of CPython's multiprocessing.connection, byte for byte. They are
+ *     private memory of the process: valid in it and in its children by fork, nowhere
+ *     else. Threads and fork children may use one at the same time; no message is torn by
+ *     that. When a process dies in the middle of a message, that direction is
+ *     COVEY_EBROKEN.
+ *
+ * The defaults of covey/base.h hold, and: any thread may call; freeing and closing need
+ * that no other thread of the process is in a call with that handle. `timeout` counts on
+ * the monotonic clock, see covey_nsec. Signals do not interrupt these calls, except those
+ * on pipes, which return -EINTR after a handler that was installed without SA_RESTART.
+ * Every call returns -EINVAL for what is no such handle (NULL among it), and the errors of
+ * founding the family. These results mean the same everywhere:
+ *
+ *   COVEY_EEOF        nothing is left to receive, and nothing can come any more
+ *   -EPIPE            nobody can receive any more
+ *   COVEY_ETRUNCATED  the other side ended in the middle of a message
+ *   COVEY_EPROTOCOL   what came is no message in this format
+ *   COVEY_EBROKEN     a process of this side died in the middle of a message
+ *   COVEY_ECLOSED     this process has closed it
+ *   COVEY_EFREED      nobody holds it any more (pipes)
+ *   -EBADF            it does not go in this direction
+ */
+#ifndef COVEY_CONNECTION_H
+#define COVEY_CONNECTION_H
+
+#include <covey/base.h>
+#include <covey/process.h>
+#include <covey/queue.h>
+#include <covey/value.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** One end of a pipe, or a connection to another program. */
+typedef struct covey_conn covey_conn;
+/** Where clients connect to. */
+typedef struct covey_listener covey_listener;
+
+/* ---- pipes ------------------------------------------------------------------ */
+
+/** Options of a pipe; zero means the default. */
+struct covey_pipe_opts {
+    size_t size;      /**< sizeof(struct covey_pipe_opts); COVEY_PIPE_OPTS fills it */
+    const char *name; /**< shown by covey_family_describe; its first 47 bytes count */
+    enum covey_switch oneway; /**< on: the first end only receives, the second only
+                                   sends; default: both do both */
+    uint64_t capacity; /**< a send waits while this many bytes or more are on their way
+                            in that direction; default 256 KiB */
+};
+#define COVEY_PIPE_OPTS(...)                                                           \
+    (&(struct covey_pipe_opts){.size = sizeof(struct covey_pipe_opts), __VA_ARGS__})
+
+/**
+ * Make a pipe between processes of this family.
+ *
+ * Each end has holds of its own: a child is born with those of its starter. An end counts
+ * as closed when every process that held it has closed or freed it, or died; or when only
+ * the calling process is left of several that have held it, and this thread is the only
+ * one of the process that uses covey. So a process that still has both ends, as starters
+ * do, is told when the others are gone.
+ *
+ * Returns:  0; -EINVAL for bad options; -ENOMEM when the family's budget is used up.
+ */
+COVEY_API int covey_pipe_create(covey_conn **a, covey_conn **b,
+                                const struct covey_pipe_opts *opts) COVEY_MUST_CHECK;
+
+/* ---- sending and receiving -------------------------------------------------- */
+
+/**
+ * Send a message, which is copied.
+ *
+ * Returns:  0: it is on its way; -ETIMEDOUT: nothing of it was or will be sent; -EPIPE;
+ *           -EBADF; COVEY_ECLOSED; COVEY_EBROKEN; -ENOMEM; -EINTR. COVEY_PENDING, a
+ *           remark: the time was up in the middle of a message on a connection to another
+ *           program; the rest is kept, and the next send, or covey_conn_flush, goes on.
+ * Blocks:   while there is no room for it, at most `timeout`.
+ */
+COVEY_API int covey_conn_send(covey_conn *conn, struct covey_view message,
+                              covey_nsec timeout);
+
+/**
+ * Send what COVEY_PENDING left over.
+ *
+ * Returns:  0: nothing is left; -ETIMEDOUT; -EPIPE; COVEY_ECLOSED; COVEY_EBROKEN.
+ * Blocks:   at most `timeout`.
+ */
+COVEY_API int covey_conn_flush(covey_conn *conn, covey_nsec timeout);
+
+/**
+ * Receive a message.
+ *
+ * `ret_message`: receives it; its memory is reused and grown as needed, no faster than the
+ *           message comes.
+ * Returns:  0; -ETIMEDOUT: it has not come wholly, and the next call goes on where this
+ *           one stopped; COVEY_EEOF; COVEY_ETRUNCATED; COVEY_EPROTOCOL; -EBADF;
+ *           COVEY_ECLOSED; COVEY_EBROKEN; -ENOMEM, another call may receive it; -EINTR.
+ * Blocks:   until it has come, at most `timeout`.
+ */
+COVEY_API int covey_conn_recv(covey_conn *conn, struct covey_bytes *ret_message,
+                              covey_nsec timeout);
+
+/**
+ * Receive a message of at most `max_size` bytes.
+ *
+ * Returns:  as covey_conn_recv; -EMSGSIZE: it is larger. Nothing of it is read or
+ *           allocated then, and another call may receive it.
+ * Blocks:   until it has come, at most `timeout`.
+ */
+COVEY_API int covey_conn_recv_max(covey_conn *conn, struct covey_bytes *ret_message,
+                                  size_t max_size, covey_nsec timeout);
+
+/**
+ * Receive a message into memory of the caller's.
+ *
+ * `ret_size`: receives its size, also with -EMSGSIZE.
+ * Returns:  as covey_conn_recv; -EMSGSIZE: it is larger than `capacity`, and another call
+ *           may receive it.
+ * Blocks:   until it has come, at most `timeout`.
+ */
+COVEY_API int covey_conn_recv_into(covey_conn *conn, void *to, size_t capacity,
+                                   size_t *ret_size, covey_nsec timeout);
+
+/**
+ * Send the pickle of a value, as CPython's Connection.send does.
+ *
+ * Returns:  as covey_conn_send and covey_value_pickle.
+ * Blocks:   while there is no room for it, at most `timeout`.
+ */
+COVEY_API int covey_conn_send_value(covey_conn *conn, const covey_value *value,
+                                    covey_nsec timeout);
+
+/**
+ * Receive a pickle and read it; nothing in it is executed.
+ *
+ * `limits`: of covey_value_unpickle; a message larger than `.max_memory` is refused.
+ * Returns:  as covey_conn_recv_max; COVEY_EPICKLE, -ENOTSUP, -EMSGSIZE of reading it: the
+ *           message is consumed, and the next one can be received.
+ * Blocks:   until it has come, at most `timeout`.
+ */
+COVEY_API int covey_conn_recv_value(covey_conn *conn, covey_value **out,
+                                    const struct covey_unpickle_opts *limits,
+                                    covey_nsec timeout) COVEY_MUST_CHECK;
+
+/**
+ * Wait until there is something to receive: a message, the beginning of one, or the end.
+ *
+ * Returns:  0; -ETIMEDOUT; -EBADF; COVEY_ECLOSED; -EINTR.
+ * Blocks:   at most `timeout`.
+ */
+COVEY_API int covey_conn_poll(covey_conn *conn, covey_nsec timeout);
+
+/* ---- the connection itself -------------------------------------------------- */
+
+/** Options of a connection; zero means the default. */
+struct covey_conn_opts {
+    size_t size; /**< sizeof(struct covey_conn_opts); COVEY_CONN_OPTS fills it */
+    enum covey_switch readable; /**< default: as the descriptor is open */
+    enum covey_switch writable; /**< default: as the descriptor is open */
+};
+#define COVEY_CONN_OPTS(...)                                                           \
+    (&(struct covey_conn_opts){.size = sizeof(struct covey_conn_opts), __VA_ARGS__})
+
+/**
+ * Make a connection of a descriptor: a stream socket, or an end of a pipe(2). Its mode,
+ * blocking or not, stays as it is.
+ *
+ * Returns:  0; -EBADF; -EINVAL if it goes in neither direction; -ENOMEM.
+ * Owner:    takes the descriptor on success, and closes it with the connection.
+ */
+COVEY_API int covey_conn_open_fd(covey_conn **out, int fd,
+                                 const struct covey_conn_opts *opts) COVEY_MUST_CHECK;
+
+/**
+ * Close it for this process; other processes may go on using it. Twice is fine. What
+ * COVEY_PENDING left over is sent as far as there is room for it.
+ *
+ * Returns:  0.
+ */
+COVEY_API int covey_conn_close(covey_conn *conn);
+
+/** Returns:  1 if this process has closed it, or nobody holds it any more; else 0. */
+COVEY_API int covey_conn_closed(covey_conn *conn);
+
+/** Returns:  1 if one can receive from it, also after it was closed; else 0. */
+COVEY_API int covey_conn_readable(covey_conn *conn);
+
+/** Returns:  1 if one can send to it, also after it was closed; else 0. */
+COVEY_API int covey_conn_writable(covey_conn *conn);
+
+/**
+ * Whom it leads to: an address as in covey_listener_create where that is known.
+ *
+ * Returns:  a string that lives as long as the handle; "" if it is not known; NULL if it
+ *           is no connection.
+ */
+COVEY_API const char *covey_conn_peer(covey_conn *conn);
+
+/** Close it and drop this process's handle; NULL is fine. */
+COVEY_API void covey_conn_free(covey_conn *conn);
+
+/* ---- listener and client ---------------------------------------------------- */
+
+/** Options of a listener; zero means the default. The key is copied. */
+struct covey_listener_opts {
+    size_t
+        size; /**< sizeof(struct covey_listener_opts); COVEY_LISTENER_OPTS fills it */
+    struct covey_view authkey; /**< what clients have to know; `.data` NULL: nothing. No
+                                    bytes are a key, too */
+    enum covey_switch
+        allow_md5; /**< on: accept proofs by MD5, which CPython before 3.12
+                                      needs; default off */
+    covey_nsec handshake_timeout; /**< how long a peer may take to prove that it knows
+                                       the key; default 10 s */
+    size_t backlog; /**< connections that the system keeps until they are accepted;
+                             default 128 */
+    size_t
+        max_pending; /**< peers that may be at it at the same time; one more drops the
+                             oldest; default 64 */
+    enum covey_switch report_refused; /**< on: accept returns the error of a peer that
+                                           failed; default: it goes on to the next */
+};
+#define COVEY_LISTENER_OPTS(...)                                                       \
+    (&(struct covey_listener_opts){.size = sizeof(struct covey_listener_opts),         \
+                                   __VA_ARGS__})
+
+/**
+ * Listen at an address: "host:port" or "[v6]:port" for TCP, where port 0 is any free one
+ * and no host all of this machine's addresses; "/path" or "./path" for a socket in the
+ * file system, which must not exist and is removed at the end; "@name" for an abstract
+ * name. NULL: a fresh abstract name, to which only processes of the same user, and root,
+ * may connect. A listener without a key takes everybody who reaches it.
+ *
+ * Returns:  0; -EINVAL for a bad address or options; -EADDRINUSE, -EADDRNOTAVAIL, -EACCES,
+ *           -ENOENT ... of the system; -ENAMETOOLONG; -ENOMEM.
+ * Fork:     fork children may accept, too; the creator removes the path.
+ */
+COVEY_API int
+covey_listener_create(covey_listener **out, const char *address,
+                      const struct covey_listener_opts *opts) COVEY_MUST_CHECK;
+
+/**
+ * Accept the next connection whose peer has proved that it knows the key, and been shown
+ * the same. Peers prove at the same time: a slow, silent or flooding one holds up nobody.
+ * Until it has proved, no more than 256 bytes at a time are read of a peer. Those that
+ * fail are closed, logged and counted.
+ *
+ * Returns:  0; -ETIMEDOUT; COVEY_ECLOSED; -EMFILE, -ENFILE, -ENOMEM; with
+ *           `.report_refused`: COVEY_EAUTH, COVEY_EPROTOCOL, COVEY_EEOF,
+ *           COVEY_ETRUNCATED of a peer that failed; the detail names it.
+ * Blocks:   at most `timeout`.
+ * Threads:  several at the same time.
+ */
+COVEY_API int covey_listener_accept(covey_listener *listener, covey_conn **out,
+                                    covey_nsec timeout) COVEY_MUST_CHECK;
+
+/**
+ * Where it listens, with the port that was free; as clients need it.
+ *
+ * Returns:  a string that lives as long as the listener; NULL for NULL.
+ */
+COVEY_API const char *covey_listener_address(covey_listener *listener);
+
+/**
+ * Whom the last accept accepted.
+ *
+ * Returns:  a string that is valid until the next accept: "127.0.0.1:40000", "" for peers
+ *           without an address; NULL before the first.
+ * Threads:  with several that accept, covey_conn_peer tells better.
+ */
+COVEY_API const char *covey_listener_last_accepted(covey_listener *listener);
+
+/** Read how many peers failed or took too long. Returns:  0. */
+COVEY_API int covey_listener_refused(covey_listener *listener, uint64_t *ret_count);
+
+/**
+ * A descriptor that polls readable when accept with COVEY_NOWAIT has something to do,
+ * which need not end with a connection. It belongs to the listener.
+ *
+ * Returns:  0; COVEY_ECLOSED; -EMFILE.
+ */
+COVEY_API int covey_listener_fd(covey_listener *listener, int *ret_fd);
+
+/** Stop listening, and remove the path; twice is fine. Returns:  0. */
+COVEY_API int covey_listener_close(covey_listener *listener);
+
+/** Close it and drop the handle; NULL is fine. */
+COVEY_API void covey_listener_free(covey_listener *listener);
+
+/** Options of a client; zero means the default. */
+struct covey_client_opts {
+    size_t size; /**< sizeof(struct covey_client_opts); COVEY_CLIENT_OPTS fills it */
+    struct covey_view authkey;   /**< as in struct covey_listener_opts */
+    enum covey_switch allow_md5; /**< on: prove by MD5 if the listener asks for it */
+};
+#define COVEY_CLIENT_OPTS(...)                                                         \
+    (&(struct covey_client_opts){.size = sizeof(struct covey_client_opts), __VA_ARGS__})
+
+/**
+ * Connect to a listener, and prove to each other that both know the key.
+ *
+ * `address`: as in covey_listener_create; no host is this machine.
+ * Returns:  0; -ETIMEDOUT; COVEY_EAUTH; -ECONNREFUSED, -ENOENT ... of the system;
+ *           -EINVAL for a bad address or options; COVEY_EEOF, COVEY_ETRUNCATED,
+ *           COVEY_EPROTOCOL: the other side did not keep to the handshake, maybe because
+ *           it has no key.
+ * Blocks:   at most `timeout`, all steps together; but looking up a host's name may take
+ *           longer.
+ */
+COVEY_API int covey_client_connect(covey_conn **out, const char *address,
+                                   const struct covey_client_opts *opts,
+                                   covey_nsec timeout) COVEY_MUST_CHECK;
+
+/** How the two halves of the proof go; zero means the default. */
+struct covey_auth_opts {
+    size_t size; /**< sizeof(struct covey_auth_opts); COVEY_AUTH_OPTS fills it */
+    enum covey_switch allow_md5; /**< on: MD5 will do; default off */
+};
+#define COVEY_AUTH_OPTS(...)                                                           \
+    (&(struct covey_auth_opts){.size = sizeof(struct covey_auth_opts), __VA_ARGS__})
+
+/**
+ * Let the other side of a connection prove that it knows the key. A listener does this
+ * first and then answers, a client the other way round.
+ *
+ * Returns:  0; COVEY_EAUTH: it does not know it; -ETIMEDOUT; as covey_conn_recv. After a
+ *           failure the connection is of no use.
+ * Blocks:   at most `timeout`.
+ */
+COVEY_API int covey_deliver_challenge(covey_conn *conn, struct covey_view key,
+                                      const struct covey_auth_opts *opts,
+                                      covey_nsec timeout) COVEY_MUST_CHECK;
+
+/**
+ * Prove to the other side of a connection that one knows the key.
+ *
+ * Returns:  as covey_deliver_challenge; COVEY_EAUTH: the proof was refused, or a digest
+ *           was asked for that is not known or not allowed.
+ * Blocks:   at most `timeout`.
+ */
+COVEY_API int covey_answer_challenge(covey_conn *conn, struct covey_view key,
+                                     const struct covey_auth_opts *opts,
+                                     covey_nsec timeout) COVEY_MUST_CHECK;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

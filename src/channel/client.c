@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* client.c: connecting to a listener. One deadline for all steps. */
+#include <errno.h>
+
+#include "base/error.h"
+#include "base/opts.h"
+#include "channel/auth.h"
+#include "channel/conn.h"
+
+static int prove(covey_conn *conn, const struct covey_client_opts *o, int64_t deadline)
+{
+    struct cvy_auth auth;
+    if (!o->authkey.data)
+        return 0;
+    cvy_auth_begin(&auth, o->authkey, o->allow_md5 == COVEY_ON, CVY_AUTH_ANSWER,
+                   CVY_AUTH_DELIVER);
+    int r = cvy_auth_go_on(&auth, conn, deadline);
+    cvy_auth_end(&auth);
+    return r;
+}
+
+/* A name or path goes as it is given, except that no host is this machine. */
+static int connect_to(int *ret_fd, const char *text, int64_t deadline, const char *call)
+{
+    struct cvy_os_address address;
+    const char *why = "";
+    int r = cvy_os_address_read(text, false, &address, &why);
+    if (r < 0)
+        return cvy_fail(r, "%s: address %s: %s", call, text, why);
+    r = cvy_os_connect(&address, deadline);
+    if (r < 0)
+        return cvy_fail_os(r, "%s: %s", call, text);
+    *ret_fd = r;
+    return 0;
+}
+
+int covey_client_connect(covey_conn **out, const char *address,
+                         const struct covey_client_opts *opts, covey_nsec timeout)
+{
+    static const char call[] = "covey_client_connect";
+    struct covey_client_opts o;
+    struct cvy_stream *stream = NULL;
+    int64_t deadline = cvy_os_deadline(timeout);
+    int fd = -1, r = CVY_TAKE_OPTS(&o, opts, call);
+    if (r >= 0)
+        r = cvy_sync_begin(out, call);
+    if (r >= 0 && (!address || (!o.authkey.data && o.authkey.size)))
+        r = cvy_fail(-EINVAL, "%s: the address or the key is NULL", call);
+    if (r >= 0)
+        r = connect_to(&fd, address, deadline, call);
+    if (r < 0)
+        return r;
+    r = cvy_stream_open(&stream, fd, address, call);
+    if (r < 0) {
+        cvy_os_close(fd);
+        return r;
+    }
+    covey_conn *conn = (covey_conn *)(void *)stream;
+    r = prove(conn, &o, deadline);
+    if (r < 0) {
+        cvy_detail_prefix("%s: %s", call, address);
+        covey_conn_free(conn);
+        return r;
+    }
+    *out = conn;
+    return 0;
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * channel/conn.h: what connections are, and what their files share.
+ *
+ *   conn.c      the calls: what a handle is, and to which of the two it goes
+ *   pipe.c      ends of pipes, in the family's memory
+ *   stream.c    connections to others: CPython's framing over a descriptor
+ */
+#ifndef CVY_CHANNEL_CONN_H
+#define CVY_CHANNEL_CONN_H
+
+#include "channel/queue.h"
+#include "channel/ring.h"
+#include "os/socket.h"
+#include "sync/sync.h"
+
+#include <covey/connection.h>
+
+/** The first word of both kinds; an end's is that of its object. */
+struct covey_conn {
+    _Atomic uint32_t kind;
+};
+#define CVY_CONN_IS_STREAM 0x73747231u /* no enum cvy_kind */
+
+/** Where a message goes. */
+struct cvy_target {
+    void *to;
+    size_t capacity;
+    struct covey_bytes *bytes; /* NULL: `to` does not grow */
+    size_t most;               /* larger messages are refused */
+    size_t *ret_size;
+};
+
+/* ---- pipes ---- */
+
+/* What goes in one direction. */
+struct cvy_way {
+    struct cvy_ring ring;
+    _Alignas(64) cvy_word items; /* slept on by who receives; as in queue.h */
+    _Alignas(64) cvy_word space; /* slept on by who sends */
+    int64_t
+        budget; /* under put_lock: bytes that may be sent before looking how many are
+                       on their way. May be off by a message after a death. */
+};
+
+/*
+ * The two ways of a pipe, kept alive by its ends; ways[i] is what end i sends.
+ */
+struct cvy_pipe {
+    struct cvy_object object;
+    uint64_t capacity;
+    cvy_ref ends[2];
+    char name[CVY_NAME_BYTES];
+    struct cvy_way ways[2];
+};
+_Static_assert(sizeof(struct cvy_pipe) <= 2048, "an object's header");
+
+struct cvy_end {
+    struct cvy_object object;
+    cvy_ref pipe; /* kept */
+    uint16_t index;
+    uint8_t readable, writable;
+    _Atomic uint32_t closers; /* 1: some process has closed it */
+    struct cvy_table closed;  /* members that have */
+};
+
+int cvy_pipe_send(struct cvy_end *end, struct covey_view message, int64_t deadline,
+                  const char *call);
+int cvy_pipe_recv(struct cvy_end *end, struct cvy_target *target, int64_t deadline,
+                  const char *call);
+int cvy_pipe_poll(struct cvy_end *end, int64_t deadline, const char *call);
+/** Drop one hold; or `wholly` all of this process, which has closed it then. */
+int cvy_pipe_drop(struct cvy_end *end, bool wholly);
+/** Whether this process has closed it. */
+bool cvy_pipe_is_closed(struct cvy_end *end);
+
+/* ---- streams ---- */
+
+/*
+ * What processes that share a descriptor share of a connection. The states of a direction:
+ *
+ *   user 0        between messages; or, when receiving, a header has come and no more
+ *   user X        process X is in the middle of a message, or was when it died
+ *
+ * `header` and what follows belong to who has recv_lock.
+ */
+struct cvy_stream_state {
+    struct cvy_object object;
+    cvy_word send_lock; /* owner word of a slot */
+    cvy_word recv_lock;
+    _Atomic uint32_t sender;   /* member */
+    _Atomic uint32_t receiver; /* member */
+    _Alignas(64) unsigned char header[12];
+    uint32_t header_size; /* bytes of it that have come */
+    uint64_t body_size;   /* valid if `has_header` */
+    uint32_t has_header;
+};
+
+struct cvy_stream {
+    _Atomic uint32_t kind;
+    int fd; /* -1: closed */
+    enum cvy_os_stream_kind fd_kind;
+    bool readable, writable;
+    struct cvy_stream_state *state;
+    struct covey_bytes in;  /* of a body whose receiving was given up */
+    struct covey_bytes out; /* the rest of a message, from `out_done` on */
+    size_t out_done;
+    char peer[CVY_OS_ADDRESS_TEXT];
+};
+
+/** Make one of a descriptor, which it takes. */
+int cvy_stream_open(struct cvy_stream **out, int fd, const char *peer,
+                    const char *call);
+int cvy_stream_send(struct cvy_stream *stream, struct covey_view message,
+                    int64_t deadline, const char *call);
+int cvy_stream_flush(struct cvy_stream *stream, int64_t deadline, const char *call);
+int cvy_stream_recv(struct cvy_stream *stream, struct cvy_target *target,
+                    int64_t deadline, const char *call);
+int cvy_stream_poll(struct cvy_stream *stream, int64_t deadline, const char *call);
+/** Have a shared state: that of a process which forked without covey may be gone. */
+int cvy_stream_share(struct cvy_stream *stream);
+void cvy_stream_close(struct cvy_stream *stream);
+void cvy_stream_free(struct cvy_stream *stream);
+
+/* ---- any ---- */
+
+/** Attach, and check that it is a connection that this process has not closed, and goes
+ * in the direction. */
+enum cvy_direction { CVY_ANY_WAY, CVY_TO_SEND, CVY_TO_RECEIVE };
+int cvy_conn_enter(covey_conn *conn, enum cvy_direction direction, const char *call);
+/** The same as a stream; NULL if it is an end of a pipe. */
+static inline struct cvy_stream *cvy_conn_stream(covey_conn *conn)
+{
+    return atomic_load_explicit(&conn->kind, memory_order_relaxed) == CVY_CONN_IS_STREAM
+               ? (struct cvy_stream *)(void *)conn
+               : NULL;
+}
+
+#endif

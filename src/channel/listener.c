@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: MIT */
+/* listener.c: listeners. A listener is private memory of its process. A fork child that
+ * accepts has the same socket, but a set of its own and peers of its own; the path is
+ * removed by its creator. */
+#include "channel/listener.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/opts.h"
+
+#define MAGIC             0x4c53544eu
+#define DEFAULT_BACKLOG   128
+#define DEFAULT_PENDING   64
+#define DEFAULT_HANDSHAKE COVEY_SEC(10)
+
+/* ---- paths, which are also removed at the end of the process ---- */
+
+/* A path that its creator has to remove. Notes are never freed, but used again, so the
+ * list needs no lock, which a fork could freeze. */
+struct cvy_path_note {
+    struct cvy_path_note *next;
+    _Atomic uint32_t creator; /* member; 0: free */
+    uint64_t device, inode;
+    char path[CVY_OS_ADDRESS_TEXT];
+};
+static struct cvy_path_note *_Atomic notes;
+
+static void remove_path(const struct cvy_path_note *note)
+{
+    uint64_t device, inode;
+    if (cvy_os_path_id(note->path, &device, &inode) == 0 && device == note->device &&
+        inode == note->inode)
+        (void)cvy_os_unlink(note->path);
+}
+
+static void remove_paths(void)
+{
+    uint32_t me = cvy_process_page ? cvy_process_page->member : 0;
+    for (struct cvy_path_note *n = atomic_load(&notes); n && me; n = n->next) {
+        uint32_t creator = me;
+        if (atomic_compare_exchange_strong(&n->creator, &creator, 0))
+            remove_path(n);
+    }
+}
+
+__attribute__((destructor)) static void at_exit(void)
+{
+    remove_paths();
+}
+
+static struct cvy_path_note *new_note(void)
+{
+    struct cvy_path_note *n;
+    for (n = atomic_load(&notes); n; n = n->next) {
+        uint32_t nobody = 0;
+        if (atomic_compare_exchange_strong(&n->creator, &nobody, UINT32_MAX))
+            return n;
+    }
+    n = cvy_calloc(1, sizeof *n);
+    if (!n)
+        return NULL;
+    atomic_store(&n->creator, UINT32_MAX);
+    n->next = atomic_load(&notes);
+    while (!atomic_compare_exchange_weak(&notes, &n->next, n))
+        continue;
+    return n;
+}
+
+static int note_path(struct covey_listener *l)
+{
+    l->note = new_note();
+    if (!l->note)
+        return -ENOMEM;
+    memcpy(l->note->path, l->address, sizeof l->note->path);
+    int r = cvy_os_path_id(l->address, &l->note->device, &l->note->inode);
+    cvy_on_leave = remove_paths;
+    atomic_store(&l->note->creator, r < 0 ? 0 : cvy_member_owner());
+    if (r < 0)
+        l->note = NULL;
+    return r;
+}
+
+static void forget_path(struct covey_listener *l)
+{
+    uint32_t me = cvy_member_owner();
+    if (l->note && atomic_compare_exchange_strong(&l->note->creator, &me, UINT32_MAX)) {
+        remove_path(l->note);
+        atomic_store(&l->note->creator, 0);
+    }
+    l->note = NULL;
+}
+
+/* ---- entering ---- */
+
+/* Have a set with the socket in it. */
+static int make_set(struct covey_listener *l)
+{
+    int set = cvy_os_set_create();
+    int r = set < 0 ? set : cvy_os_set_add(set, l->fd, 0);
+    if (r < 0) {
+        cvy_os_close(set);
+        return r;
+    }
+    l->set = set;
+    l->member = cvy_member_owner();
+    return 0;
+}
+
+/* In a fork child: the parent's peers are the parent's. */
+static int make_own(struct covey_listener *l, const char *call)
+{
+    (void)pthread_mutex_init(&l->mutex, NULL);
+    l->set = cvy_os_close(l->set);
+    cvy_pending_drop_all(l);
+    int r = make_set(l);
+    return r < 0 ? cvy_fail_os(r, "%s", call) : 0;
+}
+
+static int enter(covey_listener *l, const char *call)
+{
+    int r = cvy_enter();
+    if (r < 0)
+        return r;
+    if (!l || l->magic != MAGIC)
+        return cvy_fail(-EINVAL, "%s: %p is no listener", call, (void *)l);
+    if (l->fd < 0)
+        return cvy_fail(COVEY_ECLOSED, "%s: the listener is closed", call);
+    return l->member == cvy_member_owner() ? 0 : make_own(l, call);
+}
+
+static void lock(covey_listener *l)
+{
+    (void)pthread_mutex_lock(&l->mutex);
+}
+static void unlock(covey_listener *l)
+{
+    (void)pthread_mutex_unlock(&l->mutex);
+}
+
+/* ---- making ---- */
+
+static int check_opts(struct covey_listener_opts *o,
+                      const struct covey_listener_opts *opts, const char *call)
+{
+    int r = CVY_TAKE_OPTS(o, opts, call);
+    if (r < 0)
+        return r;
+    if (!o->authkey.data && o->authkey.size)
+        return cvy_fail(-EINVAL, "%s: a key of %zu bytes at NULL", call,
+                        o->authkey.size);
+    if (o->backlog > INT32_MAX || o->handshake_timeout < 0)
+        return cvy_fail(-EINVAL, "%s: a bad backlog or handshake_timeout", call);
+    return 0;
+}
+
+static int fresh_address(struct cvy_os_address *ret)
+{
+    uint64_t random[2];
+    char name[48];
+    int r = cvy_os_random(random, sizeof random);
+    if (r < 0)
+        return cvy_fail_os(r, "a fresh address");
+    (void)snprintf(name, sizeof name, "covey-%016llx%016llx",
+                   (unsigned long long)random[0], (unsigned long long)random[1]);
+    cvy_os_address_abstract(name, ret);
+    return 0;
+}
+
+static int listen_at(struct covey_listener *l, const char *text, size_t backlog,
+                     const char *call)
+{
+    struct cvy_os_address address = {.is_listening = 1};
+    const char *why = "";
+    int r = text ? cvy_os_address_read(text, true, &address, &why)
+                 : fresh_address(&address);
+    if (r < 0)
+        return text ? cvy_fail(r, "%s: address %s: %s", call, text, why) : r;
+    l->fd = cvy_os_listen(&address, (int)(backlog ? backlog : DEFAULT_BACKLOG));
+    if (l->fd < 0)
+        return cvy_fail_os(l->fd, "%s: address %s", call, text ? text : "of its own");
+    r = cvy_os_local_address(l->fd, &address);
+    if (r >= 0)
+        r = make_set(l);
+    if (r < 0)
+        return cvy_fail_os(r, "%s: address %s", call, text ? text : "of its own");
+    cvy_os_address_write(&address, l->address);
+    if (cvy_os_address_is_path(&address))
+        r = note_path(l);
+    return r < 0 ? cvy_fail_os(r, "%s: address %s", call, text) : 0;
+}
+
+int covey_listener_create(covey_listener **out, const char *address,
+                          const struct covey_listener_opts *opts)
+{
+    static const char call[] = "covey_listener_create";
+    struct covey_listener_opts o;
+    int r = check_opts(&o, opts, call);
+    if (r >= 0)
+        r = cvy_sync_begin(out, call);
+    if (r < 0)
+        return r;
+    struct covey_listener *l = cvy_calloc(1, sizeof *l);
+    if (!l)
+        return cvy_fail(-ENOMEM, "%s: no memory", call);
+    l->magic = MAGIC;
+    l->fd = l->set = -1;
+    l->has_key = o.authkey.data != NULL;
+    l->allow_md5 = o.allow_md5 == COVEY_ON;
+    l->report_refused = o.report_refused == COVEY_ON;
+    l->same_user = !address;
+    l->max_pending = o.max_pending ? o.max_pending : DEFAULT_PENDING;
+    l->handshake_timeout =
+        o.handshake_timeout ? o.handshake_timeout : DEFAULT_HANDSHAKE;
+    (void)pthread_mutex_init(&l->mutex, NULL);
+    r = covey_bytes_resize(&l->key, o.authkey.size);
+    if (r >= 0 && o.authkey.size)
+        memcpy(l->key.data, o.authkey.data, o.authkey.size);
+    if (r >= 0)
+        r = listen_at(l, address, o.backlog, call);
+    if (r < 0) {
+        covey_listener_free(l);
+        return r;
+    }
+    *out = l;
+    return 0;
+}
+
+/* ---- accepting ---- */
+
+int covey_listener_accept(covey_listener *listener, covey_conn **out,
+                          covey_nsec timeout)
+{
+    static const char call[] = "covey_listener_accept";
+    int64_t deadline = cvy_os_deadline(timeout);
+    covey_conn *conn = NULL;
+    int r = out ? enter(listener, call) : cvy_fail(-EINVAL, "%s: out is NULL", call);
+    while (r >= 0) {
+        lock(listener);
+        r = cvy_pending_go_on(listener, &conn, call);
+        int64_t next = cvy_pending_deadline(listener);
+        if (conn) {
+            const char *peer = covey_conn_peer(conn);
+            memcpy(listener->accepted, peer, strlen(peer) + 1);
+            listener->has_accepted = true;
+        }
+        unlock(listener);
+        if (conn || r < 0)
+            break;
+        r = cvy_os_poll_in(listener->set, deadline < next ? deadline : next);
+        if (r < 0)
+            return cvy_fail_os(r, "%s: %s", call, listener->address);
+        if (!r && (deadline <= 0 || cvy_os_now() >= deadline))
+            return cvy_fail(-ETIMEDOUT, "%s: nobody has connected to %s", call,
+                            listener->address);
+    }
+    if (!conn)
+        return r;
+    *out = conn;
+    return 0;
+}
+
+const char *covey_listener_address(covey_listener *listener)
+{
+    return listener && listener->magic == MAGIC ? listener->address : NULL;
+}
+
+const char *covey_listener_last_accepted(covey_listener *listener)
+{
+    return listener && listener->magic == MAGIC && listener->has_accepted
+               ? listener->accepted
+               : NULL;
+}
+
+int covey_listener_refused(covey_listener *listener, uint64_t *ret_count)
+{
+    static const char call[] = "covey_listener_refused";
+    int r = enter(listener, call);
+    if (r == COVEY_ECLOSED)
+        r = 0;
+    if (r >= 0 && !ret_count)
+        r = cvy_fail(-EINVAL, "%s: ret_count is NULL", call);
+    if (r < 0)
+        return r;
+    lock(listener);
+    *ret_count = listener->refused;
+    unlock(listener);
+    return 0;
+}
+
+int covey_listener_fd(covey_listener *listener, int *ret_fd)
+{
+    static const char call[] = "covey_listener_fd";
+    int r = enter(listener, call);
+    if (r >= 0 && !ret_fd)
+        r = cvy_fail(-EINVAL, "%s: ret_fd is NULL", call);
+    if (r >= 0)
+        *ret_fd = listener->set;
+    return r;
+}
+
+/* ---- the end ---- */
+
+int covey_listener_close(covey_listener *listener)
+{
+    int r = enter(listener, "covey_listener_close");
+    if (r == COVEY_ECLOSED)
+        return 0;
+    if (r < 0)
+        return r;
+    forget_path(listener);
+    cvy_pending_drop_all(listener);
+    listener->fd = cvy_os_close(listener->fd);
+    listener->set = cvy_os_close(listener->set);
+    return 0;
+}
+
+void covey_listener_free(covey_listener *listener)
+{
+    if (!listener)
+        return;
+    if (listener->magic != MAGIC) {
+        (void)covey_log(COVEY_LOG_WARNING, "covey_listener_free: %p is no listener",
+                        (void *)listener);
+        return;
+    }
+    (void)covey_listener_close(listener);
+    if (listener->key.data)
+        explicit_bzero(listener->key.data, listener->key.capacity);
+    covey_bytes_free(&listener->key);
+    (void)pthread_mutex_destroy(&listener->mutex);
+    listener->magic = 0;
+    cvy_free(listener);
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/** channel/listener.h: what the files of listeners share. */
+#ifndef CVY_CHANNEL_LISTENER_H
+#define CVY_CHANNEL_LISTENER_H
+
+#include <pthread.h>
+
+#include "channel/auth.h"
+#include "channel/conn.h"
+
+/* A peer that is proving that it knows the key. */
+struct cvy_pending {
+    struct cvy_pending *next; /* in the order in which they came */
+    covey_conn *conn;
+    int fd;
+    uint32_t tag; /* in the set */
+    int64_t deadline;
+    struct cvy_auth auth;
+};
+
+struct covey_listener {
+    uint32_t magic;
+    uint32_t member; /* whose `set` and `pending` these are; a fork child has copies */
+    int fd;          /* -1: closed */
+    int set;         /* `fd`, by tag 0, and those of the pending */
+    pthread_mutex_t mutex; /* of all that follows */
+    struct cvy_pending *pending;
+    size_t pending_count, max_pending;
+    uint32_t last_tag;
+    covey_nsec handshake_timeout;
+    bool has_key, allow_md5, report_refused, same_user;
+    bool has_accepted;
+    struct covey_bytes key;
+    uint64_t refused;
+    struct cvy_path_note *note; /* of its path, if it has one */
+    char address[CVY_OS_ADDRESS_TEXT];
+    char accepted[CVY_OS_ADDRESS_TEXT];
+};
+
+/** Take in who has come, and let those who are at it go on. Mutex held. `*out`: receives
+ * the next that is accepted, if any. Returns: 0; of the system; of a peer that failed. */
+int cvy_pending_go_on(struct covey_listener *l, covey_conn **out, const char *call);
+/** When the first of them runs out of time; INT64_MAX: never. Mutex held. */
+int64_t cvy_pending_deadline(const struct covey_listener *l);
+/** Drop all of them. Mutex held. */
+void cvy_pending_drop_all(struct covey_listener *l);
+
+#endif

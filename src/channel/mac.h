@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * channel/mac.h: keyed digests, from libcrypto.
+ *
+ * The archive is linked with libcrypto. The shared library loads it when it is needed
+ * first: being linked with it would cost every program that starts almost a millisecond,
+ * which is more than all the rest of a start by spawn.
+ */
+#ifndef CVY_CHANNEL_MAC_H
+#define CVY_CHANNEL_MAC_H
+
+#include <stddef.h>
+
+#include <covey/base.h>
+
+/** Most bytes of a digest. */
+#define CVY_MAC_MOST 64
+
+/** HMAC of `data` by the digest that libcrypto knows by this name.
+ * Returns: 0; -ENOTSUP: it does not know or allow it; -ELIBACC: there is no libcrypto. */
+int cvy_mac(const char *digest, struct covey_view key, struct covey_view data,
+            unsigned char ret_mac[CVY_MAC_MOST], size_t *ret_size);
+
+/** What is used of libcrypto. */
+struct cvy_crypto {
+    const void *(*find_digest)(const char *name);
+    unsigned char *(*hmac)(const void *digest, const void *key, int key_size,
+                           const unsigned char *data, size_t size, unsigned char *mac,
+                           unsigned *mac_size);
+};
+/** Get it: crypto_linked.c or crypto_loaded.c. -ELIBACC. */
+int cvy_crypto_get(struct cvy_crypto *ret_crypto);
+
+#endif

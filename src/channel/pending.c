@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/* pending.c: peers of a listener that have not proved yet that they know the key.
+ *
+ * Each has a handshake that goes on whenever its descriptor is ready, and a deadline that
+ * counts from when it came. Nobody waits for one of them. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "channel/listener.h"
+
+#define TAGS 16
+
+/* Take `*link` out of the list and the set. Returns: it. */
+static struct cvy_pending *take_out(struct covey_listener *l, struct cvy_pending **link)
+{
+    struct cvy_pending *p = *link;
+    *link = p->next;
+    l->pending_count--;
+    cvy_os_set_remove(l->set, p->fd); /* a fork child's copy would keep it in there */
+    return p;
+}
+
+static void drop(struct cvy_pending *p)
+{
+    cvy_auth_end(&p->auth);
+    covey_conn_free(p->conn);
+    cvy_free(p);
+}
+
+void cvy_pending_drop_all(struct covey_listener *l)
+{
+    while (l->pending)
+        drop(take_out(l, &l->pending));
+}
+
+int64_t cvy_pending_deadline(const struct covey_listener *l)
+{
+    return l->pending ? l->pending->deadline : INT64_MAX; /* the oldest comes first */
+}
+
+/* A peer has failed. Returns: `r`, or 0 if nobody wants to know. */
+static int refuse(struct covey_listener *l, const char *peer, int r)
+{
+    cvy_detail_prefix("%s was refused", *peer ? peer : "a peer");
+    l->refused++;
+    if (l->report_refused)
+        return r;
+    (void)covey_log(COVEY_LOG_INFO, "listener %s: %s", l->address,
+                    covey_error_detail());
+    return 0;
+}
+
+static int refuse_pending(struct covey_listener *l, struct cvy_pending **link, int r)
+{
+    struct cvy_pending *p = take_out(l, link);
+    r = refuse(l, covey_conn_peer(p->conn), r);
+    drop(p);
+    return r;
+}
+
+/* Let the handshake of `*link` go on; if it is done, it is `*out`. */
+static int go_on(struct covey_listener *l, struct cvy_pending **link, covey_conn **out)
+{
+    int r = cvy_auth_go_on(&(*link)->auth, (*link)->conn, 0);
+    if (r == -ETIMEDOUT)
+        return 0;
+    if (r < 0)
+        return refuse_pending(l, link, r);
+    struct cvy_pending *p = take_out(l, link);
+    *out = p->conn;
+    cvy_auth_end(&p->auth);
+    cvy_free(p);
+    return 0;
+}
+
+/* One more; the oldest makes room. */
+static int add_pending(struct covey_listener *l, covey_conn *conn, int fd,
+                       covey_conn **out)
+{
+    int r = 0;
+    if (l->pending_count >= l->max_pending) {
+        r = cvy_fail(-ETIMEDOUT, "others came while it was slow");
+        r = refuse_pending(l, &l->pending, r);
+    }
+    struct cvy_pending *p = cvy_calloc(1, sizeof *p), **link = &l->pending;
+    if (!p) {
+        covey_conn_free(conn);
+        return cvy_fail(-ENOMEM, "no memory for a handshake");
+    }
+    p->conn = conn;
+    p->fd = fd;
+    p->deadline = cvy_os_deadline(l->handshake_timeout);
+    do
+        p->tag = ++l->last_tag;
+    while (!p->tag);
+    cvy_auth_begin(&p->auth, COVEY_VIEW(l->key.data, l->key.size), l->allow_md5,
+                   CVY_AUTH_DELIVER, CVY_AUTH_ANSWER);
+    while (*link)
+        link = &(*link)->next;
+    *link = p;
+    l->pending_count++;
+    int added = cvy_os_set_add(l->set, fd, p->tag);
+    if (added < 0) {
+        (void)cvy_fail_os(added, "a handshake");
+        drop(take_out(l, link));
+        return added;
+    }
+    int went = go_on(l, link, out);
+    return r < 0 ? r : went;
+}
+
+/* Take in the next who has come, if there is one. */
+static int take_in(struct covey_listener *l, covey_conn **out, const char *call)
+{
+    struct cvy_os_address address;
+    struct cvy_stream *stream = NULL;
+    char peer[CVY_OS_ADDRESS_TEXT];
+    int fd = cvy_os_accept(l->fd, &address);
+    if (fd == -EAGAIN)
+        return 0;
+    if (fd < 0)
+        return cvy_fail_os(fd, "%s: %s", call, l->address);
+    cvy_os_address_write(&address, peer);
+    if (l->same_user && !cvy_os_peer_is_own(fd)) {
+        cvy_os_close(fd);
+        return refuse(l, peer, cvy_fail(COVEY_EAUTH, "it runs as another user"));
+    }
+    int r = cvy_stream_open(&stream, fd, peer, call);
+    if (r < 0) {
+        cvy_os_close(fd);
+        return r;
+    }
+    covey_conn *conn = (covey_conn *)(void *)stream;
+    if (l->has_key)
+        return add_pending(l, conn, fd, out);
+    *out = conn;
+    return 0;
+}
+
+static int expire(struct covey_listener *l)
+{
+    while (l->pending && l->pending->deadline <= cvy_os_now()) {
+        int r = cvy_fail(-ETIMEDOUT, "it did not prove in time that it knows the key");
+        r = refuse_pending(l, &l->pending, r);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static struct cvy_pending **find(struct covey_listener *l, uint32_t tag)
+{
+    struct cvy_pending **link = &l->pending;
+    while (*link && (*link)->tag != tag)
+        link = &(*link)->next;
+    return link;
+}
+
+int cvy_pending_go_on(struct covey_listener *l, covey_conn **out, const char *call)
+{
+    uint32_t tags[TAGS];
+    int r = expire(l);
+    int count = r < 0 ? 0 : cvy_os_set_wait(l->set, tags, TAGS, 0);
+    if (count < 0)
+        return cvy_fail_os(count, "%s: %s", call, l->address);
+    for (int i = 0; i < count && r >= 0 && !*out; i++) {
+        struct cvy_pending **link = tags[i] ? find(l, tags[i]) : NULL;
+        if (!link)
+            r = take_in(l, out, call);
+        else if (*link) /* it may have made room for another one meanwhile */
+            r = go_on(l, link, out);
+    }
+    return r;
+}

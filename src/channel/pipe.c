@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: MIT */
+/* pipe.c: pipes in the family's memory: a ring for each way, and two ends.
+ *
+ * Each end is an object with holds of its own and keeps the pipe alive. That an end is
+ * gone is not written down anywhere: whoever would wait looks whether its object is there
+ * and who holds it. So a death at any instruction leaves nothing to be put right here, and
+ * what is half-put in a ring is the ring's.
+ *
+ * Who frees or closes an end wakes those who sleep on either way, so that they look; who
+ * dies is heard by the bell. Waiting for messages and room is as in queue.c. */
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/opts.h"
+#include "channel/conn.h"
+#include "region/alloc.h"
+#include "region/undo.h"
+#include "region/wait.h"
+
+#define DEFAULT_CAPACITY (UINT64_C(256) << 10)
+/* What a message costs of the capacity besides its bytes. */
+#define MESSAGE_COST 32
+
+static struct cvy_pipe *pipe_of(const struct cvy_end *end)
+{
+    return cvy_at(end->pipe);
+}
+
+/* Whether an end is there. Its place may be another object's by now. */
+static bool is_there(const struct cvy_end *end, cvy_ref pipe)
+{
+    return atomic_load_explicit(&end->object.kind, memory_order_acquire) ==
+               CVY_KIND_CONN &&
+           end->pipe == pipe;
+}
+
+static struct cvy_end *peer_of(const struct cvy_end *end)
+{
+    struct cvy_end *peer = cvy_at(pipe_of(end)->ends[!end->index]);
+    return is_there(peer, end->pipe) ? peer : NULL;
+}
+
+/* Whether nobody can use the other end any more; see covey_pipe_create. */
+static bool peer_is_gone(const struct cvy_end *end)
+{
+    struct cvy_end *peer = peer_of(end);
+    if (!peer)
+        return true;
+    unsigned held = cvy_object_who_holds(peer);
+    if (held & CVY_HELD_BY_OTHERS)
+        return false;
+    uint32_t me = CVY_INDEX_OF(cvy_member_owner());
+    return !(held & CVY_HELD_BY_ME) ||
+           (held & CVY_HELD_BY_OTHERS_ONCE &&
+            cvy_load32(&cvy_member_at(me)->thread_count) <= 1);
+}
+
+static int fail(const struct cvy_end *end, int r, const char *call)
+{
+    const char *name = pipe_of(end)->name;
+    if (r == COVEY_EEOF)
+        return cvy_fail(r, "%s: nobody holds the other end of pipe %s any more", call,
+                        name);
+    if (r == -EPIPE)
+        return cvy_fail(r, "%s: nobody receives from pipe %s any more", call, name);
+    return r == -EINTR ? cvy_fail(r, "%s: a signal came", call) : r;
+}
+
+/* ---- sending ---- */
+
+static int64_t room_in(const struct cvy_pipe *pipe, struct cvy_way *way)
+{
+    uint32_t items;
+    uint64_t bytes;
+    cvy_ring_load(&way->ring, &items, &bytes);
+    return (int64_t)pipe->capacity - (int64_t)(bytes + (uint64_t)items * MESSAGE_COST);
+}
+
+/* put_lock held. */
+static bool has_budget(const struct cvy_pipe *pipe, struct cvy_way *way)
+{
+    if (cvy_unlikely(way->budget <= 0))
+        way->budget = room_in(pipe, way);
+    return way->budget > 0;
+}
+
+static int fail_full(const struct cvy_end *end, int r, const char *call)
+{
+    return r == -ETIMEDOUT
+               ? cvy_fail(r, "%s: pipe %s is full", call, pipe_of(end)->name)
+               : fail(end, r, call);
+}
+
+static int await_space(const struct cvy_end *end, struct cvy_way *way, uint32_t gong,
+                       int64_t deadline)
+{
+    uint32_t word = cvy_waiters_announce(&way->space);
+    if (room_in(pipe_of(end), way) > 0)
+        return 0;
+    if (peer_is_gone(end))
+        return -EPIPE;
+    return cvy_sleep(&way->space, word, gong, deadline, cvy_ref_of(pipe_of(end)));
+}
+
+/* Wait for room, and hold put_lock then. */
+static int await_room(const struct cvy_end *end, struct cvy_way *way, int64_t deadline,
+                      const char *call)
+{
+    const struct cvy_pipe *pipe = pipe_of(end);
+    struct cvy_spin spin = {0};
+    for (;;) {
+        uint32_t gong = cvy_gong();
+        if (cvy_unlikely(!peer_of(end)))
+            return fail(end, -EPIPE, call);
+        int r = cvy_ring_lock_put(&way->ring, deadline);
+        if (cvy_unlikely(r < 0))
+            return fail_full(end, r, call);
+        if (cvy_likely(has_budget(pipe, way)))
+            return 0;
+        cvy_ring_unlock_put(&way->ring);
+        do {
+            if (deadline <= 0)
+                return fail_full(end, -ETIMEDOUT, call);
+        } while (room_in(pipe, way) <= 0 && cvy_spin(&spin));
+        if (room_in(pipe, way) > 0)
+            continue;
+        r = await_space(end, way, gong, deadline);
+        if (r < 0)
+            return fail_full(end, r, call);
+        spin = (struct cvy_spin){0};
+    }
+}
+
+/* The family has no memory: wait until something is taken, if there is anything. */
+static int await_memory(const struct cvy_end *end, struct cvy_way *way, size_t size,
+                        int64_t deadline, const char *call)
+{
+    uint32_t items, gong = cvy_gong(), word = cvy_waiters_announce(&way->space);
+    uint64_t bytes;
+    cvy_ring_load(&way->ring, &items, &bytes);
+    if (!items)
+        return cvy_fail_budget("a message in a pipe", size);
+    if (peer_is_gone(end))
+        return fail(end, -EPIPE, call);
+    int r = deadline <= 0 ? -ETIMEDOUT
+                          : cvy_sleep(&way->space, word, gong, deadline,
+                                      cvy_ref_of(pipe_of(end)));
+    return r < 0 ? fail_full(end, r, call) : 0;
+}
+
+static void sent(struct cvy_way *way, size_t size)
+{
+    way->budget -= (int64_t)size + MESSAGE_COST;
+    cvy_ring_unlock_put(&way->ring);
+    cvy_waiters_wake(&way->items, 1);
+}
+
+static int send_small(struct cvy_end *end, struct cvy_way *way,
+                      struct covey_view message, int64_t deadline, const char *call)
+{
+    for (;;) {
+        int r = await_room(end, way, deadline, call);
+        if (cvy_unlikely(r < 0))
+            return r;
+        r = cvy_ring_put(&way->ring, &message, 1);
+        if (cvy_likely(r >= 0)) {
+            sent(way, message.size);
+            return 0;
+        }
+        cvy_ring_unlock_put(&way->ring);
+        r = await_memory(end, way, message.size, deadline, call);
+        if (r < 0)
+            return r;
+    }
+}
+
+/* A large message lies in an extent, which is filled before anybody is held up. */
+static int send_extent(struct cvy_end *end, struct cvy_way *way, cvy_ref extent,
+                       size_t size, int64_t deadline, const char *call)
+{
+    for (;;) {
+        int r = await_room(end, way, deadline, call);
+        if (r < 0)
+            return r;
+        r = cvy_ring_put_extent(&way->ring, extent, size);
+        if (r >= 0) {
+            sent(way, size);
+            return 0;
+        }
+        cvy_ring_unlock_put(&way->ring);
+        r = await_memory(end, way, size, deadline, call);
+        if (r < 0)
+            return r;
+    }
+}
+
+static int send_large(struct cvy_end *end, struct cvy_way *way,
+                      struct covey_view message, int64_t deadline, const char *call)
+{
+    cvy_ref extent = 0;
+    int r;
+    while ((r = cvy_extent_take(message.size, &extent)) < 0) {
+        r = await_memory(end, way, message.size, deadline, call);
+        if (r < 0)
+            return r;
+    }
+    memcpy(cvy_at(extent), message.data, message.size);
+    r = send_extent(end, way, extent, message.size, deadline, call);
+    if (r < 0)
+        cvy_extent_give(extent);
+    return r;
+}
+
+int cvy_pipe_send(struct cvy_end *end, struct covey_view message, int64_t deadline,
+                  const char *call)
+{
+    struct cvy_way *way = &pipe_of(end)->ways[end->index];
+    return cvy_likely(message.size <= CVY_LARGEST_RECORD)
+               ? send_small(end, way, message, deadline, call)
+               : send_large(end, way, message, deadline, call);
+}
+
+/* ---- receiving ---- */
+
+static struct cvy_way *way_to(const struct cvy_end *end)
+{
+    return &pipe_of(end)->ways[!end->index];
+}
+
+/* Take what is at the head, under get_lock. `*ret_extent`: is still to be copied. */
+static int take(struct cvy_ring *ring, const struct cvy_item *item,
+                struct cvy_target *t, cvy_ref *ret_extent)
+{
+    *t->ret_size = item->size;
+    if (cvy_unlikely(item->size > t->most))
+        return -EMSGSIZE;
+    if (cvy_unlikely(item->size > t->capacity))
+        return t->bytes ? -EAGAIN : -EMSGSIZE;
+    if (cvy_unlikely(item->extent)) {
+        cvy_ring_take_extent(ring, item);
+        *ret_extent = item->extent;
+        return 0;
+    }
+    if (item->size)
+        memcpy(t->to, item->data, item->size);
+    cvy_ring_take(ring, item, 1);
+    return 0;
+}
+
+/* Returns: 0; -ENODATA: there is nothing; -EAGAIN: the target has to grow. */
+static int try_take(struct cvy_way *way, struct cvy_target *t, cvy_ref *ret_extent,
+                    int64_t deadline)
+{
+    struct cvy_item item;
+    if (cvy_ring_is_empty(&way->ring))
+        return -ENODATA;
+    int r = cvy_ring_lock_get(&way->ring, deadline);
+    if (cvy_unlikely(r < 0))
+        return r;
+    r = cvy_ring_look(&way->ring, 0, &item);
+    r = r == -EAGAIN ? -ENODATA : take(&way->ring, &item, t, ret_extent);
+    cvy_ring_unlock_get(&way->ring);
+    if (cvy_likely(r >= 0))
+        cvy_waiters_wake(&way->space, INT_MAX);
+    return r;
+}
+
+/* An empty pipe keeps little memory. */
+static void give_memory_back(struct cvy_way *way)
+{
+    if (way->ring.segments[0].at == 0 && !way->ring.first_run)
+        return;
+    if (cvy_ring_lock_get(&way->ring, 0) < 0)
+        return;
+    cvy_ring_shrink(&way->ring);
+    cvy_ring_unlock_get(&way->ring);
+}
+
+/* Sleep until there may be something. */
+static int await_item(const struct cvy_end *end, struct cvy_way *way, uint32_t gong,
+                      int64_t deadline)
+{
+    give_memory_back(way);
+    uint32_t word = cvy_waiters_announce(&way->items);
+    bool gone = peer_is_gone(end);
+    if (!cvy_ring_is_empty(&way->ring))
+        return 0;
+    return gone
+               ? COVEY_EEOF
+               : cvy_sleep(&way->items, word, gong, deadline, cvy_ref_of(pipe_of(end)));
+}
+
+static int fail_empty(const struct cvy_end *end, int r, const char *call)
+{
+    return r == -ETIMEDOUT
+               ? cvy_fail(r, "%s: nothing comes from pipe %s", call, pipe_of(end)->name)
+               : fail(end, r, call);
+}
+
+/* Wait until there is something. Returns: 0; -EAGAIN: look again; as the public calls. */
+static int await(const struct cvy_end *end, struct cvy_way *way, uint32_t gong,
+                 struct cvy_spin *spin, int64_t deadline, const char *call)
+{
+    if (deadline <= 0) {
+        bool gone = peer_is_gone(end);
+        if (!cvy_ring_is_empty(&way->ring))
+            return 0;
+        give_memory_back(way);
+        return fail_empty(end, gone ? COVEY_EEOF : -ETIMEDOUT, call);
+    }
+    if (cvy_spin(spin))
+        return 0;
+    int r = await_item(end, way, gong, deadline);
+    *spin = (struct cvy_spin){0};
+    return r < 0 ? fail_empty(end, r, call) : 0;
+}
+
+static int take_next(struct cvy_end *end, struct cvy_target *t, cvy_ref *ret_extent,
+                     int64_t deadline, const char *call)
+{
+    struct cvy_way *way = way_to(end);
+    struct cvy_spin spin = {0};
+    for (;;) {
+        uint32_t gong = cvy_gong();
+        int r = try_take(way, t, ret_extent, deadline);
+        if (cvy_likely(r != -ENODATA))
+            return r == -ETIMEDOUT ? fail_empty(end, r, call) : r;
+        r = await(end, way, gong, &spin, deadline, call);
+        if (r < 0)
+            return r;
+    }
+}
+
+int cvy_pipe_recv(struct cvy_end *end, struct cvy_target *t, int64_t deadline,
+                  const char *call)
+{
+    cvy_ref extent = 0;
+    for (;;) {
+        int r = take_next(end, t, &extent, deadline, call);
+        if (cvy_likely(r >= 0))
+            break;
+        if (r == -EMSGSIZE)
+            return cvy_fail(r, "%s: a message of %zu bytes; there is room for %zu",
+                            call, *t->ret_size, t->bytes ? t->most : t->capacity);
+        if (r != -EAGAIN)
+            return r;
+        r = cvy_bytes_reserve(t->bytes, *t->ret_size);
+        if (r < 0)
+            return r;
+        t->to = t->bytes->data;
+        t->capacity = t->bytes->capacity;
+    }
+    if (cvy_unlikely(extent)) {
+        memcpy(t->to, cvy_at(extent), *t->ret_size);
+        cvy_extent_give(extent);
+    }
+    cvy_ring_arrived();
+    return 0;
+}
+
+int cvy_pipe_poll(struct cvy_end *end, int64_t deadline, const char *call)
+{
+    struct cvy_way *way = way_to(end);
+    struct cvy_spin spin = {0};
+    int r = 0;
+    while (r >= 0) {
+        uint32_t gong = cvy_gong();
+        if (!cvy_ring_is_empty(&way->ring))
+            return 0;
+        r = await(end, way, gong, &spin, deadline, call);
+    }
+    return r == COVEY_EEOF ? 0 : r;
+}
+
+/* ---- making and closing ---- */
+
+static int make_end(struct cvy_pipe *pipe, uint16_t index, bool readable, bool writable,
+                    struct cvy_end **out)
+{
+    void *made = NULL;
+    int r = cvy_object_create(CVY_KIND_CONN, sizeof(struct cvy_end), 0, 0, &made, NULL);
+    if (r < 0)
+        return r;
+    struct cvy_end *end = made;
+    end->index = index;
+    end->readable = readable;
+    end->writable = writable;
+    r = cvy_object_keep(end, pipe, "covey_pipe_create");
+    if (r < 0) {
+        (void)cvy_object_release(end);
+        return r;
+    }
+    pipe->ends[index] = cvy_ref_of(end);
+    *out = end;
+    return 0;
+}
+
+int covey_pipe_create(covey_conn **a, covey_conn **b,
+                      const struct covey_pipe_opts *opts)
+{
+    static const char call[] = "covey_pipe_create";
+    struct covey_pipe_opts o;
+    struct cvy_end *ends[2] = {NULL, NULL};
+    void *made = NULL;
+    int r = CVY_TAKE_OPTS(&o, opts, call);
+    if (r >= 0)
+        r = cvy_sync_begin(a && b ? a : NULL, call);
+    if (r >= 0 && o.capacity > INT64_MAX / 2)
+        r = cvy_fail(-EINVAL, "%s: a capacity of %llu bytes", call,
+                     (unsigned long long)o.capacity);
+    if (r >= 0)
+        r = cvy_sync_create(CVY_KIND_PIPE, sizeof(struct cvy_pipe), o.name,
+                            offsetof(struct cvy_pipe, name), &made);
+    if (r < 0)
+        return r;
+    struct cvy_pipe *pipe = made;
+    bool oneway = o.oneway == COVEY_ON;
+    pipe->capacity = o.capacity ? o.capacity : DEFAULT_CAPACITY;
+    cvy_ring_init(&pipe->ways[0].ring, pipe);
+    cvy_ring_init(&pipe->ways[1].ring, pipe);
+    r = make_end(pipe, 0, true, !oneway, &ends[0]);
+    if (r >= 0)
+        r = make_end(pipe, 1, !oneway, true, &ends[1]);
+    if (r < 0 && ends[0])
+        (void)cvy_object_release(ends[0]);
+    (void)cvy_object_release(pipe); /* its ends keep it */
+    if (r < 0)
+        return r;
+    cvy_process_owns();
+    *a = (covey_conn *)(void *)ends[0];
+    *b = (covey_conn *)(void *)ends[1];
+    return 0;
+}
+
+static bool entry_is_free(void *object, uint64_t entry)
+{
+    (void)object;
+    return cvy_member_is_dead(cvy_entry_owner(entry), false);
+}
+
+bool cvy_pipe_is_closed(struct cvy_end *end)
+{
+    return cvy_unlikely(atomic_load_explicit(&end->closers, memory_order_relaxed)) &&
+           cvy_table_search(&end->closed, cvy_member_owner(), NULL, NULL);
+}
+
+static int note_closed(struct cvy_end *end)
+{
+    uint32_t me = cvy_member_owner();
+    while (!cvy_table_search(&end->closed, me, entry_is_free, end)) {
+        int r = cvy_table_grow(&end->closed, end);
+        if (r < 0)
+            return r;
+    }
+    atomic_store(&end->closers, 1);
+    return 0;
+}
+
+/* Let all who wait look whether they wait for this end. It keeps the pipe meanwhile. */
+static void wake_all(struct cvy_pipe *pipe)
+{
+    for (int i = 0; i < 2; i++) {
+        cvy_waiters_wake(&pipe->ways[i].items, INT_MAX);
+        cvy_waiters_wake(&pipe->ways[i].space, INT_MAX);
+    }
+}
+
+int cvy_pipe_drop(struct cvy_end *end, bool wholly)
+{
+    struct cvy_pipe *pipe = pipe_of(end);
+    int r = cvy_object_hold(pipe, cvy_member_owner(), "covey_conn_free");
+    if (r < 0)
+        return r;
+    if (wholly)
+        r = note_closed(end);
+    if (r >= 0)
+        r = cvy_object_release(end);
+    if (r >= 0 && wholly)
+        while (is_there(end, cvy_ref_of(pipe)) &&
+               cvy_object_who_holds(end) & CVY_HELD_BY_ME &&
+               cvy_object_release(end) >= 0)
+            continue;
+    wake_all(pipe);
+    (void)cvy_object_release(pipe);
+    return r;
+}

@@ -1,0 +1,517 @@
+/* SPDX-License-Identifier: MIT */
+/* stream.c: CPython's messages over a descriptor.
+ *
+ *   header  payload             header: 32 bits, big endian, the payload's size; or
+ *                                       -1 and then 64 bits, from 2^31 on
+ *
+ * One write for both up to 16 KiB, else one for each part.
+ *
+ * Nothing is read ahead: a descriptor that polls readable has a message, or a part of one,
+ * and what follows a message is still there for another process or program.
+ *
+ * Two locks in shared memory keep the messages of several users apart. Waiting for the
+ * first byte happens without a lock. In the middle of a message its user is noted in
+ * `sender` or `receiver`; who finds the note of a dead one knows that the rest of that
+ * message is nowhere, and the direction is of no more use (TORN). A user that runs out of
+ * time in the middle of a body keeps the note, and the rest in private memory; then others
+ * wait for it. */
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/memory.h"
+#include "channel/conn.h"
+#include "region/lock.h"
+#include "region/slot.h"
+
+#define LARGEST_JOINT 16384u
+#define FIRST_PIECE   (UINT64_C(1) << 20)
+#define TORN          1u /* no member */
+#define NAP           COVEY_MSEC(2)
+
+/* ---- taking turns ---- */
+
+struct turn {
+    cvy_word *lock;
+    _Atomic uint32_t *user;
+};
+
+static struct turn turn_to_send(struct cvy_stream *s)
+{
+    return (struct turn){&s->state->send_lock, &s->state->sender};
+}
+
+static struct turn turn_to_receive(struct cvy_stream *s)
+{
+    return (struct turn){&s->state->recv_lock, &s->state->receiver};
+}
+
+static int lock(cvy_word *word, int64_t deadline)
+{
+    uint32_t free_word = 0;
+    if (atomic_compare_exchange_strong(word, &free_word, cvy_thread_owner()))
+        return 0;
+    /* Between messages it is held for a moment only. */
+    if (deadline <= 0)
+        deadline = cvy_os_now() + COVEY_MSEC(1);
+    struct cvy_taker taker = {.me = cvy_thread_owner(),
+                              .is_dead = cvy_slot_is_dead,
+                              .what = cvy_ref_of(word)};
+    int r = cvy_lock_take(word, &taker, deadline);
+    return r < 0 ? r : 0;
+}
+
+/* Be the one who uses this direction. Returns: 0; -ETIMEDOUT; COVEY_EBROKEN. */
+static int begin(const struct turn *turn, int64_t deadline)
+{
+    for (;;) {
+        int r = lock(turn->lock, deadline);
+        if (r < 0)
+            return r;
+        uint32_t user = atomic_load(turn->user), me = cvy_member_owner();
+        if (cvy_likely(!user || user == me)) {
+            atomic_store(turn->user, me);
+            return 0;
+        }
+        if (user != TORN && cvy_member_is_dead(user, true))
+            atomic_store(turn->user, TORN);
+        cvy_lock_release(turn->lock);
+        if (atomic_load(turn->user) == TORN)
+            return COVEY_EBROKEN;
+        if (cvy_os_now() >= deadline)
+            return -ETIMEDOUT;
+        (void)cvy_os_futex_wait_for((cvy_word *)turn->user, user, NAP);
+    }
+}
+
+enum after { BETWEEN_MESSAGES, IN_A_MESSAGE, IS_TORN };
+
+static void end(const struct turn *turn, enum after after)
+{
+    if (after != IN_A_MESSAGE)
+        atomic_store(turn->user, after == IS_TORN ? TORN : 0);
+    cvy_lock_release(turn->lock);
+}
+
+static int fail(const struct cvy_stream *s, int r, const char *call)
+{
+    const char *peer = s->peer[0] ? s->peer : "the other side";
+    switch (r) {
+    case COVEY_EEOF:
+        return cvy_fail(r, "%s: %s has closed the connection", call, peer);
+    case -EPIPE:
+        return cvy_fail(r, "%s: %s does not receive any more", call, peer);
+    case COVEY_ETRUNCATED:
+        return cvy_fail(r, "%s: %s ended in the middle of a message", call, peer);
+    case COVEY_EBROKEN:
+        return cvy_fail(
+            r, "%s: a user of the connection died in the middle of a message", call);
+    case -ETIMEDOUT:
+        return cvy_fail(r, "%s: %s is not ready", call, peer);
+    case -ENOMEM:
+    case COVEY_EPROTOCOL:
+    case -EMSGSIZE:
+        return r; /* they have set it */
+    default:
+        return cvy_fail_os(r, "%s", call);
+    }
+}
+
+/* ---- sending ---- */
+
+struct outgoing {
+    unsigned char header[12];
+    size_t header_size;
+    struct covey_view body;
+    uint64_t done, total;
+};
+
+static void put_big_endian(unsigned char *to, uint64_t number, int bytes)
+{
+    for (int i = bytes - 1; i >= 0; i--, number >>= 8)
+        to[i] = (unsigned char)number;
+}
+
+static struct outgoing outgoing_of(struct covey_view body)
+{
+    struct outgoing o = {.header_size = 4, .body = body};
+    if (body.size <= INT32_MAX) {
+        put_big_endian(o.header, body.size, 4);
+    } else {
+        o.header_size = 12;
+        put_big_endian(o.header, UINT32_MAX, 4);
+        put_big_endian(o.header + 4, body.size, 8);
+    }
+    o.total = o.header_size + body.size;
+    return o;
+}
+
+/* What the next write has in it. */
+static void next_parts(const struct outgoing *o, struct covey_view parts[2])
+{
+    parts[1] = COVEY_NO_VIEW;
+    if (o->done >= o->header_size) {
+        uint64_t at = o->done - o->header_size;
+        parts[0] = COVEY_VIEW((const char *)o->body.data + at, o->body.size - at);
+        return;
+    }
+    bool is_long = o->header_size == 12;
+    size_t until = is_long && o->done < 4 ? 4 : o->header_size;
+    parts[0] = COVEY_VIEW(o->header + o->done, until - o->done);
+    if (o->body.size <= LARGEST_JOINT)
+        parts[1] = o->body;
+}
+
+/* Write all of it. Returns: 0; -ETIMEDOUT: `o->done` bytes are written; -EAGAIN: nothing
+ * is, and nothing can be at once. */
+static int write_out(struct cvy_stream *s, struct outgoing *o, int64_t deadline)
+{
+    while (o->done < o->total) {
+        struct covey_view parts[2];
+        next_parts(o, parts);
+        ssize_t n =
+            cvy_os_stream_write(s->fd, s->fd_kind, parts, deadline == INT64_MAX);
+        if (n >= 0) {
+            o->done += (uint64_t)n;
+            continue;
+        }
+        if (n != -EAGAIN || !o->done)
+            return (int)n;
+        int r = cvy_os_poll_out(s->fd, deadline);
+        if (r <= 0)
+            return r < 0 ? r : -ETIMEDOUT;
+    }
+    return 0;
+}
+
+/* Keep what has not been written. */
+static int keep_rest(struct cvy_stream *s, const struct outgoing *o)
+{
+    size_t headers = o->done < o->header_size ? o->header_size - o->done : 0;
+    uint64_t at = o->done > o->header_size ? o->done - o->header_size : 0;
+    int r = covey_bytes_resize(&s->out, headers + (o->body.size - at));
+    if (r < 0)
+        return r;
+    memcpy(s->out.data, o->header + (o->header_size - headers), headers);
+    memcpy((char *)s->out.data + headers, (const char *)o->body.data + at,
+           o->body.size - at);
+    s->out_done = 0;
+    return 0;
+}
+
+/* It is this process's turn: write what was kept. */
+static int write_rest(struct cvy_stream *s, int64_t deadline)
+{
+    if (cvy_likely(s->out_done == s->out.size))
+        return 0;
+    struct outgoing o = {
+        .body = COVEY_VIEW(s->out.data, s->out.size),
+        .done = s->out_done,
+        .total = s->out.size,
+    };
+    int r = write_out(s, &o, deadline);
+    s->out_done = o.done;
+    if (r == -EAGAIN) /* there was no room even for the first byte that was kept */
+        r = -ETIMEDOUT;
+    if (r != -ETIMEDOUT)
+        covey_bytes_free(&s->out);
+    if (r != -ETIMEDOUT)
+        s->out_done = 0;
+    return r;
+}
+
+/* It is this process's turn. Returns: as covey_conn_send; -EAGAIN: wait, and come again. */
+static int send_in_turn(struct cvy_stream *s, struct covey_view message,
+                        int64_t deadline, enum after *ret_after)
+{
+    *ret_after = IN_A_MESSAGE;
+    int r = write_rest(s, deadline);
+    if (r == -ETIMEDOUT)
+        return r;
+    *ret_after = BETWEEN_MESSAGES;
+    if (r < 0)
+        return r;
+    struct outgoing o = outgoing_of(message);
+    r = write_out(s, &o, deadline);
+    if (cvy_likely(r >= 0) || !o.done)
+        return r;
+    if (r == -ETIMEDOUT)
+        r = keep_rest(s, &o);
+    *ret_after = r < 0 ? IS_TORN : IN_A_MESSAGE;
+    return r < 0 ? r : COVEY_PENDING;
+}
+
+int cvy_stream_send(struct cvy_stream *s, struct covey_view message, int64_t deadline,
+                    const char *call)
+{
+    const struct turn turn = turn_to_send(s);
+    for (;;) {
+        enum after after;
+        int r = begin(&turn, deadline);
+        if (cvy_unlikely(r < 0))
+            return fail(s, r, call);
+        r = send_in_turn(s, message, deadline, &after);
+        end(&turn, after);
+        if (cvy_likely(r >= 0))
+            return r;
+        if (r != -EAGAIN)
+            return fail(s, r, call);
+        r = cvy_os_poll_out(s->fd, deadline);
+        if (r <= 0)
+            return fail(s, r < 0 ? r : -ETIMEDOUT, call);
+    }
+}
+
+int cvy_stream_flush(struct cvy_stream *s, int64_t deadline, const char *call)
+{
+    const struct turn turn = turn_to_send(s);
+    if (s->out_done == s->out.size)
+        return 0;
+    for (;;) {
+        int r = begin(&turn, deadline);
+        if (r < 0)
+            return fail(s, r, call);
+        r = write_rest(s, deadline);
+        end(&turn, r == -ETIMEDOUT ? IN_A_MESSAGE : BETWEEN_MESSAGES);
+        if (r >= 0)
+            return 0;
+        if (r != -ETIMEDOUT)
+            return fail(s, r, call);
+        r = cvy_os_poll_out(s->fd, deadline);
+        if (r <= 0)
+            return fail(s, r < 0 ? r : -ETIMEDOUT, call);
+    }
+}
+
+/* ---- receiving ---- */
+
+static uint64_t get_big_endian(const unsigned char *from, int bytes)
+{
+    uint64_t number = 0;
+    for (int i = 0; i < bytes; i++)
+        number = number << 8 | from[i];
+    return number;
+}
+
+static uint32_t header_length(const struct cvy_stream_state *state)
+{
+    static const unsigned char minus_one[4] = {0xff, 0xff, 0xff, 0xff};
+    return state->header_size >= 4 && !memcmp(state->header, minus_one, 4) ? 12 : 4;
+}
+
+/* Read more. `any`: a message has begun. Returns: bytes; -EAGAIN: nothing, if not `any`;
+ * -ETIMEDOUT; COVEY_EEOF; COVEY_ETRUNCATED. */
+static ssize_t read_some(struct cvy_stream *s, void *to, uint64_t size, bool any,
+                         int64_t deadline)
+{
+    for (;;) {
+        ssize_t n = cvy_os_stream_read(s->fd, s->fd_kind, to, size);
+        if (cvy_likely(n > 0))
+            return n;
+        if (!n)
+            return any ? COVEY_ETRUNCATED : COVEY_EEOF;
+        if (n != -EAGAIN || !any)
+            return n;
+        int r = cvy_os_poll_in(s->fd, deadline);
+        if (r <= 0)
+            return r < 0 ? r : -ETIMEDOUT;
+    }
+}
+
+static int parse_header(struct cvy_stream_state *state, const char *call)
+{
+    uint64_t size = get_big_endian(state->header, 4);
+    if (header_length(state) == 12) {
+        size = get_big_endian(state->header + 4, 8);
+        if (size > INT64_MAX)
+            return cvy_fail(COVEY_EPROTOCOL, "%s: a message of 2^63 bytes or more",
+                            call);
+    } else if (size > INT32_MAX) {
+        return cvy_fail(COVEY_EPROTOCOL, "%s: a message of %lld bytes", call,
+                        (long long)size - (INT64_C(1) << 32));
+    }
+    state->body_size = size;
+    state->has_header = 1;
+    return 0;
+}
+
+static int read_header(struct cvy_stream *s, int64_t deadline, const char *call)
+{
+    struct cvy_stream_state *state = s->state;
+    while (state->header_size < header_length(state)) {
+        ssize_t n = read_some(s, state->header + state->header_size,
+                              header_length(state) - state->header_size,
+                              state->header_size > 0, deadline);
+        if (n < 0)
+            return (int)n;
+        state->header_size += (uint32_t)n;
+    }
+    return parse_header(state, call);
+}
+
+/* Give the target more room, for a message of `size` of which `got` have come. */
+static int grow(struct cvy_target *t, uint64_t size, uint64_t got)
+{
+    uint64_t want = cvy_min_u64(size, cvy_max_u64(FIRST_PIECE, got * 2));
+    int r;
+    if (want <= t->capacity)
+        return 0;
+    t->bytes->size = cvy_min_size(got, t->bytes->capacity);
+    r = cvy_bytes_reserve(t->bytes, want);
+    t->to = t->bytes->data;
+    t->capacity = t->bytes->capacity;
+    return r;
+}
+
+/* Put what has come of a body aside. */
+static enum after put_aside(struct cvy_stream *s, const struct cvy_target *t,
+                            uint64_t got)
+{
+    if (!got)
+        return BETWEEN_MESSAGES;
+    if (covey_bytes_resize(&s->in, got) < 0)
+        return IS_TORN;
+    memcpy(s->in.data, t->to, got);
+    return IN_A_MESSAGE;
+}
+
+static int read_body(struct cvy_stream *s, struct cvy_target *t, int64_t deadline,
+                     enum after *ret_after)
+{
+    uint64_t size = s->state->body_size, got = s->in.size;
+    int r = t->bytes ? grow(t, size, got) : 0;
+    if (r < 0) {
+        *ret_after = got ? IN_A_MESSAGE : BETWEEN_MESSAGES;
+        return r;
+    }
+    if (got)
+        memcpy(t->to, s->in.data, got);
+    covey_bytes_free(&s->in);
+    while (got < size) {
+        if (got == t->capacity)
+            r = grow(t, size, got);
+        ssize_t n =
+            r < 0 ? r
+                  : read_some(s, (char *)t->to + got,
+                              cvy_min_u64(size, t->capacity) - got, true, deadline);
+        if (n < 0) {
+            *ret_after =
+                n == COVEY_ETRUNCATED ? BETWEEN_MESSAGES : put_aside(s, t, got);
+            return (int)n;
+        }
+        got += (uint64_t)n;
+    }
+    return 0;
+}
+
+/* It is this process's turn. Returns: as the public calls; -EAGAIN: wait and come again. */
+static int recv_in_turn(struct cvy_stream *s, struct cvy_target *t, int64_t deadline,
+                        const char *call, enum after *ret_after)
+{
+    struct cvy_stream_state *state = s->state;
+    *ret_after = BETWEEN_MESSAGES;
+    int r = state->has_header ? 0 : read_header(s, deadline, call);
+    if (r < 0)
+        return r;
+    *t->ret_size = state->body_size;
+    if (state->body_size > t->most || (!t->bytes && state->body_size > t->capacity)) {
+        *ret_after = s->in.size ? IN_A_MESSAGE : BETWEEN_MESSAGES;
+        return cvy_fail(-EMSGSIZE, "%s: a message of %llu bytes; there is room for %zu",
+                        call, (unsigned long long)state->body_size,
+                        t->bytes ? t->most : t->capacity);
+    }
+    r = read_body(s, t, deadline, ret_after);
+    if (r < 0)
+        return r;
+    state->has_header = 0;
+    state->header_size = 0;
+    return 0;
+}
+
+int cvy_stream_recv(struct cvy_stream *s, struct cvy_target *t, int64_t deadline,
+                    const char *call)
+{
+    const struct turn turn = turn_to_receive(s);
+    for (;;) {
+        enum after after;
+        int r = begin(&turn, deadline);
+        if (cvy_unlikely(r < 0))
+            return fail(s, r, call);
+        r = recv_in_turn(s, t, deadline, call, &after);
+        end(&turn, after);
+        if (cvy_likely(r >= 0))
+            return 0;
+        if (r != -EAGAIN)
+            return fail(s, r, call);
+        r = cvy_os_poll_in(s->fd, deadline);
+        if (r <= 0)
+            return fail(s, r < 0 ? r : -ETIMEDOUT, call);
+    }
+}
+
+int cvy_stream_poll(struct cvy_stream *s, int64_t deadline, const char *call)
+{
+    if (s->state->has_header && !s->in.size)
+        return 0;
+    int r = cvy_os_poll_in(s->fd, deadline);
+    return r > 0 ? 0 : fail(s, r < 0 ? r : -ETIMEDOUT, call);
+}
+
+/* ---- making and closing ---- */
+
+int cvy_stream_share(struct cvy_stream *s)
+{
+    void *made = NULL;
+    if (s->state && atomic_load_explicit(&s->state->object.kind,
+                                         memory_order_acquire) == CVY_KIND_STREAM)
+        return 0;
+    int r = cvy_object_create(CVY_KIND_STREAM, sizeof(struct cvy_stream_state), 0, 0,
+                              &made, NULL);
+    if (r >= 0)
+        s->state = made;
+    return r;
+}
+
+int cvy_stream_open(struct cvy_stream **out, int fd, const char *peer, const char *call)
+{
+    struct cvy_stream *s = cvy_calloc(1, sizeof *s);
+    if (!s)
+        return cvy_fail(-ENOMEM, "%s: no memory for a connection", call);
+    int r = cvy_os_stream_kind(fd, &s->fd_kind, &s->readable, &s->writable);
+    if (r < 0)
+        r = cvy_fail_os(r, "%s: descriptor %d", call, fd);
+    if (r >= 0)
+        r = cvy_stream_share(s);
+    if (r < 0) {
+        cvy_free(s);
+        return r;
+    }
+    s->fd = fd;
+    memcpy(s->peer, peer, strnlen(peer, sizeof s->peer - 1));
+    atomic_store(&s->kind, CVY_CONN_IS_STREAM);
+    *out = s;
+    return 0;
+}
+
+void cvy_stream_close(struct cvy_stream *s)
+{
+    if (s->fd < 0)
+        return;
+    (void)cvy_stream_flush(s, 0, "covey_conn_close");
+    s->fd = cvy_os_close(s->fd);
+    covey_bytes_free(&s->in);
+    covey_bytes_free(&s->out);
+    s->out_done = 0;
+    if (atomic_load(&s->state->object.kind) == CVY_KIND_STREAM)
+        (void)cvy_object_release(s->state);
+    s->state = NULL;
+}
+
+void cvy_stream_free(struct cvy_stream *s)
+{
+    cvy_stream_close(s);
+    atomic_store(&s->kind, 0);
+    cvy_free(s);
+}
