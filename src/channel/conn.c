@@ -69,7 +69,7 @@ static int send_message(covey_conn *conn, struct covey_view message, int64_t dea
              : cvy_pipe_send(end_of(conn), message, deadline, call);
 }
 
-static int recv_message(covey_conn *conn, struct cvy_target *target, int64_t deadline,
+static int recv_message(covey_conn *conn, struct cvy_landing *target, int64_t deadline,
                         const char *call)
 {
     struct cvy_stream *s = cvy_conn_stream(conn);
@@ -104,7 +104,7 @@ static int recv_bytes(covey_conn *conn, struct covey_bytes *message, size_t most
     if (cvy_unlikely(r < 0))
         return r;
     size_t size = 0, before = message->size;
-    struct cvy_target t = {message->data, message->capacity, message, most, &size};
+    struct cvy_landing t = {message->data, message->capacity, message, most, &size};
     r = recv_message(conn, &t, cvy_os_deadline(timeout), call);
     message->size = cvy_likely(r >= 0) ? size : before;
     return r;
@@ -132,7 +132,7 @@ int covey_conn_recv_into(covey_conn *conn, void *to, size_t capacity, size_t *re
     if (r < 0)
         return r;
     size_t size = 0;
-    struct cvy_target t = {to, capacity, NULL, SIZE_MAX, &size};
+    struct cvy_landing t = {to, capacity, NULL, SIZE_MAX, &size};
     r = recv_message(conn, &t, cvy_os_deadline(timeout), call);
     if (r >= 0 || r == -EMSGSIZE)
         *ret_size = size;

@@ -23,7 +23,7 @@ struct covey_conn {
 #define CVY_CONN_IS_STREAM 0x73747231u /* no enum cvy_kind */
 
 /** Where a message goes. */
-struct cvy_target {
+struct cvy_landing {
     void *to;
     size_t capacity;
     struct covey_bytes *bytes; /* NULL: `to` does not grow */
@@ -66,7 +66,7 @@ struct cvy_end {
 
 int cvy_pipe_send(struct cvy_end *end, struct covey_view message, int64_t deadline,
                   const char *call);
-int cvy_pipe_recv(struct cvy_end *end, struct cvy_target *target, int64_t deadline,
+int cvy_pipe_recv(struct cvy_end *end, struct cvy_landing *target, int64_t deadline,
                   const char *call);
 int cvy_pipe_poll(struct cvy_end *end, int64_t deadline, const char *call);
 /** Drop one hold; or `wholly` all of this process, which has closed it then. */
@@ -114,7 +114,7 @@ int cvy_stream_open(struct cvy_stream **out, int fd, const char *peer,
 int cvy_stream_send(struct cvy_stream *stream, struct covey_view message,
                     int64_t deadline, const char *call);
 int cvy_stream_flush(struct cvy_stream *stream, int64_t deadline, const char *call);
-int cvy_stream_recv(struct cvy_stream *stream, struct cvy_target *target,
+int cvy_stream_recv(struct cvy_stream *stream, struct cvy_landing *target,
                     int64_t deadline, const char *call);
 int cvy_stream_poll(struct cvy_stream *stream, int64_t deadline, const char *call);
 /** Have a shared state: that of a process which forked without covey may be gone. */

@@ -232,7 +232,7 @@ static struct cvy_way *way_to(const struct cvy_end *end)
 
 /* Take what is at the head, under get_lock. `*ret_extent`: is still to be copied. */
 static int take(struct cvy_ring *ring, const struct cvy_item *item,
-                struct cvy_target *t, cvy_ref *ret_extent)
+                struct cvy_landing *t, cvy_ref *ret_extent)
 {
     *t->ret_size = item->size;
     if (cvy_unlikely(item->size > t->most))
@@ -251,7 +251,7 @@ static int take(struct cvy_ring *ring, const struct cvy_item *item,
 }
 
 /* Returns: 0; -ENODATA: there is nothing; -EAGAIN: the target has to grow. */
-static int try_take(struct cvy_way *way, struct cvy_target *t, cvy_ref *ret_extent,
+static int try_take(struct cvy_way *way, struct cvy_landing *t, cvy_ref *ret_extent,
                     int64_t deadline)
 {
     struct cvy_item item;
@@ -318,7 +318,7 @@ static int await(const struct cvy_end *end, struct cvy_way *way, uint32_t gong,
     return r < 0 ? fail_empty(end, r, call) : 0;
 }
 
-static int take_next(struct cvy_end *end, struct cvy_target *t, cvy_ref *ret_extent,
+static int take_next(struct cvy_end *end, struct cvy_landing *t, cvy_ref *ret_extent,
                      int64_t deadline, const char *call)
 {
     struct cvy_way *way = way_to(end);
@@ -334,7 +334,7 @@ static int take_next(struct cvy_end *end, struct cvy_target *t, cvy_ref *ret_ext
     }
 }
 
-int cvy_pipe_recv(struct cvy_end *end, struct cvy_target *t, int64_t deadline,
+int cvy_pipe_recv(struct cvy_end *end, struct cvy_landing *t, int64_t deadline,
                   const char *call)
 {
     cvy_ref extent = 0;

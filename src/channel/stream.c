@@ -352,7 +352,7 @@ static int read_header(struct cvy_stream *s, int64_t deadline, const char *call)
 }
 
 /* Give the target more room, for a message of `size` of which `got` have come. */
-static int grow(struct cvy_target *t, uint64_t size, uint64_t got)
+static int grow(struct cvy_landing *t, uint64_t size, uint64_t got)
 {
     uint64_t want = cvy_min_u64(size, cvy_max_u64(FIRST_PIECE, got * 2));
     int r;
@@ -366,7 +366,7 @@ static int grow(struct cvy_target *t, uint64_t size, uint64_t got)
 }
 
 /* Put what has come of a body aside. */
-static enum after put_aside(struct cvy_stream *s, const struct cvy_target *t,
+static enum after put_aside(struct cvy_stream *s, const struct cvy_landing *t,
                             uint64_t got)
 {
     if (!got)
@@ -377,7 +377,7 @@ static enum after put_aside(struct cvy_stream *s, const struct cvy_target *t,
     return IN_A_MESSAGE;
 }
 
-static int read_body(struct cvy_stream *s, struct cvy_target *t, int64_t deadline,
+static int read_body(struct cvy_stream *s, struct cvy_landing *t, int64_t deadline,
                      enum after *ret_after)
 {
     uint64_t size = s->state->body_size, got = s->in.size;
@@ -407,7 +407,7 @@ static int read_body(struct cvy_stream *s, struct cvy_target *t, int64_t deadlin
 }
 
 /* It is this process's turn. Returns: as the public calls; -EAGAIN: wait and come again. */
-static int recv_in_turn(struct cvy_stream *s, struct cvy_target *t, int64_t deadline,
+static int recv_in_turn(struct cvy_stream *s, struct cvy_landing *t, int64_t deadline,
                         const char *call, enum after *ret_after)
 {
     struct cvy_stream_state *state = s->state;
@@ -430,7 +430,7 @@ static int recv_in_turn(struct cvy_stream *s, struct cvy_target *t, int64_t dead
     return 0;
 }
 
-int cvy_stream_recv(struct cvy_stream *s, struct cvy_target *t, int64_t deadline,
+int cvy_stream_recv(struct cvy_stream *s, struct cvy_landing *t, int64_t deadline,
                     const char *call)
 {
     const struct turn turn = turn_to_receive(s);
