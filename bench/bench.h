@@ -24,13 +24,15 @@ struct bench_case {
     void (*run)(void);
 };
 
-/** The rows of process.c, pool.c and memory.c. */
+/** The rows of process.c, pool.c, memory.c and sync.c. */
 extern const struct bench_case bench_process_cases[];
 extern const size_t bench_process_count;
 extern const struct bench_case bench_pool_cases[];
 extern const size_t bench_pool_count;
 extern const struct bench_case bench_memory_cases[];
 extern const size_t bench_memory_count;
+extern const struct bench_case bench_sync_cases[];
+extern const size_t bench_sync_count;
 
 /** The row that runs, and the key=value arguments it was given. */
 void bench_begin(const struct bench_case *now, int argc, char **argv);

@@ -19,6 +19,7 @@ static const struct {
     {bench_process_cases, &bench_process_count},
     {bench_pool_cases, &bench_pool_count},
     {bench_memory_cases, &bench_memory_count},
+    {bench_sync_cases, &bench_sync_count},
 };
 
 /* The case number `index` of all groups together; NULL behind the last. */
