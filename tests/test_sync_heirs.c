@@ -204,6 +204,7 @@ static void *kill_who_has_it(void *arg)
 {
     void **parts = arg;
     struct stage *s = parts[0];
+    family_await(&s->begun, 2);
     await_sleepers(s->other, 1); /* the time of the wait is over, it wants the lock */
     CHECK_OK(covey_process_kill(parts[1]));
     return NULL;
