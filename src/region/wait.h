@@ -64,9 +64,14 @@ bool cvy_bell_works(void);
 /**
  * Spin while that is cheaper than a sleep: pauses that double up to 64, then a yield
  * about every 1.6 us, no more after 50 us. Zero-initialize; false means: sleep.
+ *
+ * `is_handover`: for what one other process brings, soon or not: looks follow each other
+ * closely, and if that was in vain the last time, which is so where there are not enough
+ * processors, this thread looks for about 1 us only, but every 16th time.
  */
 struct cvy_spin {
     uint32_t rounds;
+    bool is_handover;
     int64_t until;
 };
 bool cvy_spin(struct cvy_spin *spin);

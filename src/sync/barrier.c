@@ -195,7 +195,7 @@ static int sleep_on(struct waiting *w, uint64_t seen, uint32_t gong)
 /* Wait until this generation is over. */
 static int wait_for_others(struct waiting *w)
 {
-    struct cvy_spin spin = {0};
+    struct cvy_spin spin = {.is_handover = true};
     bool ask_kernel = false;
     uint32_t who = 0;
     for (;;) {

@@ -81,16 +81,21 @@ static bool mark(cvy_entry *entry)
     return false;
 }
 
-/* The living waiter with the lowest ticket, NULL if there is none. */
-static cvy_entry *longest_waiting(covey_condition *c)
+/* The living waiter with the lowest ticket, NULL if there is none. Tells of dead ones, if
+ * asked to. */
+static cvy_entry *longest_waiting(covey_condition *c, bool *ret_any_dead)
 {
     cvy_entry *entry, *best = NULL;
     uint32_t at = 0, last = atomic_load(&c->tickets), best_age = 0;
     while ((entry = cvy_table_next(&c->waiters, &at))) {
         uint64_t seen = atomic_load(entry);
         uint32_t age = last - cvy_entry_has(seen);
-        if (is_waiting(seen) && (!best || age > best_age) &&
-            !cvy_slot_is_dead(cvy_entry_owner(seen), false)) {
+        if (!cvy_entry_has(seen))
+            continue;
+        if (cvy_slot_is_dead(cvy_entry_owner(seen), false)) {
+            if (ret_any_dead)
+                *ret_any_dead = true;
+        } else if (is_waiting(seen) && (!best || age > best_age)) {
             best = entry;
             best_age = age;
         }
@@ -107,7 +112,7 @@ static void bury_waiters(covey_condition *c)
         uint64_t seen = atomic_load(entry);
         if (!cvy_entry_has(seen) || !cvy_slot_is_dead(cvy_entry_owner(seen), false))
             continue;
-        cvy_entry *heir = seen & NOTIFIED ? longest_waiting(c) : NULL;
+        cvy_entry *heir = seen & NOTIFIED ? longest_waiting(c, NULL) : NULL;
         if (heir)
             (void)mark(heir);
         (void)atomic_compare_exchange_strong(entry, &seen, 0);
@@ -165,7 +170,7 @@ static bool inherit_from_waiter(covey_condition *c, cvy_entry *mine, bool ask_ke
 /* Until notified, without the lock. Returns: 0, -ETIMEDOUT, -EINTR. */
 static int sleep_on(covey_condition *c, cvy_entry *mine, int64_t deadline)
 {
-    struct cvy_spin spin = {0};
+    struct cvy_spin spin = {.is_handover = true};
     bool ask_kernel = false;
     for (;;) {
         uint32_t gong = cvy_gong();
@@ -201,7 +206,7 @@ static int wait(covey_condition *c, int64_t deadline)
     do
         ticket = atomic_fetch_add(&c->tickets, 1) + 1;
     while (!ticket);
-    atomic_store(mine, cvy_entry_of(me, ticket));
+    atomic_store_explicit(mine, cvy_entry_of(me, ticket), memory_order_release);
     uint32_t depth = cvy_lock_release_all(lock_of(c));
     r = sleep_on(c, mine, deadline);
     int locked = cvy_lock_reacquire(lock_of(c), depth);
@@ -251,6 +256,20 @@ int covey_condition_wait_for(covey_condition *condition, covey_predicate_fn *pre
 
 /* ---- notify ---- */
 
+/* One mark is one compare-and-swap: there is nothing to carry through. */
+static void notify_one(covey_condition *c)
+{
+    bool any_dead = false;
+    cvy_entry *entry = longest_waiting(c, &any_dead);
+    if (any_dead) {
+        bury_waiters(c);
+        entry = longest_waiting(c, NULL);
+    }
+    cvy_bell_arm(); /* who dies before the wake is to be heard */
+    if (entry)
+        (void)mark(entry);
+}
+
 static void notify_some(covey_condition *c, uint32_t n)
 {
     uint64_t inherited = atomic_load(&c->notify);
@@ -260,7 +279,7 @@ static void notify_some(covey_condition *c, uint32_t n)
     cvy_bell_arm(); /* who dies before the last wake is to be heard */
     bury_waiters(c);
     for (uint32_t left = n; left; left--) {
-        cvy_entry *entry = longest_waiting(c);
+        cvy_entry *entry = longest_waiting(c, NULL);
         if (!entry)
             break;
         (void)mark(entry);
@@ -290,6 +309,8 @@ int covey_condition_notify(covey_condition *condition, unsigned n)
         return r;
     if (n == ALL)
         notify_all(condition);
+    else if (n == 1 && !atomic_load(&condition->notify))
+        notify_one(condition);
     else
         notify_some(condition, n);
     return 0;

@@ -74,7 +74,7 @@ static bool was_set(uint32_t seen, uint32_t first)
 
 static int wait_slowly(covey_event *event, uint32_t first, int64_t deadline)
 {
-    struct cvy_spin spin = {0};
+    struct cvy_spin spin = {.is_handover = true};
     for (;;) {
         uint32_t gong = cvy_gong(), seen = atomic_load(&event->word);
         if (was_set(seen, first))

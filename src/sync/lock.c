@@ -24,11 +24,14 @@ static bool nobody_dies(uint32_t owner, bool ask_kernel)
 
 /* ---- what conditions and shared values use too ---- */
 
+static inline uint32_t lock_taker(const struct covey_lock *lock)
+{
+    return lock->flags & CVY_LOCK_HANDOFF ? CVY_OWNER_NOBODY : cvy_member_owner();
+}
+
 static uint32_t taker_of(const struct covey_lock *lock)
 {
-    if (lock->object.kind == CVY_KIND_RLOCK)
-        return cvy_thread_owner();
-    return lock->flags & CVY_LOCK_HANDOFF ? CVY_OWNER_NOBODY : cvy_member_owner();
+    return lock->object.kind == CVY_KIND_RLOCK ? cvy_thread_owner() : lock_taker(lock);
 }
 
 int cvy_lock_take_slowly(struct covey_lock *lock, int64_t deadline)
@@ -89,10 +92,12 @@ int cvy_lock_fail(const struct covey_lock *lock, int r, const char *call)
 
 uint32_t cvy_lock_release_all(struct covey_lock *lock)
 {
-    uint32_t depth = atomic_load(&lock->depth), mine = taker_of(lock);
-    atomic_store(&lock->abandoned_to, 0);
+    uint32_t depth = atomic_load_explicit(&lock->depth, memory_order_relaxed),
+             mine = taker_of(lock);
+    if (atomic_load_explicit(&lock->abandoned_to, memory_order_relaxed))
+        atomic_store(&lock->abandoned_to, 0);
     if (lock->object.kind == CVY_KIND_RLOCK)
-        atomic_store(&lock->depth, 1);
+        atomic_store_explicit(&lock->depth, 1, memory_order_relaxed);
     if (!atomic_compare_exchange_strong(&lock->word, &mine, 0))
         cvy_lock_wake_next(lock, mine);
     return depth;
@@ -106,7 +111,7 @@ int cvy_lock_reacquire(struct covey_lock *lock, uint32_t depth)
         do
             r = cvy_lock_take_slowly(lock, INT64_MAX);
         while (r == -EINTR);
-    atomic_store(&lock->depth, depth);
+    atomic_store_explicit(&lock->depth, depth, memory_order_relaxed);
     return r;
 }
 
@@ -131,46 +136,73 @@ int covey_lock_create(covey_lock **out, const struct covey_lock_opts *opts)
     return 0;
 }
 
-int covey_lock_acquire(covey_lock *lock, covey_nsec timeout)
+static inline bool try_acquire(covey_lock *lock)
+{
+    uint32_t free_word = 0;
+    if (!atomic_compare_exchange_strong_explicit(&lock->word, &free_word,
+                                                 lock_taker(lock), memory_order_acquire,
+                                                 memory_order_relaxed))
+        return false;
+    cvy_process_owns();
+    atomic_store_explicit(&lock->depth, cvy_thread_owner(), memory_order_relaxed);
+    return true;
+}
+
+__attribute__((noinline)) static int acquire_slowly(covey_lock *lock,
+                                                    covey_nsec timeout)
 {
     static const char call[] = "covey_lock_acquire";
     int r = cvy_sync_enter(lock, CVY_KIND_LOCK, call);
-    if (cvy_unlikely(r < 0))
+    if (r < 0 || try_acquire(lock))
         return r;
-    uint32_t free_word = 0, me = lock->flags & CVY_LOCK_HANDOFF ? CVY_OWNER_NOBODY
-                                                                : cvy_member_owner();
-    if (cvy_likely(atomic_compare_exchange_strong_explicit(
-            &lock->word, &free_word, me, memory_order_acquire, memory_order_relaxed))) {
-        cvy_process_owns();
-    } else {
-        r = cvy_lock_take_slowly(lock, cvy_os_deadline(timeout));
-        if (r < 0)
-            return cvy_lock_fail(lock, r, call);
-    }
+    r = cvy_lock_take_slowly(lock, cvy_os_deadline(timeout));
+    if (r < 0)
+        return cvy_lock_fail(lock, r, call);
     atomic_store_explicit(&lock->depth, cvy_thread_owner(), memory_order_relaxed);
     return r;
 }
 
-int covey_lock_release(covey_lock *lock)
+int covey_lock_acquire(covey_lock *lock, covey_nsec timeout)
 {
-    static const char call[] = "covey_lock_release";
-    int r = cvy_sync_enter(lock, CVY_KIND_LOCK, call);
-    if (cvy_unlikely(r < 0))
-        return r;
+    if (cvy_likely(cvy_sync_is_entered(lock, CVY_KIND_LOCK) && try_acquire(lock)))
+        return 0;
+    return acquire_slowly(lock, timeout);
+}
+
+/* Release it if somebody has it and nobody may sleep on it. */
+static inline bool try_release(covey_lock *lock)
+{
     uint32_t seen = atomic_load_explicit(&lock->word, memory_order_relaxed);
     if (cvy_unlikely(atomic_load_explicit(&lock->abandoned_to, memory_order_relaxed)))
         atomic_store(&lock->abandoned_to, 0);
-    while (seen & CVY_OWNER_MASK) {
+    return seen & CVY_OWNER_MASK && !(seen & CVY_WAITERS) &&
+           atomic_compare_exchange_strong_explicit(
+               &lock->word, &seen, 0, memory_order_release, memory_order_relaxed);
+}
+
+__attribute__((noinline)) static int release_slowly(covey_lock *lock)
+{
+    static const char call[] = "covey_lock_release";
+    int r = cvy_sync_enter(lock, CVY_KIND_LOCK, call);
+    if (r < 0)
+        return r;
+    for (uint32_t seen; (seen = atomic_load(&lock->word)) & CVY_OWNER_MASK;) {
+        if (try_release(lock))
+            return 0;
         if (seen & CVY_WAITERS) {
             cvy_lock_wake_next(lock, seen);
             return 0;
         }
-        if (cvy_likely(atomic_compare_exchange_weak_explicit(
-                &lock->word, &seen, 0, memory_order_release, memory_order_relaxed)))
-            return 0;
     }
     return cvy_fail(COVEY_ERELEASED, "%s: lock%s%s is not acquired", call,
                     lock->name[0] ? " " : "", lock->name);
+}
+
+int covey_lock_release(covey_lock *lock)
+{
+    if (cvy_likely(cvy_sync_is_entered(lock, CVY_KIND_LOCK) && try_release(lock)))
+        return 0;
+    return release_slowly(lock);
 }
 
 int covey_lock_locked(covey_lock *lock)

@@ -171,13 +171,25 @@ static void wake(covey_semaphore *s, uint32_t n)
         forget_waiters(s);
 }
 
+static inline bool is_mine(const cvy_entry *entry)
+{
+    return cvy_entry_owner(atomic_load_explicit(entry, memory_order_relaxed)) ==
+           cvy_member_owner();
+}
+
 static inline int find_entry(covey_semaphore *s, cvy_entry **ret)
 {
     *ret = cvy_table_first(&s->holders, cvy_member_owner());
-    if (cvy_likely(cvy_entry_owner(atomic_load_explicit(*ret, memory_order_relaxed)) ==
-                   cvy_member_owner()))
-        return 0;
-    return find_entry_slowly(s, ret);
+    return cvy_likely(is_mine(*ret)) ? 0 : find_entry_slowly(s, ret);
+}
+
+/* The same, NULL if it has none. */
+static inline cvy_entry *find_old_entry(covey_semaphore *s)
+{
+    cvy_entry *entry = cvy_table_first(&s->holders, cvy_member_owner());
+    return cvy_likely(is_mine(entry))
+               ? entry
+               : cvy_table_search(&s->holders, cvy_member_owner(), NULL, NULL);
 }
 
 static bool settle(covey_semaphore *s, cvy_entry *entry, uint64_t seen)
@@ -220,13 +232,26 @@ static uint32_t value_now(covey_semaphore *s)
 
 /* ---- acquire and release ---- */
 
+/* Of a signal no entry changes, so that one compare-and-swap does it all: from `seen`,
+ * where nobody has the guard, to another value. */
+static inline bool change_signal(covey_semaphore *s, uint64_t seen, uint64_t to)
+{
+    return !guard_of(seen) &&
+           atomic_compare_exchange_strong_explicit(
+               &s->word, &seen, to, memory_order_acq_rel, memory_order_relaxed);
+}
+
 /* Take a permit if there is one. Returns: 0; -EAGAIN; -ENOMEM. */
 static int try_acquire(covey_semaphore *s)
 {
     cvy_entry *entry = NULL;
-    if (!value_of(atomic_load_explicit(&s->word, memory_order_relaxed)))
+    uint64_t seen = atomic_load_explicit(&s->word, memory_order_relaxed);
+    if (!value_of(seen))
         return -EAGAIN;
-    if (!is_signal(s)) {
+    if (is_signal(s)) {
+        if (cvy_likely(change_signal(s, seen, seen - 1)))
+            return 0;
+    } else {
         int r = find_entry(s, &entry);
         if (r < 0)
             return r;
@@ -254,7 +279,7 @@ static bool announce_waiter(covey_semaphore *s)
 
 static int acquire_slowly(covey_semaphore *s, int64_t deadline)
 {
-    struct cvy_spin spin = {0};
+    struct cvy_spin spin = {.is_handover = is_signal(s)};
     bool ask_kernel = false;
     for (;;) {
         uint32_t gong = cvy_gong();
@@ -310,9 +335,13 @@ static int release(covey_semaphore *s, uint32_t n, uint32_t most, const char *ca
     cvy_entry *entry = NULL;
     if (!n)
         return cvy_fail(-EINVAL, "%s: n is 0", call);
+    uint64_t word = atomic_load_explicit(&s->word, memory_order_relaxed);
     if (!is_signal(s))
-        entry = cvy_table_search(&s->holders, cvy_member_owner(), NULL, NULL);
-    uint64_t word = take_guard(s);
+        entry = find_old_entry(s);
+    else if (!(word & CVY_WAITERS) && value_of(word) <= most &&
+             n <= most - value_of(word) && change_signal(s, word, word + n))
+        return 0;
+    word = take_guard(s);
     if (cvy_unlikely(n > most - value_of(word) || value_of(word) > most)) {
         publish(s, word, (uint32_t)word);
         return -EOVERFLOW;

@@ -144,6 +144,19 @@ _Static_assert(sizeof(struct covey_barrier) == 256, "as covey/sync.h says");
 
 /* ---- what every call does first ---- */
 
+/** Whether there is nothing to do first: the thread is attached, the object of that kind.
+ * Fast paths ask this and leave the rest to a function that calls cvy_sync_enter. */
+static inline bool cvy_sync_is_entered(const void *object, enum cvy_kind kind)
+{
+    const struct cvy_process_page *page = cvy_process_page;
+    return page && cvy_thread.epoch &&
+           cvy_thread.epoch ==
+               atomic_load_explicit(&page->epoch, memory_order_relaxed) &&
+           object &&
+           atomic_load_explicit(&((const struct cvy_object *)object)->kind,
+                                memory_order_relaxed) == (uint32_t)kind;
+}
+
 /** Attach, and check that `object` is of that kind. Detail "`call`: ..." on failure. */
 static inline int cvy_sync_enter(const void *object, enum cvy_kind kind,
                                  const char *call)
