@@ -78,7 +78,11 @@ enum covey_kind {
     COVEY_VALUE_OBJECT  /**< an object of a class that covey does not know */
 };
 
-/** Containers may be nested this deep; a list in a list has depth 2. */
+/**
+ * Containers may be nested this deep; a list in a list has depth 2. What walks a value
+ * takes up to 500 bytes of stack per level: threads with little should read pickles with
+ * a lower `max_depth`.
+ */
 #define COVEY_VALUE_DEPTH_MAX 1000
 
 /* ---- references ------------------------------------------------------------- */
