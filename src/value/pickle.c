@@ -61,10 +61,16 @@ static void fail(struct writer *w, int code)
 
 static void append(struct writer *w, const void *data, size_t size)
 {
-    int r = w->error ? w->error : cvy_bytes_append(w->out, data, size);
+    struct covey_bytes *out = w->out;
 
-    if (r < 0)
-        fail(w, r);
+    if (w->error)
+        return;
+    if (cvy_likely(size <= out->capacity - out->size)) {
+        memcpy((char *)out->data + out->size, data, size);
+        out->size += size;
+    } else {
+        fail(w, cvy_bytes_append(out, data, size));
+    }
 }
 
 static void put(struct writer *w, const void *data, size_t size)
