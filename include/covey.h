@@ -8,6 +8,7 @@
 
 #include <covey/base.h>
 #include <covey/connection.h>
+#include <covey/family.h>
 #include <covey/memory.h>
 #include <covey/pool.h>
 #include <covey/process.h>

@@ -10,11 +10,13 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "base/opts.h"
 #include "region/alloc.h"
+#include "region/look.h"
 #include "region/undo.h"
 #include "region/wait.h"
 
@@ -422,4 +424,25 @@ int covey_queue_closed(covey_queue *queue)
 void covey_queue_free(covey_queue *queue)
 {
     cvy_sync_free(queue, CVY_KIND_QUEUE, "covey_queue_free");
+}
+
+static void look(const struct cvy_head *head, const struct cvy_object *object,
+                 char *text, size_t size)
+{
+    const covey_queue *q = (const void *)object;
+    char limit[32] = "";
+    if (q->max_items)
+        (void)snprintf(limit, sizeof limit, " of %u", q->max_items);
+    (void)snprintf(text, size, "%u%s messages, %llu put in all%s",
+                   cvy_ring_count_in(&q->ring, head), limit,
+                   (unsigned long long)atomic_load(&q->ring.put_ordinal),
+                   atomic_load(&q->closed) ? ", closed" : "");
+}
+
+__attribute__((constructor)) static void show_queues(void)
+{
+    size_t name = offsetof(struct covey_queue, name);
+    cvy_look_register(CVY_KIND_QUEUE, name, CVY_NAME_BYTES, look);
+    cvy_look_register(CVY_KIND_JOINABLE_QUEUE, name, CVY_NAME_BYTES, look);
+    cvy_look_register(CVY_KIND_SIMPLE_QUEUE, name, CVY_NAME_BYTES, look);
 }

@@ -9,6 +9,7 @@
 #include "base/base.h"
 #include "region/alloc.h"
 #include "region/lock.h"
+#include "region/look.h"
 #include "region/member.h"
 #include "region/slot.h"
 #include "region/undo.h"
@@ -557,4 +558,15 @@ bool cvy_ring_is_empty(struct cvy_ring *ring)
     if (!__atomic_load_n(&s->at, __ATOMIC_RELAXED))
         return true;
     return !atomic_load_explicit(&record_at(ring, head)->word, memory_order_acquire);
+}
+
+uint32_t cvy_ring_count_in(const struct cvy_ring *ring, const struct cvy_head *head)
+{
+    uint64_t position = atomic_load(&ring->head);
+    const struct cvy_segment *s = &ring->segments[number_of(position) % CVY_SEGMENTS];
+    cvy_ref at = s->at + (offset_of(position) & (s->capacity - 1));
+    const struct record *r = cvy_look_at(head, at);
+    if (position == atomic_load(&ring->tail) || !s->at || !r)
+        return 0;
+    return atomic_load(&ring->put_ordinal) - (uint32_t)(atomic_load(&r->word) >> 32);
 }

@@ -114,6 +114,8 @@ void cvy_ring_shrink(struct cvy_ring *ring);
 
 /** Note what a producer had put that is dead now, before the ring is asked for numbers. */
 void cvy_ring_settle(struct cvy_ring *ring);
+/** How many items there are, for who has the family's memory mapped at `head` only. */
+uint32_t cvy_ring_count_in(const struct cvy_ring *ring, const struct cvy_head *head);
 /** Whether there is nothing to take; right for a moment at best. */
 bool cvy_ring_is_empty(struct cvy_ring *ring);
 

@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "base/opts.h"
 #include "process/message.h"
+#include "region/look.h"
 #include "region/member.h"
 
 /* ---- checks ---- */
@@ -440,4 +441,30 @@ int covey_process_repr(covey_process *p, struct covey_bytes *ret_text)
     if (r >= 0 && cvy_process_has(p, CVY_PROCESS_DAEMON))
         r = append(ret_text, " daemon");
     return r < 0 ? r : append(ret_text, ">");
+}
+
+/* ---- from outside ---- */
+
+static void look(const struct cvy_head *head, const struct cvy_object *object,
+                 char *text, size_t size)
+{
+    (void)head;
+    const struct covey_process *p = (const void *)object;
+    int pid = p->pid;
+    switch (atomic_load(&p->state)) {
+    case CVY_PROCESS_STARTED:
+        (void)snprintf(text, size, "started, pid %d", pid);
+        break;
+    case CVY_PROCESS_STOPPED:
+        (void)snprintf(text, size, "ended, pid was %d", pid);
+        break;
+    default:
+        (void)snprintf(text, size, "not started");
+    }
+}
+
+__attribute__((constructor)) static void show_processes(void)
+{
+    cvy_look_register(CVY_KIND_PROCESS, offsetof(struct covey_process, name),
+                      sizeof((struct covey_process *)0)->name, look);
 }

@@ -50,7 +50,7 @@ static bool is_kind(uint32_t kind)
     return false;
 }
 
-static const char *kind_name(uint32_t kind)
+const char *cvy_kind_name(uint32_t kind)
 {
     for (size_t i = 0; i < CVY_ARRAY_SIZE(kinds); i++)
         if (kinds[i].kind == kind)
@@ -354,7 +354,7 @@ static bool is_in_area(const void *object)
 
 int cvy_object_check(const void *object, enum cvy_kind kind, const char *call)
 {
-    const char *name = kind_name(kind);
+    const char *name = cvy_kind_name(kind);
     if (!object)
         return cvy_fail(-EINVAL, "%s: the %s is NULL", call, name);
     if (!is_in_area(object))
@@ -365,7 +365,7 @@ int cvy_object_check(const void *object, enum cvy_kind kind, const char *call)
         return 0;
     if (is_kind(is))
         return cvy_fail(-EINVAL, "%s: %p is a %s, not a %s", call, object,
-                        kind_name(is), name);
+                        cvy_kind_name(is), name);
     return cvy_fail(COVEY_EFREED, "%s: the %s at %p was freed", call, name, object);
 }
 
@@ -542,7 +542,7 @@ int cvy_fail_budget(const char *what, uint64_t bytes)
     for (int i = 0; i < 3 && top[i].pages; i++)
         used += (size_t)snprintf(
             list + used, sizeof list - used, "%s%s %p with %llu KiB",
-            i ? ", " : "; the biggest: ", kind_name(top[i].kind), cvy_at(top[i].ref),
+            i ? ", " : "; the biggest: ", cvy_kind_name(top[i].kind), cvy_at(top[i].ref),
             (unsigned long long)(top[i].pages * CVY_PAGE / 1024));
     return cvy_fail(
         -ENOMEM, "%s of %llu bytes: the family uses %llu of %llu KiB of its budget%s",

@@ -13,6 +13,9 @@
 
 #include "region/layout.h"
 
+/** What people call an object of that kind. */
+const char *cvy_kind_name(uint32_t kind);
+
 /**
  * Make an object of `size` bytes, zeroed, that the calling process holds, and which owns a
  * run of `body` bytes unless that is 0. Takes the region lock.

@@ -24,6 +24,7 @@
 
 #include "base/error.h"
 #include "base/opts.h"
+#include "region/look.h"
 #include "region/undo.h"
 #include "region/wait.h"
 #include "sync/sync.h"
@@ -413,4 +414,22 @@ int covey_barrier_repr(covey_barrier *barrier, struct covey_bytes *ret_text)
 void covey_barrier_free(covey_barrier *barrier)
 {
     cvy_sync_free(barrier, CVY_KIND_BARRIER, "covey_barrier_free");
+}
+
+static void look_at(const struct cvy_head *head, const struct cvy_object *object,
+                    char *text, size_t size)
+{
+    (void)head;
+    const struct covey_barrier *b = (const void *)object;
+    uint64_t seen = atomic_load(&b->state);
+    if (seen & BROKEN)
+        (void)snprintf(text, size, "broken");
+    else
+        (void)snprintf(text, size, "%u of %u have come", arrived_in(seen), b->parties);
+}
+
+__attribute__((constructor)) static void show_barriers(void)
+{
+    cvy_look_register(CVY_KIND_BARRIER, offsetof(struct covey_barrier, name),
+                      CVY_NAME_BYTES, look_at);
 }

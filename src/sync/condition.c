@@ -21,9 +21,11 @@
  *     left. Waiters who find that owner dead mark themselves and count down. */
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 
 #include "base/error.h"
 #include "base/opts.h"
+#include "region/look.h"
 #include "region/wait.h"
 #include "sync/sync.h"
 
@@ -406,4 +408,21 @@ int covey_condition_repr(covey_condition *condition, struct covey_bytes *ret_tex
 void covey_condition_free(covey_condition *condition)
 {
     cvy_sync_free(condition, CVY_KIND_CONDITION, "covey_condition_free");
+}
+
+static void look(const struct cvy_head *head, const struct cvy_object *object,
+                 char *text, size_t size)
+{
+    const struct covey_condition *c = (const void *)object;
+    const struct cvy_object *lock = cvy_look_at(head, c->lock);
+    char state[128] = "";
+    if (lock)
+        cvy_lock_look(head, lock, state, sizeof state);
+    (void)snprintf(text, size, "its lock is %s", state);
+}
+
+__attribute__((constructor)) static void show_conditions(void)
+{
+    cvy_look_register(CVY_KIND_CONDITION, offsetof(struct covey_condition, name),
+                      CVY_NAME_BYTES, look);
 }

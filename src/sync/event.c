@@ -10,9 +10,11 @@
  * look for themselves. */
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 
 #include "base/error.h"
 #include "base/opts.h"
+#include "region/look.h"
 #include "region/wait.h"
 #include "sync/sync.h"
 
@@ -120,4 +122,19 @@ int covey_event_repr(covey_event *event, struct covey_bytes *ret_text)
 void covey_event_free(covey_event *event)
 {
     cvy_sync_free(event, CVY_KIND_EVENT, "covey_event_free");
+}
+
+static void look(const struct cvy_head *head, const struct cvy_object *object,
+                 char *text, size_t size)
+{
+    (void)head;
+    const struct covey_event *event = (const void *)object;
+    (void)snprintf(text, size, "%s",
+                   atomic_load(&event->word) & IS_SET ? "set" : "unset");
+}
+
+__attribute__((constructor)) static void show_events(void)
+{
+    cvy_look_register(CVY_KIND_EVENT, offsetof(struct covey_event, name),
+                      CVY_NAME_BYTES, look);
 }

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/opts.h"
+#include "region/look.h"
 #include "region/wait.h"
 #include "sync/sync.h"
 
@@ -265,4 +266,34 @@ int covey_lock_repr(covey_lock *lock, struct covey_bytes *ret_text)
 void covey_lock_free(covey_lock *lock)
 {
     cvy_sync_free(lock, CVY_KIND_LOCK, "covey_lock_free");
+}
+
+/* ---- from outside ---- */
+
+void cvy_lock_look(const struct cvy_head *head, const struct cvy_object *object,
+                   char *text, size_t size)
+{
+    const struct covey_lock *lock = (const void *)object;
+    uint32_t word = atomic_load(&lock->word) & CVY_OWNER_MASK;
+    bool is_rlock = object->kind == CVY_KIND_RLOCK;
+    char owner[96];
+    if (!word || word == CVY_OWNER_NOBODY) {
+        (void)snprintf(text, size, "%s", word ? "acquired, to be handed on" : "free");
+        return;
+    }
+    cvy_look_member(head, is_rlock ? cvy_look_member_of(head, word) : word, owner,
+                    sizeof owner);
+    if (is_rlock)
+        (void)snprintf(text, size, "had %u times by %s", atomic_load(&lock->depth),
+                       owner);
+    else
+        (void)snprintf(text, size, "had by %s", owner);
+}
+
+__attribute__((constructor)) static void show_locks(void)
+{
+    cvy_look_register(CVY_KIND_LOCK, offsetof(struct covey_lock, name), CVY_NAME_BYTES,
+                      cvy_lock_look);
+    cvy_look_register(CVY_KIND_RLOCK, offsetof(struct covey_lock, name), CVY_NAME_BYTES,
+                      cvy_lock_look);
 }

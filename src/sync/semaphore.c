@@ -19,9 +19,11 @@
  * woken sleeper who dies strands nobody then, until a wake finds nobody asleep. */
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 
 #include "base/error.h"
 #include "base/opts.h"
+#include "region/look.h"
 #include "region/wait.h"
 #include "sync/sync.h"
 
@@ -47,7 +49,7 @@ static uint64_t guarded(uint64_t word, uint32_t owner)
 {
     return (word & ~((uint64_t)CVY_OWNER_MASK << 32)) | (uint64_t)owner << 32;
 }
-static bool is_signal(covey_semaphore *s)
+static bool is_signal(const covey_semaphore *s)
 {
     return atomic_load_explicit(&s->first, memory_order_relaxed) & SIGNAL;
 }
@@ -506,4 +508,31 @@ void covey_bounded_semaphore_free(covey_bounded_semaphore *semaphore)
 {
     cvy_sync_free(semaphore, CVY_KIND_BOUNDED_SEMAPHORE,
                   "covey_bounded_semaphore_free");
+}
+
+/* Permits, and who holds how many: as far as there is room. */
+static void look(const struct cvy_head *head, const struct cvy_object *object,
+                 char *text, size_t size)
+{
+    const struct covey_semaphore *s = (const void *)object;
+    size_t n =
+        (size_t)snprintf(text, size, "value %u%s", value_of(atomic_load(&s->word)),
+                         is_signal(s) ? ", a signal" : "");
+    for (size_t i = 0; i < CVY_TABLE_INLINE && n < size; i++) {
+        char owner[96];
+        uint64_t entry = atomic_load(&s->holders.first[i]);
+        if (!cvy_entry_has(entry) || is_signal(s))
+            continue;
+        cvy_look_member(head, cvy_entry_owner(entry), owner, sizeof owner);
+        n += (size_t)snprintf(text + n, size - n, ", %u had by %s",
+                              cvy_entry_has(entry), owner);
+    }
+}
+
+__attribute__((constructor)) static void show_semaphores(void)
+{
+    cvy_look_register(CVY_KIND_SEMAPHORE, offsetof(struct covey_semaphore, name),
+                      CVY_NAME_BYTES, look);
+    cvy_look_register(CVY_KIND_BOUNDED_SEMAPHORE,
+                      offsetof(struct covey_semaphore, name), CVY_NAME_BYTES, look);
 }

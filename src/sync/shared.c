@@ -4,10 +4,12 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "base/opts.h"
+#include "region/look.h"
 
 #define INLINE_BYTES (2048u - sizeof(struct cvy_shared))
 #define PUNCH_BYTES  (UINT64_C(1) << 20) /* rather than writing so many zeros */
@@ -194,4 +196,30 @@ int cvy_shared_copy(struct cvy_shared *s, enum cvy_kind kind, void **out,
     else
         *out = copy;
     return r;
+}
+
+static void look(const struct cvy_head *head, const struct cvy_object *object,
+                 char *text, size_t size)
+{
+    const struct cvy_shared *s = (const void *)object;
+    const struct cvy_object *lock = cvy_look_at(head, s->lock);
+    char state[112] = "";
+    if (lock)
+        cvy_lock_look(head, lock, state, sizeof state);
+    size_t n = (size_t)snprintf(text, size, "%llu x ", (unsigned long long)s->count);
+    if (s->typecode)
+        n += (size_t)snprintf(text + n, size - n, "'%c'", (char)s->typecode);
+    else
+        n += (size_t)snprintf(text + n, size - n, "%llu bytes",
+                              (unsigned long long)s->item_size);
+    if (lock)
+        (void)snprintf(text + n, size - n, ", its lock is %s", state);
+}
+
+__attribute__((constructor)) static void show_shared(void)
+{
+    size_t name = offsetof(struct cvy_shared, name);
+    size_t room = sizeof((struct cvy_shared *)0)->name;
+    cvy_look_register(CVY_KIND_SHARED_VALUE, name, room, look);
+    cvy_look_register(CVY_KIND_ARRAY, name, room, look);
 }

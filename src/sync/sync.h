@@ -209,6 +209,9 @@ bool cvy_lock_is_abandoned(const struct covey_lock *lock);
  * returns 0 or COVEY_ABANDONED. */
 uint32_t cvy_lock_release_all(struct covey_lock *lock);
 int cvy_lock_reacquire(struct covey_lock *lock, uint32_t depth);
+/** What state it is in, for those who look from outside. */
+void cvy_lock_look(const struct cvy_head *head, const struct cvy_object *object,
+                   char *text, size_t size);
 /** Its repr. */
 void cvy_lock_text(const struct covey_lock *lock, char *text, size_t size);
 int cvy_rlock_acquire(struct covey_lock *lock, covey_nsec timeout, const char *call);
