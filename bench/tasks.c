@@ -57,7 +57,7 @@ static double thousand_to(uint64_t bits)
 {
     static double roots[31]; /* of 1000: the second, the fourth ... */
     double power = 1.0;
-    for (int i = 0; !roots[30] && i < 31; i++)
+    for (int i = 0; roots[30] == 0 && i < 31; i++)
         roots[i] = square_root(i ? roots[i - 1] : 1000.0);
     for (int i = 0; i < 31; i++)
         if (bits >> (30 - i) & 1)
