@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Pipes: messages of all sizes both ways between processes, several users of an end, and
  * how one learns that the other end is gone. */
-#include "process_help.h"
+#include "conn_help.h"
 
 struct pair {
     covey_conn *a, *b;
@@ -18,26 +18,6 @@ static void pair_free(struct pair *p)
 {
     covey_conn_free(p->a);
     covey_conn_free(p->b);
-}
-
-static void fill(unsigned char *to, size_t size, unsigned seed)
-{
-    for (size_t i = 0; i < size; i++)
-        to[i] = (unsigned char)(seed * 31 + i * 7 + (i >> 8));
-}
-
-static void send_text(covey_conn *conn, const char *text)
-{
-    CHECK_OK(covey_conn_send(conn, COVEY_VIEW(text, strlen(text)), COVEY_FOREVER));
-}
-
-static void recv_text(covey_conn *conn, const char *wanted)
-{
-    char text[256];
-    size_t size = 0;
-    CHECK_OK(covey_conn_recv_into(conn, text, sizeof text - 1, &size, COVEY_SEC(20)));
-    text[size] = 0;
-    CHECK_STR_EQ(text, wanted);
 }
 
 TEST(messages_go_both_ways_in_order)

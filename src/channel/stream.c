@@ -126,6 +126,7 @@ struct outgoing {
     size_t header_size;
     struct covey_view body;
     uint64_t done, total;
+    bool has_begun; /* some of the message went out before */
 };
 
 static void put_big_endian(unsigned char *to, uint64_t number, int bytes)
@@ -165,7 +166,7 @@ static void next_parts(const struct outgoing *o, struct covey_view parts[2])
 }
 
 /* Write all of it. Returns: 0; -ETIMEDOUT: `o->done` bytes are written; -EAGAIN: nothing
- * is, and nothing can be at once. */
+ * of the message is, and nothing can be at once. */
 static int write_out(struct cvy_stream *s, struct outgoing *o, int64_t deadline)
 {
     while (o->done < o->total) {
@@ -177,7 +178,7 @@ static int write_out(struct cvy_stream *s, struct outgoing *o, int64_t deadline)
             o->done += (uint64_t)n;
             continue;
         }
-        if (n != -EAGAIN || !o->done)
+        if (n != -EAGAIN || !(o->done || o->has_begun))
             return (int)n;
         int r = cvy_os_poll_out(s->fd, deadline);
         if (r <= 0)
@@ -210,15 +211,14 @@ static int write_rest(struct cvy_stream *s, int64_t deadline)
         .body = COVEY_VIEW(s->out.data, s->out.size),
         .done = s->out_done,
         .total = s->out.size,
+        .has_begun = true,
     };
     int r = write_out(s, &o, deadline);
     s->out_done = o.done;
-    if (r == -EAGAIN) /* there was no room even for the first byte that was kept */
-        r = -ETIMEDOUT;
-    if (r != -ETIMEDOUT)
-        covey_bytes_free(&s->out);
-    if (r != -ETIMEDOUT)
-        s->out_done = 0;
+    if (r == -ETIMEDOUT)
+        return r;
+    covey_bytes_free(&s->out);
+    s->out_done = 0;
     return r;
 }
 
