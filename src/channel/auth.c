@@ -146,6 +146,8 @@ static int say(struct cvy_auth *a, covey_conn *conn, const void *data, size_t si
 {
     int r = covey_conn_send(conn, COVEY_VIEW(data, size), left_until(deadline));
     a->flushing = r == COVEY_PENDING;
+    if (r == -EPIPE)
+        return cvy_fail(COVEY_EEOF, "the other side has closed the connection");
     return r < 0 ? r : 0;
 }
 

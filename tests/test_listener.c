@@ -1,0 +1,525 @@
+/* SPDX-License-Identifier: MIT */
+/* Listeners and clients: addresses, deadlines, keys, and peers that misbehave. */
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "conn_help.h"
+
+#define KEY       .authkey = COVEY_VIEW("secret", 6)
+#define WRONG_KEY .authkey = COVEY_VIEW("Secret", 6)
+
+static covey_listener *listener_at(const char *address,
+                                   const struct covey_listener_opts *opts)
+{
+    covey_listener *l = NULL;
+    CHECK_OK(covey_listener_create(&l, address, opts));
+    return l;
+}
+
+/* A client in a thread of its own. */
+struct client {
+    pthread_t thread;
+    const char *address;
+    const struct covey_client_opts *opts;
+    covey_conn *conn;
+    int result;
+};
+
+static void *connect_in_thread(void *arg)
+{
+    struct client *c = arg;
+    c->result = covey_client_connect(&c->conn, c->address, c->opts, COVEY_SEC(20));
+    return NULL;
+}
+
+static void client_start(struct client *c, covey_listener *l,
+                         const struct covey_client_opts *opts)
+{
+    *c = (struct client){.address = covey_listener_address(l), .opts = opts};
+    CHECK_EQ(pthread_create(&c->thread, NULL, connect_in_thread, c), 0);
+}
+
+static int client_result(struct client *c)
+{
+    CHECK_EQ(pthread_join(c->thread, NULL), 0);
+    return c->result;
+}
+
+/* A bare socket that has connected. */
+static int bare_client(covey_listener *l)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    const char *name = covey_listener_address(l);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK_EQ(name[0], '@');
+    memcpy(un.sun_path + 1, name + 1, strlen(name + 1));
+    CHECK_EQ(
+        connect(fd, (struct sockaddr *)&un,
+                (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(name))),
+        0);
+    return fd;
+}
+
+static uint64_t refused(covey_listener *l)
+{
+    uint64_t count = 0;
+    CHECK_OK(covey_listener_refused(l, &count));
+    return count;
+}
+
+/* ---- addresses ---- */
+
+static void talks_at(const char *address, const char *shown, const char *peer)
+{
+    covey_listener *l = listener_at(address, NULL);
+    covey_conn *client, *server;
+    CHECK_STR_HAS(covey_listener_address(l), shown);
+    CHECK(covey_listener_last_accepted(l) == NULL);
+    CHECK_OK(
+        covey_client_connect(&client, covey_listener_address(l), NULL, COVEY_SEC(20)));
+    CHECK_OK(covey_listener_accept(l, &server, COVEY_SEC(20)));
+    CHECK_STR_HAS(covey_conn_peer(server), peer);
+    CHECK_STR_EQ(covey_listener_last_accepted(l), covey_conn_peer(server));
+    CHECK_STR_EQ(covey_conn_peer(client), covey_listener_address(l));
+    send_text(client, "from client");
+    recv_text(server, "from client");
+    send_text(server, "from server");
+    recv_text(client, "from server");
+    covey_conn_free(client);
+    covey_conn_free(server);
+    covey_listener_free(l);
+}
+
+static bool has_ipv6(void)
+{
+    int fd = socket(AF_INET6, SOCK_STREAM, 0);
+    struct sockaddr_in6 {
+        sa_family_t family;
+        uint16_t port;
+        uint32_t flow;
+        unsigned char address[16];
+        uint32_t scope;
+    } a = {.family = AF_INET6, .address = {[15] = 1}};
+    bool ok = fd >= 0 && bind(fd, (struct sockaddr *)(void *)&a, sizeof a) == 0;
+    close(fd);
+    return ok;
+}
+
+TEST(listens_at_addresses_of_every_kind)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/tmp/covey-test-%d", (int)getpid());
+    talks_at("127.0.0.1:0", "127.0.0.1:", "127.0.0.1:");
+    talks_at("localhost:0", "127.0.0.1:", "127.0.0.1:");
+    talks_at("@covey-test-listener", "@covey-test-listener", "");
+    talks_at(path, path, "");
+    talks_at(NULL, "@covey-", "");
+    CHECK_EQ(access(path, F_OK), -1);
+}
+
+TEST(listens_at_ipv6)
+{
+    if (!has_ipv6())
+        SKIP("no IPv6");
+    talks_at("[::1]:0", "[::1]:", "[::1]:");
+}
+
+TEST(host_may_be_missing)
+{
+    covey_listener *l = listener_at(":0", NULL);
+    covey_conn *client, *server;
+    char address[64];
+    CHECK_STR_HAS(covey_listener_address(l), "0.0.0.0:");
+    snprintf(address, sizeof address, "%s", covey_listener_address(l) + 7);
+    CHECK_OK(covey_client_connect(&client, address, NULL, COVEY_SEC(20)));
+    CHECK_OK(covey_listener_accept(l, &server, COVEY_SEC(20)));
+    covey_conn_free(client);
+    covey_conn_free(server);
+    covey_listener_free(l);
+}
+
+TEST(bad_addresses_are_refused)
+{
+    static const char *const bad[] = {
+        "",  "name",  "host:",   "1.2.3.4:x", ":65536",     "1.2.3.4:-1",
+        "@", "[::1]", "[::1:80", "::1:80",    "[nothing]:1"};
+    covey_listener *l = NULL;
+    covey_conn *conn = NULL;
+    char text[200];
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        CHECK_ERR(covey_listener_create(&l, bad[i], NULL), -EINVAL);
+        CHECK_ERR(covey_client_connect(&conn, bad[i], NULL, COVEY_NOWAIT), -EINVAL);
+    }
+    memset(text, 'a', sizeof text);
+    text[0] = '/';
+    text[199] = 0;
+    CHECK_ERR(covey_listener_create(&l, text, NULL), -ENAMETOOLONG);
+    text[0] = '@';
+    CHECK_ERR(covey_client_connect(&conn, text, NULL, 0), -ENAMETOOLONG);
+    CHECK_ERR(covey_listener_create(&l, "/nowhere/at/all", NULL), -ENOENT);
+    CHECK_ERR(covey_client_connect(&conn, "/nowhere/at/all", NULL, 0), -ENOENT);
+    CHECK_ERR(covey_client_connect(&conn, "@nobody-listens", NULL, COVEY_SEC(1)),
+              -ECONNREFUSED);
+    CHECK_ERR(covey_client_connect(&conn, NULL, NULL, 0), -EINVAL);
+    CHECK_ERR(covey_client_connect(NULL, "@x", NULL, 0), -EINVAL);
+    CHECK_ERR(covey_listener_create(NULL, "@x", NULL), -EINVAL);
+    CHECK_ERR(covey_listener_create(
+                  &l, "@x", COVEY_LISTENER_OPTS(.authkey = COVEY_VIEW(NULL, 3))),
+              -EINVAL);
+    CHECK(l == NULL && conn == NULL);
+}
+
+TEST(address_in_use_is_an_error)
+{
+    covey_listener *l = listener_at("127.0.0.1:0", NULL), *other = NULL;
+    CHECK_ERR(covey_listener_create(&other, covey_listener_address(l), NULL),
+              -EADDRINUSE);
+    covey_listener_free(l);
+    l = listener_at("@covey-test-in-use", NULL);
+    CHECK_ERR(covey_listener_create(&other, "@covey-test-in-use", NULL), -EADDRINUSE);
+    covey_listener_free(l);
+}
+
+/* ---- the path ---- */
+
+static void path_of(char path[64])
+{
+    snprintf(path, 64, "/tmp/covey-test-path-%d", (int)getpid());
+}
+
+TEST(path_is_removed_by_close)
+{
+    char path[64];
+    covey_conn *conn;
+    path_of(path);
+    covey_listener *l = listener_at(path, NULL), *other;
+    CHECK_EQ(access(path, F_OK), 0);
+    CHECK_ERR(covey_listener_create(&other, path, NULL), -EADDRINUSE);
+    CHECK_OK(covey_listener_close(l));
+    CHECK_OK(covey_listener_close(l));
+    CHECK_EQ(access(path, F_OK), -1);
+    CHECK_ERR(covey_listener_accept(l, &conn, COVEY_NOWAIT), COVEY_ECLOSED);
+    CHECK_STR_EQ(covey_listener_address(l), path);
+    covey_listener_free(l);
+}
+
+TEST(another_file_at_the_path_stays)
+{
+    char path[64];
+    path_of(path);
+    covey_listener *l = listener_at(path, NULL);
+    CHECK_EQ(unlink(path), 0);
+    int fd = open(path, O_CREAT | O_EXCL | O_CLOEXEC | O_WRONLY, 0600);
+    CHECK_GE(fd, 0);
+    close(fd);
+    covey_listener_free(l);
+    CHECK_EQ(unlink(path), 0);
+}
+
+static int listen_and_leave(struct covey_view arg)
+{
+    (void)listener_at(arg.data, NULL);
+    return 0;
+}
+
+TEST_EACH_METHOD(path_is_removed_at_the_end_of_a_process)
+{
+    char path[64];
+    path_of(path);
+    CHECK_EQ(run(listen_and_leave, COVEY_VIEW(path, sizeof path), OPTS()), 0);
+    CHECK_EQ(access(path, F_OK), -1);
+}
+
+TEST(path_is_removed_by_exit)
+{
+    char path[64];
+    path_of(path);
+    int pid = family_fork();
+    if (!pid) {
+        (void)listener_at(path, NULL);
+        exit(0);
+    }
+    family_join(pid);
+    CHECK_EQ(access(path, F_OK), -1);
+}
+
+static int free_listener(struct covey_view arg)
+{
+    covey_listener_free(*(covey_listener *const *)arg.data);
+    return 0;
+}
+
+TEST(fork_child_does_not_remove_the_path)
+{
+    char path[64];
+    path_of(path);
+    covey_listener *l = listener_at(path, NULL);
+    CHECK_EQ(
+        run(free_listener, COVEY_VIEW_OF(l), COVEY_PROCESS_OPTS(.method = COVEY_FORK)),
+        0);
+    CHECK_EQ(access(path, F_OK), 0);
+    covey_listener_free(l);
+}
+
+/* ---- accepting ---- */
+
+TEST(accept_times_out)
+{
+    covey_listener *l = listener_at(NULL, COVEY_LISTENER_OPTS(KEY));
+    covey_conn *conn;
+    CHECK_ERR(covey_listener_accept(l, &conn, COVEY_NOWAIT), -ETIMEDOUT);
+    CHECK_ERR(covey_listener_accept(l, &conn, COVEY_MSEC(5)), -ETIMEDOUT);
+    CHECK_ERR(covey_listener_accept(l, NULL, COVEY_MSEC(5)), -EINVAL);
+    CHECK_ERR(covey_listener_accept(NULL, &conn, COVEY_MSEC(5)), -EINVAL);
+    covey_listener_free(l);
+    covey_listener_free(NULL);
+}
+
+static void accepts(covey_listener *l, struct client *c)
+{
+    covey_conn *conn;
+    CHECK_OK(covey_listener_accept(l, &conn, COVEY_SEC(20)));
+    CHECK_EQ(client_result(c), 0);
+    send_text(conn, "hello");
+    recv_text(c->conn, "hello");
+    covey_conn_free(conn);
+    covey_conn_free(c->conn);
+}
+
+TEST(both_know_the_key)
+{
+    covey_listener *l = listener_at("127.0.0.1:0", COVEY_LISTENER_OPTS(KEY));
+    struct client c;
+    client_start(&c, l, COVEY_CLIENT_OPTS(KEY));
+    accepts(l, &c);
+    covey_listener_free(l);
+    l = listener_at(NULL, COVEY_LISTENER_OPTS(.authkey = COVEY_VIEW("", 0)));
+    client_start(&c, l, COVEY_CLIENT_OPTS(.authkey = COVEY_VIEW("", 0)));
+    accepts(l, &c);
+    covey_listener_free(l);
+}
+
+TEST(wrong_key_is_refused_and_the_next_is_accepted)
+{
+    covey_listener *l = listener_at(NULL, COVEY_LISTENER_OPTS(KEY));
+    struct client wrong, right;
+    covey_conn *conn;
+    client_start(&wrong, l, COVEY_CLIENT_OPTS(WRONG_KEY));
+    CHECK_ERR(covey_listener_accept(l, &conn, COVEY_MSEC(300)), -ETIMEDOUT);
+    CHECK_EQ(client_result(&wrong), COVEY_EAUTH);
+    CHECK_EQ(refused(l), 1);
+    client_start(&right, l, COVEY_CLIENT_OPTS(KEY));
+    accepts(l, &right);
+    covey_listener_free(l);
+}
+
+TEST(refused_peers_are_reported_if_wanted)
+{
+    covey_listener *l = listener_at(
+        "127.0.0.1:0", COVEY_LISTENER_OPTS(KEY, .report_refused = COVEY_ON));
+    struct client wrong;
+    covey_conn *conn;
+    client_start(&wrong, l, COVEY_CLIENT_OPTS(WRONG_KEY));
+    CHECK_ERR(covey_listener_accept(l, &conn, COVEY_SEC(20)), COVEY_EAUTH);
+    CHECK_STR_HAS(covey_error_detail(), "127.0.0.1:");
+    CHECK_EQ(client_result(&wrong), COVEY_EAUTH);
+    covey_listener_free(l);
+}
+
+TEST(one_side_without_a_key)
+{
+    covey_listener *l =
+        listener_at(NULL, COVEY_LISTENER_OPTS(KEY, .report_refused = COVEY_ON));
+    covey_conn *conn, *client;
+    CHECK_OK(
+        covey_client_connect(&client, covey_listener_address(l), NULL, COVEY_SEC(20)));
+    CHECK_ERR(covey_listener_accept(l, &conn, COVEY_MSEC(5)), -ETIMEDOUT);
+    send_text(client, "no proof at all");
+    CHECK_ERR(covey_listener_accept(l, &conn, COVEY_SEC(20)), COVEY_EAUTH);
+    covey_conn_free(client);
+    CHECK_OK(
+        covey_client_connect(&client, covey_listener_address(l), NULL, COVEY_SEC(20)));
+    covey_conn_free(client);
+    CHECK_ERR(covey_listener_accept(l, &conn, COVEY_SEC(20)), COVEY_EEOF);
+    covey_listener_free(l);
+    /* The other way round: a client waits for a challenge that does not come. */
+    l = listener_at(NULL, NULL);
+    CHECK_ERR(covey_client_connect(&client, covey_listener_address(l),
+                                   COVEY_CLIENT_OPTS(KEY), COVEY_MSEC(5)),
+              -ETIMEDOUT);
+    covey_listener_free(l);
+}
+
+/* ---- peers that misbehave hold up nobody ---- */
+
+TEST(silent_peers_hold_up_nobody)
+{
+    covey_listener *l = listener_at(NULL, COVEY_LISTENER_OPTS(KEY));
+    struct client c;
+    int silent[10];
+    for (int i = 0; i < 10; i++)
+        silent[i] = bare_client(l);
+    client_start(&c, l, COVEY_CLIENT_OPTS(KEY));
+    accepts(l, &c);
+    CHECK_EQ(refused(l), 0);
+    for (int i = 0; i < 10; i++)
+        close(silent[i]);
+    covey_listener_free(l);
+}
+
+TEST(peer_that_takes_too_long_is_dropped)
+{
+    covey_listener *l =
+        listener_at(NULL, COVEY_LISTENER_OPTS(KEY, .report_refused = COVEY_ON,
+                                              .handshake_timeout = COVEY_MSEC(20)));
+    covey_conn *conn;
+    char byte;
+    int fd = bare_client(l);
+    CHECK_ERR(covey_listener_accept(l, &conn, COVEY_SEC(20)), -ETIMEDOUT);
+    CHECK_STR_HAS(covey_error_detail(), "in time");
+    CHECK_EQ(refused(l), 1);
+    for (int i = 0; i < 63; i++)
+        CHECK_EQ(read(fd, &byte, 1), 1); /* the challenge */
+    CHECK_EQ(read(fd, &byte, 1), 0);
+    close(fd);
+    covey_listener_free(l);
+}
+
+TEST(flooding_peer_is_dropped)
+{
+    covey_listener *l =
+        listener_at(NULL, COVEY_LISTENER_OPTS(KEY, .report_refused = COVEY_ON));
+    covey_conn *conn;
+    static char flood[100000];
+    int fd = bare_client(l);
+    memset(flood, 0x11, sizeof flood);
+    CHECK_EQ(send(fd, flood, sizeof flood, MSG_NOSIGNAL), (ssize_t)sizeof flood);
+    CHECK_ERR(covey_listener_accept(l, &conn, COVEY_SEC(20)), COVEY_EPROTOCOL);
+    close(fd);
+    covey_listener_free(l);
+}
+
+TEST(crowd_drops_the_oldest)
+{
+    covey_listener *l = listener_at(NULL, COVEY_LISTENER_OPTS(KEY, .max_pending = 3));
+    struct client c;
+    covey_conn *conn;
+    int silent[5];
+    for (int i = 0; i < 5; i++) {
+        silent[i] = bare_client(l);
+        CHECK_ERR(covey_listener_accept(l, &conn, COVEY_NOWAIT), -ETIMEDOUT);
+    }
+    CHECK_EQ(refused(l), 2);
+    client_start(&c, l, COVEY_CLIENT_OPTS(KEY));
+    accepts(l, &c);
+    CHECK_EQ(refused(l), 3);
+    for (int i = 0; i < 5; i++)
+        close(silent[i]);
+    covey_listener_free(l);
+}
+
+TEST(listener_can_be_polled)
+{
+    covey_listener *l = listener_at(NULL, COVEY_LISTENER_OPTS(KEY));
+    struct client c;
+    covey_conn *conn = NULL;
+    struct pollfd p = {.events = POLLIN};
+    int r;
+    CHECK_OK(covey_listener_fd(l, &p.fd));
+    CHECK_EQ(poll(&p, 1, 0), 0);
+    client_start(&c, l, COVEY_CLIENT_OPTS(KEY));
+    while ((r = covey_listener_accept(l, &conn, COVEY_NOWAIT)) == -ETIMEDOUT)
+        CHECK_EQ(poll(&p, 1, 20000), 1);
+    CHECK_OK(r);
+    CHECK_EQ(client_result(&c), 0);
+    CHECK_EQ(poll(&p, 1, 0), 0);
+    covey_conn_free(conn);
+    covey_conn_free(c.conn);
+    covey_listener_free(l);
+}
+
+TEST(client_gives_up_at_its_deadline)
+{
+    covey_listener *l = listener_at(NULL, COVEY_LISTENER_OPTS(.backlog = 1));
+    covey_conn *conns[8], *conn;
+    int n = 0, r = 0;
+    while (n < 8 && (r = covey_client_connect(&conns[n], covey_listener_address(l),
+                                              NULL, COVEY_MSEC(20))) >= 0)
+        n++;
+    CHECK_EQ(r, -ETIMEDOUT);
+    CHECK_ERR(
+        covey_client_connect(&conn, covey_listener_address(l), NULL, COVEY_NOWAIT),
+        -ETIMEDOUT);
+    while (n)
+        covey_conn_free(conns[--n]);
+    covey_listener_free(l);
+}
+
+/* ---- several processes ---- */
+
+static int accept_some(struct covey_view arg)
+{
+    covey_listener *l = *(covey_listener *const *)arg.data;
+    covey_conn *conn;
+    int r, count = 0;
+    while ((r = covey_listener_accept(l, &conn, COVEY_SEC(20))) >= 0) {
+        char text[8];
+        size_t size;
+        CHECK_OK(covey_conn_recv_into(conn, text, sizeof text, &size, COVEY_SEC(20)));
+        covey_conn_free(conn);
+        if (size == 3) /* "end" */
+            break;
+        count++;
+    }
+    CHECK_OK(r);
+    covey_listener_free(l);
+    return count;
+}
+
+TEST(fork_children_accept_too)
+{
+    covey_listener *l = listener_at(NULL, COVEY_LISTENER_OPTS(KEY));
+    covey_process *children[2];
+    int sum = 0;
+    for (int i = 0; i < 2; i++)
+        children[i] = started(accept_some, COVEY_VIEW_OF(l),
+                              COVEY_PROCESS_OPTS(.method = COVEY_FORK));
+    for (int i = 0; i < 22; i++) {
+        covey_conn *conn;
+        CHECK_OK(covey_client_connect(&conn, covey_listener_address(l),
+                                      COVEY_CLIENT_OPTS(KEY), COVEY_SEC(20)));
+        send_text(conn, i < 20 ? "x" : "end");
+        /* Whoever got it has done with it. */
+        CHECK_OK(covey_conn_poll(conn, COVEY_SEC(20)));
+        covey_conn_free(conn);
+    }
+    for (int i = 0; i < 2; i++)
+        sum += end_of(children[i]);
+    CHECK_EQ(sum, 20);
+    covey_listener_free(l);
+}
+
+TEST(connection_serves_a_fork_child)
+{
+    covey_listener *l = listener_at(NULL, NULL);
+    covey_conn *client, *server;
+    CHECK_OK(
+        covey_client_connect(&client, covey_listener_address(l), NULL, COVEY_SEC(20)));
+    CHECK_OK(covey_listener_accept(l, &server, COVEY_SEC(20)));
+    int pid = family_fork();
+    if (!pid) {
+        recv_text(server, "ping");
+        send_text(server, "pong");
+        exit(0);
+    }
+    covey_conn_free(server);
+    send_text(client, "ping");
+    recv_text(client, "pong");
+    struct covey_bytes got = {0};
+    CHECK_ERR(covey_conn_recv(client, &got, COVEY_SEC(20)), COVEY_EEOF);
+    family_join(pid);
+    covey_conn_free(client);
+    covey_listener_free(l);
+}
+
+CHECK_MAIN()
