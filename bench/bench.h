@@ -24,7 +24,7 @@ struct bench_case {
     void (*run)(void);
 };
 
-/** The rows of process.c, pool.c, memory.c and sync.c. */
+/** The rows of process.c, pool.c, memory.c, sync.c, queue.c and shared.c. */
 extern const struct bench_case bench_process_cases[];
 extern const size_t bench_process_count;
 extern const struct bench_case bench_pool_cases[];
@@ -33,6 +33,10 @@ extern const struct bench_case bench_memory_cases[];
 extern const size_t bench_memory_count;
 extern const struct bench_case bench_sync_cases[];
 extern const size_t bench_sync_count;
+extern const struct bench_case bench_queue_cases[];
+extern const size_t bench_queue_count;
+extern const struct bench_case bench_shared_cases[];
+extern const size_t bench_shared_count;
 
 /** The row that runs, and the key=value arguments it was given. */
 void bench_begin(const struct bench_case *now, int argc, char **argv);

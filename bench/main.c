@@ -20,6 +20,8 @@ static const struct {
     {bench_pool_cases, &bench_pool_count},
     {bench_memory_cases, &bench_memory_count},
     {bench_sync_cases, &bench_sync_count},
+    {bench_queue_cases, &bench_queue_count},
+    {bench_shared_cases, &bench_shared_count},
 };
 
 /* The case number `index` of all groups together; NULL behind the last. */
