@@ -260,7 +260,10 @@ TEST(queue_grows_and_gives_memory_back)
             CHECK_OK(covey_queue_get(q, &got, COVEY_NOWAIT));
             check_filled(got.data, got.size, (unsigned)i);
         }
+        /* A moment later, or it would be given back and taken again all the time. */
         CHECK_ERR(covey_queue_get(q, &got, COVEY_NOWAIT), -ETIMEDOUT);
+        CHECK_GT(family_usage().used, before);
+        CHECK_ERR(covey_queue_get(q, &got, COVEY_MSEC(120)), -ETIMEDOUT);
         CHECK_EQ(family_usage().used, before);
     }
     covey_bytes_free(&got);

@@ -51,10 +51,10 @@ static int try_take(covey_queue *q, cvy_queue_taker *take, void *ctx,
     return r;
 }
 
-/* An empty queue keeps little memory; producers make it grow again when it is needed. */
+/* A queue that stays empty keeps little memory; producers make it grow again. */
 static void give_memory_back(covey_queue *q)
 {
-    if (q->ring.segments[0].at == 0 && !q->ring.first_run)
+    if (cvy_likely(!cvy_ring_may_shrink(&q->ring)))
         return;
     if (cvy_ring_lock_get(&q->ring, 0) < 0)
         return;
@@ -98,6 +98,8 @@ int cvy_queue_take(covey_queue *q, cvy_queue_taker *take, void *ctx,
         if (cvy_spin(&spin))
             continue;
         r = await_item(q, gong, deadline);
+        if (r == -ETIMEDOUT)
+            give_memory_back(q);
         if (r < 0)
             return fail_get(q, r, call);
         spin = (struct cvy_spin){0};
@@ -156,6 +158,10 @@ int covey_queue_get(covey_queue *queue, struct covey_bytes *ret_message,
                     covey_nsec timeout)
 {
     static const char call[] = "covey_queue_get";
+    if (cvy_queue_is_entered(queue) && cvy_likely(ret_message) &&
+        cvy_likely(cvy_queue_get_at_once(queue, ret_message->data,
+                                         ret_message->capacity, &ret_message->size)))
+        return 0;
     int r = cvy_queue_enter(queue, call);
     if (cvy_likely(r >= 0) && cvy_unlikely(!ret_message))
         r = cvy_fail(-EINVAL, "%s: ret_message is NULL", call);
@@ -174,6 +180,9 @@ int covey_queue_get_into(covey_queue *queue, void *to, size_t capacity,
                          size_t *ret_size, covey_nsec timeout)
 {
     static const char call[] = "covey_queue_get_into";
+    if (cvy_queue_is_entered(queue) && cvy_likely(to && ret_size) &&
+        cvy_likely(cvy_queue_get_at_once(queue, to, capacity, ret_size)))
+        return 0;
     int r = cvy_queue_enter(queue, call);
     if (r >= 0 && ((!to && capacity) || !ret_size))
         r = cvy_fail(-EINVAL, "%s: a NULL where the message goes", call);

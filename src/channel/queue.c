@@ -126,7 +126,9 @@ int cvy_queue_await_room(covey_queue *q, size_t size, int64_t deadline,
             cvy_ring_unlock_put(&q->ring);
             return fail_put(q, COVEY_ECLOSED, call);
         }
-        if (cvy_likely(has_room(q, size)))
+        if (cvy_likely(q->max_bytes ? has_room(q, size)
+                                    : !q->max_items ||
+                                          cvy_ring_has_place(&q->ring, q->max_items)))
             return 0;
         cvy_ring_unlock_put(&q->ring);
         do { /* without the lock: others shall take what is there */
@@ -237,6 +239,9 @@ static int put(covey_queue *q, struct covey_view message, int64_t deadline,
 int covey_queue_put(covey_queue *queue, struct covey_view message, covey_nsec timeout)
 {
     static const char call[] = "covey_queue_put";
+    if (cvy_queue_is_entered(queue) && cvy_likely(message.data || !message.size) &&
+        cvy_likely(cvy_queue_put_at_once(queue, message.data, message.size)))
+        return 0;
     int r = cvy_queue_enter(queue, call);
     if (cvy_likely(r >= 0))
         r = check_message(message, call);

@@ -46,6 +46,18 @@ struct covey_simple_queue {
 
 /** Attach and check; a joinable or simple queue is a queue too. */
 int cvy_queue_enter(const void *queue, const char *call);
+/** Whether that would say yes, for queues that are just queues. */
+static inline bool cvy_queue_is_entered(const covey_queue *queue)
+{
+    return cvy_likely(cvy_is_attached() && queue) &&
+           cvy_likely(atomic_load_explicit(&queue->object.kind, memory_order_relaxed) ==
+                      CVY_KIND_QUEUE);
+}
+/** Put or get a message if that needs no waiting, growing or repair. Returns: whether it
+ * was done; else nothing has changed. Not for gets from joinable queues. */
+bool cvy_queue_put_at_once(covey_queue *queue, const void *data, size_t size);
+bool cvy_queue_get_at_once(covey_queue *queue, void *to, size_t capacity,
+                           size_t *ret_size);
 /** Make a queue of `kind` and `size` bytes. */
 int cvy_queue_create(enum cvy_kind kind, size_t size, size_t maxsize,
                      const struct covey_queue_opts *opts, void **out, const char *call);

@@ -50,7 +50,8 @@ struct cvy_ring {
     uint64_t head_seen;             /* a former head: what lies before it is free */
     cvy_ref put_extent;             /* [R] an extent that is being put, 0 none */
     uint64_t put_extent_at;         /* [R] the position its record is to have */
-    uint64_t put_reserved;
+    uint32_t head_ordinal_seen;     /* of a former head: items before it were taken */
+    uint32_t put_reserved;
 
     /* Consumers' line; all but the lock is written under it. */
     _Alignas(64) cvy_word get_lock; /* slot's owner word */
@@ -59,7 +60,8 @@ struct cvy_ring {
     cvy_ref get_extent;             /* an extent that is being taken, 0 none */
     uint64_t get_extent_at;         /* the position of its record */
     _Atomic uint64_t lost;          /* [R] items that the dead had taken */
-    uint64_t get_reserved[2];
+    _Atomic int64_t idle_since;     /* when a large ring was found empty first ... */
+    _Atomic uint64_t idle_head;     /* ... with its head there */
 
     struct cvy_segment segments[CVY_SEGMENTS]; /* by number, modulo */
     cvy_ref object;                            /* which owns the runs */
@@ -82,6 +84,8 @@ void cvy_ring_init(struct cvy_ring *ring, void *object);
 /** Take put_lock, and put right what a dead owner left. Returns: 0, -ETIMEDOUT. */
 int cvy_ring_lock_put(struct cvy_ring *ring, int64_t deadline);
 void cvy_ring_unlock_put(struct cvy_ring *ring);
+/** Whether fewer than `most` items are in it. Rarely looks at what consumers write. */
+bool cvy_ring_has_place(struct cvy_ring *ring, uint32_t most);
 /** How many items and bytes there are at the moment, at most. */
 void cvy_ring_load(struct cvy_ring *ring, uint32_t *ret_items, uint64_t *ret_bytes);
 /** Append messages, all at once or none. -ENOMEM without a detail: no memory for more. */
@@ -107,7 +111,11 @@ void cvy_ring_take(struct cvy_ring *ring, const struct cvy_item *last, uint32_t 
 void cvy_ring_take_extent(struct cvy_ring *ring, const struct cvy_item *item);
 /** What was taken has arrived: it is not lost any more if this process dies. */
 void cvy_ring_arrived(void);
-/** Go back to the first segment if nothing is in a larger one. */
+/** How long a large ring stays when it is empty: a ring that is drained again and again
+ * would else lose its pages each time, and touching new ones is dear. */
+extern int64_t cvy_ring_keeps;
+/** Note that it was found empty, and go back to the first segment if it has been so for
+ * cvy_ring_keeps. */
 void cvy_ring_shrink(struct cvy_ring *ring);
 
 /* ---- no lock ---- */
@@ -116,6 +124,8 @@ void cvy_ring_shrink(struct cvy_ring *ring);
 void cvy_ring_settle(struct cvy_ring *ring);
 /** How many items there are, for who has the family's memory mapped at `head` only. */
 uint32_t cvy_ring_count_in(const struct cvy_ring *ring, const struct cvy_head *head);
+/** Whether cvy_ring_shrink has something to do with an empty ring. */
+bool cvy_ring_may_shrink(struct cvy_ring *ring);
 /** Whether there is nothing to take; right for a moment at best. */
 bool cvy_ring_is_empty(struct cvy_ring *ring);
 

@@ -55,16 +55,18 @@ extern void (*cvy_on_leave)(void);
 /** Attach thread and process, founding the family if there is none. Returns: 0; -errno,
  * COVEY_ESTATE, with the detail set. Call it first in every public function. */
 int cvy_attach_slowly(void);
+static inline bool cvy_is_attached(void)
+{
+    const struct cvy_process_page *page = cvy_process_page;
+    return __builtin_expect(
+        page && cvy_thread.epoch &&
+            cvy_thread.epoch ==
+                atomic_load_explicit(&page->epoch, memory_order_relaxed),
+        1);
+}
 static inline int cvy_enter(void)
 {
-    struct cvy_process_page *page = cvy_process_page;
-    if (__builtin_expect(
-            page && cvy_thread.epoch &&
-                cvy_thread.epoch ==
-                    atomic_load_explicit(&page->epoch, memory_order_relaxed),
-            1))
-        return 0;
-    return cvy_attach_slowly();
+    return cvy_is_attached() ? 0 : cvy_attach_slowly();
 }
 
 /** No thread of this process attaches or enters from now on: it leaves the family. */
