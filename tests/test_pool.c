@@ -98,9 +98,10 @@ static int sleep_long_if_five(struct covey_call *call)
 
 static int sleep_a_little(struct covey_call *call)
 {
-    const uint64_t *x = covey_call_arg(call, NULL);
+    size_t size;
+    const void *x = covey_call_arg(call, &size);
     sleep_ms(20);
-    return covey_call_return(call, x, sizeof *x);
+    return covey_call_return(call, x, size);
 }
 
 static int ignores_interrupts(struct covey_call *call)
@@ -632,6 +633,11 @@ TEST_EACH_METHOD(memory_does_not_grow_with_maps)
 {
     covey_pool *pool = new_pool(2);
     struct covey_family_usage before, after;
+    enum { N = 12, SIZE = 280000 };
+    char *large = room((size_t)N * SIZE);
+    /* So slow that all the batches a map may have are in use at once. */
+    CHECK_OK(covey_pool_map(pool, sleep_a_little, large, SIZE, large, SIZE, N, NULL));
+    free(large);
     check_squares(pool, 200000, 0);
     check_reverse(pool, 100000, 20);
     CHECK_OK(covey_family_usage(&before));

@@ -215,7 +215,7 @@ static void kill_at_each(const struct plan *planned)
         memset(in + i * plan->size, (int)i + 1, plan->size);
     (void)cvy_os_is_multicore(); /* before all share one processor */
     CHECK_EQ(pthread_atfork(NULL, NULL, wait_at_birth), 0);
-    kill_points_run(&points, family_long(60, 0));
+    kill_points_run(&points, family_long(30, 0));
     free(in);
     free(out);
 }
@@ -328,7 +328,7 @@ TEST_TIMEOUT(a_program_killed_in_a_map_leaves_nothing, 300)
     }
     (void)check_that_all_is_over(NULL);
     start = family_usage();
-    kill_points_run(&points, family_long(60, 0));
+    kill_points_run(&points, family_long(30, 0));
 }
 
 CHECK_MAIN()

@@ -94,15 +94,6 @@ static int add_batch(struct cvy_map *map)
     return 1;
 }
 
-static int add_batches(struct cvy_map *map)
-{
-    int r = 1;
-    while (r > 0 && map->next < map->n &&
-           (uint32_t)__builtin_popcountll(map->mine) < map->batch_limit)
-        r = add_batch(map);
-    return r < 0 ? r : 0;
-}
-
 /* ---- collecting ---- */
 
 /* Move on over items that are finished. */
@@ -206,6 +197,23 @@ static bool collect_finished(struct cvy_map *map)
         any = true;
     }
     return any;
+}
+
+/* Batches as many as may be. When one was finished meanwhile it is collected first, so
+ * that memory that was just used is used again, and that is all until the next call: there
+ * are other things to look at. Returns: 1 if a batch was collected; 0; -ENOMEM. */
+static int feed(struct cvy_map *map)
+{
+    bool collected = collect_finished(map), enough = false;
+    while (!enough && map->next < map->n &&
+           (uint32_t)__builtin_popcountll(map->mine) < map->batch_limit) {
+        int r = add_batch(map);
+        if (r <= 0)
+            return r < 0 ? r : collected;
+        enough = collect_finished(map);
+        collected = collected || enough;
+    }
+    return collected;
 }
 
 /* ---- waiting ---- */
@@ -431,17 +439,15 @@ static int run(struct cvy_map *map, int64_t deadline, struct progress *progress)
     bool slice = false;
     for (;;) {
         uint32_t gong = cvy_gong(), seen = atomic_load(word);
-        bool any = collect_finished(map);
-        int r = add_batches(map);
+        int r = feed(map);
         if (r < 0) {
             stop(map, COVEY_OUTCOME_CANCELLED); /* what there was no memory for */
             return r;
         }
         if (!map->mine && map->next == map->n)
             return 0;
-        if (any)
-            continue;
-        look_after(map, slice);
+        if (r == 0)
+            look_after(map, slice);
         if (map->give_up) {
             stop(map, pool->closing ? COVEY_OUTCOME_CANCELLED : COVEY_OUTCOME_LOST);
             return 0;
@@ -451,7 +457,7 @@ static int run(struct cvy_map *map, int64_t deadline, struct progress *progress)
             stop(map, COVEY_OUTCOME_CANCELLED);
             return 0;
         }
-        slice = wait_for_ring(map, seen, gong, until);
+        slice = r == 0 && wait_for_ring(map, seen, gong, until);
     }
 }
 

@@ -78,8 +78,8 @@ struct cvy_map {
     char first_text[CVY_POOL_TEXT];
 
     /* locked, since another thread may find the death */
-    bool give_up;   /* the pool broke or is being freed */
-    bool timed_out; /* workers are killed because the time is over */
+    _Atomic bool give_up; /* the pool broke or is being freed; read without the lock */
+    bool timed_out;       /* workers are killed because the time is over */
     struct covey_map_summary sum;
     char crash_text[CVY_POOL_TEXT]; /* of the first death */
     uint64_t lost_item;             /* the first CRASHED item, UINT64_MAX none, */
