@@ -240,22 +240,41 @@ covey_joinable_queue_create(covey_joinable_queue **out, size_t maxsize,
  */
 COVEY_API covey_queue *covey_joinable_queue_queue(covey_joinable_queue *queue);
 
-/** Put a message. Returns and blocks as covey_queue_put. Returns:  0, ... */
+/**
+ * Put a message.
+ *
+ * Returns:  as covey_queue_put.
+ * Blocks:   while it is full, at most `timeout`.
+ */
 COVEY_API int covey_joinable_queue_put(covey_joinable_queue *queue,
                                        struct covey_view message, covey_nsec timeout);
 
-/** Get a message. Returns and blocks as covey_queue_get. Returns:  0, ... */
+/**
+ * Get a message.
+ *
+ * Returns:  as covey_queue_get.
+ * Blocks:   while it is empty, at most `timeout`.
+ */
 COVEY_API int covey_joinable_queue_get(covey_joinable_queue *queue,
                                        struct covey_bytes *ret_message,
                                        covey_nsec timeout);
 
-/** Put a value. Returns and blocks as covey_queue_put_value. Returns:  0, ... */
+/**
+ * Put a value.
+ *
+ * Returns:  as covey_queue_put_value.
+ * Blocks:   while it is full, at most `timeout`.
+ */
 COVEY_API int covey_joinable_queue_put_value(covey_joinable_queue *queue,
                                              const covey_value *value,
                                              covey_nsec timeout);
 
-/** Get a value. Returns and blocks as covey_queue_get_value. A message that is no pickle
- * was got, too, and is to be acknowledged. Returns:  0, ... */
+/**
+ * Get a value. A message that is no pickle was got, too, and is to be acknowledged.
+ *
+ * Returns:  as covey_queue_get_value.
+ * Blocks:   while it is empty, at most `timeout`.
+ */
 COVEY_API int covey_joinable_queue_get_value(
     covey_joinable_queue *queue, covey_value **out, covey_nsec timeout,
     const struct covey_unpickle_opts *limits) COVEY_MUST_CHECK;

@@ -18,11 +18,11 @@
 int covey_joinable_queue_create(covey_joinable_queue **out, size_t maxsize,
                                 const struct covey_queue_opts *opts)
 {
-    void *made;
+    void *made = NULL;
     int r = cvy_queue_create(CVY_KIND_JOINABLE_QUEUE,
                              sizeof(struct covey_joinable_queue), maxsize, opts,
                              out ? &made : NULL, "covey_joinable_queue_create");
-    if (r >= 0)
+    if (r >= 0 && out)
         *out = made;
     return r;
 }

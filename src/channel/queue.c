@@ -323,7 +323,7 @@ int cvy_queue_create(enum cvy_kind kind, size_t size, size_t maxsize,
     if (r >= 0)
         r = cvy_sync_create(kind, size, o.name, offsetof(struct covey_queue, name),
                             out);
-    if (r < 0)
+    if (r < 0 || !out) /* which is an error above */
         return r;
     covey_queue *q = *out;
     q->max_items = (uint32_t)maxsize;
@@ -335,10 +335,10 @@ int cvy_queue_create(enum cvy_kind kind, size_t size, size_t maxsize,
 int covey_queue_create(covey_queue **out, size_t maxsize,
                        const struct covey_queue_opts *opts)
 {
-    void *made;
+    void *made = NULL;
     int r = cvy_queue_create(CVY_KIND_QUEUE, sizeof(struct covey_queue), maxsize, opts,
                              out ? &made : NULL, "covey_queue_create");
-    if (r >= 0)
+    if (r >= 0 && out)
         *out = made;
     return r;
 }

@@ -9,10 +9,10 @@ static int enter(covey_simple_queue *q, const char *call)
 
 int covey_simple_queue_create(covey_simple_queue **out)
 {
-    void *made;
+    void *made = NULL;
     int r = cvy_queue_create(CVY_KIND_SIMPLE_QUEUE, sizeof(struct covey_simple_queue),
                              0, NULL, out ? &made : NULL, "covey_simple_queue_create");
-    if (r >= 0)
+    if (r >= 0 && out)
         *out = made;
     return r;
 }

@@ -542,8 +542,8 @@ int cvy_fail_budget(const char *what, uint64_t bytes)
     for (int i = 0; i < 3 && top[i].pages; i++)
         used += (size_t)snprintf(
             list + used, sizeof list - used, "%s%s %p with %llu KiB",
-            i ? ", " : "; the biggest: ", cvy_kind_name(top[i].kind), cvy_at(top[i].ref),
-            (unsigned long long)(top[i].pages * CVY_PAGE / 1024));
+            i ? ", " : "; the biggest: ", cvy_kind_name(top[i].kind),
+            cvy_at(top[i].ref), (unsigned long long)(top[i].pages * CVY_PAGE / 1024));
     return cvy_fail(
         -ENOMEM, "%s of %llu bytes: the family uses %llu of %llu KiB of its budget%s",
         what, (unsigned long long)bytes, (unsigned long long)(in_use / 1024),

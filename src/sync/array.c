@@ -13,9 +13,9 @@ static int enter(covey_array *array, const char *call)
 
 static int create(struct cvy_shared_want *want, covey_array **out)
 {
-    void *made;
+    void *made = NULL;
     int r = cvy_shared_create(want, out ? &made : NULL);
-    if (r >= 0)
+    if (r >= 0 && out)
         *out = made;
     return r;
 }
@@ -192,11 +192,11 @@ covey_rlock *covey_array_get_lock(covey_array *array)
 int covey_array_copy(covey_array *array, covey_array **out)
 {
     static const char call[] = "covey_array_copy";
-    void *made;
+    void *made = NULL;
     int r = enter(array, call);
     if (r >= 0)
         r = cvy_shared_copy(&array->shared, CVY_KIND_ARRAY, out ? &made : NULL, call);
-    if (r >= 0)
+    if (r >= 0 && out)
         *out = made;
     return r;
 }

@@ -382,10 +382,10 @@ static int create(enum cvy_kind kind, void **out, unsigned value,
 int covey_semaphore_create(covey_semaphore **out, unsigned value,
                            const struct covey_semaphore_opts *opts)
 {
-    void *made;
+    void *made = NULL;
     int r = create(CVY_KIND_SEMAPHORE, out ? &made : NULL, value, opts,
                    "covey_semaphore_create");
-    if (r >= 0)
+    if (r >= 0 && out)
         *out = made;
     return r;
 }
@@ -446,10 +446,10 @@ void covey_semaphore_free(covey_semaphore *semaphore)
 int covey_bounded_semaphore_create(covey_bounded_semaphore **out, unsigned value,
                                    const struct covey_semaphore_opts *opts)
 {
-    void *made;
+    void *made = NULL;
     int r = create(CVY_KIND_BOUNDED_SEMAPHORE, out ? &made : NULL, value, opts,
                    "covey_bounded_semaphore_create");
-    if (r >= 0)
+    if (r >= 0 && out)
         *out = made;
     return r;
 }

@@ -138,7 +138,7 @@ int cvy_shared_create(const struct cvy_shared_want *want, void **out)
 {
     struct covey_shared_opts o;
     size_t item = 0, bytes = 0;
-    void *made;
+    void *made = NULL;
     cvy_ref body = 0;
     int r = CVY_TAKE_OPTS(&o, want->opts, want->call);
     if (r >= 0)
@@ -151,7 +151,7 @@ int cvy_shared_create(const struct cvy_shared_want *want, void **out)
                    bytes > PTRDIFF_MAX - CVY_PAGE))
         r = cvy_fail(-EOVERFLOW, "%s: %zu elements of %zu bytes", want->call,
                      want->count, item);
-    if (r < 0)
+    if (r < 0 || !out) /* which is an error above */
         return r;
     bool is_run = bytes > INLINE_BYTES || o.align > CVY_CACHE_LINE;
     r = cvy_object_create(want->kind,
@@ -185,9 +185,9 @@ int cvy_shared_copy(struct cvy_shared *s, enum cvy_kind kind, void **out,
                                    .typecode = (char)s->typecode,
                                    .item_size = s->item_size,
                                    .count = s->count};
-    void *made;
+    void *made = NULL;
     int r = cvy_shared_create(&want, out ? &made : NULL);
-    if (r < 0)
+    if (r < 0 || !out)
         return r;
     struct cvy_shared *copy = made;
     r = cvy_shared_read(s, 0, cvy_at(copy->data), s->count * s->item_size, call);

@@ -16,11 +16,11 @@ int covey_shared_value_create(covey_shared_value **out, char typecode,
     static const char call[] = "covey_shared_value_create";
     struct cvy_shared_want want = {
         CVY_KIND_SHARED_VALUE, call, typecode, 0, 1, initial, opts};
-    void *made;
+    void *made = NULL;
     if (!typecode)
         return cvy_fail(-EINVAL, "%s: no typecode", call);
     int r = cvy_shared_create(&want, out ? &made : NULL);
-    if (r >= 0)
+    if (r >= 0 && out)
         *out = made;
     return r;
 }
@@ -36,9 +36,9 @@ int covey_shared_value_create_struct(covey_shared_value **out, size_t size,
                                    1,
                                    initial,
                                    opts};
-    void *made;
+    void *made = NULL;
     int r = cvy_shared_create(&want, out ? &made : NULL);
-    if (r >= 0)
+    if (r >= 0 && out)
         *out = made;
     return r;
 }
@@ -110,12 +110,12 @@ covey_rlock *covey_shared_value_get_lock(covey_shared_value *value)
 int covey_shared_value_copy(covey_shared_value *value, covey_shared_value **out)
 {
     static const char call[] = "covey_shared_value_copy";
-    void *made;
+    void *made = NULL;
     int r = enter(value, call);
     if (r >= 0)
         r = cvy_shared_copy(&value->shared, CVY_KIND_SHARED_VALUE, out ? &made : NULL,
                             call);
-    if (r >= 0)
+    if (r >= 0 && out)
         *out = made;
     return r;
 }
