@@ -334,6 +334,37 @@ TEST_EACH_METHOD(freeing_does_not_disturb_who_sleeps)
     CHECK_ERR(covey_event_set(event), COVEY_EFREED);
 }
 
+/* A process that the program forked itself holds nothing, but may use what others hold,
+ * and hold it too. */
+TEST(own_fork_may_use_what_others_hold)
+{
+    struct stage *s = stage_made();
+    struct objects o = make_all();
+    int pid = family_fork();
+    if (pid == 0) {
+        CHECK_EQ(covey_lock_acquire(o.lock, COVEY_FOREVER), 0);
+        CHECK_REPR(lock, o.lock, "<Lock(owner=MainProcess)>");
+        CHECK_OK(covey_event_set(o.event));
+        CHECK_OK(covey_hold(o.event));
+        family_tell(&s->begun);
+        family_await(&s->go, 1);
+        CHECK_EQ(covey_event_is_set(o.event), 1);
+        CHECK_ERR(covey_event_is_set((covey_event *)o.barrier), COVEY_EFREED);
+        covey_event_free(o.event);
+        exit(0);
+    }
+    CHECK_EQ(covey_event_wait(o.event, COVEY_FOREVER), 0);
+    family_await(&s->begun, 1);
+    CHECK_REPR(lock, o.lock, "<Lock(owner=SomeOtherProcess)>");
+    covey_event_free(o.event);
+    covey_barrier_free(o.barrier);
+    family_tell(&s->go);
+    family_join(pid);
+    CHECK_EQ(covey_lock_acquire(o.lock, COVEY_FOREVER), COVEY_ABANDONED);
+    CHECK_OK(covey_set_log_level(COVEY_LOG_OFF));
+    free_all(&o);
+}
+
 /* ---- the family's budget --------------------------------------------------------- */
 
 /* Use it up but for what `left` runs of a page take. */
