@@ -81,6 +81,9 @@ long kill_points_run(const struct kill_points *points, long most)
 #ifdef __SANITIZE_THREAD__ /* which makes ten steps of each */
     SKIP("stepping through ThreadSanitizer takes an hour");
 #endif
+#ifdef __SANITIZE_ADDRESS__ /* four steps of each */
+    most = (most + 3) / 4;
+#endif
     CHECK_EQ(stepper_pin(&before, sizeof before), 0);
     progress = mmap(NULL, sizeof *progress, PROT_READ | PROT_WRITE,
                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
