@@ -184,6 +184,24 @@ COVEY_API int covey_queue_view(covey_queue *queue, struct covey_loan *ret_loan,
 /** Give back the memory of a loan; one that is over, or zeroed, is fine. */
 COVEY_API void covey_queue_done(covey_queue *queue, struct covey_loan *loan);
 
+/* ---- event loops ------------------------------------------------------------ */
+
+/**
+ * Get a descriptor for poll, epoll and the like: readable while there is something to get
+ * or the queue is closed. It is covey's: only poll it. Get with COVEY_NOWAIT then, since
+ * another process may have been faster.
+ *
+ * It costs this process a thread that sleeps while nothing happens, and each get a look
+ * whether the queue is empty now; the first message after an empty queue is told some
+ * 10 to 50 us late. Deaths are not told: poll the sentinels of processes as well.
+ *
+ * `ret_fd`: the same one for this queue each time. Closed by the next free of the queue in
+ *           this process.
+ * Returns:  0; -EMFILE, -ENFILE; -EAGAIN if there can be no more threads; -ENOMEM.
+ * Fork:     a child that wants one calls this itself; its copy of the parent's is closed.
+ */
+COVEY_API int covey_queue_fd(covey_queue *queue, int *ret_fd) COVEY_MUST_CHECK;
+
 /* ---- questions, and the end ------------------------------------------------- */
 
 /** Read how many messages are in it: exact for the moment. Returns:  0. */

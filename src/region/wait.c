@@ -79,6 +79,22 @@ int cvy_sleep(cvy_word *word, uint32_t expected, uint32_t gong, int64_t deadline
     return cvy_os_now() >= end ? CVY_SLICE : CVY_WOKEN;
 }
 
+void cvy_sleep_aside(cvy_word *word, uint32_t expected, cvy_word *other,
+                     uint32_t other_expected, uint32_t gong)
+{
+    bool two = cvy_os_has_waitv() && !(cvy_head->flags & CVY_HEAD_NO_WAITV);
+    bool bell = two && bell_is_used();
+    int64_t length = (int64_t)cvy_head->slice, now = cvy_os_now();
+    struct cvy_os_wait waits[4] = {{word, expected},
+                                   {other, other_expected},
+                                   {&cvy_head->gong, gong},
+                                   {&cvy_head->bell, 0}};
+    if (!bell && length > SLICE_WITHOUT_BELL)
+        length = SLICE_WITHOUT_BELL;
+    if (cvy_os_futex_waitv(waits, bell ? 4 : two ? 2 : 1, now + length) == 3)
+        cvy_gong_strike();
+}
+
 bool cvy_may_ask(_Atomic uint32_t *asked)
 {
     uint32_t now = (uint32_t)(cvy_os_now() / COVEY_MSEC(1)), seen = atomic_load(asked);

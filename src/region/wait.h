@@ -45,6 +45,13 @@ int cvy_sleep(cvy_word *word, uint32_t expected, uint32_t gong, int64_t deadline
               cvy_ref what);
 
 /**
+ * The same for at most a slice, for a thread that is not attached and that `other`, a word
+ * of its own process, wakes too; where the system has no futex_waitv it looks every 20 ms.
+ */
+void cvy_sleep_aside(cvy_word *word, uint32_t expected, cvy_word *other,
+                     uint32_t other_expected, uint32_t gong);
+
+/**
  * Whether the caller, whose slice has ended, is to ask the kernel about all whom an object
  * knows. Where many sleep each of them would ask about many; one of them each half slice
  * is enough. `asked`: when somebody did, in ms, [cas]; 0 at first.
