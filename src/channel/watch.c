@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "channel/queue.h"
+#include "os/socket.h"
 #include "region/wait.h"
 
 struct watch {
@@ -194,7 +195,7 @@ static int new_watch(covey_queue *queue, struct watch **ret_watch)
     if (!w)
         return -ENOMEM;
     w->queue = queue;
-    int r = cvy_os_flag_fd();
+    int r = cvy_os_flag_create();
     w->fd = cvy_os_keep(r);
     if (r >= 0)
         r = cvy_os_run_aside(watch_queue, w);

@@ -184,10 +184,6 @@ void cvy_os_null_prepare(void);
 int cvy_os_null_to_stdin(void);
 /** A descriptor that polls readable from the start. */
 int cvy_os_ready_fd(void);
-/** A descriptor that polls readable while it is raised; at first it is not. */
-int cvy_os_flag_fd(void);
-void cvy_os_flag_raise(int fd);
-void cvy_os_flag_lower(int fd);
 /** Close every descriptor >= `lowest`. */
 int cvy_os_close_from(int lowest);
 /** One message, not empty, with at most 64 descriptors. Blocks while the buffer is full.

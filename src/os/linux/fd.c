@@ -183,27 +183,6 @@ int cvy_os_ready_fd(void)
     return fd < 0 ? -errno : fd;
 }
 
-int cvy_os_flag_fd(void)
-{
-    int fd;
-
-    CVY_FAULT_POINT("eventfd", EMFILE);
-    fd = cvy_fd_above_std(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    return fd < 0 ? -errno : fd;
-}
-
-void cvy_os_flag_raise(int fd)
-{
-    (void)eventfd_write(fd, 1);
-}
-
-void cvy_os_flag_lower(int fd)
-{
-    eventfd_t count;
-
-    (void)eventfd_read(fd, &count);
-}
-
 /* What readdir would do, but without its allocation. */
 struct directory_entry {
     uint64_t inode;
