@@ -62,7 +62,8 @@ CHECK_TEST_(creating_a_pool_fails_cleanly_at_any_call,
             CHECK(covey_error_detail()[0] != 0);
         }
         struct covey_family_usage after = family_usage();
-        if (after.objects != before.objects || after.members != before.members)
+        /* Less by a fork server that was given up; the next start makes another. */
+        if (after.objects > before.objects || after.members > before.members)
             check_failed(__FILE__, __LINE__,
                          "call %ld (%s): %d objects, %d members more", n, what,
                          (int)(after.objects - before.objects),
