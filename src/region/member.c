@@ -323,16 +323,28 @@ static void bury(uint32_t index, uint64_t word)
     cvy_commit();
 }
 
-void cvy_members_sweep(void)
+static void sweep_members(bool ask_kernel)
 {
     cvy_region_lock();
     for (uint32_t i = 0; i < cvy_head->member_high; i++) {
         uint64_t word = atomic_load(&cvy_member_at(i)->word);
         if (state_of(word) == CVY_MEMBER_FREE)
             continue;
-        if (cvy_member_is_dead(CVY_OWNER(i, generation_of(word)), false))
+        uint32_t owner = CVY_OWNER(i, generation_of(word));
+        if (cvy_member_is_dead(owner, false) ||
+            (ask_kernel && cvy_member_is_dead(owner, true)))
             bury(i, word);
     }
     cvy_slots_reclaim();
     cvy_region_unlock();
+}
+
+void cvy_members_sweep(void)
+{
+    sweep_members(false);
+}
+
+void cvy_members_sweep_asking(void)
+{
+    sweep_members(true);
 }

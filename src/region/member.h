@@ -108,6 +108,9 @@ void cvy_member_leave(int status);
 void cvy_member_release(uint32_t member, bool *ret_left, int *ret_status);
 /** Find members that died unseen and sweep them. */
 void cvy_members_sweep(void);
+/** Also those whose life words a crash has overwritten: the kernel is asked about each,
+ * which takes some us. For when something is short. */
+void cvy_members_sweep_asking(void);
 
 /* ---- asking; none takes a lock ---- */
 

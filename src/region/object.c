@@ -278,7 +278,7 @@ static bool try_again(int r, int *tries)
 {
     if ((r != -ENOMEM && r != -ENOSPC) || (*tries)++)
         return false;
-    cvy_members_sweep();
+    cvy_members_sweep_asking();
     return true;
 }
 

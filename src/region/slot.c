@@ -178,7 +178,7 @@ static int make_room(void)
     }
     if (r < 0)
         return r;
-    cvy_members_sweep();
+    cvy_members_sweep_asking();
     cvy_slot_let_go(cvy_thread.owner);
     return 0;
 }
