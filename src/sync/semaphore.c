@@ -68,6 +68,19 @@ static void undo(covey_semaphore *s, uint64_t word)
         atomic_store((cvy_entry *)cvy_at(at & ~UINT64_C(3)), atomic_load(&s->undo_to));
 }
 
+/* Commit: a new value, no guard; and the next ticket if an entry was changed, so that the
+ * note of what it was is none any more. */
+static void publish(covey_semaphore *s, uint64_t word, uint32_t low)
+{
+    uint64_t ticket = ticket_of(word);
+    cvy_ref at = atomic_load_explicit(&s->undo_at, memory_order_relaxed);
+    if (at && (at & 3) == ticket)
+        ticket++;
+    atomic_store_explicit(&s->word, ticket << TICKET_SHIFT | low, memory_order_release);
+}
+
+static bool repair(covey_semaphore *s, bool ask_kernel);
+
 static uint64_t take_guard_slowly(covey_semaphore *s)
 {
     struct cvy_spin spin = {0};
@@ -90,7 +103,11 @@ static uint64_t take_guard_slowly(covey_semaphore *s)
             if (!atomic_compare_exchange_strong(&s->word, &seen, guarded(seen, me)))
                 continue;
             undo(s, seen);
-            return guarded(seen, 0);
+            publish(s, seen, (uint32_t)seen);
+            /* What the dead one has again may be what others sleep for: they looked while
+             * it was not there. */
+            (void)repair(s, ask_kernel);
+            continue;
         }
         /* It works on a few words: it runs soon, or it is stopped. */
         cvy_word *upper = cvy_low_half(&s->word) + 1;
@@ -109,17 +126,6 @@ static inline uint64_t take_guard(covey_semaphore *s)
                        memory_order_acquire, memory_order_relaxed)))
         return seen;
     return take_guard_slowly(s);
-}
-
-/* Commit: a new value, no guard; and the next ticket if an entry was changed, so that the
- * note of what it was is none any more. */
-static void publish(covey_semaphore *s, uint64_t word, uint32_t low)
-{
-    uint64_t ticket = ticket_of(word);
-    cvy_ref at = atomic_load_explicit(&s->undo_at, memory_order_relaxed);
-    if (at && (at & 3) == ticket)
-        ticket++;
-    atomic_store_explicit(&s->word, ticket << TICKET_SHIFT | low, memory_order_release);
 }
 
 /* Change an entry so that it is undone unless the guard's owner publishes. */
