@@ -127,14 +127,16 @@ unsigned long stepper_place(const struct stepper *s)
 
 /* Whether the next instruction is a wait for a futex. The tracer looks at its own code:
  * the victim is a fork of it. */
-static bool may_sleep(const struct stepper *s)
+static bool may_sleep(struct stepper *s)
 {
+    s->called = false;
 #if defined(__x86_64__)
     static const unsigned char syscall_insn[2] = {0x0f, 0x05};
     struct user_regs_struct regs;
     if (ptrace(PTRACE_GETREGS, s->pid, NULL, &regs) < 0 ||
         memcmp((const void *)(uintptr_t)regs.rip, syscall_insn, 2) != 0)
         return false;
+    s->called = true;
     int operation = (int)regs.rsi & FUTEX_CMD_MASK;
     return regs.rax == SYS_futex_waitv ||
            (regs.rax == SYS_futex &&

@@ -27,6 +27,7 @@ struct stepper {
     struct stepper_progress *progress;
     int pid;
     bool asleep; /* its last instruction, a system call, sleeps */
+    bool called; /* its last instruction was a system call */
     int status;  /* of the last wait, for messages */
 };
 

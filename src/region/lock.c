@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "base/mutant.h"
 #include "region/alloc.h"
 #include "region/member.h"
 #include "region/object.h"
@@ -37,7 +38,7 @@ int cvy_lock_take(cvy_word *lock, struct cvy_taker *taker, int64_t deadline)
         if (deadline > 0 && cvy_spin(&spin))
             continue;
         /* Waiters may sleep that the dead one was to wake. */
-        if (taker->is_dead(owner, ask_kernel) &&
+        if (!CVY_MUTANT(lock_dead_owner) && taker->is_dead(owner, ask_kernel) &&
             atomic_compare_exchange_strong(lock, &seen, taker->me | CVY_WAITERS)) {
             taker->dead = owner;
             return CVY_OWNER_DIED;
@@ -49,7 +50,7 @@ int cvy_lock_take(cvy_word *lock, struct cvy_taker *taker, int64_t deadline)
         int r = cvy_sleep(lock, seen, gong, deadline, taker->what);
         if (r == -ETIMEDOUT || (r == -EINTR && taker->interruptible))
             return r;
-        ask_kernel = r == CVY_SLICE;
+        ask_kernel = r == CVY_SLICE && !CVY_MUTANT(lock_kernel_unasked);
         spin = (struct cvy_spin){0};
     }
 }
@@ -90,7 +91,8 @@ void cvy_lock_release(cvy_word *lock)
 
 void cvy_region_lock(void)
 {
-    if (cvy_lock_acquire(&cvy_head->lock, COVEY_FOREVER) == CVY_OWNER_DIED)
+    if (cvy_lock_acquire(&cvy_head->lock, COVEY_FOREVER) == CVY_OWNER_DIED &&
+        !CVY_MUTANT(region_no_rollback))
         cvy_rollback();
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/mutant.h"
 #include "region/alloc.h"
 #include "region/lock.h"
 #include "region/object.h"
@@ -223,7 +224,8 @@ static void drop_all(uint32_t index)
 static void sweep(uint32_t index)
 {
     struct cvy_member *m = cvy_member_at(index);
-    drop_all(index);
+    if (!CVY_MUTANT(region_holds))
+        drop_all(index);
     while (m->slots) {
         uint32_t slot = m->slots - 1;
         cvy_slot_unlink(slot);

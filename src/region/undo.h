@@ -12,6 +12,7 @@
 #ifndef CVY_REGION_UNDO_H
 #define CVY_REGION_UNDO_H
 
+#include "base/mutant.h"
 #include "region/layout.h"
 
 /** Log the word of 1 << log2_bytes bytes at `word`, whose value is `old`. */
@@ -30,7 +31,10 @@ static inline void cvy_undo_log(void *word, uint64_t old, unsigned log2_bytes)
 
 static inline void cvy_set64(uint64_t *word, uint64_t value)
 {
-    cvy_undo_log(word, *word, 3);
+    uint64_t old = *word;
+    if (CVY_MUTANT(region_late_undo))
+        __atomic_store_n(word, value, __ATOMIC_RELAXED);
+    cvy_undo_log(word, old, 3);
     __atomic_store_n(word, value, __ATOMIC_RELAXED);
 }
 static inline void cvy_set32(uint32_t *word, uint32_t value)

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <limits.h>
 
+#include "base/mutant.h"
 #include "region/member.h"
 
 #define SLICE_WITHOUT_BELL COVEY_MSEC(20)
@@ -65,12 +66,14 @@ int cvy_sleep(cvy_word *word, uint32_t expected, uint32_t gong, int64_t deadline
     int64_t end = slice_end(word, now, bell), until = end < deadline ? end : deadline;
     struct cvy_os_wait waits[3] = {
         {word, expected}, {&cvy_head->gong, gong}, {&cvy_head->bell, 0}};
+    if (CVY_MUTANT(sleep_deaf))
+        bell = false;
     if (bell)
         cvy_bell_arm();
     cvy_thread_waits(what, now);
     int r = cvy_os_futex_waitv(waits, bell ? 3 : 1, until);
     cvy_thread_waits(0, 0);
-    if (r == 2)
+    if (r == 2 && !CVY_MUTANT(sleep_no_gong))
         cvy_gong_strike();
     if (r == -EINTR)
         return r;

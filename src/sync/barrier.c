@@ -23,6 +23,7 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "base/mutant.h"
 #include "base/opts.h"
 #include "region/look.h"
 #include "region/undo.h"
@@ -72,7 +73,8 @@ static uint64_t next_generation(uint64_t seen)
 
 static bool change(covey_barrier *b, uint64_t *seen, uint64_t to)
 {
-    cvy_bell_arm(); /* who dies before the wake is to be heard */
+    if (!CVY_MUTANT(barrier_wake_unarmed))
+        cvy_bell_arm(); /* who dies before the wake is to be heard */
     if (!atomic_compare_exchange_strong(&b->state, seen, to))
         return false;
     wake_all(b, *seen);
@@ -153,7 +155,7 @@ static bool lost_one(covey_barrier *b, uint64_t seen, bool ask_kernel,
             alive++;
         asked = member;
     }
-    return alive < arrived_in(seen);
+    return alive < arrived_in(seen) && !CVY_MUTANT(barrier_lost_one);
 }
 
 /* A wait of one thread. */
@@ -257,7 +259,9 @@ static int arrive(struct waiting *w, bool *ret_acts)
         w->deadline = deadline;
         return r == COVEY_EBROKEN ? 0 : r;
     }
-    atomic_store(w->mine, cvy_entry_of(cvy_thread_owner(), mark_of(w->generation)));
+    uint64_t note = cvy_entry_of(cvy_thread_owner(), mark_of(w->generation));
+    if (!CVY_MUTANT(barrier_late_note))
+        atomic_store(w->mine, note);
     bool is_last = arrived_in(to) == b->parties;
     if (is_last && b->has_action)
         to |= ACTION;
@@ -267,6 +271,8 @@ static int arrive(struct waiting *w, bool *ret_acts)
             ? !change(b, &seen, to)
             : !atomic_compare_exchange_strong(&b->state, &seen, to))
         return 0;
+    if (CVY_MUTANT(barrier_late_note))
+        atomic_store(w->mine, note);
     *ret_acts = is_last && b->has_action;
     return (int)arrived_in(seen) + 1;
 }
@@ -349,7 +355,8 @@ int covey_barrier_reset(covey_barrier *barrier)
         cvy_entry *entry;
         while ((entry = cvy_table_next(&barrier->arrivals, &at))) {
             uint64_t is = atomic_load(entry);
-            if (cvy_entry_has(is) == mark_of(generation_of(seen)))
+            if (cvy_entry_has(is) == mark_of(generation_of(seen)) &&
+                !CVY_MUTANT(barrier_reset_unmarked))
                 (void)atomic_compare_exchange_strong(entry, &is, is | WAS_RESET);
         }
         if (change(barrier, &seen, next_generation(seen)))

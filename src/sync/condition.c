@@ -24,6 +24,7 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "base/mutant.h"
 #include "base/opts.h"
 #include "region/look.h"
 #include "region/wait.h"
@@ -114,7 +115,8 @@ static void bury_waiters(covey_condition *c)
         uint64_t seen = atomic_load(entry);
         if (!cvy_entry_has(seen) || !cvy_slot_is_dead(cvy_entry_owner(seen), false))
             continue;
-        cvy_entry *heir = seen & NOTIFIED ? longest_waiting(c, NULL) : NULL;
+        bool bequeaths = seen & NOTIFIED && !CVY_MUTANT(condition_bury);
+        cvy_entry *heir = bequeaths ? longest_waiting(c, NULL) : NULL;
         if (heir)
             (void)mark(heir);
         (void)atomic_compare_exchange_strong(entry, &seen, 0);
@@ -142,7 +144,8 @@ static int find_entry(covey_condition *c, cvy_entry **ret)
 static bool inherit_notify(covey_condition *c, cvy_entry *mine, bool ask_kernel)
 {
     uint64_t seen = atomic_load(&c->notify);
-    if (!seen || !cvy_slot_is_dead(cvy_entry_owner(seen), ask_kernel) || !mark(mine))
+    if (!seen || CVY_MUTANT(condition_inherit_notify) ||
+        !cvy_slot_is_dead(cvy_entry_owner(seen), ask_kernel) || !mark(mine))
         return false;
     uint32_t left = cvy_entry_has(seen);
     uint64_t next = left == ALL ? seen : left > 1 ? seen - cvy_entry_of(0, 1) : 0;
@@ -158,8 +161,11 @@ static bool inherit_from_waiter(covey_condition *c, cvy_entry *mine, bool ask_ke
     while ((entry = cvy_table_next(&c->waiters, &at))) {
         uint64_t seen = atomic_load(entry);
         if (!cvy_entry_has(seen) || !(seen & NOTIFIED) ||
+            CVY_MUTANT(condition_inherit_waiter) ||
             !cvy_slot_is_dead(cvy_entry_owner(seen), ask_kernel))
             continue;
+        if (CVY_MUTANT(condition_heir_late))
+            atomic_store(entry, 0);
         (void)mark(mine);
         (void)atomic_compare_exchange_strong(entry, &seen, 0);
         return true;
@@ -277,7 +283,8 @@ static void notify_some(covey_condition *c, uint32_t n)
     uint64_t inherited = atomic_load(&c->notify);
     if (inherited) /* of one who died in it */
         n = cvy_entry_has(inherited) > ALL - n ? ALL : n + cvy_entry_has(inherited);
-    atomic_store(&c->notify, cvy_entry_of(cvy_thread_owner(), n));
+    if (!CVY_MUTANT(condition_notify_note))
+        atomic_store(&c->notify, cvy_entry_of(cvy_thread_owner(), n));
     cvy_bell_arm(); /* who dies before the last wake is to be heard */
     bury_waiters(c);
     for (uint32_t left = n; left; left--) {
@@ -285,7 +292,8 @@ static void notify_some(covey_condition *c, uint32_t n)
         if (!entry)
             break;
         (void)mark(entry);
-        atomic_store(&c->notify, cvy_entry_of(cvy_thread_owner(), left - 1));
+        if (!CVY_MUTANT(condition_notify_note))
+            atomic_store(&c->notify, cvy_entry_of(cvy_thread_owner(), left - 1));
     }
     atomic_store(&c->notify, 0);
 }
@@ -294,7 +302,8 @@ static void notify_all(covey_condition *c)
 {
     cvy_entry *entry;
     uint32_t at = 0;
-    atomic_store(&c->notify, cvy_entry_of(cvy_thread_owner(), ALL));
+    if (!CVY_MUTANT(condition_notify_note))
+        atomic_store(&c->notify, cvy_entry_of(cvy_thread_owner(), ALL));
     cvy_bell_arm();
     while ((entry = cvy_table_next(&c->waiters, &at)))
         (void)mark(entry);

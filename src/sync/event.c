@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "base/mutant.h"
 #include "base/opts.h"
 #include "region/look.h"
 #include "region/wait.h"
@@ -45,8 +46,9 @@ int covey_event_set(covey_event *event)
     do {
         if (seen & IS_SET)
             return 0;
-        set = ((seen & ~CVY_WAITERS) + 2) & ~CVY_WAITERS;
-        if (seen & CVY_WAITERS)
+        set = ((seen & ~CVY_WAITERS) + (CVY_MUTANT(event_generation) ? 0 : 2)) &
+              ~CVY_WAITERS;
+        if (seen & CVY_WAITERS && !CVY_MUTANT(event_wake_unarmed))
             cvy_bell_arm(); /* who dies before the wake is to be heard */
     } while (!atomic_compare_exchange_weak(&event->word, &seen, set | IS_SET));
     if (seen & CVY_WAITERS)

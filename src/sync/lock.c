@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "base/mutant.h"
 #include "base/opts.h"
 #include "region/look.h"
 #include "region/wait.h"
@@ -49,9 +50,9 @@ int cvy_lock_take_slowly(struct covey_lock *lock, int64_t deadline)
     if (r < 0)
         return r;
     cvy_process_owns();
-    if (lock->object.kind == CVY_KIND_RLOCK)
+    if (lock->object.kind == CVY_KIND_RLOCK && !CVY_MUTANT(rlock_depth))
         atomic_store_explicit(&lock->depth, 1, memory_order_relaxed);
-    if (r == 0)
+    if (r == 0 || CVY_MUTANT(lock_remark))
         return 0;
     atomic_store(&lock->abandoned_to, taker.me);
     return COVEY_ABANDONED;
@@ -59,8 +60,10 @@ int cvy_lock_take_slowly(struct covey_lock *lock, int64_t deadline)
 
 void cvy_lock_wake_next(struct covey_lock *lock, uint32_t seen)
 {
-    cvy_bell_arm(); /* who dies before the wake is to be heard */
-    while (!atomic_compare_exchange_weak(&lock->word, &seen, CVY_WAITERS))
+    uint32_t released = CVY_MUTANT(lock_not_sticky) ? 0 : CVY_WAITERS;
+    if (!CVY_MUTANT(lock_wake_unarmed))
+        cvy_bell_arm(); /* who dies before the wake is to be heard */
+    while (!atomic_compare_exchange_weak(&lock->word, &seen, released))
         if (!(seen & CVY_OWNER_MASK))
             return; /* released by two at once */
     cvy_lock_wake(&lock->word);

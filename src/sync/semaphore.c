@@ -22,6 +22,7 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "base/mutant.h"
 #include "base/opts.h"
 #include "region/look.h"
 #include "region/wait.h"
@@ -64,7 +65,7 @@ static uint32_t first_value(covey_semaphore *s)
 static void undo(covey_semaphore *s, uint64_t word)
 {
     cvy_ref at = atomic_load(&s->undo_at);
-    if (at && (at & 3) == ticket_of(word))
+    if (at && (at & 3) == ticket_of(word) && !CVY_MUTANT(semaphore_no_undo))
         atomic_store((cvy_entry *)cvy_at(at & ~UINT64_C(3)), atomic_load(&s->undo_to));
 }
 
@@ -74,7 +75,7 @@ static void publish(covey_semaphore *s, uint64_t word, uint32_t low)
 {
     uint64_t ticket = ticket_of(word);
     cvy_ref at = atomic_load_explicit(&s->undo_at, memory_order_relaxed);
-    if (at && (at & 3) == ticket)
+    if (at && (at & 3) == ticket && !CVY_MUTANT(semaphore_ticket))
         ticket++;
     atomic_store_explicit(&s->word, ticket << TICKET_SHIFT | low, memory_order_release);
 }
@@ -99,14 +100,15 @@ static uint64_t take_guard_slowly(covey_semaphore *s)
         }
         if (cvy_spin(&spin))
             continue;
-        if (cvy_slot_is_dead(owner, ask_kernel)) {
+        if (!CVY_MUTANT(semaphore_guard) && cvy_slot_is_dead(owner, ask_kernel)) {
             if (!atomic_compare_exchange_strong(&s->word, &seen, guarded(seen, me)))
                 continue;
             undo(s, seen);
             publish(s, seen, (uint32_t)seen);
             /* What the dead one has again may be what others sleep for: they looked while
              * it was not there. */
-            (void)repair(s, ask_kernel);
+            if (!CVY_MUTANT(semaphore_undo_only))
+                (void)repair(s, ask_kernel);
             continue;
         }
         /* It works on a few words: it runs soon, or it is stopped. */
@@ -131,7 +133,10 @@ static inline uint64_t take_guard(covey_semaphore *s)
 /* Change an entry so that it is undone unless the guard's owner publishes. */
 static void set_entry(covey_semaphore *s, uint64_t word, cvy_entry *entry, uint64_t to)
 {
-    atomic_store_explicit(&s->undo_to, atomic_load(entry), memory_order_relaxed);
+    uint64_t had = atomic_load(entry);
+    if (CVY_MUTANT(semaphore_late_note))
+        atomic_store_explicit(entry, to, memory_order_release);
+    atomic_store_explicit(&s->undo_to, had, memory_order_relaxed);
     atomic_store_explicit(&s->undo_at,
                           cvy_ref_of((const void *)(uintptr_t)entry) | ticket_of(word),
                           memory_order_release);
@@ -222,7 +227,8 @@ static bool repair(covey_semaphore *s, bool ask_kernel)
     bool any = false;
     uint32_t at = 0;
     cvy_entry *entry;
-    while (!is_signal(s) && (entry = cvy_table_next(&s->holders, &at))) {
+    while (!is_signal(s) && !CVY_MUTANT(semaphore_repair) &&
+           (entry = cvy_table_next(&s->holders, &at))) {
         uint64_t seen = atomic_load(entry);
         if (cvy_entry_has(seen) &&
             cvy_member_is_dead(cvy_entry_owner(seen), ask_kernel))
@@ -270,7 +276,7 @@ static int try_acquire(covey_semaphore *s)
         publish(s, word, (uint32_t)word);
         return -EAGAIN;
     }
-    if (entry)
+    if (entry && !CVY_MUTANT(semaphore_unnoted))
         set_entry(s, word, entry, atomic_load(entry) + cvy_entry_of(0, 1));
     publish(s, word, (uint32_t)word - 1);
     return 0;
@@ -355,9 +361,12 @@ static int release(covey_semaphore *s, uint32_t n, uint32_t most, const char *ca
         return -EOVERFLOW;
     }
     give_from_entry(s, word, entry, n);
-    if (word & CVY_WAITERS)
+    if (word & CVY_WAITERS && !CVY_MUTANT(semaphore_wake_unarmed))
         cvy_bell_arm(); /* who dies before the wake is to be heard */
-    publish(s, word, (uint32_t)word + n);
+    if (CVY_MUTANT(semaphore_waiters))
+        publish(s, word, value_of(word) + n);
+    else
+        publish(s, word, (uint32_t)word + n);
     if (word & CVY_WAITERS)
         wake(s, n);
     return 0;

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: MIT */
+/* main.c: which cases are run in which ways, and what is said of them; see
+ * docs/design/crash.md. Each case is run by a process of its own. */
+#include <fnmatch.h>
+#include <getopt.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "program.h"
+
+/* A case that does not get on for so long is killed. */
+#define PATIENCE COVEY_SEC(60)
+
+static const struct crash_case *const sets[] = {crash_locks,      crash_semaphores,
+                                                crash_conditions, crash_events,
+                                                crash_barriers,   crash_regions};
+static const char *const way_names[] = {"killed", "smashed, killed", "stopped",
+                                        "spared"};
+
+/* ---- one case ------------------------------------------------------------------- */
+
+/* Wait for the case's process; what it leaves dies with it. */
+static void end_case(int pid, struct crash_verdict *verdict)
+{
+    long seen = -1;
+    int64_t since = cvy_os_now();
+    int status = 0;
+    while (waitpid(pid, &status, WNOHANG) == 0) {
+        int64_t now = cvy_os_now();
+        if (verdict->points != seen) {
+            seen = verdict->points;
+            since = now;
+        }
+        if (now - since > PATIENCE) {
+            kill(pid, SIGKILL);
+            waitpid(pid, &status, 0);
+            break;
+        }
+        usleep(1000);
+    }
+    if (!status)
+        return;
+    verdict->failed++;
+    snprintf(verdict->first, sizeof verdict->first,
+             "point %ld: the judge hung, or ended with status %#x", verdict->points,
+             (unsigned)status);
+}
+
+static void run_case(const struct crash_case *c, const struct crash_options *o,
+                     struct crash_verdict *verdict)
+{
+    memset(verdict, 0, sizeof *verdict);
+    fflush(NULL);
+    int pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        crash_run(c, o, verdict);
+        cvy_region_abandon();
+        _exit(0);
+    }
+    end_case(pid, verdict);
+}
+
+/* The short form leaves out what takes long, and of the other ways most. */
+static bool is_short(const struct crash_case *c, const struct crash_options *o)
+{
+    if (o->way == CRASH_SPARE)
+        return true;
+    if (o->way == CRASH_KILL && !o->bell_off)
+        return !(c->flags & CRASH_BRIEF) && strcmp(c->path, "grown") != 0;
+    return strcmp(c->path, "two asleep") == 0 || strcmp(c->path, "asleep, woken") == 0;
+}
+
+/* ---- tables ----------------------------------------------------------------------- */
+
+static bool is_selected(const struct crash_case *c, const struct program *p,
+                        enum crash_way way)
+{
+    char name[128];
+    snprintf(name, sizeof name, "%s, %s", c->operation, c->path);
+    return (!p->only || strstr(name, p->only) || fnmatch(p->only, name, 0) == 0) &&
+           !(way == CRASH_STOP && c->flags & CRASH_NOT_STOPPED) &&
+           !(way == CRASH_SPARE && !(c->flags & CRASH_LIVES));
+}
+
+/* For TAP: a name without blanks. */
+static void tap_line(const struct crash_case *c, const struct crash_options *o,
+                     const struct crash_verdict *v, struct program *p)
+{
+    char name[160];
+    snprintf(name, sizeof name, "%s/%s/%s%s", c->operation, c->path, way_names[o->way],
+             o->bell_off ? "/bell off" : "");
+    for (char *at = name; *at; at++)
+        if (*at == ' ' || *at == ',')
+            *at = '_';
+    if (v->failed)
+        printf("# %s\n", v->first);
+    printf("%s %ld %s\n", v->failed ? "not ok" : "ok", p->cases, name);
+}
+
+static void table_line(const struct crash_case *c, const struct crash_verdict *v)
+{
+    printf("%-18s %-24s %6ld %6ld %8.1f\n", c->operation, c->path, v->points, v->stores,
+           (double)v->slowest / 1e6);
+    if (v->failed)
+        printf("    FAILED after %s\n", v->first);
+}
+
+bool run_cases(const struct crash_options *o, struct program *p)
+{
+    struct crash_verdict *v = p->verdict;
+    if (!p->tap && !p->quiet)
+        printf("\n%s after each %s%s, slice %.3g s\n"
+               "%-18s %-24s %6s %6s %8s\n",
+               way_names[o->way], o->all ? "instruction" : "change of shared state",
+               o->bell_off ? ", without the bell" : "", (double)o->slice / 1e9,
+               "operation", "path", "points", "stores", "slowest/ms");
+    for (size_t set = 0; set < CVY_ARRAY_SIZE(sets); set++)
+        for (const struct crash_case *c = sets[set]; c->operation; c++) {
+            if (!is_selected(c, p, o->way) || (p->tap && !is_short(c, o)))
+                continue;
+            run_case(c, o, v);
+            p->cases++;
+            p->points += v->points;
+            p->failed += v->failed;
+            if (v->slowest > p->slowest && o->way != CRASH_SMASH)
+                p->slowest = v->slowest;
+            if (p->tap)
+                tap_line(c, o, v, p);
+            else if (!p->quiet)
+                table_line(c, v);
+            fflush(stdout);
+            if (v->failed && p->quiet) {
+                snprintf(p->caught, sizeof p->caught, "%s, %s (%s%s), after %s",
+                         c->operation, c->path, way_names[o->way],
+                         o->bell_off ? ", bell off" : "", v->first);
+                return false;
+            }
+        }
+    return true;
+}
+
+/* ---- the tests that do their own killing ------------------------------------------ */
+
+/* Their lines "NAME: N of M points" count. */
+static void run_program(struct program *p, const char *name)
+{
+    char command[600], line[256];
+    snprintf(command, sizeof command, "CHECK_LONG=%d '%s/test_%s' 2>&1", p->at_length,
+             p->folder, name);
+    FILE *pipe = popen(command, "r");
+    long tried, of;
+    while (pipe && fgets(line, sizeof line, pipe)) {
+        char *colon = strrchr(line, ':');
+        if (colon && sscanf(colon, ": %ld of %ld points", &tried, &of) == 2) {
+            p->points += tried;
+            *colon = '\0';
+            printf("%-43s %6ld %6s of %ld\n", line, tried, "", of);
+            fflush(stdout);
+        } else if (strncmp(line, "not ok", 6) == 0 || strstr(line, "killed after")) {
+            printf("    FAILED %s", line);
+            p->failed += line[0] == 'n';
+        }
+    }
+    if (!pipe || pclose(pipe) < 0)
+        p->failed++;
+}
+
+static void run_programs(struct program *p)
+{
+    static const char *const names[] = {"region_kills", "pool_kill_points"};
+    printf("\nkilled in the region, in processes and in pools: points, of so many\n");
+    for (size_t i = 0; i < CVY_ARRAY_SIZE(names); i++) {
+        char path[600];
+        snprintf(path, sizeof path, "%s/test_%s", p->folder, names[i]);
+        if (access(path, X_OK) == 0)
+            run_program(p, names[i]);
+    }
+}
+
+/* ---- all ways ---------------------------------------------------------------------- */
+
+void run_all_ways(struct program *p)
+{
+    struct crash_options o = p->options;
+    bool chosen = p->options.bell_off || p->options.slice;
+    if (!o.slice)
+        o.slice = COVEY_MSEC(500);
+    o.limit = o.limit ? o.limit : COVEY_SEC(5);
+    o.at_length = p->at_length;
+    o.must_be_fast = o.slice > COVEY_SEC(5);
+    o.all = !p->tap && (!o.bell_off || p->at_length);
+    run_cases(&o, p);
+    if (chosen)
+        return;
+    o.way = CRASH_SPARE;
+    o.slice = COVEY_SEC(60);
+    run_cases(&o, p);
+    o.way = CRASH_KILL;
+    o.slice = COVEY_MSEC(500);
+    o.all = p->at_length;
+    o.bell_off = true;
+    run_cases(&o, p);
+    o.bell_off = false;
+    o.way = CRASH_SMASH;
+    o.slice = COVEY_MSEC(20);
+    run_cases(&o, p);
+    o.way = CRASH_STOP;
+    o.all = false;
+    o.slice = COVEY_MSEC(40);
+    run_cases(&o, p);
+}
+
+static int64_t time_of(const char *text)
+{
+    char *unit;
+    double number = strtod(text, &unit);
+    return (int64_t)(number * (strcmp(unit, "ms") == 0 ? 1e6 : 1e9));
+}
+
+static const struct option long_options[] = {
+    {"only", required_argument, NULL, 'o'}, {"slice", required_argument, NULL, 's'},
+    {"bell", required_argument, NULL, 'b'}, {"mutate", required_argument, NULL, 'm'},
+    {"long", no_argument, NULL, 'l'},       {"storm", optional_argument, NULL, 'S'},
+    {"tap", no_argument, NULL, 't'},        {"limit", required_argument, NULL, 'L'},
+    {"brief", no_argument, NULL, 'B'},      {NULL, 0, NULL, 0}};
+
+/* Which makes ten steps of each. */
+static bool is_sanitized(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return true;
+#else
+    return false;
+#endif
+}
+
+static int usage(void)
+{
+    fprintf(stderr,
+            "usage: crash [--only PATTERN] [--slice TIME] [--bell off] "
+            "[--mutate NAME|list|all] [--long] [--brief] [--storm[=SECONDS]]\n");
+    return 2;
+}
+
+static bool take_options(struct program *p, int argc, char **argv)
+{
+    for (int c; (c = getopt_long(argc, argv, "", long_options, NULL)) != -1;)
+        switch (c) {
+        case 'o':
+            p->only = optarg;
+            break;
+        case 's':
+            p->options.slice = time_of(optarg);
+            break;
+        case 'b':
+            p->options.bell_off = strcmp(optarg, "off") == 0;
+            break;
+        case 'm':
+            p->mutant = optarg;
+            break;
+        case 'l':
+            p->at_length = true;
+            break;
+        case 'S':
+            p->storm = optarg ? atoi(optarg) : 60;
+            break;
+        case 't':
+            p->tap = true;
+            break;
+        case 'L':
+            p->options.limit = time_of(optarg);
+            break;
+        case 'B':
+            p->brief = true;
+            break;
+        default:
+            return false;
+        }
+    return optind == argc;
+}
+
+int main(int argc, char **argv)
+{
+    static struct program p;
+    if (!take_options(&p, argc, argv))
+        return usage();
+    p.verdict = mmap(NULL, sizeof *p.verdict, PROT_READ | PROT_WRITE,
+                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    snprintf(p.folder, sizeof p.folder, "%s", argv[0]);
+    char *slash = strrchr(p.folder, '/');
+    if (slash)
+        *slash = '\0';
+    if (p.verdict == MAP_FAILED || !slash)
+        return 2;
+    if (!stepper_works() || (p.tap && is_sanitized())) {
+        puts("1..0 # SKIP processes may not be traced here, or a sanitizer is in the "
+             "way");
+        return p.tap ? 0 : 77;
+    }
+    if (p.mutant)
+        return run_mutants(&p);
+    if (p.storm)
+        return run_storm(p.storm);
+    run_all_ways(&p);
+    if (p.tap) {
+        printf("1..%ld\n", p.cases);
+        return p.failed > 0;
+    }
+    if (!p.only && !p.options.slice && !p.options.bell_off && !p.brief)
+        run_programs(&p);
+    printf("\n%ld kill points, %ld failed; slowest recovery %.1f ms\n", p.points,
+           p.failed, (double)p.slowest / 1e6);
+    return p.failed > 0;
+}

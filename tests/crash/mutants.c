@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/* mutants.c: the library with one safety step left out; the proof must fail. */
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mutant.h"
+#include "program.h"
+
+struct mutant {
+    const char *name, *text;
+};
+#define LINE(name, text) {#name, text},
+static const struct mutant mutants[] = {CVY_MUTANT_MAP(LINE)};
+
+#ifdef CVY_MUTANTS
+
+enum cvy_mutant cvy_mutant;
+
+/* Where and in which way a mutant is looked for: among the cases of what it is about, as
+ * its name begins, or at those that are known to notice. */
+static const struct place {
+    const char *prefix, *only;
+    enum crash_way way;
+    bool bell_off;
+} places[] = {
+    {"lock_kernel_unasked", "lock acquire, uncontended", CRASH_SMASH, false},
+    {"lock_not_sticky", "lock release, two asleep", CRASH_SPARE, false},
+    {"lock_wake_unarmed", "lock release, one asleep, disarmed", CRASH_KILL, false},
+    {"lock", "lock acquire", CRASH_KILL, false},
+    {"rlock", "rlock acquire, again", CRASH_KILL, false},
+    {"sleep", "lock", CRASH_KILL, false},
+    {"semaphore_undo_only", "semaphore release, one asleep", CRASH_KILL, false},
+    {"semaphore_waiters", "semaphore release, one after the other", CRASH_SPARE, false},
+    {"semaphore_wake_unarmed", "semaphore release, as a signal, disarmed", CRASH_KILL,
+     false},
+    {"semaphore", "semaphore", CRASH_KILL, false},
+    {"condition_heir_late", "condition wait, recovery of a waiter", CRASH_KILL, false},
+    {"condition_bury", "condition notify, notified one dead", CRASH_KILL, true},
+    {"condition_notify_note", "condition notify", CRASH_KILL, false},
+    {"condition", "cond", CRASH_KILL, false},
+    {"event_generation", "event set, clear", CRASH_SPARE, false},
+    {"event", "event", CRASH_KILL, false},
+    {"barrier_late_note", "barrier wait, one asleep", CRASH_STOP, false},
+    {"barrier_reset_unmarked", "barrier reset", CRASH_SPARE, false},
+    {"barrier", "barrier", CRASH_KILL, false},
+    {"region", "object", CRASH_KILL, false}};
+
+static const struct place *place_of(const char *name)
+{
+    for (size_t i = 0; i < CVY_ARRAY_SIZE(places); i++)
+        if (strncmp(name, places[i].prefix, strlen(places[i].prefix)) == 0)
+            return &places[i];
+    return NULL;
+}
+
+/* Slices are too long to help, but where the kernel has to be asked. */
+static bool is_caught(struct program *p, enum crash_way way, bool bell_off)
+{
+    struct crash_options o = {.limit = COVEY_SEC(1),
+                              .way = way,
+                              .bell_off = bell_off,
+                              .slice = way == CRASH_SMASH  ? COVEY_MSEC(20)
+                                       : way == CRASH_STOP ? COVEY_MSEC(40)
+                                                           : COVEY_SEC(60)};
+    return !run_cases(&o, p);
+}
+
+static bool try_mutant(struct program *p, size_t i)
+{
+    const char *only = p->only;
+    int64_t begun = cvy_os_now();
+    p->quiet = true;
+    p->points = 0;
+    cvy_mutant = (enum cvy_mutant)(i + 1);
+    const struct place *at = place_of(mutants[i].name);
+    if (!only && at)
+        p->only = at->only;
+    bool caught = at && is_caught(p, at->way, at->bell_off);
+    p->only = only;
+    for (int way = CRASH_KILL; way <= CRASH_SPARE && !caught && p->at_length; way++)
+        caught = is_caught(p, (enum crash_way)way, false);
+    printf("%s %s (%s)\n    %s%s; %ld points, %.1f s\n", caught ? "caught" : "MISSED",
+           mutants[i].name, mutants[i].text, caught ? "by " : "not noticed",
+           caught ? p->caught : "", p->points, (double)(cvy_os_now() - begun) / 1e9);
+    fflush(stdout);
+    return caught;
+}
+
+#endif
+
+static int list(void)
+{
+    for (size_t i = 0; i < CVY_ARRAY_SIZE(mutants); i++)
+        printf("%-26s %s\n", mutants[i].name, mutants[i].text);
+    return 0;
+}
+
+int run_mutants(struct program *p)
+{
+    unsigned tried = 0, caught = 0;
+    if (strcmp(p->mutant, "list") == 0)
+        return list();
+#ifdef CVY_MUTANTS
+    for (size_t i = 0; i < CVY_ARRAY_SIZE(mutants); i++)
+        if (strcmp(p->mutant, "all") == 0 || strcmp(p->mutant, mutants[i].name) == 0) {
+            tried++;
+            caught += try_mutant(p, i);
+        }
+#else
+    char path[500];
+    snprintf(path, sizeof path, "%s/crash_mutants", p->folder);
+    execl(path, path, "--mutate", p->mutant, p->only ? "--only" : NULL, p->only,
+          (char *)NULL);
+    perror(path);
+#endif
+    printf("%u mutants, %u caught\n", tried, caught);
+    return !tried || caught < tried;
+}
