@@ -172,7 +172,8 @@ static void run_program(struct program *p, const char *name)
 
 static void run_programs(struct program *p)
 {
-    static const char *const names[] = {"region_kills", "pool_kill_points"};
+    static const char *const names[] = {"region_kills", "queue_kills", "pool_points",
+                                        "memory_kills"};
     printf("\nkilled in the region, in processes and in pools: points, of so many\n");
     for (size_t i = 0; i < CVY_ARRAY_SIZE(names); i++) {
         char path[600];
