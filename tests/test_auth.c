@@ -25,11 +25,11 @@
 #define NEW_SERVER_CHALLENGE "0000003b" CHALLENGE SHA256 UP40_00
 #define NEW_CLIENT_REPLY                                                               \
     "00000028" SHA256 "fc57fbe650d6124b98215e7b5d197d5807ad69982d275a9735ea2d56f1fa69" \
-                      "89"
+    "89"
 #define NEW_CLIENT_CHALLENGE "0000003b" CHALLENGE SHA256 UP40_64
 #define NEW_SERVER_REPLY                                                               \
     "00000028" SHA256 "ae0e87a78d52303bf1858025a924cf0bbdd4d462272cff778bea41045078e8" \
-                      "6a"
+    "6a"
 #define OLD_CLIENT_REPLY_TO_NEW "00000010 8e48d2bb349b4b72b9382999ed5b62eb"
 #define OLD_SERVER_REPLY_TO_NEW "00000010 8151cd4c7af4d387ed2d53bddc335275"
 

@@ -218,6 +218,7 @@ TEST(another_file_at_the_path_stays)
 
 static int listen_and_leave(struct covey_view arg)
 {
+    forks_beside_threads(); /* it leaves the listener to the end of the process */
     (void)listener_at(arg.data, NULL);
     return 0;
 }
@@ -236,6 +237,7 @@ TEST(path_is_removed_by_exit)
     path_of(path);
     int pid = family_fork();
     if (!pid) {
+        forks_beside_threads();
         (void)listener_at(path, NULL);
         exit(0);
     }
@@ -508,6 +510,7 @@ TEST(connection_serves_a_fork_child)
     CHECK_OK(covey_listener_accept(l, &server, COVEY_SEC(20)));
     int pid = family_fork();
     if (!pid) {
+        forks_beside_threads(); /* it leaves both connections to its end */
         recv_text(server, "ping");
         send_text(server, "pong");
         exit(0);

@@ -299,7 +299,7 @@ TEST(several_at_once)
     struct covey_bytes got[7] = {{0}};
     size_t count;
     for (int i = 0; i < 7; i++)
-        messages[i] = COVEY_VIEW("abcdefg" + i, (size_t)(7 - i));
+        messages[i] = COVEY_VIEW(&"abcdefg"[i], (size_t)(7 - i));
     CHECK_ERR(covey_queue_put_many(q, messages, 7, COVEY_NOWAIT, &count), -ETIMEDOUT);
     CHECK_EQ(count, 5);
     CHECK_OK(covey_queue_get_many(q, got, 3, COVEY_NOWAIT, &count));

@@ -4,7 +4,8 @@
  *
  * Work and memory are bounded by the input's size and the limits, whatever it says:
  * nothing is allocated before the bytes for it are there; numbers of the memo are below
- * the input's size; shared parts that would unfold to too much are refused by `max_count`;
+ * 256 or the input's size; shared parts that would unfold to too much are refused by
+ * `max_count`;
  * keys are hashed once and compared within a number of steps that a pickle written by
  * Python never needs, as its keys differ.
  */
@@ -154,7 +155,7 @@ int cvy_unpickle_put(struct cvy_unpickler *u, uint64_t number)
 
     if (r < 0)
         return r;
-    if (number > (size_t)(u->end - u->data))
+    if (number > 0xff && number > (size_t)(u->end - u->data))
         return cvy_unpickle_bad("the number for the memo is larger than the pickle");
     if (number >= u->memo_capacity) {
         size_t larger = cvy_max_size(2 * u->memo_capacity, (size_t)number + 16);

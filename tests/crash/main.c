@@ -223,12 +223,15 @@ static int64_t time_of(const char *text)
     return (int64_t)(number * (strcmp(unit, "ms") == 0 ? 1e6 : 1e9));
 }
 
-static const struct option long_options[] = {
-    {"only", required_argument, NULL, 'o'}, {"slice", required_argument, NULL, 's'},
-    {"bell", required_argument, NULL, 'b'}, {"mutate", required_argument, NULL, 'm'},
-    {"long", no_argument, NULL, 'l'},       {"storm", optional_argument, NULL, 'S'},
-    {"tap", no_argument, NULL, 't'},        {"limit", required_argument, NULL, 'L'},
-    {"brief", no_argument, NULL, 'B'},      {NULL, 0, NULL, 0}};
+static const struct option long_options[] = {{"only", required_argument, NULL, 'o'},
+                                             {"slice", required_argument, NULL, 's'},
+                                             {"bell", required_argument, NULL, 'b'},
+                                             {"mutate", required_argument, NULL, 'm'},
+                                             {"long", no_argument, NULL, 'l'},
+                                             {"tap", no_argument, NULL, 't'},
+                                             {"limit", required_argument, NULL, 'L'},
+                                             {"brief", no_argument, NULL, 'B'},
+                                             {NULL, 0, NULL, 0}};
 
 /* Which makes ten steps of each. */
 static bool is_sanitized(void)
@@ -242,9 +245,8 @@ static bool is_sanitized(void)
 
 static int usage(void)
 {
-    fprintf(stderr,
-            "usage: crash [--only PATTERN] [--slice TIME] [--bell off] "
-            "[--mutate NAME|list|all] [--long] [--brief] [--storm[=SECONDS]]\n");
+    fprintf(stderr, "usage: crash [--only PATTERN] [--slice TIME] [--bell off] "
+                    "[--mutate NAME|list|all] [--long] [--brief]\n");
     return 2;
 }
 
@@ -266,9 +268,6 @@ static bool take_options(struct program *p, int argc, char **argv)
             break;
         case 'l':
             p->at_length = true;
-            break;
-        case 'S':
-            p->storm = optarg ? atoi(optarg) : 60;
             break;
         case 't':
             p->tap = true;
@@ -305,8 +304,6 @@ int main(int argc, char **argv)
     }
     if (p.mutant)
         return run_mutants(&p);
-    if (p.storm)
-        return run_storm(p.storm);
     run_all_ways(&p);
     if (p.tap) {
         printf("1..%ld\n", p.cases);

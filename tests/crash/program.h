@@ -10,7 +10,6 @@ struct program {
     struct crash_options options; /* 0: the usual */
     bool at_length, tap, brief;
     bool quiet; /* stop at the first failure, and say nothing */
-    int storm;  /* seconds */
     char folder[400];
     struct crash_verdict *verdict;
     long cases, points, failed;
@@ -24,7 +23,5 @@ void run_all_ways(struct program *p);
 
 /* Exit status: 0 if each mutant that was asked for is caught. */
 int run_mutants(struct program *p);
-/* Exit status: 0 if nothing was lost. */
-int run_storm(int seconds);
 
 #endif
