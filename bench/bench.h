@@ -37,6 +37,8 @@ extern const struct bench_case bench_queue_cases[];
 extern const size_t bench_queue_count;
 extern const struct bench_case bench_shared_cases[];
 extern const size_t bench_shared_count;
+extern const struct bench_case bench_pipe_cases[];
+extern const size_t bench_pipe_count;
 
 /** The row that runs, and the key=value arguments it was given. */
 void bench_begin(const struct bench_case *now, int argc, char **argv);

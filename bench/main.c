@@ -22,6 +22,7 @@ static const struct {
     {bench_sync_cases, &bench_sync_count},
     {bench_queue_cases, &bench_queue_count},
     {bench_shared_cases, &bench_shared_count},
+    {bench_pipe_cases, &bench_pipe_count},
 };
 
 /* The case number `index` of all groups together; NULL behind the last. */
