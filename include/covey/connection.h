@@ -185,6 +185,19 @@ COVEY_API int covey_conn_open_fd(covey_conn **out, int fd,
                                  const struct covey_conn_opts *opts) COVEY_MUST_CHECK;
 
 /**
+ * A descriptor that polls readable while there is something to receive: a message, the
+ * beginning of one, or the end. It belongs to the connection, and may only be waited for.
+ * That of a pipe is made at the first call, with a thread of covey's own that serves it;
+ * where several processes receive from one end it may stay readable though another one
+ * took the message, until a call on this connection, such as covey_conn_poll with
+ * COVEY_NOWAIT, finds nothing there.
+ *
+ * Returns:  0; COVEY_ECLOSED; -EBADF for an end of a pipe that only sends; -EMFILE,
+ *           -EAGAIN, -ENOMEM.
+ */
+COVEY_API int covey_conn_fd(covey_conn *conn, int *ret_fd);
+
+/**
  * Close it for this process; other processes may go on using it. Twice is fine. What
  * COVEY_PENDING left over is sent as far as there is room for it.
  *
@@ -354,6 +367,95 @@ COVEY_API int covey_deliver_challenge(covey_conn *conn, struct covey_view key,
 COVEY_API int covey_answer_challenge(covey_conn *conn, struct covey_view key,
                                      const struct covey_auth_opts *opts,
                                      covey_nsec timeout) COVEY_MUST_CHECK;
+
+/* ---- waiting for several ---------------------------------------------------- */
+
+/** What is waited for. */
+enum covey_wait_kind {
+    COVEY_WAIT_NOTHING = 0, /**< an item that is never ready */
+    COVEY_WAIT_CONN,        /**< a message, the beginning of one, or the end */
+    COVEY_WAIT_QUEUE,       /**< a get would not wait, also since it would fail */
+    COVEY_WAIT_PROCESS,     /**< its end */
+    COVEY_WAIT_LISTENER,    /**< as covey_listener_fd */
+    COVEY_WAIT_FD           /**< it polls readable, or is at its end */
+};
+
+/** One thing that is waited for; made by covey_wait_conn and so on. */
+struct covey_wait_item {
+    enum covey_wait_kind kind;
+    void *object; /**< the covey_conn, covey_queue, covey_process or covey_listener */
+    int fd;       /**< for COVEY_WAIT_FD */
+    int ready;    /**< set by covey_wait: 1 if it is */
+};
+
+/** Returns:  an item for a connection. */
+static inline struct covey_wait_item covey_wait_conn(covey_conn *conn)
+{
+    struct covey_wait_item item;
+    item.kind = COVEY_WAIT_CONN;
+    item.object = conn;
+    item.fd = -1;
+    item.ready = 0;
+    return item;
+}
+
+/** Returns:  an item for a queue; of a joinable one, its covey_joinable_queue_queue. */
+static inline struct covey_wait_item covey_wait_queue(covey_queue *queue)
+{
+    struct covey_wait_item item;
+    item.kind = COVEY_WAIT_QUEUE;
+    item.object = queue;
+    item.fd = -1;
+    item.ready = 0;
+    return item;
+}
+
+/** Returns:  an item for a process that was started. */
+static inline struct covey_wait_item covey_wait_process(covey_process *process)
+{
+    struct covey_wait_item item;
+    item.kind = COVEY_WAIT_PROCESS;
+    item.object = process;
+    item.fd = -1;
+    item.ready = 0;
+    return item;
+}
+
+/** Returns:  an item for a listener. */
+static inline struct covey_wait_item covey_wait_listener(covey_listener *listener)
+{
+    struct covey_wait_item item;
+    item.kind = COVEY_WAIT_LISTENER;
+    item.object = listener;
+    item.fd = -1;
+    item.ready = 0;
+    return item;
+}
+
+/** Returns:  an item for a descriptor. */
+static inline struct covey_wait_item covey_wait_fd(int fd)
+{
+    struct covey_wait_item item;
+    item.kind = COVEY_WAIT_FD;
+    item.object = NULL;
+    item.fd = fd;
+    item.ready = 0;
+    return item;
+}
+
+/**
+ * Wait until at least one of several things is ready, and mark those that are.
+ *
+ * `ret_ready`: receives how many; may be NULL.
+ * Returns:  0; -ETIMEDOUT: none; -EINVAL for an item that is no such thing; -EBADF for a
+ *           descriptor that is not open, or an end of a pipe that only sends; the errors
+ *           of covey_process_sentinel and covey_listener_fd; -ENOMEM, -EAGAIN; -EINTR.
+ * Blocks:   at most `timeout`; without items for all of it.
+ * Owner:    nothing is taken: what is ready may be another thread's or process's a moment
+ *           later.
+ */
+COVEY_API int covey_wait(struct covey_wait_item *items, size_t count,
+                         covey_nsec timeout, size_t *ret_ready);
 
 #ifdef __cplusplus
 }

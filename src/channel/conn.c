@@ -230,6 +230,25 @@ int covey_conn_open_fd(covey_conn **out, int fd, const struct covey_conn_opts *o
     return 0;
 }
 
+int covey_conn_fd(covey_conn *conn, int *ret_fd)
+{
+    static const char call[] = "covey_conn_fd";
+    int r = cvy_conn_enter(conn, CVY_ANY_WAY, call);
+    if (r >= 0 && !ret_fd)
+        r = cvy_fail(-EINVAL, "%s: ret_fd is NULL", call);
+    struct cvy_stream *s = r < 0 ? NULL : cvy_conn_stream(conn);
+    if (r >= 0 && !s)
+        r = cvy_conn_enter(conn, CVY_TO_RECEIVE, call);
+    if (r < 0)
+        return r;
+    if (s) {
+        *ret_fd = s->fd;
+        return 0;
+    }
+    r = cvy_watch_fd(conn, cvy_pipe_word(end_of(conn)), cvy_pipe_is_ready, ret_fd);
+    return r < 0 ? cvy_fail_os(r, "%s: a descriptor for a pipe", call) : 0;
+}
+
 int covey_conn_close(covey_conn *conn)
 {
     int r = cvy_conn_enter(conn, CVY_ANY_WAY, "covey_conn_close");

@@ -5,6 +5,7 @@
  *   conn.c      the calls: what a handle is, and to which of the two it goes
  *   pipe.c      ends of pipes, in the family's memory
  *   stream.c    connections to others: CPython's framing over a descriptor
+ *   wait.c      waiting for several of them, and for other things
  */
 #ifndef CVY_CHANNEL_CONN_H
 #define CVY_CHANNEL_CONN_H
@@ -69,6 +70,9 @@ int cvy_pipe_send(struct cvy_end *end, struct covey_view message, int64_t deadli
 int cvy_pipe_recv(struct cvy_end *end, struct cvy_landing *target, int64_t deadline,
                   const char *call);
 int cvy_pipe_poll(struct cvy_end *end, int64_t deadline, const char *call);
+/** Whether there is a message or the end; and what to sleep on until there may be. */
+cvy_watch_look_fn cvy_pipe_is_ready;
+cvy_word *cvy_pipe_word(struct cvy_end *end);
 /** Drop one hold; or `wholly` all of this process, which has closed it then. */
 int cvy_pipe_drop(struct cvy_end *end, bool wholly);
 /** Whether this process has closed it. */

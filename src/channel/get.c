@@ -87,7 +87,7 @@ int cvy_queue_take(covey_queue *q, cvy_queue_taker *take, void *ctx,
         uint32_t gong = cvy_gong();
         bool closed = atomic_load_explicit(&q->closed, memory_order_acquire);
         r = try_take(q, take, ctx, ret_taken, deadline);
-        cvy_queue_got(q);
+        cvy_watch_taken(q);
         if (cvy_likely(r != -ENODATA))
             return r < 0 ? fail_get(q, r, call) : r;
         if (closed)
@@ -162,7 +162,7 @@ int covey_queue_get(covey_queue *queue, struct covey_bytes *ret_message,
     if (cvy_queue_is_entered(queue) && cvy_likely(ret_message) &&
         cvy_likely(cvy_queue_get_at_once(queue, ret_message->data,
                                          ret_message->capacity, &ret_message->size))) {
-        cvy_queue_got(queue);
+        cvy_watch_taken(queue);
         return 0;
     }
     int r = cvy_queue_enter(queue, call);
@@ -185,7 +185,7 @@ int covey_queue_get_into(covey_queue *queue, void *to, size_t capacity,
     static const char call[] = "covey_queue_get_into";
     if (cvy_queue_is_entered(queue) && cvy_likely(to && ret_size) &&
         cvy_likely(cvy_queue_get_at_once(queue, to, capacity, ret_size))) {
-        cvy_queue_got(queue);
+        cvy_watch_taken(queue);
         return 0;
     }
     int r = cvy_queue_enter(queue, call);

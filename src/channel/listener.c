@@ -77,7 +77,7 @@ static int note_path(struct covey_listener *l)
         return -ENOMEM;
     memcpy(l->note->path, l->address, sizeof l->note->path);
     int r = cvy_os_path_id(l->address, &l->note->device, &l->note->inode);
-    cvy_on_leave = remove_paths;
+    cvy_leave_add(remove_paths);
     atomic_store(&l->note->creator, r < 0 ? 0 : cvy_member_owner());
     if (r < 0)
         l->note = NULL;

@@ -293,15 +293,16 @@ static int await_item(const struct cvy_end *end, struct cvy_way *way, uint32_t g
                : cvy_sleep(&way->items, word, gong, deadline, cvy_ref_of(pipe_of(end)));
 }
 
-static int fail_empty(const struct cvy_end *end, int r, const char *call)
+static int fail_empty(struct cvy_end *end, int r, const char *call)
 {
-    return r == -ETIMEDOUT
-               ? cvy_fail(r, "%s: nothing comes from pipe %s", call, pipe_of(end)->name)
-               : fail(end, r, call);
+    if (r != -ETIMEDOUT)
+        return fail(end, r, call);
+    cvy_watch_taken(end);
+    return cvy_fail(r, "%s: nothing comes from pipe %s", call, pipe_of(end)->name);
 }
 
 /* Wait until there is something. Returns: 0; -EAGAIN: look again; as the public calls. */
-static int await(const struct cvy_end *end, struct cvy_way *way, uint32_t gong,
+static int await(struct cvy_end *end, struct cvy_way *way, uint32_t gong,
                  struct cvy_spin *spin, int64_t deadline, const char *call)
 {
     if (deadline <= 0) {
@@ -358,7 +359,18 @@ int cvy_pipe_recv(struct cvy_end *end, struct cvy_landing *t, int64_t deadline,
         cvy_extent_give(extent);
     }
     cvy_ring_arrived();
+    cvy_watch_taken(end);
     return 0;
+}
+
+bool cvy_pipe_is_ready(void *end)
+{
+    return !cvy_ring_is_empty(&way_to(end)->ring) || peer_is_gone(end);
+}
+
+cvy_word *cvy_pipe_word(struct cvy_end *end)
+{
+    return &way_to(end)->items;
 }
 
 int cvy_pipe_poll(struct cvy_end *end, int64_t deadline, const char *call)
@@ -368,8 +380,11 @@ int cvy_pipe_poll(struct cvy_end *end, int64_t deadline, const char *call)
     int r = 0;
     while (r >= 0) {
         uint32_t gong = cvy_gong();
-        if (!cvy_ring_is_empty(&way->ring))
+        if (!cvy_ring_is_empty(&way->ring)) {
+            /* Who only looks may have been woken in place of one who takes. */
+            cvy_waiters_wake(&way->items, 1);
             return 0;
+        }
         r = await(end, way, gong, &spin, deadline, call);
     }
     return r == COVEY_EEOF ? 0 : r;
@@ -472,6 +487,7 @@ int cvy_pipe_drop(struct cvy_end *end, bool wholly)
 {
     struct cvy_pipe *pipe = pipe_of(end);
     int r = cvy_object_hold(pipe, cvy_member_owner(), "covey_conn_free");
+    cvy_watch_end(end);
     if (r < 0)
         return r;
     if (wholly)

@@ -428,7 +428,7 @@ int covey_queue_closed(covey_queue *queue)
 
 void covey_queue_free(covey_queue *queue)
 {
-    cvy_queue_watch_end(queue);
+    cvy_watch_end(queue);
     cvy_sync_free(queue, CVY_KIND_QUEUE, "covey_queue_free");
 }
 

@@ -4,6 +4,7 @@
 #define CVY_CHANNEL_QUEUE_H
 
 #include "channel/ring.h"
+#include "channel/watch.h"
 #include "sync/sync.h"
 
 #include <covey/queue.h>
@@ -93,17 +94,6 @@ struct cvy_target {
 /** Wait for a message and get it. Returns: as covey_queue_get_into. */
 int cvy_queue_get(covey_queue *queue, struct cvy_target *target, int64_t deadline,
                   const char *call);
-
-/** How many queues of this process are watched by a descriptor, and what a get does then,
- * and a free. */
-extern _Atomic uint32_t cvy_queue_watches;
-void cvy_queue_watch_look(covey_queue *queue);
-void cvy_queue_watch_end(const void *queue);
-static inline void cvy_queue_got(covey_queue *queue)
-{
-    if (cvy_unlikely(atomic_load_explicit(&cvy_queue_watches, memory_order_relaxed)))
-        cvy_queue_watch_look(queue);
-}
 
 /** Set WAITERS. Returns: the word to sleep on. */
 uint32_t cvy_waiters_announce(cvy_word *word);

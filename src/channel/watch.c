@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* watch.c: descriptors that event loops poll for messages.
+/* watch.c: see watch.h.
  *
- * A watch is an eventfd and a thread of this process for one queue. The thread is attached
- * to nothing: it holds no lock and no slot, only sleeps on `items` as a getter does, so it
- * counts neither as somebody who could still put nor as one to be repaired.
+ * A watch is an eventfd and a thread of this process for one object. The thread is set
+ * aside: it sleeps on `items` as a getter does, but counts neither as somebody who could
+ * still put, nor as one who uses the family.
  *
- *   lowered: the thread sleeps on `items`; when it finds the queue ready it raises
- *   raised:  the thread sleeps on `turn`; a get of this process that leaves the queue
+ *   lowered: the thread sleeps on `items`; when it finds the object ready it raises
+ *   raised:  the thread sleeps on `turn`; a get of this process that leaves the object
  *            not ready lowers, looks once more, and gives the thread its turn
  *
  * `mutex` protects the list and who raises and lowers. A fork child has no threads of its
  * parent's: it closes its copies of the descriptors and begins with none. */
+#include "channel/watch.h"
+
 #include <errno.h>
 #include <pthread.h>
 
@@ -22,7 +24,9 @@
 
 struct watch {
     struct watch *next;
-    covey_queue *queue;
+    void *object;
+    cvy_word *items;
+    cvy_watch_look_fn *is_ready;
     struct cvy_os_kept_fd fd;
     bool raised;      /* under mutex */
     cvy_word turn;    /* changes when the thread is to look */
@@ -30,16 +34,10 @@ struct watch {
     cvy_word is_over; /* 1: it touches this no more */
 };
 
-_Atomic uint32_t cvy_queue_watches;
+_Atomic uint32_t cvy_watches;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct watch *watches;
 static bool prepared;
-static void (*next_on_leave)(void);
-
-static bool is_ready(covey_queue *q)
-{
-    return atomic_load(&q->closed) || !cvy_ring_is_empty(&q->ring);
-}
 
 static void give_turn(struct watch *w)
 {
@@ -50,7 +48,7 @@ static void give_turn(struct watch *w)
 /* mutex held. Returns: whether it is raised now. The program may have closed it. */
 static bool raise_if_ready(struct watch *w)
 {
-    if (!w->raised && is_ready(w->queue)) {
+    if (!w->raised && w->is_ready(w->object)) {
         w->raised = true;
         if (cvy_os_is_kept(&w->fd))
             cvy_os_flag_raise(w->fd.fd);
@@ -60,7 +58,7 @@ static bool raise_if_ready(struct watch *w)
 
 static void lower_if_not_ready(struct watch *w)
 {
-    if (!w->raised || is_ready(w->queue))
+    if (!w->raised || w->is_ready(w->object))
         return;
     if (cvy_os_is_kept(&w->fd))
         cvy_os_flag_lower(w->fd.fd);
@@ -73,32 +71,31 @@ static void lower_if_not_ready(struct watch *w)
 
 static void look_once(struct watch *w)
 {
-    covey_queue *q = w->queue;
     uint32_t turn = atomic_load(&w->turn), gong = cvy_gong();
-    if (atomic_load(&w->stops))
-        return;
-    uint32_t word = cvy_waiters_announce(&q->items);
-    if (!is_ready(q)) {
-        cvy_sleep_aside(&q->items, word, &w->turn, turn, gong);
-        return;
-    }
+    struct cvy_os_wait waits[2] = {{w->items, cvy_waiters_announce(w->items)},
+                                   {&w->turn, turn}};
     (void)pthread_mutex_lock(&mutex);
-    bool raised = !atomic_load(&w->stops) && raise_if_ready(w);
+    bool stops = atomic_load(&w->stops);
+    bool raised = !stops && raise_if_ready(w);
     (void)pthread_mutex_unlock(&mutex);
-    struct cvy_os_wait wait = {&w->turn, turn};
     if (raised)
-        (void)cvy_os_futex_waitv(&wait, 1, INT64_MAX);
+        (void)cvy_os_futex_waitv(&waits[1], 1, INT64_MAX);
+    else if (!stops)
+        (void)cvy_sleep_many(waits, 2, gong, INT64_MAX, cvy_ref_of(w->object));
 }
 
-static void *watch_queue(void *arg)
+static void *watch(void *arg)
 {
     struct watch *w = arg;
-    cvy_os_set_comm("covey-queue-fd");
-    while (!atomic_load(&w->stops))
-        look_once(w);
+    cvy_os_set_comm("covey-watch");
+    if (cvy_enter() >= 0) {
+        cvy_thread_set_aside();
+        while (!atomic_load(&w->stops))
+            look_once(w);
+    }
     atomic_store(&w->is_over, 1);
-    (void)cvy_os_futex_wake(&w->is_over,
-                            1); /* a mere number if it was freed meanwhile */
+    /* A mere number if it was freed meanwhile. */
+    (void)cvy_os_futex_wake(&w->is_over, 1);
     return NULL;
 }
 
@@ -116,10 +113,10 @@ static void end_watch(struct watch *w)
 
 /* ---- the list ------------------------------------------------------------------ */
 
-static struct watch **find(const covey_queue *queue)
+static struct watch **find(const void *object)
 {
     struct watch **place = &watches;
-    while (*place && (*place)->queue != queue)
+    while (*place && (*place)->object != object)
         place = &(*place)->next;
     return place;
 }
@@ -129,26 +126,26 @@ static struct watch *take_out(struct watch **place)
     struct watch *w = *place;
     if (w) {
         *place = w->next;
-        atomic_fetch_sub(&cvy_queue_watches, 1);
+        atomic_fetch_sub(&cvy_watches, 1);
     }
     return w;
 }
 
-void cvy_queue_watch_look(covey_queue *queue)
+void cvy_watch_look(const void *object)
 {
     (void)pthread_mutex_lock(&mutex);
-    struct watch *w = *find(queue);
+    struct watch *w = *find(object);
     if (w)
         lower_if_not_ready(w);
     (void)pthread_mutex_unlock(&mutex);
 }
 
-void cvy_queue_watch_end(const void *queue)
+void cvy_watch_end(const void *object)
 {
-    if (!atomic_load(&cvy_queue_watches))
+    if (!atomic_load(&cvy_watches))
         return;
     (void)pthread_mutex_lock(&mutex);
-    struct watch *w = take_out(find(queue));
+    struct watch *w = take_out(find(object));
     (void)pthread_mutex_unlock(&mutex);
     if (w)
         end_watch(w);
@@ -164,8 +161,6 @@ static void end_all(void)
         if (w)
             end_watch(w);
     }
-    if (next_on_leave)
-        next_on_leave();
 }
 
 static void before_fork(void)
@@ -189,16 +184,21 @@ static void in_fork_child(void)
 /* ---- making one ---------------------------------------------------------------- */
 
 /* mutex held. */
-static int new_watch(covey_queue *queue, struct watch **ret_watch)
+static int new_watch(struct watch **ret_watch, void *object, cvy_word *items,
+                     cvy_watch_look_fn *is_ready)
 {
     struct watch *w = cvy_calloc(1, sizeof *w);
     if (!w)
         return -ENOMEM;
-    w->queue = queue;
+    w->object = object;
+    w->items = items;
+    w->is_ready = is_ready;
     int r = cvy_os_flag_create();
     w->fd = cvy_os_keep(r);
     if (r >= 0)
-        r = cvy_os_run_aside(watch_queue, w);
+        (void)raise_if_ready(w); /* it is right from the start */
+    if (r >= 0)
+        r = cvy_os_run_aside(watch, w);
     if (r < 0) {
         cvy_os_close_kept(&w->fd);
         cvy_free(w);
@@ -206,7 +206,7 @@ static int new_watch(covey_queue *queue, struct watch **ret_watch)
     }
     w->next = watches;
     watches = w;
-    atomic_fetch_add(&cvy_queue_watches, 1);
+    atomic_fetch_add(&cvy_watches, 1);
     *ret_watch = w;
     return 0;
 }
@@ -217,9 +217,29 @@ static void prepare(void)
     if (prepared)
         return;
     prepared = true;
-    next_on_leave = cvy_on_leave;
-    cvy_on_leave = end_all;
+    cvy_leave_add(end_all);
     (void)pthread_atfork(before_fork, after_fork, in_fork_child);
+}
+
+int cvy_watch_fd(void *object, cvy_word *items, cvy_watch_look_fn *is_ready,
+                 int *ret_fd)
+{
+    int r = 0;
+    (void)pthread_mutex_lock(&mutex);
+    prepare();
+    struct watch *w = *find(object);
+    if (!w)
+        r = new_watch(&w, object, items, is_ready);
+    if (r >= 0)
+        *ret_fd = w->fd.fd;
+    (void)pthread_mutex_unlock(&mutex);
+    return r;
+}
+
+static bool queue_is_ready(void *queue)
+{
+    covey_queue *q = queue;
+    return atomic_load(&q->closed) || !cvy_ring_is_empty(&q->ring);
 }
 
 int covey_queue_fd(covey_queue *queue, int *ret_fd)
@@ -230,14 +250,7 @@ int covey_queue_fd(covey_queue *queue, int *ret_fd)
         r = cvy_fail(-EINVAL, "%s: ret_fd is NULL", call);
     if (r < 0)
         return r;
-    (void)pthread_mutex_lock(&mutex);
-    prepare();
-    struct watch *w = *find(queue);
-    if (!w)
-        r = new_watch(queue, &w);
-    if (r >= 0)
-        *ret_fd = w->fd.fd;
-    (void)pthread_mutex_unlock(&mutex);
+    r = cvy_watch_fd(queue, &queue->items, queue_is_ready, ret_fd);
     return r < 0 ? cvy_fail_os(r, "%s: a descriptor for queue %s", call, queue->name)
                  : 0;
 }

@@ -196,8 +196,7 @@ CVY_CHILD_CODE void cvy_process_end(int status)
     join_children();
     cvy_forkserver_stop();
     run_hooks(INT_MIN);
-    if (cvy_on_leave)
-        cvy_on_leave();
+    cvy_leave_call();
     cvy_memory_end_if_used();
     log_exit(status);
     cvy_flush_streams();

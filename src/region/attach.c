@@ -22,7 +22,6 @@ struct cvy_process_page *cvy_process_page;
 void *cvy_process_room = page_without_wiping.room;
 _Thread_local struct cvy_thread cvy_thread __attribute__((tls_model("initial-exec")));
 void (*cvy_on_attach)(void);
-void (*cvy_on_leave)(void);
 
 static pthread_key_t thread_key;
 static uint32_t epochs; /* process images so far, fork children counting on */
@@ -58,6 +57,27 @@ __attribute__((constructor)) static void prepare_process(void)
     if (cvy_slot_prepare() < 0 || pthread_key_create(&thread_key, thread_ends))
         return; /* every attach says so */
     cvy_process_page = page;
+}
+
+static void (*_Atomic on_leave[4])(void);
+
+void cvy_leave_add(void (*fn)(void))
+{
+    for (size_t i = 0; i < CVY_ARRAY_SIZE(on_leave); i++) {
+        void (*seen)(void) = NULL;
+        if (atomic_compare_exchange_strong(&on_leave[i], &seen, fn) || seen == fn)
+            return;
+    }
+    __builtin_trap(); /* there are fewer layers than that */
+}
+
+void cvy_leave_call(void)
+{
+    for (size_t i = 0; i < CVY_ARRAY_SIZE(on_leave); i++) {
+        void (*fn)(void) = atomic_load(&on_leave[i]);
+        if (fn)
+            fn();
+    }
 }
 
 static void take_turn(struct cvy_process_page *page)

@@ -73,7 +73,7 @@ struct cvy_slot {
     _Atomic uint64_t word; /* [cas] from FREE; [own] after; [R] back to FREE if dead */
     uint32_t member;       /* [R] owner word of its process, 0 before it is linked */
     uint32_t next, previous; /* [R] + 1, in the member's list of slots */
-    uint32_t reserved;
+    uint32_t aside;          /* [R] 1: a thread of covey's own, which does not count */
     _Atomic uint64_t waits_for;   /* [own] ref of what it sleeps on, 0 = awake */
     _Atomic uint64_t waits_since; /* [own] monotonic ns */
     uint64_t journal[5];          /* [own] of operations outside the region lock */
@@ -105,7 +105,7 @@ struct cvy_member {
     cvy_ref holds;         /* [R] first of its hold nodes */
     cvy_ref extents;       /* [R] first of the runs it has in its hands */
     int32_t exit_status;   /* [own] before ENDED */
-    uint32_t thread_count; /* [R] */
+    uint32_t thread_count; /* [R] of the program's threads */
     uint32_t shared_holds; /* [R] hold nodes of objects that are not private */
     char name[60];         /* [own], and [R] while STARTING */
 };

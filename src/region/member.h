@@ -49,8 +49,11 @@ static inline uint32_t cvy_member_owner(void)
     return cvy_process_page->member;
 }
 
-/** Called when the process ends in order, before it leaves; NULL while nobody needs it. */
-extern void (*cvy_on_leave)(void);
+/** Have `fn` called when the process ends in order, before it leaves. At most 4 of them;
+ * the same one counts once. */
+void cvy_leave_add(void (*fn)(void));
+/** Call them. */
+void cvy_leave_call(void);
 
 /** Attach thread and process, founding the family if there is none. Returns: 0; -errno,
  * COVEY_ESTATE, with the detail set. Call it first in every public function. */
@@ -86,6 +89,9 @@ static inline void cvy_process_owns(void)
     if (!atomic_load_explicit(&page->owns, memory_order_relaxed))
         atomic_store_explicit(&page->owns, 1, memory_order_relaxed);
 }
+
+/** The calling thread is one of covey's own: it does not count as a user of the family. */
+void cvy_thread_set_aside(void);
 
 /** Note what this thread sleeps on, for those who look from outside; 0 = nothing. */
 void cvy_thread_waits(cvy_ref what, int64_t since);

@@ -250,8 +250,23 @@ static void take_out(uint32_t index)
     cvy_set32(&s->next, 0);
     cvy_set32(&s->previous, 0);
     cvy_set32(&s->member, 0);
-    cvy_set32(&m->thread_count, m->thread_count - 1);
+    if (s->aside)
+        cvy_set32(&s->aside, 0);
+    else
+        cvy_set32(&m->thread_count, m->thread_count - 1);
     cvy_set32(&cvy_head->thread_count, cvy_head->thread_count - 1);
+}
+
+void cvy_thread_set_aside(void)
+{
+    struct cvy_slot *s = cvy_slot_at(CVY_INDEX_OF(cvy_thread_owner()));
+    cvy_region_lock();
+    if (s->member && !s->aside) {
+        struct cvy_member *m = cvy_member_at(CVY_INDEX_OF(s->member));
+        cvy_set32(&s->aside, 1);
+        cvy_set32(&m->thread_count, m->thread_count - 1);
+    }
+    cvy_region_unlock();
 }
 
 void cvy_slot_unlink_alive(uint32_t owner)

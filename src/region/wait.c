@@ -5,15 +5,19 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <string.h>
 
 #include "base/mutant.h"
 #include "region/member.h"
 
 #define SLICE_WITHOUT_BELL COVEY_MSEC(20)
-#define SPIN_TIME          COVEY_USEC(50)
-#define SPIN_PAUSES        64u
-#define CLOSE_LOOKS        64u
-#define LONG_EVERY         16 /* waits, when that was in vain */
+/* The system sleeps on 128 words at most, and two are bell and gong. */
+#define MOST_WORDS    120u
+#define SLICE_OF_MANY COVEY_MSEC(5)
+#define SPIN_TIME     COVEY_USEC(50)
+#define SPIN_PAUSES   64u
+#define CLOSE_LOOKS   64u
+#define LONG_EVERY    16 /* waits, when that was in vain */
 
 static bool bell_is_used(void)
 {
@@ -56,24 +60,21 @@ static int64_t slice_end(const cvy_word *word, int64_t now, bool bell)
     return slice.end;
 }
 
-int cvy_sleep(cvy_word *word, uint32_t expected, uint32_t gong, int64_t deadline,
-              cvy_ref what)
+/* Sleep on `waits`, which has room for two more; `count` 1 without waitv. */
+static int sleep_on(struct cvy_os_wait *waits, unsigned count, uint32_t gong, bool bell,
+                    int64_t end, int64_t now, int64_t deadline, cvy_ref what)
 {
-    bool bell = bell_is_used() && cvy_os_has_waitv();
-    int64_t now = cvy_os_now();
-    if (deadline <= now)
-        return -ETIMEDOUT;
-    int64_t end = slice_end(word, now, bell), until = end < deadline ? end : deadline;
-    struct cvy_os_wait waits[3] = {
-        {word, expected}, {&cvy_head->gong, gong}, {&cvy_head->bell, 0}};
+    int64_t until = end < deadline ? end : deadline;
+    waits[count] = (struct cvy_os_wait){&cvy_head->gong, gong};
+    waits[count + 1] = (struct cvy_os_wait){&cvy_head->bell, 0};
     if (CVY_MUTANT(sleep_deaf))
         bell = false;
     if (bell)
         cvy_bell_arm();
     cvy_thread_waits(what, now);
-    int r = cvy_os_futex_waitv(waits, bell ? 3 : 1, until);
+    int r = cvy_os_futex_waitv(waits, bell ? count + 2 : count, until);
     cvy_thread_waits(0, 0);
-    if (r == 2 && !CVY_MUTANT(sleep_no_gong))
+    if (bell && r == (int)count + 1 && !CVY_MUTANT(sleep_no_gong))
         cvy_gong_strike();
     if (r == -EINTR)
         return r;
@@ -82,20 +83,33 @@ int cvy_sleep(cvy_word *word, uint32_t expected, uint32_t gong, int64_t deadline
     return cvy_os_now() >= end ? CVY_SLICE : CVY_WOKEN;
 }
 
-void cvy_sleep_aside(cvy_word *word, uint32_t expected, cvy_word *other,
-                     uint32_t other_expected, uint32_t gong)
+int cvy_sleep(cvy_word *word, uint32_t expected, uint32_t gong, int64_t deadline,
+              cvy_ref what)
 {
-    bool two = cvy_os_has_waitv() && !(cvy_head->flags & CVY_HEAD_NO_WAITV);
-    bool bell = two && bell_is_used();
-    int64_t length = (int64_t)cvy_head->slice, now = cvy_os_now();
-    struct cvy_os_wait waits[4] = {{word, expected},
-                                   {other, other_expected},
-                                   {&cvy_head->gong, gong},
-                                   {&cvy_head->bell, 0}};
-    if (!bell && length > SLICE_WITHOUT_BELL)
-        length = SLICE_WITHOUT_BELL;
-    if (cvy_os_futex_waitv(waits, bell ? 4 : two ? 2 : 1, now + length) == 3)
-        cvy_gong_strike();
+    struct cvy_os_wait waits[3] = {{word, expected}};
+    bool bell = bell_is_used() && cvy_os_has_waitv();
+    int64_t now = cvy_os_now();
+    if (deadline <= now)
+        return -ETIMEDOUT;
+    return sleep_on(waits, 1, gong, bell, slice_end(word, now, bell), now, deadline,
+                    what);
+}
+
+int cvy_sleep_many(const struct cvy_os_wait *words, unsigned count, uint32_t gong,
+                   int64_t deadline, cvy_ref what)
+{
+    struct cvy_os_wait waits[MOST_WORDS + 2];
+    bool several = cvy_os_has_waitv() && !(cvy_head->flags & CVY_HEAD_NO_WAITV);
+    bool bell = several && bell_is_used();
+    unsigned n = several ? count : 1;
+    int64_t now = cvy_os_now(), end;
+    if (n > MOST_WORDS)
+        n = MOST_WORDS;
+    if (deadline <= now)
+        return -ETIMEDOUT;
+    memcpy(waits, words, n * sizeof *words);
+    end = n < count ? now + SLICE_OF_MANY : slice_end(words->word, now, bell);
+    return sleep_on(waits, n, gong, bell, end, now, deadline, what);
 }
 
 bool cvy_may_ask(_Atomic uint32_t *asked)

@@ -45,11 +45,12 @@ int cvy_sleep(cvy_word *word, uint32_t expected, uint32_t gong, int64_t deadline
               cvy_ref what);
 
 /**
- * The same for at most a slice, for a thread that is not attached and that `other`, a word
- * of its own process, wakes too; where the system has no futex_waitv it looks every 20 ms.
+ * The same for several words, each with the value that it is expected to have, until any
+ * of them changes. Where the system cannot do that, or not for so many, the end of each
+ * short slice is CVY_SLICE.
  */
-void cvy_sleep_aside(cvy_word *word, uint32_t expected, cvy_word *other,
-                     uint32_t other_expected, uint32_t gong);
+int cvy_sleep_many(const struct cvy_os_wait *words, unsigned count, uint32_t gong,
+                   int64_t deadline, cvy_ref what);
 
 /**
  * Whether the caller, whose slice has ended, is to ask the kernel about all whom an object
