@@ -163,6 +163,33 @@ COVEY_API int covey_conn_recv_value(covey_conn *conn, covey_value **out,
  */
 COVEY_API int covey_conn_poll(covey_conn *conn, covey_nsec timeout);
 
+/* ---- descriptors ------------------------------------------------------------ */
+
+/**
+ * Send a copy of a descriptor over a pipe, or a connection over an AF_UNIX socket; there
+ * as CPython's send_handle before 3.14 does. It is received by covey_conn_recv_fd only,
+ * in its turn among the messages. Over a pipe this process has to live, and to keep its
+ * end, until it is received; a thread of covey's own serves it until then.
+ *
+ * Returns:  as covey_conn_send; -EBADF also if `fd` is not open; -ENOTSUP if it is no
+ *           AF_UNIX socket; -EMFILE.
+ * Blocks:   while there is no room for it, at most `timeout`.
+ * Owner:    `fd` stays yours, and may be closed at once.
+ */
+COVEY_API int covey_conn_send_fd(covey_conn *conn, int fd, covey_nsec timeout);
+
+/**
+ * Receive a descriptor, which is close-on-exec.
+ *
+ * Returns:  as covey_conn_recv; COVEY_EPROTOCOL: a message came without one, and is
+ *           gone; COVEY_EPEERDIED: who
+ *           sent it over the pipe ended or closed before; COVEY_ESTATE if a message has
+ *           been begun; -ENOTSUP; -EMFILE.
+ * Blocks:   until one comes, at most `timeout`.
+ */
+COVEY_API int covey_conn_recv_fd(covey_conn *conn, int *ret_fd,
+                                 covey_nsec timeout) COVEY_MUST_CHECK;
+
 /* ---- the connection itself -------------------------------------------------- */
 
 /** Options of a connection; zero means the default. */

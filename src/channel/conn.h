@@ -5,6 +5,7 @@
  *   conn.c      the calls: what a handle is, and to which of the two it goes
  *   pipe.c      ends of pipes, in the family's memory
  *   stream.c    connections to others: CPython's framing over a descriptor
+ *   pass.c      descriptors that are sent over either
  *   wait.c      waiting for several of them, and for other things
  */
 #ifndef CVY_CHANNEL_CONN_H
@@ -62,9 +63,13 @@ struct cvy_end {
     uint16_t index;
     uint8_t readable, writable;
     _Atomic uint32_t closers; /* 1: some process has closed it */
-    struct cvy_table closed;  /* members that have */
+    _Atomic uint32_t offers;  /* 1: a descriptor was sent over it */
+    uint32_t reserved;
+    struct cvy_table closed; /* members that have */
 };
 
+/** Forget the descriptors that were offered to the other side of `end`. */
+void cvy_pass_end(const struct cvy_end *end);
 int cvy_pipe_send(struct cvy_end *end, struct covey_view message, int64_t deadline,
                   const char *call);
 int cvy_pipe_recv(struct cvy_end *end, struct cvy_landing *target, int64_t deadline,
@@ -120,6 +125,10 @@ int cvy_stream_send(struct cvy_stream *stream, struct covey_view message,
 int cvy_stream_flush(struct cvy_stream *stream, int64_t deadline, const char *call);
 int cvy_stream_recv(struct cvy_stream *stream, struct cvy_landing *target,
                     int64_t deadline, const char *call);
+int cvy_stream_send_fd(struct cvy_stream *stream, int fd, int64_t deadline,
+                       const char *call);
+int cvy_stream_recv_fd(struct cvy_stream *stream, int *ret_fd, int64_t deadline,
+                       const char *call);
 int cvy_stream_poll(struct cvy_stream *stream, int64_t deadline, const char *call);
 /** Have a shared state: that of a process which forked without covey may be gone. */
 int cvy_stream_share(struct cvy_stream *stream);

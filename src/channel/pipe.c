@@ -488,6 +488,8 @@ int cvy_pipe_drop(struct cvy_end *end, bool wholly)
     struct cvy_pipe *pipe = pipe_of(end);
     int r = cvy_object_hold(pipe, cvy_member_owner(), "covey_conn_free");
     cvy_watch_end(end);
+    if (end->offers) /* of some process */
+        cvy_pass_end(end);
     if (r < 0)
         return r;
     if (wholly)

@@ -459,6 +459,72 @@ int cvy_stream_poll(struct cvy_stream *s, int64_t deadline, const char *call)
     return r > 0 ? 0 : fail(s, r < 0 ? r : -ETIMEDOUT, call);
 }
 
+/* ---- descriptors, as CPython's send_handle and recv_handle ---- */
+
+static int check_unix(const struct cvy_stream *s, const char *call)
+{
+    return s->fd_kind == CVY_OS_STREAM_UNIX
+               ? 0
+               : cvy_fail(-ENOTSUP, "%s: only AF_UNIX sockets carry descriptors", call);
+}
+
+int cvy_stream_send_fd(struct cvy_stream *s, int fd, int64_t deadline, const char *call)
+{
+    const struct turn turn = turn_to_send(s);
+    int r = check_unix(s, call);
+    while (r >= 0) {
+        r = begin(&turn, deadline);
+        if (r < 0)
+            break;
+        r = write_rest(s, deadline);
+        enum after after = r == -ETIMEDOUT ? IN_A_MESSAGE : BETWEEN_MESSAGES;
+        if (r >= 0)
+            r = cvy_os_stream_send_fd(s->fd, 1, fd);
+        end(&turn, after);
+        if (r >= 0)
+            return 0;
+        if (r != -EAGAIN)
+            break;
+        r = cvy_os_poll_out(s->fd, deadline);
+        if (!r)
+            r = -ETIMEDOUT;
+    }
+    return r == -ENOTSUP ? r : fail(s, r, call);
+}
+
+int cvy_stream_recv_fd(struct cvy_stream *s, int *ret_fd, int64_t deadline,
+                       const char *call)
+{
+    const struct turn turn = turn_to_receive(s);
+    unsigned char count;
+    int fd = -1, r = check_unix(s, call);
+    while (r >= 0) {
+        r = begin(&turn, deadline);
+        if (r < 0)
+            break;
+        bool between = !s->state->header_size;
+        r = between ? cvy_os_stream_recv_fd(s->fd, &count, &fd) : 0;
+        end(&turn, s->in.size ? IN_A_MESSAGE : BETWEEN_MESSAGES);
+        if (!between)
+            return cvy_fail(COVEY_ESTATE, "%s: a message has been begun", call);
+        if (!r)
+            r = COVEY_EEOF;
+        if (r > 0 && fd < 0)
+            return cvy_fail(COVEY_EPROTOCOL, "%s: a message without a descriptor",
+                            call);
+        if (r > 0) {
+            *ret_fd = fd;
+            return 0;
+        }
+        if (r != -EAGAIN)
+            break;
+        r = cvy_os_poll_in(s->fd, deadline);
+        if (!r)
+            r = -ETIMEDOUT;
+    }
+    return r == -ENOTSUP ? r : fail(s, r, call);
+}
+
 /* ---- making and closing ---- */
 
 int cvy_stream_share(struct cvy_stream *s)

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT */
+/* Descriptors that are sent over connections. */
+#include <sys/stat.h>
+
+#include "conn_help.h"
+#include "python_help.h"
+
+struct pair {
+    covey_conn *a, *b;
+};
+
+static struct pair pair_new(void)
+{
+    struct pair p;
+    CHECK_OK(covey_pipe_create(&p.a, &p.b, NULL));
+    return p;
+}
+
+static void pair_free(struct pair *p)
+{
+    covey_conn_free(p->a);
+    covey_conn_free(p->b);
+}
+
+static struct pair sockets_new(void)
+{
+    struct pair p;
+    int ends[2];
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    CHECK_OK(covey_conn_open_fd(&p.a, ends[0], NULL));
+    CHECK_OK(covey_conn_open_fd(&p.b, ends[1], NULL));
+    return p;
+}
+
+/* A descriptor goes over, and works there; what is around it, too. */
+static void passes(struct pair p)
+{
+    int ends[2], got = -1;
+    char text[4] = "";
+    CHECK_EQ(pipe2(ends, O_CLOEXEC), 0);
+    send_text(p.a, "before");
+    CHECK_OK(covey_conn_send_fd(p.a, ends[1], COVEY_SEC(20)));
+    send_text(p.a, "after");
+    close(ends[1]);
+    recv_text(p.b, "before");
+    CHECK_OK(covey_conn_recv_fd(p.b, &got, COVEY_SEC(20)));
+    recv_text(p.b, "after");
+    CHECK_EQ(fcntl(got, F_GETFD), FD_CLOEXEC);
+    CHECK_EQ(write(got, "abc", 3), 3);
+    CHECK_EQ(read(ends[0], text, 3), 3);
+    CHECK_STR_EQ(text, "abc");
+    close(got);
+    close(ends[0]);
+}
+
+TEST(descriptor_goes_over_a_socket)
+{
+    struct pair p = sockets_new();
+    passes(p);
+    passes((struct pair){p.b, p.a});
+    pair_free(&p);
+}
+
+TEST(descriptor_goes_over_a_pipe)
+{
+    struct pair p = pair_new();
+    passes(p);
+    passes((struct pair){p.b, p.a});
+    pair_free(&p);
+}
+
+TEST(several_are_under_way_at_the_same_time)
+{
+    struct pair p = pair_new();
+    int ends[2], got[20];
+    CHECK_EQ(pipe2(ends, O_CLOEXEC), 0);
+    for (int i = 0; i < 20; i++)
+        CHECK_OK(covey_conn_send_fd(p.a, ends[i % 2], COVEY_NOWAIT));
+    for (int i = 0; i < 20; i++) {
+        struct stat x, y;
+        CHECK_OK(covey_conn_recv_fd(p.b, &got[i], COVEY_NOWAIT));
+        CHECK_EQ(fstat(ends[i % 2], &x), 0);
+        CHECK_EQ(fstat(got[i], &y), 0);
+        CHECK_EQ(x.st_ino, y.st_ino);
+        close(got[i]);
+    }
+    close(ends[0]);
+    close(ends[1]);
+    pair_free(&p);
+}
+
+TEST(what_nobody_fetched_goes_with_the_pipe)
+{
+    struct pair p = pair_new();
+    int ends[2], got = -1;
+    char byte;
+    CHECK_EQ(pipe2(ends, O_CLOEXEC), 0);
+    CHECK_OK(covey_conn_send_fd(p.a, ends[1], COVEY_NOWAIT));
+    close(ends[1]);
+    covey_conn_free(p.a);
+    CHECK_EQ(read(ends[0], &byte, 1), 0);
+    CHECK_ERR(covey_conn_recv_fd(p.b, &got, COVEY_SEC(5)), COVEY_EPEERDIED);
+    CHECK_ERR(covey_conn_recv_fd(p.b, &got, COVEY_SEC(5)), COVEY_EEOF);
+    close(ends[0]);
+    covey_conn_free(p.b);
+}
+
+static void errors_of(struct pair p)
+{
+    int got = -1;
+    CHECK_ERR(covey_conn_send_fd(p.a, -1, COVEY_NOWAIT), -EBADF);
+    CHECK_ERR(covey_conn_send_fd(NULL, 0, COVEY_NOWAIT), -EINVAL);
+    CHECK_ERR(covey_conn_recv_fd(p.b, NULL, COVEY_NOWAIT), -EINVAL);
+    CHECK_ERR(covey_conn_recv_fd(p.b, &got, COVEY_NOWAIT), -ETIMEDOUT);
+    CHECK_ERR(covey_conn_recv_fd(p.b, &got, COVEY_MSEC(2)), -ETIMEDOUT);
+    send_text(p.a, "");
+    CHECK_ERR(covey_conn_recv_fd(p.b, &got, COVEY_NOWAIT), COVEY_EPROTOCOL);
+    covey_conn_free(p.a);
+    CHECK_EQ(got, -1);
+}
+
+TEST(errors_are_told_apart)
+{
+    struct pair p = pair_new();
+    int got = -1, ends[2];
+    errors_of(p);
+    CHECK_ERR(covey_conn_recv_fd(p.b, &got, COVEY_NOWAIT), COVEY_EEOF);
+    CHECK_ERR(covey_conn_send_fd(p.b, 0, COVEY_NOWAIT), -EPIPE);
+    covey_conn_free(p.b);
+    p = sockets_new();
+    errors_of(p); /* the frame's other bytes are still there */
+    covey_conn_free(p.b);
+    CHECK_EQ(pipe2(ends, O_CLOEXEC), 0);
+    CHECK_OK(covey_conn_open_fd(&p.a, ends[0], NULL));
+    CHECK_OK(covey_conn_open_fd(&p.b, ends[1], NULL));
+    CHECK_ERR(covey_conn_recv_fd(p.a, &got, COVEY_NOWAIT), -ENOTSUP);
+    CHECK_ERR(covey_conn_send_fd(p.b, 0, COVEY_NOWAIT), -ENOTSUP);
+    CHECK_ERR(covey_conn_send_fd(p.a, 0, COVEY_NOWAIT), -EBADF);
+    pair_free(&p);
+}
+
+TEST(descriptor_does_not_come_in_the_middle_of_a_message)
+{
+    struct bare b = bare_new();
+    struct covey_bytes bytes = {0};
+    int got = -1;
+    write_hex(b.fd, "0000");
+    CHECK_ERR(covey_conn_recv(b.conn, &bytes, COVEY_NOWAIT), -ETIMEDOUT);
+    CHECK_ERR(covey_conn_recv_fd(b.conn, &got, COVEY_NOWAIT), COVEY_ESTATE);
+    bare_free(&b);
+}
+
+/* ---- between processes ---- */
+
+static int write_to_what_comes(struct covey_view arg)
+{
+    const struct pair *p = arg.data;
+    int fd = -1;
+    CHECK_OK(covey_conn_recv_fd(p->b, &fd, COVEY_SEC(20)));
+    CHECK_EQ(write(fd, "child", 5), 5);
+    close(fd);
+    return 0;
+}
+
+TEST_EACH_METHOD(child_gets_a_descriptor)
+{
+    struct pair p = pair_new();
+    char text[8] = "";
+    int ends[2];
+    CHECK_EQ(pipe2(ends, O_CLOEXEC), 0);
+    covey_process *child = started(write_to_what_comes, COVEY_VIEW_OF(p), OPTS());
+    CHECK_OK(covey_conn_send_fd(p.a, ends[1], COVEY_SEC(20)));
+    close(ends[1]);
+    CHECK_EQ(read(ends[0], text, sizeof text), 5);
+    CHECK_STR_EQ(text, "child");
+    CHECK_EQ(end_of(child), 0);
+    close(ends[0]);
+    pair_free(&p);
+}
+
+static int send_one_back(struct covey_view arg)
+{
+    const struct pair *p = arg.data;
+    int ends[2];
+    CHECK_EQ(pipe2(ends, O_CLOEXEC), 0);
+    CHECK_EQ(write(ends[1], "from the child", 14), 14);
+    CHECK_OK(covey_conn_send_fd(p->b, ends[0], COVEY_SEC(20)));
+    recv_text(p->b, "got it");
+    close(ends[0]);
+    close(ends[1]);
+    return 0;
+}
+
+TEST_EACH_METHOD(parent_gets_a_descriptor)
+{
+    struct pair p = pair_new();
+    char text[16] = "";
+    int fd = -1;
+    covey_process *child = started(send_one_back, COVEY_VIEW_OF(p), OPTS());
+    CHECK_OK(covey_conn_recv_fd(p.a, &fd, COVEY_SEC(20)));
+    CHECK_EQ(read(fd, text, sizeof text), 14);
+    CHECK_STR_EQ(text, "from the child");
+    send_text(p.a, "got it");
+    close(fd);
+    CHECK_EQ(end_of(child), 0);
+    pair_free(&p);
+}
+
+TEST(fork_child_forgets_what_its_parent_offered)
+{
+    struct pair p = pair_new();
+    int ends[2], got = -1;
+    char byte;
+    CHECK_EQ(pipe2(ends, O_CLOEXEC), 0);
+    forks_beside_threads();
+    CHECK_OK(covey_conn_send_fd(p.a, ends[1], COVEY_NOWAIT));
+    close(ends[1]);
+    int pid = family_fork();
+    if (!pid) {
+        for (;;)
+            pause();
+    }
+    CHECK_OK(covey_conn_recv_fd(p.b, &got, COVEY_SEC(20)));
+    close(got);
+    /* The child has no copy of it that would keep the pipe open. */
+    CHECK_EQ(read(ends[0], &byte, 1), 0);
+    family_kill(pid);
+    close(ends[0]);
+    pair_free(&p);
+}
+
+/* ---- CPython's own ---- */
+
+static const char handles[] =
+    "import os, sys\n"
+    "from multiprocessing.connection import Connection\n"
+    "from multiprocessing.reduction import recv_handle, send_handle\n"
+    "c = Connection(int(sys.argv[1]))\n"
+    "h = recv_handle(c)\n"
+    "os.write(h, b'written by python')\n"
+    "r, w = os.pipe()\n"
+    "os.write(w, b'made by python')\n"
+    "send_handle(c, r, None)\n"
+    "assert c.recv_bytes() == b'done'\n";
+
+TEST_TIMEOUT(cpython_sends_and_receives_descriptors, 120)
+{
+    struct python pythons[16];
+    size_t count = pythons_find(6, pythons, 16);
+    for (size_t i = 0; i < count; i++) {
+        int ends[2], ours[2], out, got = -1;
+        char number[16], text[32] = "";
+        covey_conn *conn;
+        CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+        CHECK_EQ(fcntl(ends[0], F_SETFD, FD_CLOEXEC), 0);
+        CHECK_OK(covey_conn_open_fd(&conn, ends[0], NULL));
+        snprintf(number, sizeof number, "%d", ends[1]);
+        CHECK_EQ(pipe2(ours, O_CLOEXEC), 0);
+        int pid = fork();
+        if (!pid) {
+            execl(pythons[i].path, pythons[i].path, "-c", handles, number,
+                  (char *)NULL);
+            _exit(127);
+        }
+        close(ends[1]);
+        CHECK_OK(covey_conn_send_fd(conn, ours[1], COVEY_SEC(20)));
+        CHECK_EQ(read(ours[0], text, sizeof text), 17);
+        CHECK_STR_EQ(text, "written by python");
+        CHECK_OK(covey_conn_recv_fd(conn, &got, COVEY_SEC(20)));
+        memset(text, 0, sizeof text);
+        CHECK_EQ(read(got, text, sizeof text), 14);
+        CHECK_STR_EQ(text, "made by python");
+        send_text(conn, "done");
+        CHECK_EQ(waitpid(pid, &out, 0), pid);
+        CHECK_EQ(out, 0);
+        close(got);
+        close(ours[0]);
+        close(ours[1]);
+        covey_conn_free(conn);
+    }
+}
+
+CHECK_MAIN()
