@@ -169,6 +169,7 @@ TEST_EACH_METHOD(sleepers_are_woken_by_what_comes)
 {
     struct pair p = pair_new();
     covey_queue *q;
+    struct covey_bytes got = {0};
     int ends[2];
     CHECK_OK(covey_queue_create(&q, 0, NULL));
     CHECK_EQ(pipe2(ends, O_CLOEXEC), 0);
@@ -182,9 +183,10 @@ TEST_EACH_METHOD(sleepers_are_woken_by_what_comes)
         if (i % 2)
             recv_text(p.b, "late");
         else
-            CHECK_OK(covey_queue_get(q, &(struct covey_bytes){0}, COVEY_NOWAIT));
+            CHECK_OK(covey_queue_get(q, &got, COVEY_NOWAIT));
         CHECK_EQ(end_of(child), 0);
     }
+    covey_bytes_free(&got);
     holder_free(holder);
     close(ends[0]);
     close(ends[1]);
