@@ -188,6 +188,7 @@ TEST_EACH_METHOD(sleepers_are_woken_by_what_comes)
     }
     covey_bytes_free(&got);
     holder_free(holder);
+    covey_bytes_free(&got);
     close(ends[0]);
     close(ends[1]);
     covey_queue_free(q);
@@ -197,6 +198,7 @@ TEST_EACH_METHOD(sleepers_are_woken_by_what_comes)
 TEST_EACH_METHOD(sleeper_on_memory_hears_of_a_descriptor_and_of_a_process)
 {
     struct pair p = pair_new();
+    forks_beside_threads();
     covey_process *child = started(run_for_ever, COVEY_NO_VIEW, OPTS());
     struct covey_wait_item items[2] = {covey_wait_conn(p.b), covey_wait_process(child)};
     CHECK_ERR(covey_wait(items, 2, COVEY_MSEC(5), NULL), -ETIMEDOUT);

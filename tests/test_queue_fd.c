@@ -55,6 +55,7 @@ static int put_many(struct covey_view arg)
 TEST_EACH_METHOD(an_event_loop_gets_all)
 {
     int fd, next[2] = {0}, both = 0;
+    forks_beside_threads();
     covey_queue *q[2] = {queue_and_fd(&fd), NULL};
     covey_process *p[2];
     struct epoll_event event = {.events = EPOLLIN, .data.u32 = 0};

@@ -92,6 +92,7 @@ static void *watch(void *arg)
         cvy_thread_set_aside();
         while (!atomic_load(&w->stops))
             look_once(w);
+        cvy_thread_detach();
     }
     atomic_store(&w->is_over, 1);
     /* A mere number if it was freed meanwhile. */

@@ -46,6 +46,11 @@ static void thread_ends(void *unused)
         cvy_gong_strike();
 }
 
+void cvy_thread_detach(void)
+{
+    thread_ends(NULL);
+}
+
 __attribute__((constructor)) static void prepare_process(void)
 {
     void *page = NULL;

@@ -92,6 +92,8 @@ static inline void cvy_process_owns(void)
 
 /** The calling thread is one of covey's own: it does not count as a user of the family. */
 void cvy_thread_set_aside(void);
+/** The calling thread does not use the family any more; it ends soon. */
+void cvy_thread_detach(void);
 
 /** Note what this thread sleeps on, for those who look from outside; 0 = nothing. */
 void cvy_thread_waits(cvy_ref what, int64_t since);
