@@ -258,9 +258,11 @@ static void measure(const struct way *way)
     run->depth = (size_t)bench_number("depth", run->size <= 1024 ? 1024 : 64);
     if (run->size < LEAST_SIZE)
         bench_fail("a message has at least %d bytes", LEAST_SIZE);
-    if (sscanf(bench_running()->workload, "queue_%dp%dc", &run->producers,
-               &run->consumers) != 2)
+    const char *workload = bench_running()->workload; /* queue_NpMc, digits */
+    if (strlen(workload) != 10)
         bench_fail("no such workload");
+    run->producers = workload[6] - '0';
+    run->consumers = workload[8] - '0';
     uint64_t first = run->size <= 4096 ? 4096 : 512;
     double rate =
         bench_rate(run_once, run, first, UINT64_MAX, bench_number("seconds", 0.5));

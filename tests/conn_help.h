@@ -89,6 +89,7 @@ static inline void recv_text(covey_conn *conn, const char *wanted)
 /* Bytes that tell where they belong. */
 static inline void fill(unsigned char *to, size_t size, unsigned seed)
 {
+    CHECK(to != NULL);
     for (size_t i = 0; i < size; i++)
         to[i] = (unsigned char)(seed * 31 + i * 7 + (i >> 8));
 }

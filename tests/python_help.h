@@ -91,6 +91,7 @@ static inline size_t pythons_find(int oldest, struct python *list, size_t most)
 {
     const char *home = getenv("HOME");
     char pattern[300];
+    memset(list, 0, most * sizeof *list);
     size_t count = 0, kept = 0;
     glob_t found;
 

@@ -159,7 +159,9 @@ char stepper_state_of(int pid)
         return 0;
     line[n] = '\0';
     const char *after_name = strrchr(line, ')');
-    return after_name && after_name[1] ? after_name[2] : '\0';
+    if (!after_name || !after_name[1])
+        return '\0';
+    return after_name[2];
 }
 
 /* Wait for the end of a step that may sleep. */

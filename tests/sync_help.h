@@ -25,8 +25,10 @@ static inline struct stage *stage_made(void)
     CHECK(cvy_self() != NULL); /* founds the family */
     CHECK_OK(cvy_object_create(CVY_KIND_TEST, sizeof(struct cvy_object), 0,
                                sizeof(struct stage), &object, &body));
-    memset(cvy_at(body), 0, sizeof(struct stage));
-    return cvy_at(body);
+    struct stage *s = cvy_at(body);
+    CHECK(s != NULL);
+    memset(s, 0, sizeof *s);
+    return s;
 }
 
 /* In a family whose slices are too long to help, so that what dies must be heard. */

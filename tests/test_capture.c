@@ -69,7 +69,7 @@ TEST_TIMEOUT(words_are_kept_wherever_their_reader_is_killed, 120)
 {
     if (!kill_points_work())
         SKIP("processes may not be traced here");
-    struct capture capture = {NULL};
+    struct capture capture = {0};
     struct kill_points points = {.name = "reading",
                                  .before = make_capture,
                                  .prepare = begin_capture,

@@ -67,7 +67,7 @@ static void python_ends(struct beside *b, const struct python *python,
     output[size] = 0;
     close(b->out);
     CHECK_EQ(waitpid(b->pid, &status, 0), b->pid);
-    if (status || strcmp(output, wanted))
+    if (status || strcmp(output, wanted) != 0)
         check_failed(__FILE__, __LINE__, "%s: status %#x, '%s' instead of '%s'",
                      python->path, (unsigned)status, output, wanted);
 }

@@ -238,6 +238,7 @@ static void drain_message(int fd, size_t size, unsigned seed)
 {
     unsigned char *wanted = malloc(size + 4), *got = malloc(size + 4);
     uint32_t be = htobe32((uint32_t)size);
+    CHECK(wanted && got);
     memcpy(wanted, &be, 4);
     fill(wanted + 4, size, seed);
     for (size_t have = 0; have < size + 4;) {

@@ -43,6 +43,11 @@ TEST(bad_options_make_no_rlock)
     covey_rlock_free(lock);
 }
 
+static void check_depth(covey_rlock *lock, int depth)
+{
+    CHECK_REPR(rlock, lock, "<RLock(MainProcess, %d)>", depth);
+}
+
 TEST(rlock_counts_how_often_it_was_acquired)
 {
     covey_rlock *lock = rlock_made();
@@ -50,7 +55,7 @@ TEST(rlock_counts_how_often_it_was_acquired)
         for (int i = 1; i <= 1000; i++) {
             CHECK_EQ(covey_rlock_acquire(lock, i % 2 ? COVEY_NOWAIT : COVEY_FOREVER),
                      0);
-            CHECK_REPR(rlock, lock, "<RLock(MainProcess, %d)>", i);
+            check_depth(lock, i);
         }
         for (int i = 1000; i > 0; i--) {
             CHECK_EQ(covey_rlock_locked(lock), 1);
@@ -263,12 +268,12 @@ TEST(with_rlock_releases_however_it_is_left)
     {
         COVEY_WITH_RLOCK(lock)
         {
-            CHECK_REPR(rlock, lock, "<RLock(MainProcess, 2)>");
+            check_depth(lock, 2);
             break;
         }
-        CHECK_REPR(rlock, lock, "<RLock(MainProcess, 1)>");
+        check_depth(lock, 1);
         CHECK_EQ(return_from_inside(lock), 7);
-        CHECK_REPR(rlock, lock, "<RLock(MainProcess, 1)>");
+        check_depth(lock, 1);
     }
     CHECK_EQ(covey_rlock_locked(lock), 0);
     COVEY_WITH_RLOCK(NULL)

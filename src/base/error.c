@@ -144,7 +144,7 @@ static void set_detail(const char *tail, const char *format, va_list args)
     errno = saved_errno;
 }
 
-int cvy_fail(int code, const char *format, ...)
+int(cvy_fail)(int code, const char *format, ...)
 {
     va_list args;
 
@@ -155,7 +155,7 @@ int cvy_fail(int code, const char *format, ...)
     return code;
 }
 
-int cvy_fail_os(int code, const char *format, ...)
+int(cvy_fail_os)(int code, const char *format, ...)
 {
     va_list args;
 

@@ -26,4 +26,14 @@ int cvy_last_code(void);
 /** Put text in front of the detail: what a caller further up was about to do. */
 void cvy_detail_prefix(const char *format, ...) COVEY_PRINTF(1, 2);
 
+/* So that analyzers, which look into one file at a time, see that what fails is a failure.
+ * `code` is evaluated twice. */
+static inline int cvy_failure(int told, int code)
+{
+    (void)told;
+    return code;
+}
+#define cvy_fail(code, ...)    cvy_failure(cvy_fail((code), __VA_ARGS__), (code))
+#define cvy_fail_os(code, ...) cvy_failure(cvy_fail_os((code), __VA_ARGS__), (code))
+
 #endif

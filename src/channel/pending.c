@@ -16,7 +16,7 @@
 /* Take `*link` out of the list and the set. Returns: it. */
 static struct cvy_pending *take_out(struct covey_listener *l, struct cvy_pending **link)
 {
-    struct cvy_pending *p = *link;
+    struct cvy_pending *p = *link; /* NOLINTNEXTLINE: there is one */
     *link = p->next;
     l->pending_count--;
     cvy_os_set_remove(l->set, p->fd); /* a fork child's copy would keep it in there */

@@ -201,14 +201,13 @@ static int send_large(struct cvy_end *end, struct cvy_way *way,
                       struct covey_view message, int64_t deadline, const char *call)
 {
     cvy_ref extent = 0;
-    int r;
-    while ((r = cvy_extent_take(message.size, &extent)) < 0) {
-        r = await_memory(end, way, message.size, deadline, call);
+    while (cvy_extent_take(message.size, &extent) < 0) {
+        int r = await_memory(end, way, message.size, deadline, call);
         if (r < 0)
             return r;
     }
     memcpy(cvy_at(extent), message.data, message.size);
-    r = send_extent(end, way, extent, message.size, deadline, call);
+    int r = send_extent(end, way, extent, message.size, deadline, call);
     if (r < 0)
         cvy_extent_give(extent);
     return r;
@@ -442,7 +441,7 @@ int covey_pipe_create(covey_conn **a, covey_conn **b,
     if (r < 0 && ends[0])
         (void)cvy_object_release(ends[0]);
     (void)cvy_object_release(pipe); /* its ends keep it */
-    if (r < 0)
+    if (r < 0 || !a || !b)          /* a NULL is an error above */
         return r;
     cvy_process_owns();
     *a = (covey_conn *)(void *)ends[0];

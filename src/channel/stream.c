@@ -356,7 +356,7 @@ static int grow(struct cvy_landing *t, uint64_t size, uint64_t got)
 {
     uint64_t want = cvy_min_u64(size, cvy_max_u64(FIRST_PIECE, got * 2));
     int r;
-    if (want <= t->capacity)
+    if (want <= t->capacity || !t->bytes)
         return 0;
     t->bytes->size = cvy_min_size(got, t->bytes->capacity);
     r = cvy_bytes_reserve(t->bytes, want);

@@ -91,7 +91,7 @@ static int fd_of(struct covey_wait_item *item, int *ret_fd)
     case COVEY_WAIT_LISTENER:
         return covey_listener_fd(item->object, ret_fd);
     case COVEY_WAIT_CONN:
-        *ret_fd = cvy_conn_stream(item->object)->fd;
+        *ret_fd = ((struct cvy_stream *)item->object)->fd;
         return 0;
     default:
         *ret_fd = item->fd;

@@ -348,11 +348,11 @@ static int describe_objects(const struct covey_family_snapshot *s,
 
 int covey_family_describe(int pid, struct covey_bytes *ret_text)
 {
-    struct covey_family_snapshot *s;
+    struct covey_family_snapshot *s = NULL;
     if (!ret_text)
         return cvy_fail(-EINVAL, "covey_family_describe: ret_text is NULL");
     int r = covey_family_snapshot(pid, &s);
-    if (r < 0)
+    if (r < 0 || !s)
         return r;
     ret_text->size = 0;
     r = cvy_bytes_format(ret_text,

@@ -58,7 +58,9 @@ size_t covey_array_item_size(covey_array *array)
 char covey_array_typecode(covey_array *array)
 {
     int r = enter(array, "covey_array_typecode");
-    return r < 0 ? 0 : (char)array->shared.typecode;
+    if (r < 0)
+        return 0;
+    return (char)array->shared.typecode;
 }
 
 /* Where `count` elements from `index` on begin. -ERANGE: there are not so many. */
@@ -78,7 +80,7 @@ static int locate(covey_array *array, ptrdiff_t index, size_t count, const char 
 void *covey_array_at(covey_array *array, ptrdiff_t index)
 {
     static const char call[] = "covey_array_at";
-    size_t offset;
+    size_t offset = 0;
     int r = enter(array, call);
     if (r >= 0)
         r = locate(array, index, 1, call, &offset);
@@ -97,7 +99,7 @@ static int begin(covey_array *array, ptrdiff_t index, size_t count, const void *
 int covey_array_get(covey_array *array, ptrdiff_t index, size_t count, void *to)
 {
     static const char call[] = "covey_array_get";
-    size_t offset;
+    size_t offset = 0;
     int r = begin(array, index, count, to, call, &offset);
     return r < 0 ? r
                  : cvy_shared_read(&array->shared, offset, to,
@@ -107,7 +109,7 @@ int covey_array_get(covey_array *array, ptrdiff_t index, size_t count, void *to)
 int covey_array_set(covey_array *array, ptrdiff_t index, size_t count, const void *from)
 {
     static const char call[] = "covey_array_set";
-    size_t offset;
+    size_t offset = 0;
     int r = begin(array, index, count, from, call, &offset);
     return r < 0 ? r
                  : cvy_shared_write(&array->shared, offset, from,

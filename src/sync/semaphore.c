@@ -386,7 +386,7 @@ static int create(enum cvy_kind kind, void **out, unsigned value,
     if (r >= 0)
         r = cvy_sync_create(kind, sizeof(struct covey_semaphore), o.name,
                             offsetof(struct covey_semaphore, name), out);
-    if (r < 0)
+    if (r < 0 || !out) /* which is an error above */
         return r;
     covey_semaphore *s = *out;
     atomic_store(&s->word, value);

@@ -58,7 +58,9 @@ size_t covey_shared_value_size(covey_shared_value *value)
 char covey_shared_value_typecode(covey_shared_value *value)
 {
     int r = enter(value, "covey_shared_value_typecode");
-    return r < 0 ? 0 : (char)value->shared.typecode;
+    if (r < 0)
+        return 0;
+    return (char)value->shared.typecode;
 }
 
 static int check_size(covey_shared_value *value, const void *memory, size_t size,

@@ -110,6 +110,25 @@ static void table_line(const struct crash_case *c, const struct crash_verdict *v
         printf("    FAILED after %s\n", v->first);
 }
 
+static void count_case(const struct crash_case *c, const struct crash_options *o,
+                       struct program *p)
+{
+    const struct crash_verdict *v = p->verdict;
+    p->cases++;
+    p->points += v->points;
+    p->failed += v->failed;
+    if (v->slowest > p->slowest && o->way != CRASH_SMASH)
+        p->slowest = v->slowest;
+    if (p->tap)
+        tap_line(c, o, v, p);
+    else if (!p->quiet)
+        table_line(c, v);
+    fflush(stdout);
+    if (v->failed && p->quiet)
+        snprintf(p->caught, sizeof p->caught, "%s, %s (%s%s), after %s", c->operation,
+                 c->path, way_names[o->way], o->bell_off ? ", bell off" : "", v->first);
+}
+
 bool run_cases(const struct crash_options *o, struct program *p)
 {
     struct crash_verdict *v = p->verdict;
@@ -124,22 +143,9 @@ bool run_cases(const struct crash_options *o, struct program *p)
             if (!is_selected(c, p, o->way) || (p->tap && !is_short(c, o)))
                 continue;
             run_case(c, o, v);
-            p->cases++;
-            p->points += v->points;
-            p->failed += v->failed;
-            if (v->slowest > p->slowest && o->way != CRASH_SMASH)
-                p->slowest = v->slowest;
-            if (p->tap)
-                tap_line(c, o, v, p);
-            else if (!p->quiet)
-                table_line(c, v);
-            fflush(stdout);
-            if (v->failed && p->quiet) {
-                snprintf(p->caught, sizeof p->caught, "%s, %s (%s%s), after %s",
-                         c->operation, c->path, way_names[o->way],
-                         o->bell_off ? ", bell off" : "", v->first);
+            count_case(c, o, p);
+            if (v->failed && p->quiet)
                 return false;
-            }
         }
     return true;
 }

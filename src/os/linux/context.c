@@ -212,6 +212,7 @@ void cvy_os_context_get(struct cvy_os_context *ret_context)
     if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0)
         memcpy(c->cpus, &cpus, sizeof(cpus));
     for (int i = 0; i < RLIM_NLIMITS; i++) {
+        limit = (struct rlimit){0};
         if (get_limit(i, &limit) == 0) {
             c->limits[i][0] = limit.rlim_cur;
             c->limits[i][1] = limit.rlim_max;

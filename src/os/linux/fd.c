@@ -48,7 +48,7 @@ struct cvy_os_kept_fd cvy_os_keep(int fd)
 
 CVY_CHILD_CODE bool cvy_os_is_kept(const struct cvy_os_kept_fd *kept)
 {
-    struct stat info;
+    struct stat info = {.st_mode = 0};
 
     return kept->fd >= 0 && cvy_raw_fstat(kept->fd, &info) == 0 &&
            info.st_dev == kept->device && info.st_ino == kept->inode;
@@ -148,7 +148,7 @@ static _Atomic int null_fd = -1;
 
 CVY_CHILD_CODE static bool is_null(int fd)
 {
-    struct stat info;
+    struct stat info = {.st_mode = 0};
 
     return cvy_raw_fstat(fd, &info) == 0 && S_ISCHR(info.st_mode) &&
            info.st_rdev == makedev(1, 3);
