@@ -26,6 +26,8 @@
 
 /* What the processes share besides the objects. The number is on a line of its own. */
 struct game {
+    _Alignas(128) volatile uint64_t number;
+    char line_end[120];
     void (*side)(struct game *game, int index);
     uint64_t n;
     covey_barrier *start;
@@ -35,8 +37,6 @@ struct game {
     covey_event *events[2];
     covey_condition *condition;
     double begin[2], end[2];
-    _Alignas(128) volatile uint64_t number;
-    char line_end[128];
 };
 
 static void begin(struct game *game, int index)
