@@ -16,7 +16,7 @@ struct gate {
 
 static struct cvy_session here = {.name = "here"}, there = {.name = "there"};
 static struct gate *self;
-static struct cvy_object object;
+static struct cvy_referent object;
 static struct cvy_parking parking;
 static struct cvy_call *done[8];
 static int done_results[8];
@@ -141,7 +141,7 @@ static void begin(void)
     cvy_call_begin(&call, &parking, &here, &object, NULL, NULL);
     CHECK_OK(gate_class.create(&call, &state));
     self = state;
-    object = (struct cvy_object){.cls = &gate_class, .self = self};
+    object = (struct cvy_referent){.cls = &gate_class, .self = self};
     cvy_call_end(&call);
 }
 

@@ -213,7 +213,7 @@ void cvy_parking_free(struct cvy_parking *parking)
 /* ---- calls ---- */
 
 void cvy_call_begin(struct cvy_call *call, struct cvy_parking *parking,
-                    struct cvy_session *session, struct cvy_object *object,
+                    struct cvy_session *session, struct cvy_referent *object,
                     const covey_value *args, const covey_value *kwds)
 {
     *call = (struct cvy_call){
@@ -435,7 +435,7 @@ void cvy_unwatch(struct cvy_session *session, const void *self)
         drop_watch(session, watch);
 }
 
-void cvy_session_forget(struct cvy_session *session, const struct cvy_object *object)
+void cvy_session_forget(struct cvy_session *session, const struct cvy_referent *object)
 {
     struct cvy_watch *watch = find_watch(session, object->self);
     if (watch)
@@ -445,7 +445,7 @@ void cvy_session_forget(struct cvy_session *session, const struct cvy_object *ob
 void cvy_session_end(struct cvy_session *session)
 {
     while (session->watch_count > 0) {
-        const struct cvy_object *object =
+        const struct cvy_referent *object =
             session->watches[--session->watch_count].object;
         if (object->cls->session_gone)
             object->cls->session_gone(object->self, session);

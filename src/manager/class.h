@@ -68,7 +68,7 @@
 
 struct cvy_call;
 struct cvy_class;
-struct cvy_object;
+struct cvy_referent;
 struct cvy_session;
 
 /** What functions return besides 0 and negative codes. */
@@ -124,7 +124,7 @@ struct cvy_class {
 };
 
 /** An object as the server knows it. */
-struct cvy_object {
+struct cvy_referent {
     const struct cvy_class *cls;
     void *self;
 };
@@ -132,7 +132,7 @@ struct cvy_object {
 /* ---- sessions --------------------------------------------------------------- */
 
 struct cvy_watch {
-    struct cvy_object *object;
+    struct cvy_referent *object;
     size_t count;
 };
 
@@ -189,7 +189,7 @@ struct cvy_call {
     void *made_self;
 
     /* the machinery's */
-    struct cvy_object *object;
+    struct cvy_referent *object;
     struct cvy_parking *parking;
     void *server;
     cvy_resume_fn *resume;
@@ -201,7 +201,7 @@ struct cvy_call {
 
 /** Begin a call with the usual budget. */
 void cvy_call_begin(struct cvy_call *call, struct cvy_parking *parking,
-                    struct cvy_session *session, struct cvy_object *object,
+                    struct cvy_session *session, struct cvy_referent *object,
                     const covey_value *args, const covey_value *kwds);
 /** Drop its reply and what it made. It must not be parked. */
 void cvy_call_end(struct cvy_call *call);
@@ -261,7 +261,7 @@ void cvy_parking_free(struct cvy_parking *parking);
 /** The session has ended, and its calls are cancelled: serve its watches. */
 void cvy_session_end(struct cvy_session *session);
 /** The object goes: no session watches it any more. `session`: one of all. */
-void cvy_session_forget(struct cvy_session *session, const struct cvy_object *object);
+void cvy_session_forget(struct cvy_session *session, const struct cvy_referent *object);
 
 /**
  * Run a method, special ones (`__repr__`, `__str__`, `#GETVALUE`) included.
