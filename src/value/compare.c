@@ -36,6 +36,15 @@ static int spend(uint64_t *steps, uint64_t number)
     return 0;
 }
 
+/* What it takes beyond a step to compare these, if both are ints of many limbs. */
+static uint64_t number_cost(const covey_value *a, const covey_value *b)
+{
+    if (cvy_is_small(a) || cvy_is_small(b) || a->kind != COVEY_VALUE_INT ||
+        b->kind != COVEY_VALUE_INT)
+        return 0;
+    return cvy_min_size(cvy_as_big(a)->size, cvy_as_big(b)->size) / 8;
+}
+
 int cvy_same(const covey_value *a, const covey_value *b, uint64_t *steps)
 {
     return a == b ? 1 : equal(a, b, steps);
@@ -149,7 +158,7 @@ static int equal(const covey_value *a, const covey_value *b, uint64_t *steps)
 {
     int r;
 
-    if ((r = spend(steps, 1)) < 0)
+    if ((r = spend(steps, 1 + number_cost(a, b))) < 0)
         return r;
     if (cvy_is_number(a) || cvy_is_number(b))
         return cvy_is_number(a) && cvy_is_number(b) && cvy_number_equal(a, b);
@@ -185,61 +194,92 @@ int covey_value_has(const covey_value *container, const covey_value *item)
 
 /* ---- order ------------------------------------------------------------------- */
 
-static int order_of_texts(const struct cvy_text *a, const struct cvy_text *b)
+static int order_of_texts(const struct cvy_text *a, const struct cvy_text *b,
+                          uint64_t *steps, enum covey_order *ret_order)
 {
-    int order = memcmp(a->data, b->data, cvy_min_size(a->size, b->size));
+    size_t both = cvy_min_size(a->size, b->size);
+    int order, r = spend(steps, both / 64);
 
+    if (r < 0)
+        return r;
+    order = memcmp(a->data, b->data, both);
     if (!order)
         order = (a->size > b->size) - (a->size < b->size);
-    return (order > 0) - (order < 0);
+    *ret_order = (order > 0) - (order < 0);
+    return 0;
 }
 
 /* That of the first items that differ, or else that of the lengths. */
 static int compare_seqs(const struct cvy_seq *a, const struct cvy_seq *b,
+                        uint64_t *steps, struct cvy_pair *ret_pair,
                         enum covey_order *ret_order)
 {
     size_t both = cvy_min_size(a->count, b->count);
 
     for (size_t i = 0; i < both; i++) {
-        if (!cvy_same(a->items[i], b->items[i], NULL))
-            return covey_value_compare(a->items[i], b->items[i], ret_order);
+        int r = cvy_same(a->items[i], b->items[i], steps);
+
+        if (r < 0)
+            return r;
+        if (!r)
+            return cvy_compare(a->items[i], b->items[i], steps, ret_pair, ret_order);
     }
     *ret_order = (a->count > both) - (b->count > both);
     return 0;
 }
 
-static enum covey_order order_of_sets(const struct cvy_keys *a,
-                                      const struct cvy_keys *b)
+static int compare_sets(const struct cvy_keys *a, const struct cvy_keys *b,
+                        uint64_t *steps, enum covey_order *ret_order)
 {
-    if (a->count == b->count)
-        return is_within(a, b, NULL) ? COVEY_ORDER_EQUAL : COVEY_ORDER_NONE;
-    if (a->count < b->count)
-        return is_within(a, b, NULL) ? COVEY_ORDER_LESS : COVEY_ORDER_NONE;
-    return is_within(b, a, NULL) ? COVEY_ORDER_GREATER : COVEY_ORDER_NONE;
+    enum covey_order order = a->count < b->count   ? COVEY_ORDER_LESS
+                             : a->count > b->count ? COVEY_ORDER_GREATER
+                                                   : COVEY_ORDER_EQUAL;
+    int r =
+        order == COVEY_ORDER_GREATER ? is_within(b, a, steps) : is_within(a, b, steps);
+
+    if (r < 0)
+        return r;
+    *ret_order = r ? order : COVEY_ORDER_NONE;
+    return 0;
 }
 
-int covey_value_compare(const covey_value *a, const covey_value *b,
-                        enum covey_order *ret_order)
+int cvy_is_subset(const covey_value *a, const covey_value *b, uint64_t *steps)
 {
-    if (!a || !b)
-        return cvy_wrong_type(NULL, "a value");
+    const struct cvy_keys *x = cvy_as_keys(a), *y = cvy_as_keys(b);
+
+    return x->count <= y->count ? is_within(x, y, steps) : 0;
+}
+
+int cvy_compare(const covey_value *a, const covey_value *b, uint64_t *steps,
+                struct cvy_pair *ret_pair, enum covey_order *ret_order)
+{
+    int r = spend(steps, 1 + number_cost(a, b));
+
+    if (r < 0)
+        return r;
     if (cvy_is_real(a) && cvy_is_real(b)) {
         *ret_order = cvy_real_compare(a, b);
         return 0;
     }
     if (!cvy_is_number(a) && !cvy_is_number(b)) {
         if ((a->kind == COVEY_VALUE_STR && b->kind == COVEY_VALUE_STR) ||
-            (is_bytes(a) && is_bytes(b))) {
-            *ret_order = order_of_texts(cvy_as_text(a), cvy_as_text(b));
-            return 0;
-        }
-        if (is_set(a) && is_set(b)) {
-            *ret_order = order_of_sets(cvy_as_keys(a), cvy_as_keys(b));
-            return 0;
-        }
+            (is_bytes(a) && is_bytes(b)))
+            return order_of_texts(cvy_as_text(a), cvy_as_text(b), steps, ret_order);
+        if (is_set(a) && is_set(b))
+            return compare_sets(cvy_as_keys(a), cvy_as_keys(b), steps, ret_order);
         if (a->kind == b->kind && cvy_is_seq(a))
-            return compare_seqs(cvy_as_seq(a), cvy_as_seq(b), ret_order);
+            return compare_seqs(cvy_as_seq(a), cvy_as_seq(b), steps, ret_pair,
+                                ret_order);
     }
+    if (ret_pair)
+        *ret_pair = (struct cvy_pair){a, b};
     return cvy_fail(COVEY_ETYPE, "value: no order between '%s' and '%s'",
                     covey_value_type(a), covey_value_type(b));
+}
+
+int covey_value_compare(const covey_value *a, const covey_value *b,
+                        enum covey_order *ret_order)
+{
+    return a && b ? cvy_compare(a, b, NULL, NULL, ret_order)
+                  : cvy_wrong_type(NULL, "a value");
 }

@@ -284,13 +284,28 @@ uint64_t cvy_hash(const covey_value *value)
     return hash;
 }
 
+const covey_value *cvy_unhashable(const covey_value *value)
+{
+    const covey_value *found = NULL;
+    unsigned kind = cvy_kind(value);
+    const struct cvy_seq *seq = cvy_as_seq(value);
+
+    if (!(cvy_flags(value) & CVY_UNHASHABLE))
+        return NULL;
+    if (kind == COVEY_VALUE_TUPLE || kind == COVEY_VALUE_SLICE) {
+        for (size_t i = 0; i < seq->count && !found; i++)
+            found = cvy_unhashable(seq->items[i]);
+    }
+    return found ? found : value;
+}
+
 int covey_value_hash(const covey_value *value, uint64_t *ret_hash)
 {
     if (!value)
         return cvy_wrong_type(value, "a value");
     if (cvy_flags(value) & CVY_UNHASHABLE)
         return cvy_fail(COVEY_ETYPE, "value: unhashable type: '%s'",
-                        covey_value_type(value));
+                        covey_value_type(cvy_unhashable(value)));
     *ret_hash = cvy_hash(value);
     return 0;
 }

@@ -13,8 +13,7 @@
 
 /* ---- memory ------------------------------------------------------------------ */
 
-/* Take `size` bytes from the limit. */
-static int charge(struct cvy_heap *heap, size_t size)
+int cvy_heap_charge(struct cvy_heap *heap, size_t size)
 {
     if (!heap)
         return 0;
@@ -22,6 +21,16 @@ static int charge(struct cvy_heap *heap, size_t size)
         return cvy_fail(-EMSGSIZE, "it needs more memory than the limit of %zu bytes",
                         heap->limit);
     heap->used += size;
+    return 0;
+}
+
+int cvy_heap_spend(struct cvy_heap *heap, uint64_t steps)
+{
+    if (!heap)
+        return 0;
+    if (steps > heap->steps)
+        return cvy_fail(-EMSGSIZE, "it takes too many steps");
+    heap->steps -= steps;
     return 0;
 }
 
@@ -34,7 +43,7 @@ void *cvy_heap_alloc(struct cvy_heap *heap, size_t size)
 {
     void *memory;
 
-    if (charge(heap, size) < 0)
+    if (cvy_heap_charge(heap, size) < 0)
         return NULL;
     memory = size <= PTRDIFF_MAX ? cvy_malloc(size) : NULL;
     if (!memory)
@@ -51,7 +60,7 @@ int cvy_heap_grow(struct cvy_heap *heap, void *array, size_t old_capacity,
 
     if (__builtin_mul_overflow(capacity, size, &bytes) || bytes > PTRDIFF_MAX)
         return no_memory(SIZE_MAX);
-    if ((r = charge(heap, bytes)) < 0)
+    if ((r = cvy_heap_charge(heap, bytes)) < 0)
         return r;
     memcpy(&old, array, sizeof(old));
     grown = cvy_realloc(old, bytes);

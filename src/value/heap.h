@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * value/heap.h: memory for values, counted against a limit if there is one.
+ * value/heap.h: memory for values, and what may be spent on them.
  *
  * What returns a pointer returns NULL on failure with the detail set; cvy_last_code then
  * tells -ENOMEM, or -EMSGSIZE if the limit does not allow it.
@@ -10,13 +10,29 @@
 
 #include "value/node.h"
 
-/** What a reader may use; NULL in place of a pointer to it: as much as there is. */
+/**
+ * What somebody may use who reads a pickle or works on values on behalf of others; NULL
+ * in place of a pointer to it: as much as there is.
+ */
 struct cvy_heap {
-    size_t used, limit;     /* bytes; what is freed meanwhile is not given back */
-    uint64_t max_weight;    /* of one value */
-    unsigned max_depth;     /* at most COVEY_VALUE_DEPTH_MAX */
-    uint64_t compare_steps; /* left for comparing keys */
+    size_t used, limit;  /* bytes; what is freed meanwhile is not given back */
+    uint64_t max_weight; /* of one value */
+    unsigned max_depth;  /* at most COVEY_VALUE_DEPTH_MAX */
+    bool strict;         /* refuse equal keys that Python may tell apart */
+    uint64_t steps;      /* left for walking and comparing */
 };
+
+/** Take bytes from what may be used. Returns: 0; -EMSGSIZE. */
+int cvy_heap_charge(struct cvy_heap *heap, size_t size) COVEY_MUST_CHECK;
+
+/** Take steps. Returns: 0; -EMSGSIZE. */
+int cvy_heap_spend(struct cvy_heap *heap, uint64_t steps) COVEY_MUST_CHECK;
+
+/** Where the functions that take steps only find them. */
+static inline uint64_t *cvy_heap_steps(struct cvy_heap *heap)
+{
+    return heap ? &heap->steps : NULL;
+}
 
 void *cvy_heap_alloc(struct cvy_heap *heap, size_t size) __attribute__((malloc));
 

@@ -104,6 +104,30 @@ int cvy_keys_lookup(const struct cvy_keys *table, const covey_value *key, uint64
     return r;
 }
 
+/* The hash of an int is not kept in it. */
+static int spend_for_hash(struct cvy_heap *heap, const covey_value *key)
+{
+    if (cvy_is_small(key) || key->kind != COVEY_VALUE_INT)
+        return 0;
+    return cvy_heap_spend(heap, cvy_as_big(key)->size / 8);
+}
+
+int cvy_keys_get(struct cvy_heap *heap, const struct cvy_keys *table,
+                 const covey_value *key, const struct cvy_entry **ret)
+{
+    int r;
+
+    if (cvy_flags(key) & CVY_UNHASHABLE)
+        return cvy_fail(COVEY_ETYPE, "value: unhashable type: '%s'",
+                        covey_value_type(cvy_unhashable(key)));
+    *ret = NULL;
+    if (!table->count)
+        return 0;
+    if ((r = spend_for_hash(heap, key)) < 0)
+        return r;
+    return cvy_keys_lookup(table, key, cvy_hash(key), cvy_heap_steps(heap), ret);
+}
+
 const struct cvy_entry *cvy_keys_find(const struct cvy_keys *table,
                                       const covey_value *key)
 {
@@ -218,7 +242,7 @@ static int replace(struct cvy_heap *heap, struct cvy_keys *table,
     covey_value *old = entry->value;
     int r;
 
-    if (heap && key != entry->key && cvy_flags(key) & CVY_HAS_OBJECT)
+    if (heap && heap->strict && key != entry->key && cvy_flags(key) & CVY_HAS_OBJECT)
         return cvy_fail(-ENOTSUP, "two keys that look the same to covey");
     if (value) {
         if ((r = cvy_adopt(heap, &table->base, value)) < 0)
@@ -247,11 +271,13 @@ int cvy_keys_put(struct cvy_heap *heap, struct cvy_keys *table, covey_value *key
         goto fail;
     if (cvy_flags(key) & CVY_UNHASHABLE) {
         r = cvy_fail(COVEY_ETYPE, "value: unhashable type: '%s'",
-                     covey_value_type(key));
+                     covey_value_type(cvy_unhashable(key)));
         goto fail;
     }
+    if ((r = spend_for_hash(heap, key)) < 0)
+        goto fail;
     hash = cvy_hash(key);
-    r = search(table, key, hash, heap ? &heap->compare_steps : NULL, &entry);
+    r = search(table, key, hash, cvy_heap_steps(heap), &entry);
     if (r < 0)
         goto fail;
     r = entry == SIZE_MAX ? add(heap, table, hash, key, value)
@@ -264,10 +290,10 @@ fail:
     return r;
 }
 
-/* Take entry `number` out, with its references. */
-static struct cvy_entry take(struct cvy_keys *table, size_t number)
+struct cvy_entry cvy_keys_take(struct cvy_keys *table, const struct cvy_entry *which)
 {
-    struct cvy_entry entry = table->entries[number];
+    struct cvy_entry entry = *which;
+    size_t number = (size_t)(which - table->entries);
 
     if (table->index)
         unindex(table, number);
@@ -292,15 +318,15 @@ void cvy_keys_destroy(struct cvy_keys *table)
     cvy_free(table->index);
 }
 
-covey_value *cvy_keys_copy(const struct cvy_keys *table)
+covey_value *cvy_keys_copy(struct cvy_heap *heap, const struct cvy_keys *table)
 {
-    struct cvy_keys *copy = cvy_keys_new(NULL, table->base.head.kind);
+    struct cvy_keys *copy = cvy_keys_new(heap, table->base.head.kind);
     const struct cvy_entry *entry;
     size_t position = 0;
 
     if (!copy || !table->count)
         return copy ? &copy->base.head : NULL;
-    if (resize(NULL, copy, table->capacity) < 0) {
+    if (resize(heap, copy, table->capacity) < 0) {
         covey_value_free(&copy->base.head);
         return NULL;
     }
@@ -432,7 +458,7 @@ int covey_value_take(covey_value *container, const covey_value *key, covey_value
     if (!found)
         return cvy_fail(-ENOENT, "value: no such key in this %s",
                         covey_value_type(container));
-    entry = take(table, (size_t)(found - table->entries));
+    entry = cvy_keys_take(table, found);
     if (entry.value) { /* of a set the key is what it contains */
         covey_value_free(entry.key);
         entry.key = entry.value;

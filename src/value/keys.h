@@ -25,11 +25,19 @@ int cvy_keys_lookup(const struct cvy_keys *table, const covey_value *key, uint64
 /**
  * Set a key; the value of a set is NULL. An equal key that is there stays, its value is
  * replaced. Takes both, also on failure.
- * Returns: 0; COVEY_ETYPE if the key cannot be hashed; -EMSGSIZE; -ENOMEM; with a heap
- * -ENOTSUP for equal keys that have objects, which Python may tell apart.
+ * Returns: 0; COVEY_ETYPE if the key cannot be hashed; -EMSGSIZE; -ENOMEM; with a strict
+ * heap -ENOTSUP for equal keys that have objects, which Python may tell apart.
  */
 int cvy_keys_put(struct cvy_heap *heap, struct cvy_keys *table, covey_value *key,
                  covey_value *value) COVEY_MUST_CHECK;
+
+/** The entry of a key. Returns: 0, also when `*ret` is NULL; COVEY_ETYPE if the key cannot
+ * be hashed; -EMSGSIZE. */
+int cvy_keys_get(struct cvy_heap *heap, const struct cvy_keys *table,
+                 const covey_value *key, const struct cvy_entry **ret) COVEY_MUST_CHECK;
+
+/** Take an entry out. Returns: it, with its references. */
+struct cvy_entry cvy_keys_take(struct cvy_keys *table, const struct cvy_entry *entry);
 
 /** The next entry from `*position` on; NULL at the end. */
 const struct cvy_entry *cvy_keys_next(const struct cvy_keys *table, size_t *position);
@@ -37,6 +45,6 @@ const struct cvy_entry *cvy_keys_next(const struct cvy_keys *table, size_t *posi
 void cvy_keys_destroy(struct cvy_keys *table);
 
 /** The same entries. */
-covey_value *cvy_keys_copy(const struct cvy_keys *table);
+covey_value *cvy_keys_copy(struct cvy_heap *heap, const struct cvy_keys *table);
 
 #endif

@@ -60,15 +60,17 @@ covey_value *cvy_seq_of(struct cvy_heap *heap, unsigned kind, covey_value *const
     return &seq->base.head;
 }
 
-/* Make room for one more. */
-static int grow(struct cvy_heap *heap, struct cvy_seq *seq)
+int cvy_seq_reserve(struct cvy_heap *heap, struct cvy_seq *seq, size_t more)
 {
     size_t capacity = seq->capacity < 4 ? 4 : seq->capacity + seq->capacity / 2;
     covey_value **items = seq->items == seq->own ? NULL : seq->items;
     int r;
 
-    if (seq->count < seq->capacity)
+    if (more <= seq->capacity - seq->count)
         return 0;
+    if (more > SIZE_MAX - seq->count)
+        return cvy_fail(-ENOMEM, "value: a list of more items than memory can have");
+    capacity = cvy_max_size(capacity, seq->count + more);
     if ((r = cvy_heap_grow(heap, &items, items ? seq->capacity : 0, capacity,
                            sizeof(covey_value *))) < 0)
         return r;
@@ -79,14 +81,15 @@ static int grow(struct cvy_heap *heap, struct cvy_seq *seq)
     return 0;
 }
 
-static int insert(struct cvy_heap *heap, struct cvy_seq *seq, size_t index,
-                  covey_value *item)
+int cvy_seq_insert(struct cvy_heap *heap, struct cvy_seq *seq, size_t index,
+                   covey_value *item)
 {
     int r;
 
     if (!item)
         return cvy_last_code();
-    if ((r = grow(heap, seq)) < 0 || (r = cvy_adopt(heap, &seq->base, item)) < 0) {
+    if ((r = cvy_seq_reserve(heap, seq, 1)) < 0 ||
+        (r = cvy_adopt(heap, &seq->base, item)) < 0) {
         covey_value_free(item);
         return r;
     }
@@ -100,7 +103,7 @@ static int insert(struct cvy_heap *heap, struct cvy_seq *seq, size_t index,
 
 int cvy_seq_append(struct cvy_heap *heap, struct cvy_seq *seq, covey_value *item)
 {
-    return insert(heap, seq, seq->count, item);
+    return cvy_seq_insert(heap, seq, seq->count, item);
 }
 
 void cvy_seq_destroy(struct cvy_seq *seq)
@@ -110,13 +113,41 @@ void cvy_seq_destroy(struct cvy_seq *seq)
         cvy_free(seq->items);
 }
 
-covey_value *cvy_seq_copy(const struct cvy_seq *seq)
+covey_value *cvy_seq_take(struct cvy_seq *seq, size_t index)
 {
-    struct cvy_seq *copy = cvy_seq_new(NULL, seq->base.head.kind);
+    covey_value *item = seq->items[index];
+
+    seq->count--;
+    memmove(seq->items + index, seq->items + index + 1,
+            (seq->count - index) * sizeof(covey_value *));
+    cvy_disown(&seq->base, item);
+    return item;
+}
+
+int cvy_seq_put_at(struct cvy_heap *heap, struct cvy_seq *seq, size_t index,
+                   covey_value *item)
+{
+    covey_value *old;
+    int r = cvy_adopt(heap, &seq->base, item);
+
+    if (r < 0) {
+        covey_value_free(item);
+        return r;
+    }
+    old = seq->items[index];
+    seq->items[index] = item;
+    cvy_disown(&seq->base, old);
+    covey_value_free(old);
+    return 0;
+}
+
+covey_value *cvy_seq_copy(struct cvy_heap *heap, const struct cvy_seq *seq)
+{
+    struct cvy_seq *copy = cvy_seq_new(heap, seq->base.head.kind);
 
     if (!copy || !seq->count)
         return copy ? &copy->base.head : NULL;
-    if (cvy_heap_grow(NULL, &copy->items, 0, seq->count, sizeof(covey_value *)) < 0) {
+    if (cvy_heap_grow(heap, &copy->items, 0, seq->count, sizeof(covey_value *)) < 0) {
         covey_value_free(&copy->base.head);
         return NULL;
     }
@@ -234,7 +265,7 @@ int covey_value_insert(covey_value *list, size_t index, covey_value *item)
         covey_value_free(item);
         return r;
     }
-    r = insert(NULL, seq, index < seq->count ? index : seq->count, item);
+    r = cvy_seq_insert(NULL, seq, index < seq->count ? index : seq->count, item);
     return r < 0 ? cvy_stick(list, r) : 0;
 }
 
@@ -246,24 +277,14 @@ static int no_item(const struct cvy_seq *seq, size_t index)
 int covey_value_put_at(covey_value *list, size_t index, covey_value *item)
 {
     struct cvy_seq *seq;
-    covey_value *old;
     int r;
 
-    if (!(seq = get_list(list, false, &r)))
-        goto fail;
-    r = index >= seq->count ? no_item(seq, index) : cvy_adopt(NULL, &seq->base, item);
-    if (r < 0) {
-        cvy_stick(list, r);
-        goto fail;
+    if (!(seq = get_list(list, false, &r)) || index >= seq->count) {
+        covey_value_free(item);
+        return seq ? cvy_stick(list, no_item(seq, index)) : r;
     }
-    old = seq->items[index];
-    seq->items[index] = item;
-    cvy_disown(&seq->base, old);
-    covey_value_free(old);
-    return 0;
-fail:
-    covey_value_free(item);
-    return r;
+    r = cvy_seq_put_at(NULL, seq, index, item);
+    return r < 0 ? cvy_stick(list, r) : 0;
 }
 
 int covey_value_take_at(covey_value *list, size_t index, covey_value **out)
@@ -276,83 +297,10 @@ int covey_value_take_at(covey_value *list, size_t index, covey_value **out)
         return r;
     if (index >= seq->count)
         return no_item(seq, index);
-    item = seq->items[index];
-    seq->count--;
-    memmove(seq->items + index, seq->items + index + 1,
-            (seq->count - index) * sizeof(covey_value *));
-    cvy_disown(&seq->base, item);
+    item = cvy_seq_take(seq, index);
     if (out)
         *out = item;
     else
         covey_value_free(item);
     return 0;
-}
-
-/* ---- sorting ----------------------------------------------------------------- */
-
-/* Merge two runs, of `left` and `right` items, into `to`. */
-static int merge(covey_value **to, covey_value *const *from, size_t left, size_t right,
-                 bool reverse)
-{
-    covey_value *const *a = from, *const *b = from + left;
-    covey_value *const *a_end = b, *const *b_end = b + right;
-    enum covey_order order;
-    int r;
-
-    while (a < a_end && b < b_end) {
-        /* Take from the right only if it is strictly before, for stability. */
-        r = reverse ? covey_value_compare(*a, *b, &order)
-                    : covey_value_compare(*b, *a, &order);
-        if (r < 0)
-            return r;
-        *to++ = order == COVEY_ORDER_LESS ? *b++ : *a++;
-    }
-    while (a < a_end)
-        *to++ = *a++;
-    while (b < b_end)
-        *to++ = *b++;
-    return 0;
-}
-
-static int sort(covey_value **items, covey_value **scratch, size_t count, bool reverse)
-{
-    covey_value **from = items, **to = scratch, **other;
-
-    for (size_t run = 1; run < count; run *= 2) {
-        for (size_t at = 0; at < count; at += 2 * run) {
-            size_t left = cvy_min_size(run, count - at);
-            size_t right = cvy_min_size(run, count - at - left);
-            int r = merge(to + at, from + at, left, right, reverse);
-
-            if (r < 0)
-                return r;
-        }
-        other = from;
-        from = to;
-        to = other;
-    }
-    if (from != items)
-        memcpy(items, from, count * sizeof(covey_value *));
-    return 0;
-}
-
-int covey_value_sort(covey_value *list, int reverse)
-{
-    covey_value **sorted = NULL;
-    struct cvy_seq *seq;
-    int r;
-
-    if (!(seq = get_list(list, false, &r)) || seq->count < 2)
-        return r;
-    if ((r = cvy_heap_grow(NULL, &sorted, 0, 2 * seq->count, sizeof(covey_value *))) <
-        0)
-        return r;
-    memcpy(sorted, seq->items, seq->count * sizeof(covey_value *));
-    r = sort(sorted, sorted + seq->count, seq->count, reverse);
-    if (r == 0) {
-        memcpy(seq->items, sorted, seq->count * sizeof(covey_value *));
-        atomic_store_explicit(&seq->base.hash, 0, memory_order_relaxed);
-    }
-    cvy_free(sorted);
-    return r;
 }

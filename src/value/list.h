@@ -22,9 +22,24 @@ covey_value *cvy_seq_of(struct cvy_heap *heap, unsigned kind, covey_value *const
 int cvy_seq_append(struct cvy_heap *heap, struct cvy_seq *seq,
                    covey_value *item) COVEY_MUST_CHECK;
 
+/** Insert before `index`, which is at most the count. As cvy_seq_append. */
+int cvy_seq_insert(struct cvy_heap *heap, struct cvy_seq *seq, size_t index,
+                   covey_value *item) COVEY_MUST_CHECK;
+
+/** Replace the item at `index`, which is there. As cvy_seq_append. */
+int cvy_seq_put_at(struct cvy_heap *heap, struct cvy_seq *seq, size_t index,
+                   covey_value *item) COVEY_MUST_CHECK;
+
+/** Take out the item at `index`, which is there. Returns: it, the caller's. */
+covey_value *cvy_seq_take(struct cvy_seq *seq, size_t index);
+
+/** Make room for `more` items. Returns: 0; -ENOMEM; -EMSGSIZE. */
+int cvy_seq_reserve(struct cvy_heap *heap, struct cvy_seq *seq,
+                    size_t more) COVEY_MUST_CHECK;
+
 void cvy_seq_destroy(struct cvy_seq *seq);
 
 /** The same items. */
-covey_value *cvy_seq_copy(const struct cvy_seq *seq);
+covey_value *cvy_seq_copy(struct cvy_heap *heap, const struct cvy_seq *seq);
 
 #endif

@@ -156,6 +156,18 @@ void cvy_int_to_bytes(const struct cvy_int *number, unsigned char *bytes, size_t
     }
 }
 
+int64_t cvy_int_clip(const covey_value *value)
+{
+    struct cvy_int number;
+    uint64_t limb;
+
+    cvy_int_of(value, &number);
+    limb = number.size ? number.limbs[0] : 0;
+    if (number.size > 1 || limb > INT64_MAX)
+        return number.negative ? INT64_MIN : INT64_MAX;
+    return number.negative ? -(int64_t)limb : (int64_t)limb;
+}
+
 static int int_compare(const struct cvy_int *a, const struct cvy_int *b)
 {
     int larger = a->negative ? -1 : 1; /* the order if the magnitude of `a` is larger */

@@ -35,6 +35,9 @@ void cvy_int_to_bytes(const struct cvy_int *number, unsigned char *bytes, size_t
 /** Write as text: decimal up to CVY_INT_DIGITS digits, else hexadecimal. */
 int cvy_int_append(struct covey_bytes *text, const covey_value *value) COVEY_MUST_CHECK;
 
+/** An int or bool, or the end of the range of int64_t that it is beyond. */
+int64_t cvy_int_clip(const covey_value *value);
+
 covey_value *cvy_float(struct cvy_heap *heap, double number);
 covey_value *cvy_complex(struct cvy_heap *heap, double real, double imag);
 

@@ -222,7 +222,8 @@ static void set_limits(struct cvy_heap *heap, const struct covey_unpickle_opts *
     heap->max_weight = opts->max_count ? opts->max_count : DEFAULT_COUNT;
     heap->max_depth =
         (unsigned)(opts->max_depth ? opts->max_depth : COVEY_VALUE_DEPTH_MAX);
-    heap->compare_steps = 65536 + 16 * (uint64_t)size;
+    heap->strict = true;
+    heap->steps = 65536 + 16 * (uint64_t)size;
 }
 
 int covey_value_unpickle(covey_value **out, const void *data, size_t size,

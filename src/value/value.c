@@ -170,11 +170,11 @@ covey_value *covey_value_copy(const covey_value *value)
     switch (cvy_kind(value)) {
     case COVEY_VALUE_LIST:
     case COVEY_VALUE_TUPLE:
-        return cvy_seq_copy(cvy_as_seq(value));
+        return cvy_seq_copy(NULL, cvy_as_seq(value));
     case COVEY_VALUE_DICT:
     case COVEY_VALUE_SET:
     case COVEY_VALUE_FROZENSET:
-        return cvy_keys_copy(cvy_as_keys(value));
+        return cvy_keys_copy(NULL, cvy_as_keys(value));
     case COVEY_VALUE_OBJECT:
         return cvy_object_copy(cvy_as_object(value));
     default:
