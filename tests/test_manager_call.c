@@ -203,7 +203,7 @@ TEST(codes_and_budgets_become_exceptions)
                       "request')");
     cvy_call_end(&call);
     CHECK_EQ(run(&call, &here, "work", 0), 0);
-    call.steps = 5;
+    call.budget.steps = 5;
     CHECK_EQ(gate_work(&call, self), CVY_RAISED);
     CHECK(covey_value_is(covey_value_class(call.reply), "builtins", "RuntimeError"));
     cvy_call_end(&call);

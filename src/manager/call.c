@@ -220,8 +220,10 @@ void cvy_call_begin(struct cvy_call *call, struct cvy_parking *parking,
         .args = args,
         .kwds = kwds,
         .session = session,
-        .steps = USUAL_STEPS,
-        .bytes = USUAL_BYTES,
+        .budget = {.limit = USUAL_BYTES,
+                   .steps = USUAL_STEPS,
+                   .max_weight = UINT64_MAX,
+                   .max_depth = COVEY_VALUE_DEPTH_MAX},
         .object = object,
         .parking = parking,
     };
@@ -335,11 +337,11 @@ int cvy_raise_code(struct cvy_call *call, int code)
 
 int cvy_charge_steps(struct cvy_call *call, uint64_t steps)
 {
-    if (cvy_likely(steps <= call->steps)) {
-        call->steps -= steps;
+    if (cvy_likely(steps <= call->budget.steps)) {
+        call->budget.steps -= steps;
         return 0;
     }
-    call->steps = 0;
+    call->budget.steps = 0;
     return cvy_raise(call, "RuntimeError",
                      "%s takes more steps than the manager grants a request",
                      call->method ? call->method : "the request");
@@ -347,8 +349,8 @@ int cvy_charge_steps(struct cvy_call *call, uint64_t steps)
 
 int cvy_charge_bytes(struct cvy_call *call, uint64_t bytes)
 {
-    if (cvy_likely(bytes <= call->bytes)) {
-        call->bytes -= bytes;
+    if (cvy_likely(bytes <= call->budget.limit - call->budget.used)) {
+        call->budget.used += bytes;
         return 0;
     }
     return cvy_raise(call, "MemoryError",

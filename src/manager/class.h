@@ -16,13 +16,14 @@
  * pickled and dropped before the next method runs, resumed ones included.
  *
  * *Comparing.* Items and keys are compared by cvy_same (value/compare.h) with the steps
- * that the request has left, `&call->steps`; a comparison that uses them up gives -EMSGSIZE,
- * which a method may just return. Order is covey_value_compare.
+ * that the request has left, `&call->budget.steps`; a comparison that uses them up gives
+ * -EMSGSIZE, which a method may just return. Order is cvy_compare.
  *
  * *Budget.* A request has a number of steps and of bytes. A method charges before it works:
  * one step for each item that it visits, compares, moves or copies, and the bytes that it
  * is going to allocate beyond those of the request itself (repeat, repr, sort, slices).
- * What is of constant size costs nothing: the request itself has been charged.
+ * What is of constant size costs nothing: the request itself has been charged. Functions
+ * of src/value that take a heap are given `&call->budget` and charge by themselves.
  *
  * *Results.* A function ends in one of these ways, and returns what that returned:
  *
@@ -62,6 +63,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "value/heap.h"
 
 #include <covey/base.h>
 #include <covey/value.h>
@@ -176,8 +179,7 @@ struct cvy_call {
     const covey_value *kwds; /* a dict; NULL: none */
     const char *method;
     struct cvy_session *session;
-    uint64_t steps; /* what is left of the budget */
-    uint64_t bytes;
+    struct cvy_heap budget;
     union {
         int64_t number;
         void *pointer;
