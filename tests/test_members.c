@@ -611,6 +611,35 @@ TEST(child_killed_before_it_came_up_is_found)
     family_check();
 }
 
+static uint32_t kind_at_death;
+
+static void look_at_what_it_worked_on(struct cvy_slot *slot)
+{
+    if (slot->journal[0])
+        kind_at_death = ((struct cvy_object *)cvy_at(slot->journal[0]))->kind;
+    slot->journal[0] = 0;
+}
+
+TEST(what_the_dead_worked_on_is_there_until_it_is_put_right)
+{
+    family_found(NULL);
+    cvy_word *ready = family_shared(sizeof *ready);
+    int pid = family_fork();
+    if (pid == 0) {
+        CHECK_OK(cvy_enter());
+        void *mine = family_object(sizeof(struct cvy_object), 0);
+        cvy_slot_at(CVY_INDEX_OF(cvy_thread_owner()))->journal[0] = cvy_ref_of(mine);
+        family_tell(ready);
+        family_pause();
+    }
+    family_await(ready, 1);
+    cvy_on_slot_death = look_at_what_it_worked_on;
+    family_kill(pid);
+    cvy_members_sweep();
+    CHECK_EQ(kind_at_death, CVY_KIND_TEST);
+    family_check();
+}
+
 TEST(stopped_owner_is_not_taken_for_dead)
 {
     family_found(COVEY_FAMILY_OPTS(.slice = COVEY_MSEC(10)));

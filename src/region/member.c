@@ -220,18 +220,19 @@ static void drop_all(uint32_t index)
     }
 }
 
-/* The same, and free its threads' slots. */
+/* Free its threads' slots, then drop what it holds: what a thread was about to do is put
+ * right in objects that are still there, also if this sweeper is killed in between. */
 static void sweep(uint32_t index)
 {
     struct cvy_member *m = cvy_member_at(index);
-    if (!CVY_MUTANT(region_holds))
-        drop_all(index);
     while (m->slots) {
         uint32_t slot = m->slots - 1;
         cvy_slot_unlink(slot);
         cvy_commit();
         cvy_slot_free_unlinked(slot);
     }
+    if (!CVY_MUTANT(region_holds))
+        drop_all(index);
 }
 
 /* Other threads that are attached may be inside of calls, working on what this process
