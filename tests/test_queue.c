@@ -281,12 +281,63 @@ TEST(what_the_budget_cannot_hold_is_told)
     while (covey_queue_put(q, COVEY_VIEW_OF(message), COVEY_NOWAIT) >= 0)
         put++;
     CHECK_GT(put, 8);
-    CHECK_ERR(covey_queue_put(q, COVEY_VIEW_OF(message), COVEY_MSEC(10)), -ETIMEDOUT);
+    /* Nobody else could take one out. */
+    CHECK_ERR(covey_queue_put(q, COVEY_VIEW_OF(message), COVEY_FOREVER), -ENOMEM);
+    CHECK_STR_HAS(covey_error_detail(), "of its budget; the biggest: queue");
     CHECK_EQ(count_of(q), put);
     for (size_t i = 0; i < put; i++)
         CHECK_OK(covey_queue_get(q, &got, COVEY_NOWAIT));
     CHECK_OK(covey_queue_put(q, COVEY_VIEW_OF(message), COVEY_NOWAIT));
     covey_bytes_free(&got);
+    covey_queue_free(q);
+}
+
+static char three_mib[3 << 20];
+
+static int view_until_told(struct covey_view arg)
+{
+    struct shared *s = shared_of(arg);
+    covey_queue *q = *(covey_queue **)s->text;
+    struct covey_loan loan;
+    CHECK_OK(covey_queue_view(q, &loan, COVEY_FOREVER));
+    family_tell(&s->begun);
+    family_await(&s->go, 1);
+    covey_queue_done(q, &loan);
+    return 0;
+}
+
+TEST_EACH_METHOD(put_waits_for_memory_that_others_have)
+{
+    CHECK_OK(covey_family_configure(COVEY_FAMILY_OPTS(.budget = 5 * MIB)));
+    struct shared *s = share();
+    covey_queue *q = queue_new(0);
+    memcpy(s->text, &q, sizeof q);
+    CHECK_OK(covey_queue_put(q, COVEY_VIEW_OF(three_mib), COVEY_NOWAIT));
+    covey_process *p = started(view_until_told, COVEY_VIEW_OF(s), OPTS());
+    family_await(&s->begun, 1);
+    CHECK_ERR(covey_queue_put(q, COVEY_VIEW_OF(three_mib), COVEY_MSEC(20)), -ETIMEDOUT);
+    CHECK_STR_HAS(covey_error_detail(), "has no memory for 3145728 bytes");
+    family_tell(&s->go);
+    CHECK_OK(covey_queue_put(q, COVEY_VIEW_OF(three_mib), COVEY_FOREVER));
+    CHECK_EQ(end_of(p), 0);
+    /* Nobody else is left who could take that one. */
+    CHECK_ERR(covey_queue_put(q, COVEY_VIEW_OF(three_mib), COVEY_FOREVER),
+              COVEY_EPEERDIED);
+    covey_queue_free(q);
+}
+
+TEST_EACH_METHOD(put_waits_for_memory_that_a_killed_process_had)
+{
+    CHECK_OK(covey_family_configure(COVEY_FAMILY_OPTS(.budget = 5 * MIB)));
+    struct shared *s = share();
+    covey_queue *q = queue_new(0);
+    memcpy(s->text, &q, sizeof q);
+    CHECK_OK(covey_queue_put(q, COVEY_VIEW_OF(three_mib), COVEY_NOWAIT));
+    covey_process *p = started(view_until_told, COVEY_VIEW_OF(s), OPTS());
+    family_await(&s->begun, 1);
+    CHECK_OK(covey_process_kill(p));
+    CHECK_OK(covey_queue_put(q, COVEY_VIEW_OF(three_mib), COVEY_FOREVER));
+    CHECK_EQ(end_of(p), -SIGKILL);
     covey_queue_free(q);
 }
 

@@ -150,6 +150,7 @@ int cvy_queue_get(covey_queue *q, struct cvy_target *t, int64_t deadline,
     if (cvy_unlikely(t->extent)) {
         memcpy(t->to, cvy_at(t->extent), *t->ret_size);
         cvy_extent_give(t->extent);
+        cvy_waiters_wake(&q->space, INT_MAX); /* there is memory */
     }
     cvy_ring_arrived();
     return 0;
@@ -262,8 +263,13 @@ int covey_queue_get_many(covey_queue *queue, struct covey_bytes *messages, size_
         }
     }
     if (r == -EXDEV) {
-        r = covey_queue_get(queue, messages, timeout);
+        size_t size = 0;
+        struct cvy_target one = {messages->data, messages->capacity, messages, &size,
+                                 0};
+        r = cvy_queue_get(queue, &one, deadline, call);
         got = r >= 0;
+        if (r >= 0)
+            messages->size = size;
     } else if (r >= 0) {
         cvy_ring_arrived();
     }

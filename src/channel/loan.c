@@ -2,6 +2,7 @@
 /* loan.c: messages that are filled and read where they lie: an extent each, which is in
  * the hands of the process and goes back when that dies. */
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -96,8 +97,10 @@ void covey_queue_done(covey_queue *queue, struct covey_loan *loan)
 {
     if (!loan || cvy_queue_enter(queue, "covey_queue_done") < 0)
         return;
-    if (loan->extent)
+    if (loan->extent) {
         cvy_extent_give(loan->extent);
+        cvy_waiters_wake(&queue->space, INT_MAX); /* there is memory */
+    }
     covey_bytes_free(&loan->copy);
     *loan = (struct covey_loan){0};
 }

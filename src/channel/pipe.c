@@ -134,21 +134,29 @@ static int await_room(const struct cvy_end *end, struct cvy_way *way, int64_t de
     }
 }
 
-/* The family has no memory: wait until something is taken, if there is anything. */
-static int await_memory(const struct cvy_end *end, struct cvy_way *way, size_t size,
-                        int64_t deadline, const char *call)
+static bool others_may_receive(const struct cvy_end *end)
 {
-    uint32_t items, gong = cvy_gong(), word = cvy_waiters_announce(&way->space);
-    uint64_t bytes;
-    cvy_ring_load(&way->ring, &items, &bytes);
-    if (!items)
-        return cvy_fail_budget("a message in a pipe", size);
+    struct cvy_end *peer = peer_of(end);
+    uint32_t me = CVY_INDEX_OF(cvy_member_owner());
+    return (peer && cvy_object_who_holds(peer) & CVY_HELD_BY_OTHERS) ||
+           cvy_load32(&cvy_member_at(me)->thread_count) > 1;
+}
+
+static int await_memory(const struct cvy_end *end, struct cvy_way *way,
+                        struct cvy_shortage *shortage, size_t size, int64_t deadline,
+                        const char *call)
+{
     if (peer_is_gone(end))
         return fail(end, -EPIPE, call);
-    int r = deadline <= 0 ? -ETIMEDOUT
-                          : cvy_sleep(&way->space, word, gong, deadline,
-                                      cvy_ref_of(pipe_of(end)));
-    return r < 0 ? fail_full(end, r, call) : 0;
+    int r =
+        cvy_shortage_wait(shortage, &way->ring, &way->space, others_may_receive(end),
+                          deadline, cvy_ref_of(pipe_of(end)));
+    if (r == -ENOMEM)
+        return cvy_fail_budget("a message in a pipe", size);
+    if (r == -ETIMEDOUT)
+        return cvy_fail(r, "%s: the family has no memory for %zu bytes in pipe %s",
+                        call, size, pipe_of(end)->name);
+    return r < 0 ? fail(end, r, call) : 0;
 }
 
 static void sent(struct cvy_way *way, size_t size)
@@ -161,6 +169,7 @@ static void sent(struct cvy_way *way, size_t size)
 static int send_small(struct cvy_end *end, struct cvy_way *way,
                       struct covey_view message, int64_t deadline, const char *call)
 {
+    struct cvy_shortage shortage = {0};
     for (;;) {
         int r = await_room(end, way, deadline, call);
         if (cvy_unlikely(r < 0))
@@ -171,7 +180,7 @@ static int send_small(struct cvy_end *end, struct cvy_way *way,
             return 0;
         }
         cvy_ring_unlock_put(&way->ring);
-        r = await_memory(end, way, message.size, deadline, call);
+        r = await_memory(end, way, &shortage, message.size, deadline, call);
         if (r < 0)
             return r;
     }
@@ -181,6 +190,7 @@ static int send_small(struct cvy_end *end, struct cvy_way *way,
 static int send_extent(struct cvy_end *end, struct cvy_way *way, cvy_ref extent,
                        size_t size, int64_t deadline, const char *call)
 {
+    struct cvy_shortage shortage = {0};
     for (;;) {
         int r = await_room(end, way, deadline, call);
         if (r < 0)
@@ -191,7 +201,7 @@ static int send_extent(struct cvy_end *end, struct cvy_way *way, cvy_ref extent,
             return 0;
         }
         cvy_ring_unlock_put(&way->ring);
-        r = await_memory(end, way, size, deadline, call);
+        r = await_memory(end, way, &shortage, size, deadline, call);
         if (r < 0)
             return r;
     }
@@ -200,9 +210,10 @@ static int send_extent(struct cvy_end *end, struct cvy_way *way, cvy_ref extent,
 static int send_large(struct cvy_end *end, struct cvy_way *way,
                       struct covey_view message, int64_t deadline, const char *call)
 {
+    struct cvy_shortage shortage = {0};
     cvy_ref extent = 0;
     while (cvy_extent_take(message.size, &extent) < 0) {
-        int r = await_memory(end, way, message.size, deadline, call);
+        int r = await_memory(end, way, &shortage, message.size, deadline, call);
         if (r < 0)
             return r;
     }
@@ -356,6 +367,7 @@ int cvy_pipe_recv(struct cvy_end *end, struct cvy_landing *t, int64_t deadline,
     if (cvy_unlikely(extent)) {
         memcpy(t->to, cvy_at(extent), *t->ret_size);
         cvy_extent_give(extent);
+        cvy_waiters_wake(&way_to(end)->space, INT_MAX); /* there is memory */
     }
     cvy_ring_arrived();
     cvy_watch_taken(end);

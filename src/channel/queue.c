@@ -99,7 +99,7 @@ static int fail_put(covey_queue *q, int r, const char *call)
     return r == -EINTR ? cvy_fail(r, "%s: a signal came", call) : r;
 }
 
-/* Sleep until there may be room. `first`: it is the first time. */
+/* Sleep until there may be room. */
 static int await_space(covey_queue *q, size_t size, uint32_t gong, int64_t deadline)
 {
     uint32_t word = cvy_waiters_announce(&q->space);
@@ -150,22 +150,32 @@ void cvy_queue_put_done(covey_queue *q, uint32_t n)
     cvy_waiters_wake(&q->items, n);
 }
 
-/* The family has no memory: wait until something is taken, if there is anything. */
-static int await_memory(covey_queue *q, size_t size, int64_t deadline, const char *call)
+static bool others_may_take(covey_queue *q)
 {
-    uint32_t items, gong = cvy_gong(), word = cvy_waiters_announce(&q->space);
-    uint64_t bytes;
-    cvy_ring_load(&q->ring, &items, &bytes);
-    if (!items)
-        return cvy_fail_budget("a message in a queue", size);
-    int r = deadline <= 0 ? -ETIMEDOUT
-                          : cvy_sleep(&q->space, word, gong, deadline, cvy_ref_of(q));
+    return cvy_object_who_holds(q) & CVY_HELD_BY_OTHERS ||
+           cvy_load32(&cvy_member_at(CVY_INDEX_OF(cvy_member_owner()))->thread_count) >
+               1;
+}
+
+static int await_memory(covey_queue *q, struct cvy_shortage *shortage, size_t size,
+                        int64_t deadline, const char *call)
+{
+    int r = cvy_shortage_wait(shortage, &q->ring, &q->space, others_may_take(q),
+                              deadline, cvy_ref_of(q));
+    if (r == -ENOMEM)
+        return deadline > 0 && cvy_queue_is_lonely(q)
+                   ? fail_put(q, COVEY_EPEERDIED, call)
+                   : cvy_fail_budget("a message in a queue", size);
+    if (r == -ETIMEDOUT)
+        return cvy_fail(r, "%s: the family has no memory for %zu bytes in queue %s",
+                        call, size, q->name);
     return r < 0 ? fail_put(q, r, call) : 0;
 }
 
 static int put_small(covey_queue *q, struct covey_view message, int64_t deadline,
                      const char *call)
 {
+    struct cvy_shortage shortage = {0};
     for (;;) {
         int r = cvy_queue_await_room(q, message.size, deadline, call);
         if (cvy_unlikely(r < 0))
@@ -176,7 +186,7 @@ static int put_small(covey_queue *q, struct covey_view message, int64_t deadline
             return 0;
         }
         cvy_ring_unlock_put(&q->ring);
-        r = await_memory(q, message.size, deadline, call);
+        r = await_memory(q, &shortage, message.size, deadline, call);
         if (r < 0)
             return r;
     }
@@ -185,26 +195,25 @@ static int put_small(covey_queue *q, struct covey_view message, int64_t deadline
 static int put_large(covey_queue *q, struct covey_view message, int64_t deadline,
                      const char *call)
 {
-    struct covey_loan loan;
+    struct cvy_shortage shortage = {0};
+    cvy_ref extent = 0;
     int r;
-    for (;;) {
-        r = cvy_extent_take(message.size, &loan.extent);
-        if (r >= 0)
-            break;
-        r = await_memory(q, message.size, deadline, call);
+    while (cvy_extent_take(message.size, &extent) < 0) {
+        r = await_memory(q, &shortage, message.size, deadline, call);
         if (r < 0)
             return r;
     }
-    memcpy(cvy_at(loan.extent), message.data, message.size);
-    r = cvy_queue_put_extent(q, loan.extent, message.size, deadline, call);
+    memcpy(cvy_at(extent), message.data, message.size);
+    r = cvy_queue_put_extent(q, extent, message.size, deadline, call);
     if (r < 0)
-        cvy_extent_give(loan.extent);
+        cvy_extent_give(extent);
     return r;
 }
 
 int cvy_queue_put_extent(covey_queue *q, cvy_ref extent, size_t size, int64_t deadline,
                          const char *call)
 {
+    struct cvy_shortage shortage = {0};
     for (;;) {
         int r = cvy_queue_await_room(q, size, deadline, call);
         if (r < 0)
@@ -215,7 +224,7 @@ int cvy_queue_put_extent(covey_queue *q, cvy_ref extent, size_t size, int64_t de
             return 0;
         }
         cvy_ring_unlock_put(&q->ring);
-        r = await_memory(q, size, deadline, call);
+        r = await_memory(q, &shortage, size, deadline, call);
         if (r < 0)
             return r;
     }

@@ -100,6 +100,21 @@ uint32_t cvy_waiters_announce(cvy_word *word);
 /** Change the word and wake up to `n`, if somebody may sleep. */
 void cvy_waiters_wake(cvy_word *word, uint32_t n);
 
+/** Somebody who waits for memory; zero at first. */
+struct cvy_shortage {
+    bool announced;
+    uint32_t word, gong; /* when it was announced */
+    int64_t latest; /* until when others are waited for who have the last messages */
+};
+/**
+ * The family has no memory for a message in `ring`. The first call announces that and
+ * returns, for another try; the next sleeps on `space`, and so on in turns.
+ * `others`: somebody else may take messages out.
+ * Returns: 0: try again; -ENOMEM: nobody is going to give any back; -ETIMEDOUT; -EINTR.
+ */
+int cvy_shortage_wait(struct cvy_shortage *shortage, struct cvy_ring *ring,
+                      cvy_word *space, bool others, int64_t deadline, cvy_ref what);
+
 /** Joinable queues, get_lock held: `n` messages have been taken by this process. */
 int cvy_joinable_prepare(struct covey_joinable_queue *queue);
 void cvy_joinable_took(struct covey_joinable_queue *queue, uint32_t n);

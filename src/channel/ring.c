@@ -349,6 +349,19 @@ void cvy_extent_give(cvy_ref ref)
     cvy_region_unlock();
 }
 
+bool cvy_extents_are_out(void)
+{
+    uint32_t me = CVY_INDEX_OF(cvy_member_owner());
+    bool out = false;
+    cvy_region_lock();
+    for (uint32_t i = 0; i < cvy_head->member_high && !out; i++) {
+        const struct cvy_member *m = cvy_member_at(i);
+        out = m->extents && (i != me || m->thread_count > 1);
+    }
+    cvy_region_unlock();
+    return out;
+}
+
 int cvy_ring_put_extent(struct cvy_ring *ring, cvy_ref ref, size_t size)
 {
     struct cvy_extent_record e = {ref, size};

@@ -97,6 +97,8 @@ int cvy_ring_put_extent(struct cvy_ring *ring, cvy_ref ref, size_t size);
  * -ENOMEM. */
 int cvy_extent_take(size_t size, cvy_ref *ret_ref);
 void cvy_extent_give(cvy_ref ref);
+/** Whether another thread may have extents in its hands, which it is going to give back. */
+bool cvy_extents_are_out(void);
 
 /* ---- consumers; get_lock held ---- */
 
