@@ -98,7 +98,7 @@ TEST(several_are_under_way_at_the_same_time)
     free_and_await_end(&p);
 }
 
-TEST(what_nobody_fetched_goes_with_the_pipe)
+static void offer_and_go(void)
 {
     struct pair p = pair_new();
     int ends[2], got = -1;
@@ -112,6 +112,13 @@ TEST(what_nobody_fetched_goes_with_the_pipe)
     CHECK_ERR(covey_conn_recv_fd(p.b, &got, COVEY_SEC(5)), COVEY_EEOF);
     close(ends[0]);
     covey_conn_free(p.b);
+}
+
+/* Many times: who comes to fetch may find the sender's thread at any step of its end. */
+TEST(what_nobody_fetched_goes_with_the_pipe)
+{
+    for (int i = 0; i < 500; i++)
+        offer_and_go();
 }
 
 static void errors_of(struct pair p)

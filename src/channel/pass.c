@@ -262,6 +262,8 @@ static int fetch(const struct message *m, int64_t deadline, int *ret_fd)
         r = 0;
     }
     cvy_os_close(peer);
+    if (r == -EPIPE || r == -ECONNRESET) /* it went while this one was in its queue */
+        return -ECONNREFUSED;
     return r > 0 && *ret_fd >= 0 ? 0 : r < 0 ? r : -ECONNREFUSED;
 }
 
