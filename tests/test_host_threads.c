@@ -272,6 +272,8 @@ static void *start_and_join_for_ever(void *arg)
 
 TEST_EACH_METHOD(cancelling_at_any_point_leaves_nothing)
 {
+    if (SANITIZED && check_method() == COVEY_FORK)
+        SKIP("the sanitizers' allocators do not survive such forks");
     host_run(0);
     for (int i = 0; i < family_long(10, 300); i++) {
         cvy_word rounds = 0;

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -88,6 +89,43 @@ void cvy_os_set_comm(const char *name)
     prctl(PR_SET_NAME, name);
 }
 
+#ifdef __SANITIZE_ADDRESS__
+/* A thread that comes up takes memory for the sanitizer, whose allocator's locks stay
+ * taken in a child that is forked meanwhile. So it is awaited. */
+struct coming_up {
+    void *(*fn)(void *);
+    void *arg;
+    sem_t is_up;
+};
+
+static void *come_up(void *arg)
+{
+    struct coming_up *c = arg;
+    void *(*fn)(void *) = c->fn;
+
+    arg = c->arg;
+    sem_post(&c->is_up);
+    return fn(arg);
+}
+
+static int create_thread(pthread_t *out, void *(*fn)(void *), void *arg)
+{
+    struct coming_up c = {.fn = fn, .arg = arg};
+    int r;
+
+    sem_init(&c.is_up, 0, 0);
+    r = pthread_create(out, NULL, come_up, &c);
+    while (r == 0 && sem_wait(&c.is_up) < 0)
+        ;
+    return r;
+}
+#else
+static int create_thread(pthread_t *out, void *(*fn)(void *), void *arg)
+{
+    return pthread_create(out, NULL, fn, arg);
+}
+#endif
+
 int cvy_os_run_aside(void *(*fn)(void *), void *arg)
 {
     sigset_t all, old;
@@ -97,7 +135,7 @@ int cvy_os_run_aside(void *(*fn)(void *), void *arg)
     CVY_FAULT_POINT("pthread_create", EAGAIN);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old); /* which the thread inherits */
-    r = pthread_create(&thread, NULL, fn, arg);
+    r = create_thread(&thread, fn, arg);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (r == 0)
         pthread_detach(thread);
