@@ -196,6 +196,59 @@ static void storm_over(size_t maxsize, const struct covey_family_opts *opts,
 }
 
 /* Slices are too long to help, so what hangs is a wake-up that nobody sent. */
+/* ---- first messages -------------------------------------------------------------- */
+
+/* The queue of the moment. */
+struct fresh {
+    _Atomic(covey_queue *) queue;
+    _Atomic uint64_t got;
+};
+
+static void get_of_fresh_queues(struct fresh *fresh, uint64_t queues)
+{
+    for (uint64_t i = 1; i <= queues; i++) {
+        covey_queue *queue;
+        uint64_t message = 0;
+        size_t size = 0;
+        while (!(queue = atomic_load(&fresh->queue)))
+            cvy_os_yield();
+        while (covey_queue_get_into(queue, &message, sizeof message, &size,
+                                    COVEY_NOWAIT) < 0)
+            ;
+        CHECK_EQ(message, i);
+        atomic_store(&fresh->queue, NULL);
+        atomic_store(&fresh->got, i);
+    }
+}
+
+/* Its memory is that of the one before, with messages in it still. */
+TEST_TIMEOUT(first_message_of_a_queue_is_not_one_of_another, 120)
+{
+    const uint64_t queues = (uint64_t)family_long(20000, 200000);
+    family_found(NULL);
+    struct fresh *fresh = family_shared(sizeof *fresh);
+    int pid = family_fork();
+    if (!pid) {
+        CHECK_OK(cvy_enter());
+        get_of_fresh_queues(fresh, queues);
+        exit(0);
+    }
+    for (uint64_t i = 1; i <= queues; i++) {
+        covey_queue *queue;
+        CHECK_OK(covey_queue_create(&queue, 0, NULL));
+        atomic_store(&fresh->queue, queue);
+        CHECK_OK(covey_queue_put(queue, COVEY_VIEW_OF(i), COVEY_NOWAIT));
+        while (atomic_load(&fresh->got) < i)
+            if (waitpid(pid, NULL, WNOHANG))
+                check_failed(__FILE__, __LINE__, "the getter has ended at queue %ju",
+                             (uintmax_t)i);
+        covey_queue_free(queue);
+    }
+    family_join(pid);
+}
+
+/* ---- storms ---------------------------------------------------------------------- */
+
 TEST_TIMEOUT(kill_storm_over_a_queue, 150)
 {
     storm_over(0, COVEY_FAMILY_OPTS(.slice = COVEY_SEC(2)),

@@ -27,7 +27,22 @@ static uint64_t items_size(const struct cvy_record *r, uint64_t word)
     return word & CVY_RECORD_EXTENT ? e->size : cvy_record_size_in(word);
 }
 
-/* What was committed and not noted, and an extent that was not committed. */
+/* Region lock held: what a producer had taken, give it back if it is nowhere entered. */
+static void settle_put_extent(struct cvy_ring *ring, uint64_t tail)
+{
+    cvy_ref run = ring->put_extent;
+    uint16_t number = cvy_position_number_of(tail);
+    bool is_segment = cvy_ring_segment(ring, number)->at == run ||
+                      cvy_ring_segment(ring, (uint16_t)(number + 1))->at == run;
+    if (ring->put_extent_at == tail && !is_segment) {
+        cvy_run_give(run);
+        if (ring->first_run == run)
+            cvy_set64(&ring->first_run, 0);
+    }
+    cvy_set64(&ring->put_extent, 0);
+}
+
+/* What was committed and not noted, and what was not committed. */
 static void repair_put(struct cvy_ring *ring)
 {
     uint64_t tail = atomic_load(&ring->tail), word;
@@ -42,11 +57,8 @@ static void repair_put(struct cvy_ring *ring)
         atomic_store(&ring->tail, tail);
     }
     cvy_region_lock();
-    if (ring->put_extent) {
-        if (ring->put_extent_at == tail) /* its record was not committed */
-            cvy_run_give(ring->put_extent);
-        cvy_set64(&ring->put_extent, 0);
-    }
+    if (ring->put_extent)
+        settle_put_extent(ring, tail);
     cvy_region_unlock();
 }
 
@@ -188,7 +200,9 @@ bool cvy_ring_has_place(struct cvy_ring *ring, uint32_t most)
     return items < most;
 }
 
-/* The run of the segment `number`, entered together. */
+/* The run of the segment `number`. Consumers look at its first record as soon as they see
+ * where it is, without a lock of ours: it is entered last. Until then it is noted, as an
+ * extent that is being put is. */
 static int make_segment(struct cvy_ring *ring, uint16_t number, uint64_t capacity)
 {
     struct cvy_segment *s = cvy_ring_segment(ring, number);
@@ -197,19 +211,25 @@ static int make_segment(struct cvy_ring *ring, uint16_t number, uint64_t capacit
     int r = 0;
     if (s->at && s->at != ring->first_run)
         cvy_run_give(s->at); /* of a producer who died before it led there */
+    cvy_set64(&s->at, 0);
     r = cvy_run_take(capacity, CVY_RUN_OBJECT, ring->object, &ref);
     if (r < 0) {
         cvy_rollback();
     } else {
-        cvy_set64(&s->at, ref);
         cvy_set64(&s->capacity, capacity);
+        cvy_set64(&ring->put_extent, ref);
+        cvy_set64(&ring->put_extent_at, atomic_load(&ring->tail));
         if (!ring->first_run)
             cvy_set64(&ring->first_run, ref);
-        atomic_store_explicit(&((struct cvy_record *)cvy_at(ref))->word, 0,
-                              memory_order_relaxed);
     }
     cvy_region_unlock();
-    return r;
+    if (r < 0)
+        return r;
+    atomic_store_explicit(&((struct cvy_record *)cvy_at(ref))->word, 0,
+                          memory_order_relaxed);
+    __atomic_store_n(&s->at, ref, __ATOMIC_RELEASE);
+    __atomic_store_n(&ring->put_extent, 0, __ATOMIC_RELEASE);
+    return 0;
 }
 
 /* Lead on to the next segment, which is ready. */

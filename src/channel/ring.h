@@ -48,9 +48,9 @@ struct cvy_ring {
     _Atomic uint64_t tail;          /* position of the next record */
     _Atomic uint64_t put_bytes;     /* payload bytes ever put; put before `tail` */
     uint64_t head_seen;             /* a former head: what lies before it is free */
-    cvy_ref put_extent;             /* [R] an extent that is being put, 0 none */
-    uint64_t put_extent_at;         /* [R] the position its record is to have */
-    uint32_t head_ordinal_seen;     /* of a former head: items before it were taken */
+    cvy_ref put_extent;         /* [R] an extent or segment that is being put, 0 none */
+    uint64_t put_extent_at;     /* [R] the tail before that */
+    uint32_t head_ordinal_seen; /* of a former head: items before it were taken */
     uint32_t put_reserved;
 
     /* Consumers' line; all but the lock is written under it. */
