@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Deaths at conditions and barriers: whose notification it is then, and who is told. */
+#include "sync/sync.h"
 #include "sync_help.h"
 
 /* ---- conditions ---------------------------------------------------------------- */
@@ -53,6 +54,36 @@ static void enter(const struct stage *s)
 static void leave(const struct stage *s)
 {
     CHECK_EQ(covey_condition_release(s->object), 0);
+}
+
+/* As notify leaves it when it is killed before it has marked anybody. */
+static void die_in_notify(struct covey_condition *c, uint32_t n)
+{
+    cvy_word *ready = family_shared(sizeof *ready);
+    int pid = family_fork();
+    if (!pid) {
+        CHECK_OK(cvy_enter());
+        atomic_store(&c->notify, cvy_entry_of(cvy_thread_owner(), n));
+        family_tell(ready);
+        family_pause();
+    }
+    family_await(ready, 1);
+    family_kill(pid);
+}
+
+TEST(who_comes_after_an_unfinished_notify_was_not_meant)
+{
+    static const uint32_t counts[] = {1, 3, UINT32_MAX};
+    covey_condition *condition;
+    CHECK_OK(covey_condition_create(&condition, NULL));
+    for (int i = 0; i < 3; i++) {
+        die_in_notify(condition, counts[i]);
+        CHECK_OK(covey_condition_acquire(condition, COVEY_FOREVER));
+        CHECK_ERR(covey_condition_wait(condition, COVEY_MSEC(5)), -ETIMEDOUT);
+        CHECK_ERR(covey_condition_wait(condition, COVEY_MSEC(5)), -ETIMEDOUT);
+        CHECK_OK(covey_condition_release(condition));
+    }
+    covey_condition_free(condition);
 }
 
 static void notify_all_and_end(struct stage *s, covey_process **processes, int n)

@@ -18,7 +18,8 @@
  *     itself notified, then frees the dead one's entry. If it dies in between, or two do
  *     it at once, there is one notification too many, never one too few;
  *   - a notify that was not carried through: `notify` says whose it is and how many are
- *     left. Waiters who find that owner dead mark themselves and count down. */
+ *     left. Waiters who find that owner dead mark themselves and count down. Who comes to
+ *     wait later was not meant: it first finishes that notify for those who were there. */
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -173,6 +174,66 @@ static bool inherit_from_waiter(covey_condition *c, cvy_entry *mine, bool ask_ke
     return false;
 }
 
+/* ---- notify ---- */
+
+/* One mark is one compare-and-swap: there is nothing to carry through. */
+static void notify_one(covey_condition *c)
+{
+    bool any_dead = false;
+    cvy_entry *entry = longest_waiting(c, &any_dead);
+    if (any_dead) {
+        bury_waiters(c);
+        entry = longest_waiting(c, NULL);
+    }
+    cvy_bell_arm(); /* who dies before the wake is to be heard */
+    if (entry)
+        (void)mark(entry);
+}
+
+static void notify_some(covey_condition *c, uint32_t n)
+{
+    uint64_t inherited = atomic_load(&c->notify);
+    if (inherited) /* of one who died in it */
+        n = cvy_entry_has(inherited) > ALL - n ? ALL : n + cvy_entry_has(inherited);
+    if (!CVY_MUTANT(condition_notify_note))
+        atomic_store(&c->notify, cvy_entry_of(cvy_thread_owner(), n));
+    cvy_bell_arm(); /* who dies before the last wake is to be heard */
+    bury_waiters(c);
+    for (uint32_t left = n; left; left--) {
+        cvy_entry *entry = longest_waiting(c, NULL);
+        if (!entry)
+            break;
+        (void)mark(entry);
+        if (!CVY_MUTANT(condition_notify_note))
+            atomic_store(&c->notify, cvy_entry_of(cvy_thread_owner(), left - 1));
+    }
+    atomic_store(&c->notify, 0);
+}
+
+static void notify_all(covey_condition *c)
+{
+    cvy_entry *entry;
+    uint32_t at = 0;
+    if (!CVY_MUTANT(condition_notify_note))
+        atomic_store(&c->notify, cvy_entry_of(cvy_thread_owner(), ALL));
+    cvy_bell_arm();
+    while ((entry = cvy_table_next(&c->waiters, &at)))
+        (void)mark(entry);
+    atomic_store(&c->notify, 0);
+}
+
+/* The lock is held: what a notify has left to do, whose thread died in it. */
+static void finish_notify(covey_condition *c)
+{
+    uint64_t left = atomic_load_explicit(&c->notify, memory_order_relaxed);
+    if (cvy_likely(!left))
+        return;
+    if (cvy_entry_has(left) == ALL)
+        notify_all(c);
+    else
+        notify_some(c, 0);
+}
+
 /* ---- wait ---- */
 
 /* Until notified, without the lock. Returns: 0, -ETIMEDOUT, -EINTR. */
@@ -211,6 +272,7 @@ static int wait(covey_condition *c, int64_t deadline)
     int r = find_entry(c, &mine);
     if (r < 0)
         return r;
+    finish_notify(c);
     do
         ticket = atomic_fetch_add(&c->tickets, 1) + 1;
     while (!ticket);
@@ -262,53 +324,7 @@ int covey_condition_wait_for(covey_condition *condition, covey_predicate_fn *pre
     }
 }
 
-/* ---- notify ---- */
-
-/* One mark is one compare-and-swap: there is nothing to carry through. */
-static void notify_one(covey_condition *c)
-{
-    bool any_dead = false;
-    cvy_entry *entry = longest_waiting(c, &any_dead);
-    if (any_dead) {
-        bury_waiters(c);
-        entry = longest_waiting(c, NULL);
-    }
-    cvy_bell_arm(); /* who dies before the wake is to be heard */
-    if (entry)
-        (void)mark(entry);
-}
-
-static void notify_some(covey_condition *c, uint32_t n)
-{
-    uint64_t inherited = atomic_load(&c->notify);
-    if (inherited) /* of one who died in it */
-        n = cvy_entry_has(inherited) > ALL - n ? ALL : n + cvy_entry_has(inherited);
-    if (!CVY_MUTANT(condition_notify_note))
-        atomic_store(&c->notify, cvy_entry_of(cvy_thread_owner(), n));
-    cvy_bell_arm(); /* who dies before the last wake is to be heard */
-    bury_waiters(c);
-    for (uint32_t left = n; left; left--) {
-        cvy_entry *entry = longest_waiting(c, NULL);
-        if (!entry)
-            break;
-        (void)mark(entry);
-        if (!CVY_MUTANT(condition_notify_note))
-            atomic_store(&c->notify, cvy_entry_of(cvy_thread_owner(), left - 1));
-    }
-    atomic_store(&c->notify, 0);
-}
-
-static void notify_all(covey_condition *c)
-{
-    cvy_entry *entry;
-    uint32_t at = 0;
-    if (!CVY_MUTANT(condition_notify_note))
-        atomic_store(&c->notify, cvy_entry_of(cvy_thread_owner(), ALL));
-    cvy_bell_arm();
-    while ((entry = cvy_table_next(&c->waiters, &at)))
-        (void)mark(entry);
-    atomic_store(&c->notify, 0);
-}
+/* ---- the calls of notify ---- */
 
 int covey_condition_notify(covey_condition *condition, unsigned n)
 {
