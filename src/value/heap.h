@@ -75,6 +75,9 @@ int cvy_changeable(const covey_value *value) COVEY_MUST_CHECK;
 /** Let an error stick to a compound, if it is the first. Returns: `code`. */
 int cvy_stick(covey_value *value, int code);
 
+/** Empty a list, tuple, dict, set or frozenset, and forget an error that stuck to it. */
+void cvy_clear(covey_value *container);
+
 /** Set the detail: `value` is no `wanted`. Returns: COVEY_ETYPE. */
 int cvy_wrong_type(const covey_value *value, const char *wanted);
 

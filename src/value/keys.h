@@ -39,6 +39,9 @@ int cvy_keys_get(struct cvy_heap *heap, const struct cvy_keys *table,
 /** Take an entry out. Returns: it, with its references. */
 struct cvy_entry cvy_keys_take(struct cvy_keys *table, const struct cvy_entry *entry);
 
+/** Make room for one more entry. Returns: 0; -ENOMEM; -EMSGSIZE. */
+int cvy_keys_make_room(struct cvy_heap *heap, struct cvy_keys *table) COVEY_MUST_CHECK;
+
 /** The next entry from `*position` on; NULL at the end. */
 const struct cvy_entry *cvy_keys_next(const struct cvy_keys *table, size_t *position);
 

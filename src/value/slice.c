@@ -34,7 +34,7 @@ static int64_t bring_within(int64_t at, int64_t length, int64_t low, int64_t hig
 int cvy_slice_apply(const covey_value *slice, size_t length, struct cvy_slice *ret)
 {
     covey_value *const *parts = cvy_as_seq(slice)->items;
-    int64_t size = (int64_t)length, start, stop, step;
+    int64_t size = (int64_t)length, start = 0, stop = 0, step = 0;
     int r;
 
     if ((r = part_of(parts[2], 1, &step)) < 0)

@@ -196,15 +196,8 @@ static void reset(struct cvy_compound *compound)
     atomic_store_explicit(&compound->hash, 0, memory_order_relaxed);
 }
 
-int covey_value_clear(covey_value *container)
+void cvy_clear(covey_value *container)
 {
-    int r;
-
-    if (!container || cvy_is_kind(container, COVEY_VALUE_SLICE) ||
-        (!cvy_is_seq(container) && !cvy_is_keys(container)))
-        return cvy_wrong_type(container, "container");
-    if ((r = cvy_changeable(container)) < 0)
-        return r;
     if (cvy_is_seq(container)) {
         struct cvy_seq *seq = cvy_as_seq(container);
 
@@ -220,5 +213,17 @@ int covey_value_clear(covey_value *container)
         table->count = table->used = table->capacity = 0;
     }
     reset(cvy_as_compound(container));
+}
+
+int covey_value_clear(covey_value *container)
+{
+    int r;
+
+    if (!container || cvy_is_kind(container, COVEY_VALUE_SLICE) ||
+        (!cvy_is_seq(container) && !cvy_is_keys(container)))
+        return cvy_wrong_type(container, "container");
+    if ((r = cvy_changeable(container)) < 0)
+        return r;
+    cvy_clear(container);
     return 0;
 }

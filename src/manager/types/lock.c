@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Lock and RLock. To CPython's server an owner is the thread that serves a connection; here
+ * it is the session. A Lock may be released by anybody. What a session that ends still owns
+ * is released.
+ */
+#include "manager/types/lock.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "manager/types/help.h"
+#include "manager/types/types.h"
+#include "os/os.h"
+
+/* ---- times --------------------------------------------------------------------- */
+
+static const double NANO = 1e9;
+
+int cvy_take_deadline(struct cvy_call *call, const covey_value *value, int64_t *ret)
+{
+    double seconds = 0;
+
+    if (!cvy_get_real(value, &seconds) || isnan(seconds))
+        return cvy_raise(call, "ValueError", "Invalid value NaN (not a number)");
+    if (seconds * NANO >= (double)INT64_MAX)
+        return cvy_raise(call, "OverflowError",
+                         cvy_is_integer(value)
+                             ? "timestamp too large to convert to C PyTime_t"
+                             : "timestamp out of range for platform time_t");
+    *ret = cvy_os_deadline((covey_nsec)(seconds * NANO));
+    return 0;
+}
+
+int cvy_take_timeout(struct cvy_call *call, const covey_value *value,
+                     const char *operator, int64_t * ret)
+{
+    double seconds;
+
+    *ret = cvy_is_missing(value) ? INT64_MAX : 0;
+    if (cvy_is_missing(value))
+        return 0;
+    if (!cvy_get_real(value, &seconds))
+        return cvy_raise_unordered(call, operator, value, covey_value_int(0));
+    return seconds > 0 ? cvy_take_deadline(call, value, ret) : 0;
+}
+
+int cvy_take_added_timeout(struct cvy_call *call, const covey_value *value,
+                           int64_t *ret)
+{
+    if (!cvy_is_missing(value) && !cvy_is_real(value))
+        return cvy_raise(call, "TypeError",
+                         "unsupported operand type(s) for +: 'float' and '%s'",
+                         covey_value_type(value));
+    return cvy_take_timeout(call, value, ">", ret);
+}
+
+/* ---- locks, inside ------------------------------------------------------------- */
+
+struct cvy_owned_lock *cvy_owned_new(bool reentrant)
+{
+    struct cvy_owned_lock *lock = cvy_calloc(1, sizeof(*lock));
+
+    if (!lock) {
+        cvy_fail(-ENOMEM, "no memory for a lock");
+        return NULL;
+    }
+    lock->refs = 1;
+    lock->reentrant = reentrant;
+    return lock;
+}
+
+void cvy_owned_ref(struct cvy_owned_lock *lock)
+{
+    lock->refs++;
+}
+
+void cvy_owned_drop(struct cvy_owned_lock *lock)
+{
+    if (--lock->refs == 0)
+        cvy_free(lock);
+}
+
+bool cvy_owned_is_held(const struct cvy_owned_lock *lock,
+                       const struct cvy_session *session)
+{
+    return lock->count && (!lock->reentrant || lock->owner == session);
+}
+
+static int take(struct cvy_call *call, struct cvy_owned_lock *lock, uint64_t count)
+{
+    int r = cvy_watch(call);
+
+    if (r < 0)
+        return r;
+    lock->owner = call->session;
+    lock->watched = call->object->self;
+    lock->count = count;
+    return 0;
+}
+
+/* It is free now. */
+static void pass_on(struct cvy_owned_lock *lock)
+{
+    lock->owner = NULL;
+    lock->watched = NULL;
+    lock->count = 0;
+    cvy_wake_first(&lock->waiters);
+}
+
+uint64_t cvy_owned_release_all(struct cvy_owned_lock *lock)
+{
+    uint64_t count = lock->count;
+
+    cvy_unwatch(lock->owner, lock->watched);
+    pass_on(lock);
+    return count;
+}
+
+void cvy_owned_session_gone(struct cvy_owned_lock *lock, const void *self,
+                            const struct cvy_session *session)
+{
+    if (lock->owner == session && lock->watched == self)
+        pass_on(lock);
+}
+
+/* ---- acquiring ----------------------------------------------------------------- */
+
+static int acquire_resume(struct cvy_call *call, void *self, enum cvy_why why)
+{
+    struct cvy_owned_lock *lock = call->kept[0].pointer;
+    int r;
+
+    (void)self;
+    if (why != CVY_WOKEN)
+        return cvy_return_bool(call, false);
+    if (lock->count)
+        return cvy_park_first(call, &lock->waiters, call->until, acquire_resume);
+    r = take(call, lock, 1);
+    return r < 0 ? r : cvy_return_bool(call, true);
+}
+
+/* `blocking` and `timeout` as CPython's locks take them. */
+static int take_patience(struct cvy_call *call, int64_t *ret_until)
+{
+    static const char *const names[] = {"blocking", "timeout"};
+    const covey_value *args[2];
+    double seconds = -1;
+    bool blocking;
+    int r = cvy_take_keywords(call, "acquire", 2, names, args);
+
+    if (r)
+        return r;
+    if (args[1] && !cvy_get_real(args[1], &seconds))
+        return cvy_raise(call, "TypeError",
+                         "'%s' object cannot be interpreted as an integer",
+                         covey_value_type(args[1]));
+    blocking = !args[0] || covey_value_truth(args[0]);
+    if (isnan(seconds))
+        return cvy_take_deadline(call, args[1], ret_until);
+    if (!blocking && seconds != -1)
+        return cvy_raise(call, "ValueError",
+                         "can't specify a timeout for a non-blocking call");
+    if (seconds < 0 && seconds != -1)
+        return cvy_raise(call, "ValueError",
+                         "timeout value must be a non-negative number");
+    *ret_until = blocking ? INT64_MAX : 0;
+    return seconds == -1 ? 0 : cvy_take_deadline(call, args[1], ret_until);
+}
+
+int cvy_owned_acquire(struct cvy_call *call, struct cvy_owned_lock *lock)
+{
+    int64_t until;
+    int r = take_patience(call, &until);
+
+    if (r)
+        return r;
+    if (lock->reentrant && lock->count && lock->owner == call->session) {
+        lock->count++;
+        return cvy_return_bool(call, true);
+    }
+    if (!lock->count && !lock->waiters.first) {
+        r = take(call, lock, 1);
+        return r < 0 ? r : cvy_return_bool(call, true);
+    }
+    if (!until)
+        return cvy_return_bool(call, false);
+    call->kept[0].pointer = lock;
+    return cvy_park(call, &lock->waiters, until, acquire_resume);
+}
+
+int cvy_owned_release(struct cvy_call *call, struct cvy_owned_lock *lock)
+{
+    int r = cvy_take_none(call, lock->reentrant ? "RLock" : "lock");
+
+    if (r)
+        return r;
+    if (!cvy_owned_is_held(lock, call->session))
+        return cvy_raise(call, "RuntimeError",
+                         lock->reentrant ? "cannot release un-acquired lock"
+                                         : "release unlocked lock");
+    if (lock->count > 1)
+        lock->count--;
+    else
+        cvy_owned_release_all(lock);
+    return cvy_return_none(call);
+}
+
+int cvy_owned_locked(struct cvy_call *call, const struct cvy_owned_lock *lock)
+{
+    int r = cvy_take_none(call, lock->reentrant ? "RLock" : "lock");
+
+    return r ? r : cvy_return_bool(call, lock->count != 0);
+}
+
+static int retake_resume(struct cvy_call *call, void *self, enum cvy_why why)
+{
+    struct cvy_owned_lock *lock = call->kept[0].pointer;
+
+    (void)self;
+    if (why == CVY_CANCELLED)
+        return cvy_return_none(call);
+    return cvy_owned_retake(call, lock, (uint64_t)call->kept[1].number,
+                            call->kept[2].number);
+}
+
+int cvy_owned_retake(struct cvy_call *call, struct cvy_owned_lock *lock, uint64_t count,
+                     bool result)
+{
+    int r;
+
+    if (!lock->count) {
+        r = take(call, lock, count);
+        return r < 0 ? r : cvy_return_bool(call, result);
+    }
+    call->kept[0].pointer = lock;
+    call->kept[1].number = (int64_t)count;
+    call->kept[2].number = result;
+    return cvy_park(call, &lock->waiters, INT64_MAX, retake_resume);
+}
+
+/* ---- repr ---------------------------------------------------------------------- */
+
+int cvy_owned_repr(struct cvy_call *call, const struct cvy_owned_lock *lock,
+                   const char *before, const char *after)
+{
+    const char *state = lock->count ? "locked" : "unlocked";
+    char what[120];
+
+    if (lock->reentrant)
+        snprintf(what, sizeof(what), "%s<%s _thread.RLock object owner=%d count=%llu",
+                 before, state, lock->count != 0, (unsigned long long)lock->count);
+    else
+        snprintf(what, sizeof(what), "%s<%s _thread.lock object", before, state);
+    return cvy_return_address(call, what, lock, after);
+}
+
+/* ---- the objects --------------------------------------------------------------- */
+
+static int lock_create(struct cvy_call *call, void **ret_self)
+{
+    size_t count = cvy_arg_count(call);
+
+    if (covey_value_count(call->kwds))
+        return cvy_raise(call, "TypeError", "lock() takes no keyword arguments");
+    if (count)
+        return cvy_raise(call, "TypeError", "lock expected 0 arguments, got %zu",
+                         count);
+    *ret_self = cvy_owned_new(false);
+    return covey_value_check(*ret_self);
+}
+
+/* Takes whatever it is given, as in CPython before 3.15. */
+static int rlock_create(struct cvy_call *call, void **ret_self)
+{
+    (void)call;
+    *ret_self = cvy_owned_new(true);
+    return covey_value_check(*ret_self);
+}
+
+static void lock_destroy(void *self)
+{
+    cvy_owned_drop(self);
+}
+
+static int lock_acquire(struct cvy_call *call, void *self)
+{
+    return cvy_owned_acquire(call, self);
+}
+
+static int lock_release(struct cvy_call *call, void *self)
+{
+    return cvy_owned_release(call, self);
+}
+
+static int lock_locked(struct cvy_call *call, void *self)
+{
+    return cvy_owned_locked(call, self);
+}
+
+static int lock_repr(struct cvy_call *call, void *self)
+{
+    return cvy_owned_repr(call, self, "", "");
+}
+
+static void lock_session_gone(void *self, struct cvy_session *session)
+{
+    cvy_owned_session_gone(self, self, session);
+}
+
+static const struct cvy_method methods[] = {
+    {"acquire", lock_acquire, 0},
+    {"locked", lock_locked, 0},
+    {"release", lock_release, 0},
+};
+
+const struct cvy_class cvy_type_lock = {
+    .name = "Lock",
+    .proxy = "AcquirerProxy",
+    .methods = methods,
+    .method_count = CVY_ARRAY_SIZE(methods),
+    .create = lock_create,
+    .destroy = lock_destroy,
+    .repr = lock_repr,
+    .session_gone = lock_session_gone,
+};
+
+const struct cvy_class cvy_type_rlock = {
+    .name = "RLock",
+    .proxy = "AcquirerProxy",
+    .methods = methods,
+    .method_count = CVY_ARRAY_SIZE(methods),
+    .create = rlock_create,
+    .destroy = lock_destroy,
+    .repr = lock_repr,
+    .session_gone = lock_session_gone,
+};

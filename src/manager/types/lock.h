@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * types/lock.h: locks that belong to sessions, and the times that waiting may take.
+ */
+#ifndef CVY_MANAGER_TYPES_LOCK_H
+#define CVY_MANAGER_TYPES_LOCK_H
+
+#include "manager/class.h"
+
+/** A Lock or RLock; conditions may share it. */
+struct cvy_owned_lock {
+    unsigned refs;
+    bool reentrant;
+    uint64_t count;            /* how often the owner has it; 0: free */
+    struct cvy_session *owner; /* of a Lock: who acquired it, whoever may release it */
+    void *watched;             /* the object by which the owner is watched */
+    struct cvy_waiters waiters;
+};
+
+struct cvy_owned_lock *cvy_owned_new(bool reentrant);
+void cvy_owned_ref(struct cvy_owned_lock *lock);
+void cvy_owned_drop(struct cvy_owned_lock *lock);
+
+/** Whether a method of this session that needs the lock may go on. */
+bool cvy_owned_is_held(const struct cvy_owned_lock *lock,
+                       const struct cvy_session *session);
+
+/** The methods, for whatever has a lock. */
+int cvy_owned_acquire(struct cvy_call *call, struct cvy_owned_lock *lock);
+int cvy_owned_release(struct cvy_call *call, struct cvy_owned_lock *lock);
+int cvy_owned_locked(struct cvy_call *call, const struct cvy_owned_lock *lock);
+int cvy_owned_repr(struct cvy_call *call, const struct cvy_owned_lock *lock,
+                   const char *before, const char *after);
+
+/** A session that had a watch by `self` has ended. */
+void cvy_owned_session_gone(struct cvy_owned_lock *lock, const void *self,
+                            const struct cvy_session *session);
+
+/** Release it wholly. Returns: how often it was held, for cvy_owned_retake. */
+uint64_t cvy_owned_release_all(struct cvy_owned_lock *lock);
+/** Take it again as often, once it is free, and then return `result`, a bool. */
+int cvy_owned_retake(struct cvy_call *call, struct cvy_owned_lock *lock, uint64_t count,
+                     bool result);
+
+/* ---- times --------------------------------------------------------------------- */
+
+/** The monotonic time that is `value` seconds, a number > 0, from now. Returns: 0;
+ * CVY_RAISED (OverflowError). */
+int cvy_take_deadline(struct cvy_call *call, const covey_value *value,
+                      int64_t *ret) COVEY_MUST_CHECK;
+
+/** A timeout of a function in Python that compares it by `operator` with 0, and waits only
+ * if it is greater: None is for ever; what is not greater gives `*ret` 0, which is past.
+ * Returns: 0; CVY_RAISED. */
+int cvy_take_timeout(struct cvy_call *call, const covey_value *value,
+                     const char *operator, int64_t * ret) COVEY_MUST_CHECK;
+
+/** The same where the time is added to that of the clock first. */
+int cvy_take_added_timeout(struct cvy_call *call, const covey_value *value,
+                           int64_t *ret) COVEY_MUST_CHECK;
+
+#endif

@@ -1,0 +1,741 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * set, which SyncManager has since Python 3.14. The state is the set value itself; see
+ * list.c about changing it and about room. Sets keep the order in which items came.
+ */
+#include "manager/types/help.h"
+#include "manager/types/iterator.h"
+#include "value/compare.h"
+#include "value/hash.h"
+#include "value/keys.h"
+#include "value/walk.h"
+
+static const char cls[] = "set";
+
+static struct cvy_keys *table_of(void *self)
+{
+    return cvy_as_keys(self);
+}
+
+static bool is_set(const covey_value *value)
+{
+    return cvy_is_kind(value, COVEY_VALUE_SET) ||
+           cvy_is_kind(value, COVEY_VALUE_FROZENSET);
+}
+
+/* ---- one item ------------------------------------------------------------------ */
+/* What ends in 0 may have raised: it is for the method to return. */
+
+static int put(struct cvy_call *call, covey_value *set, const covey_value *item)
+{
+    int r;
+
+    if (cvy_unhashable(item))
+        return cvy_raise_unhashable(call, item);
+    if ((r = cvy_heap_charge(&call->budget, sizeof(struct cvy_entry))) < 0 ||
+        (r = cvy_keys_make_room(NULL, cvy_as_keys(set))) < 0)
+        return r;
+    return cvy_keys_put(&call->budget, cvy_as_keys(set), covey_value_ref(item), NULL);
+}
+
+static int find(struct cvy_call *call, const covey_value *set, const covey_value *item,
+                const struct cvy_entry **ret)
+{
+    if (cvy_unhashable(item))
+        return cvy_raise_unhashable(call, item);
+    return cvy_keys_get(&call->budget, cvy_as_keys(set), item, ret);
+}
+
+/* The same where a set stands for the frozenset with the same items. */
+static int find_even_set(struct cvy_call *call, const covey_value *set,
+                         const covey_value *item, const struct cvy_entry **ret)
+{
+    if (!cvy_is_kind(item, COVEY_VALUE_SET))
+        return find(call, set, item, ret);
+    return cvy_keys_lookup(cvy_as_keys(set), item, cvy_hash(item), &call->budget.steps,
+                           ret);
+}
+
+static void drop(covey_value *set, const struct cvy_entry *entry)
+{
+    covey_value_free(cvy_keys_take(cvy_as_keys(set), entry).key);
+}
+
+/* ---- many items ---------------------------------------------------------------- */
+
+/* What to do with each item of an iterable. Returns: 0: go on. */
+typedef int each_fn(struct cvy_call *call, covey_value *set, const covey_value *item);
+
+enum { STOP = 1000 };
+
+/* Returns: 0; what `each` returned. */
+static int walk_through(struct cvy_call *call, const covey_value *iterable,
+                        covey_value *set, each_fn *each)
+{
+    struct cvy_walk walk;
+    covey_value *item;
+    int r;
+
+    if ((r = cvy_take_walk(call, iterable, &walk)))
+        return r;
+    while ((r = cvy_walk_next(&walk, &call->budget, &item)) > 0) {
+        r = each(call, set, item);
+        covey_value_free(item);
+        if (r)
+            return r;
+    }
+    return r;
+}
+
+static int each_out(struct cvy_call *call, covey_value *set, const covey_value *item)
+{
+    const struct cvy_entry *entry;
+    int r = find(call, set, item, &entry);
+
+    if (r == 0 && entry)
+        drop(set, entry);
+    return r;
+}
+
+static int each_turned(struct cvy_call *call, covey_value *set, const covey_value *item)
+{
+    const struct cvy_entry *entry;
+    int r = find(call, set, item, &entry);
+
+    if (r)
+        return r;
+    if (!entry)
+        return put(call, set, item);
+    drop(set, entry);
+    return 0;
+}
+
+static int each_is_in(struct cvy_call *call, covey_value *set, const covey_value *item)
+{
+    const struct cvy_entry *entry;
+    int r = find(call, set, item, &entry);
+
+    return r ? r : entry ? 0 : STOP;
+}
+
+static int each_is_not_in(struct cvy_call *call, covey_value *set,
+                          const covey_value *item)
+{
+    int r = each_is_in(call, set, item);
+
+    return r == STOP ? 0 : r ? r : STOP;
+}
+
+/* A set, or frozenset, of what an iterable has. NULL with `*ret_error`. */
+static covey_value *set_of(struct cvy_call *call, const covey_value *iterable,
+                           bool frozen, int *ret_error)
+{
+    covey_value *set = frozen ? covey_value_frozenset() : covey_value_set();
+
+    *ret_error = !set       ? covey_value_check(NULL)
+                 : iterable ? walk_through(call, iterable, set, put)
+                            : 0;
+    if (!*ret_error)
+        return set;
+    covey_value_free(set);
+    return NULL;
+}
+
+/* Those items of `set` that `other` has, as CPython finds them: each of `other` is looked
+ * up, so that it must be hashable. */
+static covey_value *common(struct cvy_call *call, const covey_value *set,
+                           const covey_value *other, bool frozen, int *ret_error)
+{
+    covey_value *found = set_of(call, NULL, frozen, ret_error), *item;
+    const struct cvy_entry *entry;
+    struct cvy_walk walk;
+    int r = found ? cvy_take_walk(call, other, &walk) : *ret_error;
+
+    while (r == 0 && (r = cvy_walk_next(&walk, &call->budget, &item)) > 0) {
+        r = find(call, set, item, &entry);
+        if (r == 0 && entry)
+            r = put(call, found, entry->key);
+        covey_value_free(item);
+        if (r)
+            break;
+    }
+    *ret_error = r;
+    if (!r)
+        return found;
+    covey_value_free(found);
+    return NULL;
+}
+
+/* Exchange what is in two sets: `set` has other holders, `other`, which is freed, none. */
+static void become(covey_value *set, covey_value *other)
+{
+    struct cvy_keys *a = cvy_as_keys(set), *b = cvy_as_keys(other), kept = *b;
+
+    cvy_clear(set);
+    a->base.weight = kept.base.weight;
+    a->base.head.depth = kept.base.head.depth;
+    cvy_set_flags(&a->base.head, cvy_flags(&b->base.head));
+    a->count = kept.count;
+    a->used = kept.used;
+    a->capacity = kept.capacity;
+    a->entries = kept.entries;
+    a->index = kept.index;
+    b->entries = NULL;
+    b->index = NULL;
+    b->count = b->used = b->capacity = 0;
+    covey_value_free(other);
+}
+
+static covey_value *copy_of(struct cvy_call *call, const covey_value *set)
+{
+    if (cvy_heap_spend(&call->budget, cvy_as_keys(set)->used) < 0)
+        return NULL;
+    return cvy_keys_copy(&call->budget, cvy_as_keys(set));
+}
+
+/* ---- the object ---------------------------------------------------------------- */
+
+static int set_create(struct cvy_call *call, void **ret_self)
+{
+    const covey_value *iterable;
+    int r = cvy_take_made_of(call, cls, false, &iterable);
+
+    if (r)
+        return r;
+    *ret_self = set_of(call, iterable, false, &r);
+    return r;
+}
+
+static void set_destroy(void *self)
+{
+    covey_value_free(self);
+}
+
+static void set_visit(const void *self, cvy_visit_fn *fn, void *context)
+{
+    fn(context, self);
+}
+
+static int set_repr(struct cvy_call *call, void *self)
+{
+    return cvy_return_repr(call, self);
+}
+
+static int set_value(struct cvy_call *call, void *self)
+{
+    return cvy_return(call, covey_value_ref(self));
+}
+
+/* ---- methods about one item ---------------------------------------------------- */
+
+static int set_contains(struct cvy_call *call, void *self)
+{
+    const struct cvy_entry *entry;
+    const covey_value *item;
+    int r;
+
+    if ((r = cvy_take_one(call, cls, &item)) ||
+        (r = find_even_set(call, self, item, &entry)))
+        return r;
+    return cvy_return_bool(call, entry != NULL);
+}
+
+static int set_add(struct cvy_call *call, void *self)
+{
+    const covey_value *item;
+    int r;
+
+    if ((r = cvy_take_one(call, cls, &item)) || (r = put(call, self, item)))
+        return r;
+    return cvy_return_none(call);
+}
+
+static int set_discard(struct cvy_call *call, void *self)
+{
+    const struct cvy_entry *entry;
+    const covey_value *item;
+    int r;
+
+    if ((r = cvy_take_one(call, cls, &item)) ||
+        (r = find_even_set(call, self, item, &entry)))
+        return r;
+    if (entry)
+        drop(self, entry);
+    return cvy_return_none(call);
+}
+
+static int set_remove(struct cvy_call *call, void *self)
+{
+    const struct cvy_entry *entry;
+    const covey_value *item;
+    int r;
+
+    if ((r = cvy_take_one(call, cls, &item)) ||
+        (r = find_even_set(call, self, item, &entry)))
+        return r;
+    if (!entry)
+        return cvy_raise_one(call, "KeyError", covey_value_ref(item));
+    drop(self, entry);
+    return cvy_return_none(call);
+}
+
+static int set_pop(struct cvy_call *call, void *self)
+{
+    struct cvy_keys *table = table_of(self);
+    int r = cvy_take_none(call, cls);
+
+    if (r)
+        return r;
+    if (!table->count)
+        return cvy_raise(call, "KeyError", "pop from an empty set");
+    return cvy_return(call, cvy_keys_take(table, &table->entries[table->used - 1]).key);
+}
+
+static int set_clear(struct cvy_call *call, void *self)
+{
+    int r = cvy_take_none(call, cls);
+
+    if (r)
+        return r;
+    cvy_clear(self);
+    return cvy_return_none(call);
+}
+
+static int set_copy(struct cvy_call *call, void *self)
+{
+    int r = cvy_take_none(call, cls);
+
+    return r ? r : cvy_return(call, copy_of(call, self));
+}
+
+static int set_len(struct cvy_call *call, void *self)
+{
+    int r = cvy_take_slot(call, 0, "", NULL);
+
+    return r ? r : cvy_return_size(call, table_of(self)->count);
+}
+
+static int set_iter(struct cvy_call *call, void *self)
+{
+    int r = cvy_take_slot(call, 0, "", NULL);
+
+    return r ? r : cvy_return_iterator(call, self);
+}
+
+/* ---- methods over iterables ---------------------------------------------------- */
+
+static int no_kwds(struct cvy_call *call)
+{
+    const covey_value *unused;
+
+    /* The wording is the same for any number of arguments. */
+    return covey_value_count(call->kwds) ? cvy_take_one(call, cls, &unused) : 0;
+}
+
+/* Do what `each` does with the items of all arguments. */
+static int walk_through_all(struct cvy_call *call, covey_value *set, each_fn *each)
+{
+    size_t count = cvy_arg_count(call);
+    int r = 0;
+
+    for (size_t i = 0; i < count && r == 0; i++)
+        r = walk_through(call, covey_value_at(call->args, i), set, each);
+    return r;
+}
+
+static int update_by(struct cvy_call *call, void *self, each_fn *each)
+{
+    int r;
+
+    if ((r = no_kwds(call)) || (r = walk_through_all(call, self, each)))
+        return r;
+    return cvy_return_none(call);
+}
+
+static int copy_by(struct cvy_call *call, void *self, each_fn *each)
+{
+    covey_value *copy;
+    int r = no_kwds(call);
+
+    if (r)
+        return r;
+    copy = copy_of(call, self);
+    r = copy ? walk_through_all(call, copy, each) : covey_value_check(NULL);
+    if (r == 0)
+        return cvy_return(call, copy);
+    covey_value_free(copy);
+    return r;
+}
+
+static int set_update(struct cvy_call *call, void *self)
+{
+    return update_by(call, self, put);
+}
+
+static int set_union(struct cvy_call *call, void *self)
+{
+    return copy_by(call, self, put);
+}
+
+static int set_difference_update(struct cvy_call *call, void *self)
+{
+    return update_by(call, self, each_out);
+}
+
+static int set_difference(struct cvy_call *call, void *self)
+{
+    return copy_by(call, self, each_out);
+}
+
+/* What is in the set and in all arguments. */
+static covey_value *common_to_all(struct cvy_call *call, void *self, int *ret_error)
+{
+    size_t count = cvy_arg_count(call);
+    covey_value *found = copy_of(call, self);
+
+    *ret_error = found ? 0 : covey_value_check(NULL);
+    for (size_t i = 0; i < count && found; i++) {
+        covey_value *less =
+            common(call, found, covey_value_at(call->args, i), false, ret_error);
+
+        covey_value_free(found);
+        found = less;
+    }
+    return found;
+}
+
+static int set_intersection(struct cvy_call *call, void *self)
+{
+    covey_value *found;
+    int r = no_kwds(call);
+
+    if (r)
+        return r;
+    found = common_to_all(call, self, &r);
+    return r ? r : cvy_return(call, found);
+}
+
+static int set_intersection_update(struct cvy_call *call, void *self)
+{
+    covey_value *found;
+    int r = no_kwds(call);
+
+    if (r)
+        return r;
+    found = common_to_all(call, self, &r);
+    if (r)
+        return r;
+    become(self, found);
+    return cvy_return_none(call);
+}
+
+/* Put in what only one of the two has. Each item of `other` counts once. */
+static int turn(struct cvy_call *call, covey_value *set, const covey_value *other)
+{
+    covey_value *once;
+    int r;
+
+    if (is_set(other) || cvy_is_kind(other, COVEY_VALUE_DICT))
+        return walk_through(call, other, set, each_turned);
+    once = set_of(call, other, false, &r);
+    if (!r)
+        r = walk_through(call, once, set, each_turned);
+    covey_value_free(once);
+    return r;
+}
+
+static int set_symmetric_difference_update(struct cvy_call *call, void *self)
+{
+    const covey_value *other;
+    int r;
+
+    if ((r = cvy_take_one(call, cls, &other)) || (r = turn(call, self, other)))
+        return r;
+    return cvy_return_none(call);
+}
+
+static int set_symmetric_difference(struct cvy_call *call, void *self)
+{
+    const covey_value *other;
+    covey_value *copy;
+    int r = cvy_take_one(call, cls, &other);
+
+    if (r)
+        return r;
+    copy = copy_of(call, self);
+    r = copy ? turn(call, copy, other) : covey_value_check(NULL);
+    if (r == 0)
+        return cvy_return(call, copy);
+    covey_value_free(copy);
+    return r;
+}
+
+/* Return whether all items of the argument, or none, are in the set. */
+static int return_whether(struct cvy_call *call, void *self, each_fn *each)
+{
+    const covey_value *other;
+    int r = cvy_take_one(call, cls, &other);
+
+    if (r || ((r = walk_through(call, other, self, each)) && r != STOP))
+        return r;
+    return cvy_return_bool(call, r == 0);
+}
+
+static int set_issuperset(struct cvy_call *call, void *self)
+{
+    return return_whether(call, self, each_is_in);
+}
+
+static int set_isdisjoint(struct cvy_call *call, void *self)
+{
+    return return_whether(call, self, each_is_not_in);
+}
+
+static int set_issubset(struct cvy_call *call, void *self)
+{
+    const covey_value *other;
+    covey_value *found;
+    bool all;
+    int r = cvy_take_one(call, cls, &other);
+
+    if (r)
+        return r;
+    found = common(call, self, other, false, &r);
+    if (r)
+        return r;
+    all = cvy_as_keys(found)->count == table_of(self)->count;
+    covey_value_free(found);
+    return cvy_return_bool(call, all);
+}
+
+/* ---- operators ----------------------------------------------------------------- */
+
+/* The set that an operator is about. Returns: 0; else what the method has to return, 
+ * `*ret_other` being NULL. */
+static int take_set(struct cvy_call *call, const covey_value **ret_other)
+{
+    int r = cvy_take_slot(call, 1, "", ret_other);
+
+    if (r || is_set(*ret_other))
+        return r;
+    *ret_other = NULL;
+    return cvy_return_not_implemented(call);
+}
+
+/* A copy of `first` changed by the items of `second`. The result is of its kind. */
+static int return_changed(struct cvy_call *call, const covey_value *first,
+                          const covey_value *second, each_fn *each)
+{
+    covey_value *copy = copy_of(call, first);
+    int r = copy ? walk_through(call, second, copy, each) : covey_value_check(NULL);
+
+    if (r == 0)
+        return cvy_return(call, copy);
+    covey_value_free(copy);
+    return r;
+}
+
+static int left(struct cvy_call *call, void *self, each_fn *each)
+{
+    const covey_value *other = NULL;
+    int r = take_set(call, &other);
+
+    return other && !r ? return_changed(call, self, other, each) : r;
+}
+
+static int right(struct cvy_call *call, void *self, each_fn *each)
+{
+    const covey_value *other = NULL;
+    int r = take_set(call, &other);
+
+    return other && !r ? return_changed(call, other, self, each) : r;
+}
+
+static int in_place(struct cvy_call *call, void *self, each_fn *each)
+{
+    const covey_value *other = NULL;
+    int r = take_set(call, &other);
+
+    if (r || !other || (r = walk_through(call, other, self, each)))
+        return r;
+    return cvy_return(call, covey_value_ref(self));
+}
+
+static int set_or(struct cvy_call *call, void *self)
+{
+    return left(call, self, put);
+}
+
+static int set_ror(struct cvy_call *call, void *self)
+{
+    return right(call, self, put);
+}
+
+static int set_ior(struct cvy_call *call, void *self)
+{
+    return in_place(call, self, put);
+}
+
+static int set_sub(struct cvy_call *call, void *self)
+{
+    return left(call, self, each_out);
+}
+
+static int set_rsub(struct cvy_call *call, void *self)
+{
+    return right(call, self, each_out);
+}
+
+static int set_isub(struct cvy_call *call, void *self)
+{
+    return in_place(call, self, each_out);
+}
+
+static int set_xor(struct cvy_call *call, void *self)
+{
+    return left(call, self, each_turned);
+}
+
+static int set_rxor(struct cvy_call *call, void *self)
+{
+    return right(call, self, each_turned);
+}
+
+static int set_ixor(struct cvy_call *call, void *self)
+{
+    return in_place(call, self, each_turned);
+}
+
+static int return_common(struct cvy_call *call, const covey_value *first,
+                         const covey_value *second)
+{
+    bool frozen = cvy_is_kind(first, COVEY_VALUE_FROZENSET);
+    covey_value *found;
+    int r;
+
+    found = common(call, first, second, frozen, &r);
+    return r ? r : cvy_return(call, found);
+}
+
+static int set_and(struct cvy_call *call, void *self)
+{
+    const covey_value *other = NULL;
+    int r = take_set(call, &other);
+
+    return other && !r ? return_common(call, self, other) : r;
+}
+
+static int set_rand(struct cvy_call *call, void *self)
+{
+    const covey_value *other = NULL;
+    int r = take_set(call, &other);
+
+    return other && !r ? return_common(call, other, self) : r;
+}
+
+static int set_iand(struct cvy_call *call, void *self)
+{
+    const covey_value *other = NULL;
+    covey_value *found;
+    int r = take_set(call, &other);
+
+    if (r || !other)
+        return r;
+    found = common(call, self, other, false, &r);
+    if (r)
+        return r;
+    become(self, found);
+    return cvy_return(call, covey_value_ref(self));
+}
+
+/* ---- order --------------------------------------------------------------------- */
+
+/* Return whether `self` is within the argument (`inside`) or the reverse, and, if
+ * `strictly`, has not as many. */
+static int compare(struct cvy_call *call, void *self, bool inside, bool strictly)
+{
+    const covey_value *other = NULL;
+    int r = take_set(call, &other);
+
+    if (r || !other)
+        return r;
+    r = inside ? cvy_is_subset(self, other, &call->budget.steps)
+               : cvy_is_subset(other, self, &call->budget.steps);
+    if (r < 0)
+        return r;
+    return cvy_return_bool(
+        call, r && (!strictly || covey_value_count(other) != table_of(self)->count));
+}
+
+static int set_le(struct cvy_call *call, void *self)
+{
+    return compare(call, self, true, false);
+}
+
+static int set_lt(struct cvy_call *call, void *self)
+{
+    return compare(call, self, true, true);
+}
+
+static int set_ge(struct cvy_call *call, void *self)
+{
+    return compare(call, self, false, false);
+}
+
+static int set_gt(struct cvy_call *call, void *self)
+{
+    return compare(call, self, false, true);
+}
+
+/* ---- the class ----------------------------------------------------------------- */
+
+static const struct cvy_method methods[] = {
+    {"__and__", set_and, 0},
+    {"__contains__", set_contains, 0},
+    {"__iand__", set_iand, 0},
+    {"__ior__", set_ior, CVY_GROWS},
+    {"__isub__", set_isub, 0},
+    {"__iter__", set_iter, 0},
+    {"__ixor__", set_ixor, CVY_GROWS},
+    {"__len__", set_len, 0},
+    {"__or__", set_or, 0},
+    {"__rand__", set_rand, 0},
+    {"__ror__", set_ror, 0},
+    {"__rsub__", set_rsub, 0},
+    {"__rxor__", set_rxor, 0},
+    {"__sub__", set_sub, 0},
+    {"__xor__", set_xor, 0},
+    {"__ge__", set_ge, 0},
+    {"__gt__", set_gt, 0},
+    {"__le__", set_le, 0},
+    {"__lt__", set_lt, 0},
+    {"add", set_add, CVY_GROWS},
+    {"clear", set_clear, 0},
+    {"copy", set_copy, 0},
+    {"difference", set_difference, 0},
+    {"difference_update", set_difference_update, 0},
+    {"discard", set_discard, 0},
+    {"intersection", set_intersection, 0},
+    {"intersection_update", set_intersection_update, 0},
+    {"isdisjoint", set_isdisjoint, 0},
+    {"issubset", set_issubset, 0},
+    {"issuperset", set_issuperset, 0},
+    {"pop", set_pop, 0},
+    {"remove", set_remove, 0},
+    {"symmetric_difference", set_symmetric_difference, 0},
+    {"symmetric_difference_update", set_symmetric_difference_update, CVY_GROWS},
+    {"union", set_union, 0},
+    {"update", set_update, CVY_GROWS},
+};
+
+const struct cvy_class cvy_type_set = {
+    .name = "set",
+    .proxy = "SetProxy",
+    .methods = methods,
+    .method_count = CVY_ARRAY_SIZE(methods),
+    .create = set_create,
+    .destroy = set_destroy,
+    .visit = set_visit,
+    .repr = set_repr,
+    .value = set_value,
+};
