@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* joinable.c: queues that know which messages have been worked off.
  *
- *   put in all = in the queue + got and not worked off + done
+ *   got in all = got and not worked off + done
  *
  * The table says how many each process has got and not worked off. Table, done and the
  * head change only under the ring's get_lock, so whoever has it sees
@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "channel/queue.h"
+#include "channel/record.h"
 #include "region/wait.h"
 
 int covey_joinable_queue_create(covey_joinable_queue **out, size_t maxsize,
@@ -84,22 +85,51 @@ void cvy_joinable_took(covey_joinable_queue *q, uint32_t n)
         (void)atomic_fetch_add(mine, cvy_entry_of(0, n));
 }
 
-/* Messages put, and in the queue. */
-static void counts(covey_joinable_queue *q, uint32_t *ret_put, uint32_t *ret_queued)
+/* The word of the record at a position; 0: there is none. */
+static uint64_t word_at(struct cvy_ring *ring, uint64_t position)
 {
-    uint64_t bytes;
-    do {
-        *ret_put = atomic_load(&q->queue.ring.put_ordinal);
-        cvy_ring_load(&q->queue.ring, ret_queued, &bytes);
-    } while (*ret_put != atomic_load(&q->queue.ring.put_ordinal));
+    return cvy_ring_segment(ring, cvy_position_number_of(position))->at
+               ? atomic_load(&cvy_record_at(ring, position)->word)
+               : 0;
+}
+
+/* The ordinal behind what a producer has committed and not noted yet, which others have
+ * got: it lies from the tail up to the head. `*put`: what has been noted, receives it.
+ * Returns: false if the tail has moved on meanwhile. */
+static bool find_ordinal(struct cvy_ring *ring, uint64_t tail, uint64_t head,
+                         uint32_t *put)
+{
+    uint64_t word = 1;
+    for (uint64_t at = tail; at != head && word;) {
+        word = word_at(ring, at); /* 0: of a JUMP whose segment has been given back */
+        if (atomic_load(&ring->tail) != tail)
+            return false;
+        if (word && !(word & (CVY_RECORD_PAD | CVY_RECORD_JUMP)))
+            *put = (uint32_t)(word >> 32) + 1;
+        at = cvy_position_behind(at, word);
+    }
+    return atomic_load(&ring->tail) == tail;
+}
+
+/* Messages got in all, modulo 2^32: the ordinal of the next. get_lock held. */
+static uint32_t count_got(struct cvy_ring *ring)
+{
+    uint64_t head = atomic_load(&ring->head);
+    for (;;) {
+        uint64_t tail = atomic_load(&ring->tail);
+        uint32_t put = atomic_load(&ring->put_ordinal);
+        uint64_t word = word_at(ring, head);
+        if (word)
+            return (uint32_t)(word >> 32);
+        if (find_ordinal(ring, tail, head, &put))
+            return put;
+    }
 }
 
 /* Messages that were got and not worked off. get_lock held. */
 static uint32_t outstanding(covey_joinable_queue *q)
 {
-    uint32_t put, queued;
-    counts(q, &put, &queued);
-    return put - queued - atomic_load(&q->done);
+    return count_got(&q->queue.ring) - atomic_load(&q->done);
 }
 
 /* get_lock held. What the dead had counts as done. */
@@ -120,14 +150,18 @@ static void settle(covey_joinable_queue *q, bool ask_kernel)
     atomic_fetch_add(&q->done, have - living);
 }
 
+/* get_lock held. Not what was put counts, but what there is: a producer may have stopped,
+ * or died, before it counted what others have got already. */
 static bool all_done(covey_joinable_queue *q)
 {
-    return atomic_load(&q->queue.ring.put_ordinal) == atomic_load(&q->done);
+    struct cvy_item item;
+    return cvy_ring_look(&q->queue.ring, 0, &item) == -EAGAIN && !outstanding(q);
 }
 
 int covey_joinable_queue_task_done(covey_joinable_queue *queue)
 {
     static const char call[] = "covey_joinable_queue_task_done";
+    bool all = false;
     int r = enter(queue, call);
     if (r >= 0)
         r = cvy_joinable_prepare(queue);
@@ -145,38 +179,53 @@ int covey_joinable_queue_task_done(covey_joinable_queue *queue)
         else
             atomic_store(&queue->untracked, 1);
         (void)atomic_fetch_add(&queue->done, 1);
+        all = all_done(queue);
     }
     cvy_ring_unlock_get(&queue->queue.ring);
-    if (r >= 0 && all_done(queue))
+    if (all)
         cvy_waiters_wake(&queue->joined, INT_MAX);
     return r;
 }
 
-/* Whether all is done once what the dead had is; others who join are woken then. */
-static bool is_joined(covey_joinable_queue *q, bool ask_kernel)
+/* Whether all is done once what the dead had is; others who join are woken then.
+ * Returns: 1 or 0; -ETIMEDOUT: a process that is stopped is in the middle of a get. */
+static int is_joined(covey_joinable_queue *q, bool ask_kernel, int64_t deadline)
 {
-    if (!all_done(q) && cvy_ring_lock_get(&q->queue.ring, INT64_MAX) >= 0) {
-        settle(q, ask_kernel);
-        cvy_ring_unlock_get(&q->queue.ring);
-        if (all_done(q))
-            cvy_waiters_wake(&q->joined, INT_MAX);
+    int r = cvy_ring_lock_get(&q->queue.ring, deadline);
+    if (r < 0)
+        return r;
+    settle(q, ask_kernel);
+    r = all_done(q);
+    cvy_ring_unlock_get(&q->queue.ring);
+    if (r)
+        cvy_waiters_wake(&q->joined, INT_MAX);
+    return r;
+}
+
+static int await_joined(covey_joinable_queue *q, int64_t deadline)
+{
+    bool ask_kernel = false;
+    int r;
+    while (!(r = is_joined(q, ask_kernel, deadline))) {
+        uint32_t gong = cvy_gong(), word = cvy_waiters_announce(&q->joined);
+        r = is_joined(q, ask_kernel, deadline);
+        if (r)
+            break;
+        r = cvy_sleep(&q->joined, word, gong, deadline, cvy_ref_of(q));
+        if (r < 0)
+            break;
+        ask_kernel = r == CVY_SLICE;
     }
-    return all_done(q);
+    return r;
 }
 
 int covey_joinable_queue_join(covey_joinable_queue *queue, covey_nsec timeout)
 {
     static const char call[] = "covey_joinable_queue_join";
-    bool ask_kernel = false;
     int r = enter(queue, call);
-    int64_t deadline = cvy_os_deadline(timeout);
-    while (r >= 0 && !is_joined(queue, ask_kernel)) {
-        uint32_t gong = cvy_gong(), word = cvy_waiters_announce(&queue->joined);
-        if (is_joined(queue, ask_kernel))
-            return 0;
-        r = cvy_sleep(&queue->joined, word, gong, deadline, cvy_ref_of(queue));
-        ask_kernel = r == CVY_SLICE;
-    }
+    if (r < 0)
+        return r;
+    r = await_joined(queue, cvy_os_deadline(timeout));
     if (r == -ETIMEDOUT)
         return cvy_fail(r, "%s: messages of queue %s are not worked off", call,
                         queue->queue.name);
@@ -191,7 +240,7 @@ int covey_joinable_queue_abandoned(covey_joinable_queue *queue, uint64_t *ret_co
         r = cvy_fail(-EINVAL, "%s: ret_count is NULL", call);
     if (r < 0)
         return r;
-    (void)is_joined(queue, false);
+    (void)is_joined(queue, false, cvy_os_now() + COVEY_SEC(1));
     *ret_count = atomic_load(&queue->abandoned);
     return 0;
 }
