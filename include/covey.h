@@ -9,6 +9,7 @@
 #include <covey/base.h>
 #include <covey/connection.h>
 #include <covey/family.h>
+#include <covey/manager.h>
 #include <covey/memory.h>
 #include <covey/pool.h>
 #include <covey/process.h>

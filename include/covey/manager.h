@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * covey/manager.h: managers: servers of objects.
+ *
+ * A manager holds objects for others: lists, dicts, locks, queues, and those of a
+ * program's own classes. Its clients are stock CPython's (multiprocessing.managers) and
+ * whoever speaks its protocol, here or on other machines.
+ *
+ * A class is a table of functions, registered under a name before the manager starts:
+ *
+ * ```c
+ * static int increment(covey_request *request, void *self)
+ * {
+ *     int *count = self;
+ *     return covey_request_return(request, covey_value_int(++*count));
+ * }
+ * static int make(covey_request *request, void **ret_self)
+ * {
+ *     (void)request;
+ *     *ret_self = calloc(1, sizeof(int));
+ *     return *ret_self ? 0 : -ENOMEM;
+ * }
+ * static const struct covey_method counter_methods[] = {{.name = "increment",
+ *                                                        .fn = increment}};
+ * static const struct covey_class counter = {.size = sizeof(struct covey_class),
+ *                                            .methods = counter_methods,
+ *                                            .method_count = 1,
+ *                                            .create = make,
+ *                                            .destroy = free};
+ * // in main: covey_manager_register("Counter", &counter, NULL);
+ * ```
+ *
+ * One thread of the manager runs all methods, one after the other, so they need no locks
+ * and each call is atomic; but while one runs everybody waits. A method that takes long or
+ * blocks says so by COVEY_METHOD_BLOCKS: it runs in a thread of its own.
+ *
+ * The defaults of covey/base.h hold.
+ */
+#ifndef COVEY_MANAGER_H
+#define COVEY_MANAGER_H
+
+#include <covey/base.h>
+#include <covey/base.h>
+#include <covey/process.h>
+#include <covey/value.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** A call of a method that a client has asked for. */
+typedef struct covey_request covey_request;
+
+/* ---- classes ---------------------------------------------------------------- */
+
+/**
+ * What a method does. `self` is what the constructor made.
+ *
+ * Returns:  what covey_request_return, _return_object or _raise returned; or a negative
+ *           code, which becomes an exception with the detail as its text.
+ */
+typedef int covey_method_fn(covey_request *request, void *self);
+
+/** How a method is to be called. */
+enum covey_method_flag {
+    COVEY_METHOD_BLOCKS = 1, /**< in a thread of its own, so it may block or take long;
+                                  other methods of the object may run meanwhile */
+    COVEY_METHOD_GROWS = 2   /**< the object may be larger afterwards: refused with
+                                  MemoryError when the manager's memory is used up */
+};
+
+/** One method. */
+struct covey_method {
+    const char *name;    /**< as clients call it */
+    covey_method_fn *fn; /**< what it does */
+    unsigned flags;      /**< of enum covey_method_flag */
+};
+
+/** A class. The table is copied, the functions have to stay. */
+struct covey_class {
+    size_t size; /**< sizeof(struct covey_class) */
+    const struct covey_method *methods;
+    size_t method_count;
+    /** Make an object of the arguments: set `*ret_self` and return 0, or end as a method
+     * that failed. NULL: clients cannot make one, methods of other classes do. */
+    int (*create)(covey_request *request, void **ret_self);
+    void (*destroy)(void *self); /**< free it; NULL: nothing is to be done */
+    covey_method_fn *repr;  /**< a str, for repr() and str(); NULL: "<Name object>" */
+    covey_method_fn *value; /**< a copy of what it is, for Python's _getvalue() and
+                                      copy.deepcopy; NULL: it cannot be copied */
+};
+
+/** Options of registering; zero means the default. */
+struct covey_register_opts {
+    size_t
+        size; /**< sizeof(struct covey_register_opts); COVEY_REGISTER_OPTS fills it */
+    const char *const
+        *exposed; /**< names of the methods that clients may call; default:
+                                     all */
+    size_t exposed_count;
+};
+#define COVEY_REGISTER_OPTS(...)                                                       \
+    (&(struct covey_register_opts){.size = sizeof(struct covey_register_opts),         \
+                                   __VA_ARGS__})
+
+/**
+ * Let managers that this process becomes from now on have a class by this name.
+ * A name that is there already, also one of the standard types, is replaced.
+ *
+ * Returns:  0; -EINVAL for a bad class or name, or a name in `.exposed` that is no method;
+ *           -ENOMEM.
+ */
+COVEY_API int
+covey_manager_register(const char *type_id, const struct covey_class *cls,
+                       const struct covey_register_opts *opts) COVEY_MUST_CHECK;
+
+/**
+ * Let all clients that create a `type_id` have the same object: one of the type `of`, which
+ * is registered or a standard one ("Queue"), made of these arguments when the first asks.
+ * This is Python's `register('get_queue', callable=lambda: queue)`.
+ *
+ * `args`:   a tuple; NULL: none.
+ * Returns:  0; -EINVAL for a bad name, or if there is no such type; COVEY_ETYPE; -ENOMEM.
+ */
+COVEY_API int covey_manager_share(const char *type_id, const char *of,
+                                  const covey_value *args) COVEY_MUST_CHECK;
+
+/* ---- requests --------------------------------------------------------------- */
+
+/** Returns: the arguments, a tuple, valid until the method returns. */
+COVEY_API const covey_value *covey_request_args(const covey_request *request);
+/** Returns: the keyword arguments, a dict, valid as those; NULL: none. */
+COVEY_API const covey_value *covey_request_kwargs(const covey_request *request);
+/** Returns: what the client's thread calls itself: "MainProcess", "Process-1|Thread-2". */
+COVEY_API const char *covey_request_client(const covey_request *request);
+
+/**
+ * Whether nobody waits for the result any more: the client has ended, or the manager is
+ * about to. For methods that block, to look at now and then.
+ *
+ * Returns:  1 or 0.
+ */
+COVEY_API int covey_request_cancelled(const covey_request *request);
+
+/**
+ * Return a value; NULL: the code of this thread's last failure.
+ *
+ * Returns:  0, or that code.
+ * Owner:    takes `value`.
+ */
+COVEY_API int covey_request_return(covey_request *request, covey_value *value);
+
+/**
+ * Return a proxy of a new object of the registered type `type_id`.
+ *
+ * Returns:  0; -EINVAL if there is no such type of this program's.
+ * Owner:    takes `self`, also on failure.
+ */
+COVEY_API int covey_request_return_object(covey_request *request, const char *type_id,
+                                          void *self);
+
+/**
+ * Raise an exception of Python's with a text, made as by printf.
+ *
+ * `name`:   of module builtins, "ValueError"; or with its module, "_queue.Empty".
+ * Returns:  a positive number; -ENOMEM.
+ */
+COVEY_API int covey_request_raise(covey_request *request, const char *name,
+                                  const char *format, ...) COVEY_PRINTF(3, 4);
+
+/* ---- managers --------------------------------------------------------------- */
+
+/** Options of a manager; zero means the default. Limits: zero is the default, too. */
+struct covey_manager_opts {
+    size_t size; /**< sizeof(struct covey_manager_opts); COVEY_MANAGER_OPTS fills it */
+    const char *address; /**< as in covey_listener_create; default: a fresh abstract
+                              name. A path whose socket nobody listens at is replaced */
+    struct covey_view authkey; /**< what clients have to know; default: covey_authkey */
+    enum covey_switch allow_md5; /**< on: accept proofs by MD5, as CPython before 3.12
+                                      makes them; default off */
+    enum covey_switch standard_types; /**< off: only registered ones; default on */
+    size_t max_message;               /**< bytes of a request; default 256 MiB */
+    size_t max_reply;                 /**< bytes of a reply; default 1 GiB */
+    size_t max_objects;               /**< default 1 million */
+    size_t max_sessions; /**< connections at the same time; default 20,000 */
+    uint64_t max_memory; /**< bytes, beyond which objects may not grow; default half of
+                              what the machine or the cgroup has */
+    uint64_t max_steps;  /**< one request may take: items looked at, compared, copied;
+                              default 50 million, about a second at worst */
+    uint64_t max_bytes;  /**< one request may make of others: by repeating, sorting,
+                              printing; default 256 MiB */
+    covey_nsec
+        handshake_timeout; /**< for proving that one knows the key; default 10 s */
+    covey_nsec
+        send_timeout; /**< a client that reads nothing of its reply for so long is
+                                  disconnected; default 60 s */
+    void (*ready)(void *context, const char *address); /**< covey_manager_serve_forever
+                                    calls it when clients can connect */
+    void *context;                                     /**< for `ready` */
+};
+#define COVEY_MANAGER_OPTS(...)                                                        \
+    (&(struct covey_manager_opts){.size = sizeof(struct covey_manager_opts),           \
+                                  __VA_ARGS__})
+
+/**
+ * Be a manager, until a client asks it to shut down or covey_manager_stop is called.
+ *
+ * Returns:  0; -EINVAL for bad options; the errors of covey_listener_create.
+ * Blocks:   as said.
+ * Threads:  it runs methods in the calling thread.
+ */
+COVEY_API int
+covey_manager_serve_forever(const struct covey_manager_opts *opts) COVEY_MUST_CHECK;
+
+/**
+ * Let all covey_manager_serve_forever of this process return soon. May be called by a
+ * signal handler.
+ */
+COVEY_API void covey_manager_stop(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/* answer.c: what functions of a program's classes may do with a request. They may run in
+ * threads; of the server they look at the named types only, which stay while it serves. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "manager/job.h"
+#include "manager/server.h"
+
+const covey_value *covey_request_args(const covey_request *request)
+{
+    return request->args;
+}
+
+const covey_value *covey_request_kwargs(const covey_request *request)
+{
+    return request->kwargs;
+}
+
+const char *covey_request_client(const covey_request *request)
+{
+    return request->client;
+}
+
+int covey_request_cancelled(const covey_request *request)
+{
+    return atomic_load(&request->cancelled);
+}
+
+void cvy_custom_drop_made(covey_request *request)
+{
+    if (request->made && request->made->destroy)
+        request->made->destroy(request->made_self);
+    request->made = NULL;
+    request->made_self = NULL;
+}
+
+static void set_reply(covey_request *request, covey_value *reply)
+{
+    covey_value_free(request->reply);
+    cvy_custom_drop_made(request);
+    request->reply = reply;
+}
+
+int covey_request_return(covey_request *request, covey_value *value)
+{
+    int r = covey_value_check(value);
+    set_reply(request, r < 0 ? NULL : value);
+    if (r < 0)
+        covey_value_free(value);
+    return r;
+}
+
+int covey_request_return_object(covey_request *request, const char *type_id, void *self)
+{
+    const struct cvy_type *type =
+        type_id ? cvy_registry_find(request->server->registry, type_id) : NULL;
+    if (!type || !type->is_custom)
+        return cvy_fail(-EINVAL,
+                        "covey_request_return_object: the program has no type '%s'",
+                        type_id ? type_id : "NULL");
+    set_reply(request, NULL);
+    request->made = type->cls;
+    request->made_self = self;
+    return 0;
+}
+
+/* "queue.Empty" is Empty of queue. */
+static covey_value *exception_of(const char *name, covey_value *args)
+{
+    char module[128] = "builtins";
+    const char *dot = strrchr(name, '.');
+    size_t size = dot ? (size_t)(dot - name) : 0;
+    if (size >= sizeof module) {
+        covey_value_free(args);
+        (void)cvy_fail(-EINVAL, "an exception's module of %zu bytes", size);
+        return NULL;
+    }
+    if (dot) {
+        memcpy(module, name, size);
+        module[size] = 0;
+    }
+    return cvy_exception_make(module, dot ? dot + 1 : name, args);
+}
+
+int covey_request_raise(covey_request *request, const char *name, const char *format,
+                        ...)
+{
+    char text[1024];
+    covey_value *args = covey_value_tuple();
+    if (format) {
+        va_list list;
+        va_start(list, format);
+        (void)vsnprintf(text, sizeof text, format, list);
+        va_end(list);
+        (void)covey_value_append(args, covey_value_str(text));
+    }
+    int r = covey_request_return(request, exception_of(name, args));
+    return r < 0 ? r : CVY_RAISED;
+}

@@ -1,0 +1,532 @@
+/* SPDX-License-Identifier: MIT */
+/* connection.c: frames in and replies out.
+ *
+ *   CVY_CONTROL ---(accept_connection)---> CVY_SERVING <---> CVY_PARKED_CALL
+ *        |                                     |                   |
+ *        +----(replied)----> CVY_FLUSHING <----+                   |
+ *                                 |                                |
+ *                                 +----------> CVY_ENDED <---------+
+ *
+ * What is read goes to the server's scratch memory; only what is left over there becomes
+ * the connection's own, so one that is idle has no buffer. No request is begun while a
+ * reply waits to be written or a call is parked: a client that does not read, or sends
+ * ahead, costs one reply and one frame. Of what has come some requests are done at once,
+ * then it is the others' turn. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "manager/server.h"
+#include "os/os.h"
+
+#define MOST_AT_ONCE 16
+#define KEPT_BUFFER  ((size_t)64 << 10)
+
+const char *cvy_connection_describe(const struct cvy_connection *c, char text[320])
+{
+    int pid = c->client ? c->client->pid : 0;
+    const char *name = c->name ? c->name : "a client";
+    if (pid > 0)
+        (void)snprintf(text, 320, "%.63s (process %d)", name, pid);
+    else
+        (void)snprintf(text, 320, "%.63s at %s", name, c->peer ? c->peer : "?");
+    return text;
+}
+
+/* ---- what the loop watches ---- */
+
+static bool has_output(const struct cvy_connection *c)
+{
+    return c->out_done < c->out.size;
+}
+
+static bool may_read(const struct cvy_connection *c)
+{
+    return (c->state == CVY_CONTROL || c->state == CVY_SERVING) && !c->runs &&
+           !has_output(c);
+}
+
+static void watch(struct cvy_connection *c, unsigned kinds)
+{
+    if (kinds == c->kinds || c->state == CVY_ENDED)
+        return;
+    c->kinds = kinds;
+    if (cvy_os_events_change(c->server->events, c->fd, kinds, &c->source) < 0)
+        cvy_connection_end(c, "it cannot be watched any more");
+}
+
+static void watch_usual(struct cvy_connection *c)
+{
+    watch(c,
+          (may_read(c) ? CVY_OS_CAN_READ : 0) | (has_output(c) ? CVY_OS_CAN_WRITE : 0));
+}
+
+/* ---- lists ---- */
+
+static void link_all(struct cvy_connection *c)
+{
+    struct cvy_server *server = c->server;
+    c->next = server->connections;
+    if (c->next)
+        c->next->prev = c;
+    server->connections = c;
+    server->connection_count++;
+}
+
+static void unlink_all(struct cvy_connection *c)
+{
+    if (c->prev)
+        c->prev->next = c->next;
+    else
+        c->server->connections = c->next;
+    if (c->next)
+        c->next->prev = c->prev;
+    c->server->connection_count--;
+}
+
+/* The slow ones are in the order of their deadlines. */
+static void not_slow(struct cvy_connection *c)
+{
+    struct cvy_server *server = c->server;
+    if (!c->is_slow)
+        return;
+    if (c->prev_slow)
+        c->prev_slow->next_slow = c->next_slow;
+    else
+        server->slow_first = c->next_slow;
+    if (c->next_slow)
+        c->next_slow->prev_slow = c->prev_slow;
+    else
+        server->slow_last = c->prev_slow;
+    c->next_slow = c->prev_slow = NULL;
+    c->is_slow = false;
+}
+
+static void now_slow(struct cvy_connection *c)
+{
+    struct cvy_server *server = c->server;
+    not_slow(c);
+    c->slow_until = cvy_os_deadline(server->limits.send_timeout);
+    c->prev_slow = server->slow_last;
+    if (c->prev_slow)
+        c->prev_slow->next_slow = c;
+    else
+        server->slow_first = c;
+    server->slow_last = c;
+    c->is_slow = true;
+}
+
+static void run_later(struct cvy_connection *c)
+{
+    struct cvy_server *server = c->server;
+    if (c->runs)
+        return;
+    c->runs = true;
+    c->next_run = NULL;
+    if (server->run_last)
+        server->run_last->next_run = c;
+    else
+        server->run_first = c;
+    server->run_last = c;
+}
+
+static void not_run(struct cvy_connection *c)
+{
+    struct cvy_server *server = c->server;
+    struct cvy_connection **link = &server->run_first, *last = NULL;
+    if (!c->runs)
+        return;
+    for (; *link != c; link = &(*link)->next_run)
+        last = *link;
+    *link = c->next_run;
+    if (server->run_last == c)
+        server->run_last = last;
+    c->runs = false;
+}
+
+/* ---- beginning and end ---- */
+
+int cvy_connection_add(struct cvy_server *server, int fd, const char *peer)
+{
+    bool readable, writable;
+    int r = 0;
+    struct cvy_connection *c = cvy_calloc(1, sizeof *c);
+    if (!c)
+        return cvy_fail(-ENOMEM, "no memory for a connection");
+    c->source.kind = CVY_SOURCE_CONNECTION;
+    c->server = server;
+    c->fd = fd;
+    c->session.name = "a client";
+    c->kinds = CVY_OS_CAN_READ;
+    c->client = cvy_client_of(server, fd);
+    c->peer = *peer ? cvy_strdup(peer) : NULL;
+    if (!c->client || (*peer && !c->peer))
+        r = cvy_fail(-ENOMEM, "no memory for a connection");
+    if (r >= 0)
+        r = cvy_os_stream_kind(fd, &c->fd_kind, &readable, &writable);
+    if (r >= 0)
+        r = cvy_os_events_add(server->events, fd, c->kinds, &c->source);
+    if (r < 0) {
+        if (c->client)
+            cvy_client_leave(server, c->client);
+        cvy_free(c->peer);
+        cvy_free(c);
+        return r;
+    }
+    link_all(c);
+    return 0;
+}
+
+static void log_end(const struct cvy_connection *c, const char *why)
+{
+    char text[320];
+    const struct cvy_session *s = &c->session;
+    if (s->watch_count > 0)
+        (void)covey_log(COVEY_LOG_WARNING,
+                        "manager %s: %s ended holding %zu objects, the first a %s; "
+                        "they are given back",
+                        c->server->address, cvy_connection_describe(c, text),
+                        s->watch_count, s->watches[0].object->cls->name);
+    if (why)
+        (void)covey_log(COVEY_LOG_INFO, "manager %s: %s: %s", c->server->address,
+                        cvy_connection_describe(c, text), why);
+}
+
+void cvy_connection_end(struct cvy_connection *c, const char *why)
+{
+    struct cvy_server *server = c->server;
+    if (c->state == CVY_ENDED)
+        return;
+    log_end(c, why);
+    bool parked = c->state == CVY_PARKED_CALL;
+    c->state = CVY_ENDED;
+    if (parked)
+        cvy_request_cancel(c);
+    cvy_session_end(&c->session);
+    not_slow(c);
+    not_run(c);
+    unlink_all(c);
+    cvy_os_events_remove(server->events, c->fd);
+    c->fd = cvy_os_close(c->fd);
+    cvy_client_leave(server, c->client);
+    c->client = NULL;
+    covey_bytes_free(&c->in);
+    covey_bytes_free(&c->out);
+    c->next = server->ended;
+    server->ended = c;
+}
+
+void cvy_connection_sweep(struct cvy_server *server)
+{
+    while (server->ended) {
+        struct cvy_connection *c = server->ended;
+        server->ended = c->next;
+        cvy_free(c->peer);
+        cvy_free(c->name);
+        cvy_free(c);
+    }
+}
+
+/* ---- writing ---- */
+
+static void write_out(struct cvy_connection *c)
+{
+    while (has_output(c)) {
+        const struct covey_view parts[2] = {
+            COVEY_VIEW((const char *)c->out.data + c->out_done,
+                       c->out.size - c->out_done),
+            COVEY_NO_VIEW,
+        };
+        ssize_t n = cvy_os_stream_write(c->fd, c->fd_kind, parts, false);
+        if (n == -EAGAIN) {
+            watch_usual(c);
+            return;
+        }
+        if (n < 0) {
+            cvy_connection_end(c, "it went without reading its reply");
+            return;
+        }
+        c->out_done += (size_t)n;
+        now_slow(c);
+    }
+    covey_bytes_free(&c->out);
+    c->out_done = 0;
+    not_slow(c);
+    if (c->state == CVY_FLUSHING)
+        cvy_connection_end(c, NULL);
+    else
+        cvy_connection_resume(c);
+}
+
+/* Keep what could not be written of a header and a body. */
+static void keep_rest(struct cvy_connection *c, const struct covey_view parts[2],
+                      size_t done)
+{
+    size_t total = parts[0].size + parts[1].size, old = c->out.size;
+    if (covey_bytes_resize(&c->out, old + total - done) < 0) {
+        cvy_connection_end(c, "no memory for the rest of a reply");
+        return;
+    }
+    for (int i = 0; i < 2; i++) {
+        size_t skip = cvy_min_size(done, parts[i].size);
+        done -= skip;
+        if (parts[i].size > skip)
+            memcpy((char *)c->out.data + old, (const char *)parts[i].data + skip,
+                   parts[i].size - skip);
+        old += parts[i].size - skip;
+    }
+    now_slow(c);
+    watch_usual(c);
+}
+
+static void send_frame(struct cvy_connection *c, const struct covey_bytes *body)
+{
+    unsigned char header[4];
+    ssize_t n = 0;
+    if (c->state == CVY_ENDED)
+        return;
+    for (int i = 0; i < 4; i++)
+        header[i] = (unsigned char)(body->size >> (24 - 8 * i));
+    const struct covey_view parts[2] = {COVEY_VIEW(header, 4),
+                                        COVEY_VIEW(body->data, body->size)};
+    if (!has_output(c))
+        n = cvy_os_stream_write(c->fd, c->fd_kind, parts, false);
+    if (n == -EAGAIN)
+        n = 0;
+    if (n < 0)
+        cvy_connection_end(c, "it went without reading its reply");
+    else if ((size_t)n < body->size + 4)
+        keep_rest(c, parts, (size_t)n);
+}
+
+/* ---- replies ---- */
+
+static int pickle_reply(struct cvy_server *server, enum cvy_reply_kind kind,
+                        covey_value *value)
+{
+    covey_value *message = NULL;
+    int r = cvy_reply_make(&message, kind, value);
+    if (r >= 0)
+        r = covey_value_pickle(message, &server->reply);
+    if (r >= 0 && server->reply.size > server->limits.max_reply)
+        r = cvy_fail(-EMSGSIZE, "a reply of %zu bytes; the manager sends at most %zu",
+                     server->reply.size, server->limits.max_reply);
+    covey_value_free(message);
+    return r;
+}
+
+void cvy_connection_reply(struct cvy_connection *c, enum cvy_reply_kind kind,
+                          covey_value *value)
+{
+    struct cvy_server *server = c->server;
+    cvy_nested_note_reply(server, value);
+    int r = pickle_reply(server, kind, value);
+    if (r < 0)
+        r = pickle_reply(server, CVY_REPLY_UNSERIALIZABLE,
+                         covey_value_str(covey_error_detail()));
+    if (r < 0)
+        cvy_connection_end(c, covey_error_detail());
+    else
+        send_frame(c, &server->reply);
+    if (server->reply.capacity > KEPT_BUFFER)
+        covey_bytes_free(&server->reply);
+}
+
+void cvy_connection_traceback(struct cvy_connection *c, const char *name,
+                              const char *format, ...)
+{
+    char detail[CVY_DETAIL_SIZE], who[320];
+    va_list list;
+    va_start(list, format);
+    (void)vsnprintf(detail, sizeof detail, format, list);
+    va_end(list);
+    (void)covey_log(COVEY_LOG_INFO, "manager %s: %s: %s: %s", c->server->address,
+                    cvy_connection_describe(c, who), name, detail);
+    static const char head[] = "Traceback (most recent call last):\n"
+                               "  in the manager at";
+    covey_value *text = covey_value_str_format("%s %s\n%s: %s\n", head,
+                                               c->server->address, name, detail);
+    if (!text) /* the detail was cut in the middle of a character */
+        text = covey_value_str_format("%s %s\n%s\n", head, c->server->address, name);
+    cvy_connection_reply(c, CVY_REPLY_TRACEBACK, text);
+}
+
+void cvy_connection_finish(struct cvy_connection *c)
+{
+    if (c->state == CVY_ENDED)
+        return;
+    c->state = CVY_FLUSHING;
+    if (has_output(c))
+        watch_usual(c);
+    else
+        cvy_connection_end(c, NULL);
+}
+
+/* ---- reading ---- */
+
+struct frame {
+    const unsigned char *body;
+    uint64_t size;
+    size_t whole; /* header and body */
+};
+
+static uint64_t big_endian(const unsigned char *from, int bytes)
+{
+    uint64_t number = 0;
+    for (int i = 0; i < bytes; i++)
+        number = number << 8 | from[i];
+    return number;
+}
+
+/* Returns: 1: `*ret` is there; 0: not all of it; COVEY_EPROTOCOL. */
+static int find_frame(const struct cvy_connection *c, const unsigned char *data,
+                      size_t size, struct frame *ret)
+{
+    size_t header = 4;
+    if (size < 4)
+        return 0;
+    uint64_t body = big_endian(data, 4);
+    if (body == UINT32_MAX) {
+        header = 12;
+        if (size < 12)
+            return 0;
+        body = big_endian(data + 4, 8);
+    } else if (body > INT32_MAX) {
+        return cvy_fail(COVEY_EPROTOCOL, "a message of negative size");
+    }
+    if (body > c->server->limits.max_message)
+        return cvy_fail(COVEY_EPROTOCOL,
+                        "a message of %llu bytes; the manager takes at most %zu",
+                        (unsigned long long)body, c->server->limits.max_message);
+    ret->body = data + header;
+    ret->size = body;
+    ret->whole = header + (size_t)body;
+    return size >= ret->whole;
+}
+
+static bool may_work(const struct cvy_connection *c)
+{
+    return (c->state == CVY_CONTROL || c->state == CVY_SERVING) && !has_output(c);
+}
+
+/* Do some of the requests in these bytes. Returns: how many bytes they had. */
+static size_t work(struct cvy_connection *c, const unsigned char *data, size_t size)
+{
+    size_t done = 0;
+    struct frame frame;
+    for (int i = 0; i < MOST_AT_ONCE && may_work(c); i++) {
+        int r = find_frame(c, data + done, size - done, &frame);
+        if (!r)
+            return done;
+        if (r < 0) {
+            cvy_connection_traceback(c, "ValueError", "%s", covey_error_detail());
+            cvy_connection_finish(c);
+            return done;
+        }
+        done += frame.whole;
+        cvy_request_do(c, frame.body, (size_t)frame.size);
+    }
+    if (c->state != CVY_ENDED && find_frame(c, data + done, size - done, &frame) != 0)
+        run_later(c);
+    return done;
+}
+
+/* Keep these bytes for later. */
+static int keep(struct cvy_connection *c, const unsigned char *data, size_t size)
+{
+    size_t old = c->in.size;
+    if (!size || c->state == CVY_ENDED)
+        return 0;
+    int r = old + size > c->in.capacity
+                ? cvy_bytes_reserve(&c->in, cvy_max_size(old + size, 2 * old))
+                : 0;
+    if (r < 0)
+        return r;
+    memcpy((char *)c->in.data + old, data, size);
+    c->in.size = old + size;
+    return 0;
+}
+
+/* Do some of what was kept. */
+static void work_kept(struct cvy_connection *c)
+{
+    size_t left = c->in.size - c->in_done;
+    c->in_done += work(c, (const unsigned char *)c->in.data + c->in_done, left);
+    if (c->state == CVY_ENDED)
+        return;
+    left = c->in.size - c->in_done;
+    if (!left) {
+        covey_bytes_free(&c->in);
+        c->in_done = 0;
+    } else if (c->in_done > c->in.size / 2) {
+        memmove(c->in.data, (char *)c->in.data + c->in_done, left);
+        c->in.size = left;
+        c->in_done = 0;
+    }
+}
+
+static void read_some(struct cvy_connection *c)
+{
+    struct cvy_server *server = c->server;
+    ssize_t n =
+        cvy_os_stream_read(c->fd, c->fd_kind, server->scratch, CVY_SCRATCH_SIZE);
+    if (n == -EAGAIN)
+        return;
+    if (n <= 0) {
+        bool middle = c->in.size > c->in_done;
+        cvy_connection_end(c, middle ? "it ended in the middle of a message" : NULL);
+        return;
+    }
+    size_t done = 0, size = (size_t)n;
+    server->since_look += size;
+    if (!c->in.size)
+        done = work(c, server->scratch, size);
+    if (keep(c, server->scratch + done, size - done) < 0) {
+        cvy_connection_end(c, covey_error_detail());
+        return;
+    }
+    if (c->state != CVY_ENDED && !done && c->in.size)
+        work_kept(c);
+}
+
+void cvy_connection_run(struct cvy_connection *c)
+{
+    not_run(c);
+    if (may_work(c))
+        work_kept(c);
+    if (may_read(c) || has_output(c))
+        watch_usual(c);
+}
+
+void cvy_connection_resume(struct cvy_connection *c)
+{
+    struct frame frame;
+    if (c->state == CVY_ENDED)
+        return;
+    if (c->in.size && find_frame(c, (const unsigned char *)c->in.data + c->in_done,
+                                 c->in.size - c->in_done, &frame) != 0)
+        run_later(c);
+    watch_usual(c);
+}
+
+void cvy_connection_ready(struct cvy_connection *c, unsigned kinds)
+{
+    if (kinds & CVY_OS_CAN_READ && !may_read(c))
+        watch_usual(c); /* only now: most calls go on before more comes */
+    if (kinds & CVY_OS_CAN_WRITE && has_output(c))
+        write_out(c);
+    if (c->state == CVY_PARKED_CALL && kinds & CVY_OS_GONE)
+        cvy_connection_end(c, "it ended while its call waited");
+    else if (kinds & CVY_OS_CAN_READ && may_read(c))
+        read_some(c);
+    else if (has_output(c) && kinds & CVY_OS_GONE)
+        cvy_connection_end(c, "it ended without reading its reply");
+    if (may_read(c) || has_output(c))
+        watch_usual(c);
+}

@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: MIT */
+/* control.c: requests for the manager itself. A stock client makes a connection for each.
+ * On one that serves objects they are taken, too: then references belong to it. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "manager/server.h"
+#include "os/os.h"
+
+typedef int control_fn(struct cvy_connection *c, const struct cvy_request *request);
+
+/* Each replies itself, or returns a negative code with the detail: a KeyError for -ENOENT,
+ * a TypeError for COVEY_ETYPE. */
+
+static int reply(struct cvy_connection *c, covey_value *value)
+{
+    cvy_connection_reply(c, CVY_REPLY_RETURN, value);
+    return 0;
+}
+
+/* ---- arguments ---- */
+
+/* The only argument, a str; it may be given by this keyword. */
+static int one_text(const struct cvy_request *request, const char *keyword,
+                    const char **ret)
+{
+    const covey_value *arg = covey_value_at(request->args, 0);
+    size_t count = covey_value_count(request->args);
+    if (!count)
+        arg = covey_value_find_str(request->kwargs, keyword);
+    if (!arg || count + covey_value_count(request->kwargs) != 1)
+        return cvy_fail(COVEY_ETYPE, "%s() takes one argument, %s", request->method,
+                        keyword);
+    return covey_value_get_str(arg, ret, NULL);
+}
+
+static int no_arguments(const struct cvy_request *request)
+{
+    size_t count =
+        covey_value_count(request->args) + covey_value_count(request->kwargs);
+    return count ? cvy_fail(COVEY_ETYPE, "%s() takes no arguments, %zu were given",
+                            request->method, count)
+                 : 0;
+}
+
+static int find(const struct cvy_connection *c, const char *ident,
+                struct cvy_hosted **ret)
+{
+    *ret = cvy_hosted_find(c->server, ident);
+    return *ret ? 0 : cvy_fail(-ENOENT, "'%s'", ident);
+}
+
+/* ---- creating ---- */
+
+/* Who counts by the connection over which it calls is gone when that ends. */
+static void count_by_connection(struct cvy_connection *c)
+{
+    if (c->state != CVY_SERVING || c->client != &c->server->unknown)
+        return;
+    struct cvy_client *own = cvy_client_alone(c->server);
+    if (!own)
+        return;
+    cvy_client_leave(c->server, c->client);
+    c->client = own;
+}
+
+/* All arguments but the type's name. */
+static covey_value *rest_of(const covey_value *args)
+{
+    covey_value *rest = covey_value_tuple();
+    for (size_t i = 1; i < covey_value_count(args); i++)
+        (void)covey_value_append(rest, covey_value_ref(covey_value_at(args, i)));
+    return rest;
+}
+
+/* Run a constructor. Returns: 0; CVY_RAISED: the exception is `call->reply`; a code. */
+static int construct(struct cvy_connection *c, struct cvy_type *type,
+                     struct cvy_call *call, struct cvy_hosted **ret)
+{
+    struct cvy_server *server = c->server;
+    void *self = NULL;
+    call->server = server;
+    call->method = type->name;
+    call->budget.steps = server->limits.max_steps;
+    call->budget.limit = server->limits.max_bytes;
+    int r = type->cls->create(call, &self);
+    return r ? r : cvy_hosted_add(server, type, self, ret);
+}
+
+/* The last lines of what Python would print for an exception: `ValueError: text`. */
+static void traceback_of(struct cvy_connection *c, const covey_value *value)
+{
+    struct cvy_exception exception;
+    struct covey_bytes text = {0};
+    if (cvy_exception_read(value, &exception) == 0 &&
+        cvy_exception_str(&exception, &text) == 0)
+        cvy_connection_traceback(c, exception.name, "%s", (const char *)text.data);
+    else
+        cvy_connection_traceback(c, "RuntimeError", "%s", covey_error_detail());
+    covey_bytes_free(&text);
+}
+
+static int make_object(struct cvy_connection *c, struct cvy_type *type,
+                       const covey_value *args, const covey_value *kwargs,
+                       struct cvy_hosted **ret)
+{
+    struct cvy_call call;
+    struct cvy_referent nobody = {.cls = type->cls};
+    cvy_nested_note_request(c->server, args, !type->cls->visit && type->is_custom);
+    cvy_call_begin(&call, &c->server->parking, &c->session, &nobody, args, kwargs);
+    int r = construct(c, type, &call, ret);
+    if (r == CVY_RAISED)
+        traceback_of(c, call.reply);
+    cvy_call_end(&call);
+    return r;
+}
+
+/* The object that all get. */
+static int shared_object(struct cvy_connection *c, struct cvy_type *type,
+                         struct cvy_hosted **ret)
+{
+    int r = type->one ? 0 : make_object(c, type, type->args, NULL, &type->one);
+    *ret = type->one;
+    return r;
+}
+
+static int create_any(struct cvy_connection *c, struct cvy_type *type,
+                      const struct cvy_request *request, struct cvy_hosted **ret)
+{
+    if (type->is_shared)
+        return shared_object(c, type, ret);
+    if (c->server->is_full)
+        return cvy_fail(-ENOMEM, "the manager's memory is used up");
+    covey_value *args = rest_of(request->args);
+    int r = covey_value_check(args);
+    if (r >= 0)
+        r = make_object(c, type, args, request->kwargs, ret);
+    covey_value_free(args);
+    return r;
+}
+
+static int do_create(struct cvy_connection *c, const struct cvy_request *request)
+{
+    const char *name;
+    struct cvy_hosted *made = NULL;
+    covey_value *result = NULL;
+    if (!covey_value_count(request->args))
+        return cvy_fail(COVEY_ETYPE, "create() needs the name of a type");
+    int r = covey_value_get_str(covey_value_at(request->args, 0), &name, NULL);
+    if (r < 0)
+        return r;
+    struct cvy_type *type = cvy_registry_find(c->server->registry, name);
+    if (!type || !type->cls->create)
+        return cvy_fail(-ENOENT, "'%s'", name);
+    count_by_connection(c);
+    r = create_any(c, type, request, &made);
+    if (r)
+        return r < 0 ? r : 0;
+    r = cvy_client_incref(c->client, made);
+    if (r < 0) {
+        cvy_hosted_release(c->server, made);
+        return r;
+    }
+    r = covey_value_pack(&result, "(s, O)", made->ident, type->exposed);
+    return r < 0 ? r : reply(c, result);
+}
+
+/* ---- references ---- */
+
+static int do_incref(struct cvy_connection *c, const struct cvy_request *request)
+{
+    const char *ident;
+    struct cvy_hosted *hosted;
+    int r = one_text(request, "ident", &ident);
+    count_by_connection(c);
+    if (r >= 0)
+        r = find(c, ident, &hosted);
+    if (r >= 0)
+        r = cvy_client_incref(c->client, hosted);
+    return r < 0 ? r : reply(c, covey_value_none());
+}
+
+static int do_decref(struct cvy_connection *c, const struct cvy_request *request)
+{
+    const char *ident;
+    struct cvy_hosted *hosted;
+    int r = one_text(request, "ident", &ident);
+    if (r >= 0)
+        r = find(c, ident, &hosted);
+    if (r >= 0)
+        r = cvy_client_decref(c->server, c->client, hosted);
+    return r < 0 ? r : reply(c, covey_value_none());
+}
+
+/* ---- questions ---- */
+
+static int do_get_methods(struct cvy_connection *c, const struct cvy_request *request)
+{
+    struct cvy_token token;
+    struct cvy_hosted *hosted;
+    if (covey_value_count(request->args) != 1)
+        return cvy_fail(COVEY_ETYPE, "get_methods() takes one argument, a Token");
+    int r = cvy_token_read(covey_value_at(request->args, 0), &token);
+    if (r >= 0)
+        r = find(c, token.ident, &hosted);
+    return r < 0 ? r : reply(c, covey_value_ref(hosted->type->exposed));
+}
+
+static int do_number_of_objects(struct cvy_connection *c,
+                                const struct cvy_request *request)
+{
+    int r = no_arguments(request);
+    if (r < 0)
+        return r;
+    cvy_nested_look(c->server, cvy_os_now());
+    return reply(c, covey_value_uint(cvy_hosted_count(c->server)));
+}
+
+static int by_ident(const void *a, const void *b)
+{
+    const struct cvy_hosted *const *x = a, *const *y = b;
+    return strcmp((*x)->ident, (*y)->ident);
+}
+
+/* "  7f...:       refcount=1\n    [1, 2, 3]" */
+static int describe(struct cvy_connection *c, struct cvy_hosted *hosted,
+                    struct covey_bytes *text)
+{
+    char line[512];
+    const char *repr = "?";
+    struct cvy_call call;
+    covey_value *none = covey_value_tuple();
+    cvy_call_begin(&call, &c->server->parking, &c->session, &hosted->referent, none,
+                   NULL);
+    call.server = c->server;
+    if (cvy_call_run(&call, "__str__") != 0 ||
+        covey_value_get_str(call.reply, &repr, NULL) < 0)
+        repr = hosted->referent.cls->name;
+    size_t cut = strnlen(repr, 75);
+    while (cut > 0 && ((unsigned char)repr[cut] & 0xC0) == 0x80)
+        cut--;
+    int size = snprintf(line, sizeof line, "%s  %s:       refcount=%llu\n    %.*s",
+                        text->size ? "\n" : "", hosted->ident,
+                        (unsigned long long)hosted->refs, (int)cut, repr);
+    cvy_call_end(&call);
+    covey_value_free(none);
+    size_t old = text->size;
+    int r = covey_bytes_resize(text, old + (size_t)size);
+    if (r >= 0)
+        memcpy((char *)text->data + old, line, (size_t)size);
+    return r;
+}
+
+static int do_debug_info(struct cvy_connection *c, const struct cvy_request *request)
+{
+    struct covey_bytes text = {0};
+    const struct cvy_hosts *hosts = &c->server->hosts;
+    size_t count = 0, place = 0;
+    int r = no_arguments(request);
+    if (r < 0)
+        return r;
+    cvy_nested_look(c->server, cvy_os_now());
+    struct cvy_hosted **all =
+        cvy_malloc((hosts->count + 1) * sizeof(struct cvy_hosted *));
+    if (!all)
+        return cvy_fail(-ENOMEM, "no memory for a list of all objects");
+    for (struct cvy_hosted *h = NULL; (h = cvy_hosted_next(c->server, &place, h));)
+        all[count++] = h;
+    qsort(all, count, sizeof *all, by_ident);
+    for (size_t i = 0; i < count && r >= 0; i++)
+        r = describe(c, all[i], &text);
+    cvy_free(all);
+    covey_value *result = covey_value_str_size(text.data ? text.data : "", text.size);
+    covey_bytes_free(&text);
+    if (r < 0)
+        covey_value_free(result);
+    return r < 0 ? r : reply(c, result);
+}
+
+static int do_dummy(struct cvy_connection *c, const struct cvy_request *request)
+{
+    int r = no_arguments(request);
+    return r < 0 ? r : reply(c, covey_value_none());
+}
+
+/* ---- sessions and the end ---- */
+
+static int do_accept_connection(struct cvy_connection *c,
+                                const struct cvy_request *request)
+{
+    const char *name;
+    int r = one_text(request, "name", &name);
+    if (r < 0)
+        return r;
+    if (c->state == CVY_SERVING)
+        return cvy_fail(COVEY_ETYPE, "the connection is accepted already");
+    char *copy = cvy_strdup(name);
+    if (!copy)
+        return cvy_fail(-ENOMEM, "no memory for the name of a session");
+    c->name = copy;
+    c->session.name = copy;
+    c->state = CVY_SERVING;
+    return reply(c, covey_value_none());
+}
+
+/* CPython's server sends a second reply, since what it does ends like any request. */
+static int do_shutdown(struct cvy_connection *c, const struct cvy_request *request)
+{
+    char text[320];
+    int r = no_arguments(request);
+    if (r < 0)
+        return r;
+    (void)covey_log(COVEY_LOG_INFO, "manager %s: %s asks it to shut down",
+                    c->server->address, cvy_connection_describe(c, text));
+    (void)reply(c, covey_value_none());
+    cvy_server_stop(c->server);
+    return reply(c, covey_value_none());
+}
+
+/* ---- all ---- */
+
+static const struct {
+    const char *name;
+    control_fn *fn;
+} controls[] = {
+    {"shutdown", do_shutdown},
+    {"create", do_create},
+    {"accept_connection", do_accept_connection},
+    {"get_methods", do_get_methods},
+    {"debug_info", do_debug_info},
+    {"number_of_objects", do_number_of_objects},
+    {"dummy", do_dummy},
+    {"incref", do_incref},
+    {"decref", do_decref},
+};
+
+static void fail(struct cvy_connection *c, int code)
+{
+    const char *name = "RuntimeError";
+    if (code == -ENOENT)
+        name = "KeyError";
+    else if (code == COVEY_ETYPE)
+        name = "TypeError";
+    else if (code == -ENOMEM || code == -EMSGSIZE)
+        name = "MemoryError";
+    else if (code == COVEY_EPROTOCOL || code == -EINVAL)
+        name = "ValueError";
+    cvy_connection_traceback(c, name, "%s", covey_error_detail());
+}
+
+void cvy_control_do(struct cvy_connection *c, const struct cvy_request *request)
+{
+    bool once = c->state == CVY_CONTROL;
+    size_t i = 0;
+    while (i < CVY_ARRAY_SIZE(controls) &&
+           strcmp(controls[i].name, request->method) != 0)
+        i++;
+    if (i == CVY_ARRAY_SIZE(controls)) {
+        cvy_connection_traceback(c, "AssertionError", "'%.80s' unrecognized",
+                                 request->method);
+    } else {
+        int r = controls[i].fn(c, request);
+        if (r < 0)
+            fail(c, r);
+    }
+    if (once && c->state == CVY_CONTROL)
+        cvy_connection_finish(c);
+}

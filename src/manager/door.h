@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * manager/door.h: those who come to a server.
+ */
+#ifndef CVY_MANAGER_DOOR_H
+#define CVY_MANAGER_DOOR_H
+
+#include <stdint.h>
+
+#include <covey/connection.h>
+
+/** Listen. A path whose socket nobody listens at any more is taken over. */
+int cvy_door_open(covey_listener **out, const char *address, struct covey_view key,
+                  const struct covey_listener_opts *opts) COVEY_MUST_CHECK;
+
+/**
+ * Let those who prove that they know the key go on.
+ * Returns: 1: `*ret_fd` is one who has, and `peer` its address; 0: nobody yet; -errno.
+ */
+int cvy_door_next(covey_listener *listener, int *ret_fd, char peer[256]);
+
+/** When the first of those who have not proved it runs out of time; INT64_MAX: never. */
+int64_t cvy_door_deadline(covey_listener *listener);
+
+#endif

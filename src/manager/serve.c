@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+/* serve.c: a manager's options, and serving in this process. */
+#include "manager/serve.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "base/error.h"
+#include "base/opts.h"
+#include "manager/door.h"
+#include "os/os.h"
+
+#define MOST_SERVERS 16
+
+/* Servers of this process, which covey_manager_stop finds without a lock. Who takes one out
+ * waits until nobody looks. */
+static struct cvy_server *_Atomic serving[MOST_SERVERS];
+static _Atomic int lookers;
+
+static int enter_serving(struct cvy_server *server)
+{
+    for (int i = 0; i < MOST_SERVERS; i++) {
+        struct cvy_server *nobody = NULL;
+        if (atomic_compare_exchange_strong(&serving[i], &nobody, server))
+            return 0;
+    }
+    return cvy_fail(-EAGAIN, "this process serves %d managers already", MOST_SERVERS);
+}
+
+static void leave_serving(struct cvy_server *server)
+{
+    for (int i = 0; i < MOST_SERVERS; i++) {
+        struct cvy_server *expected = server;
+        (void)atomic_compare_exchange_strong(&serving[i], &expected, NULL);
+    }
+    while (atomic_load(&lookers) > 0)
+        cvy_os_yield();
+}
+
+void covey_manager_stop(void)
+{
+    atomic_fetch_add(&lookers, 1);
+    for (int i = 0; i < MOST_SERVERS; i++) {
+        struct cvy_server *server = atomic_load(&serving[i]);
+        if (server)
+            cvy_server_stop(server);
+    }
+    atomic_fetch_sub(&lookers, 1);
+}
+
+/* ---- options ---- */
+
+#define DEFAULT(field, value)                                                          \
+    do {                                                                               \
+        if (!(field))                                                                  \
+            (field) = (value);                                                         \
+    } while (0)
+
+int cvy_serve_take_opts(struct covey_manager_opts *to,
+                        const struct covey_manager_opts *from, const char *call)
+{
+    int r = CVY_TAKE_OPTS(to, from, call);
+    if (r < 0)
+        return r;
+    if (!to->authkey.data && to->authkey.size)
+        return cvy_fail(-EINVAL, "%s: a key of %zu bytes at NULL", call,
+                        to->authkey.size);
+    if (to->handshake_timeout < 0 || to->send_timeout < 0)
+        return cvy_fail(-EINVAL, "%s: a negative time", call);
+    DEFAULT(to->max_message, (size_t)256 << 20);
+    DEFAULT(to->max_reply, (size_t)1 << 30);
+    DEFAULT(to->max_objects, 1000 * 1000);
+    DEFAULT(to->max_sessions, 20 * 1000);
+    DEFAULT(to->max_memory, cvy_os_memory_limit() / 2);
+    DEFAULT(to->max_steps, (uint64_t)50 * 1000 * 1000);
+    DEFAULT(to->max_bytes, (uint64_t)256 << 20);
+    DEFAULT(to->handshake_timeout, COVEY_SEC(10));
+    DEFAULT(to->send_timeout, COVEY_SEC(60));
+    to->max_reply = cvy_min_size(to->max_reply, INT32_MAX);
+    return 0;
+}
+
+static void set_limits(struct cvy_server *server, const struct covey_manager_opts *o)
+{
+    server->limits = (struct cvy_server_limits){
+        .max_message = o->max_message,
+        .max_reply = o->max_reply,
+        .max_objects = o->max_objects,
+        .max_sessions = o->max_sessions,
+        .max_memory = o->max_memory,
+        .max_steps = o->max_steps,
+        .max_bytes = o->max_bytes,
+        .send_timeout = o->send_timeout,
+    };
+}
+
+/* ---- serving ---- */
+
+static int open_door(struct cvy_server *server, const struct covey_manager_opts *o)
+{
+    struct covey_listener_opts opts = {
+        .size = sizeof opts,
+        .allow_md5 = o->allow_md5,
+        .handshake_timeout = o->handshake_timeout,
+        .backlog = 1024,
+        .max_pending = 1024,
+    };
+    int r = cvy_door_open(&server->listener, o->address, o->authkey, &opts);
+    if (r >= 0)
+        server->address = covey_listener_address(server->listener);
+    return r;
+}
+
+int cvy_serve(const struct covey_manager_opts *o, struct cvy_registry *registry,
+              const char *call)
+{
+    struct cvy_server server = {.registry = registry, .parent = -1, .events = -1};
+    set_limits(&server, o);
+    server.flag = cvy_os_flag_create();
+    int r = server.flag < 0 ? cvy_fail_os(server.flag, "%s", call) : 0;
+    if (r >= 0)
+        r = open_door(&server, o);
+    if (r >= 0)
+        r = enter_serving(&server);
+    if (r >= 0) {
+        if (o->ready)
+            o->ready(o->context, server.address);
+        r = cvy_server_run(&server);
+        leave_serving(&server);
+    }
+    covey_listener_free(server.listener);
+    cvy_os_close(server.flag);
+    if (r < 0)
+        cvy_detail_prefix("%s", call);
+    return r;
+}
+
+int covey_manager_serve_forever(const struct covey_manager_opts *opts)
+{
+    static const char call[] = "covey_manager_serve_forever";
+    struct covey_manager_opts o;
+    struct cvy_registry registry = {0};
+    struct covey_bytes own = {0};
+    int r = cvy_serve_take_opts(&o, opts, call);
+    if (r >= 0 && !o.authkey.data) {
+        r = covey_authkey(&own);
+        o.authkey = COVEY_VIEW(own.data, own.size);
+    }
+    if (r >= 0)
+        r = cvy_types_get(&registry, o.standard_types != COVEY_OFF);
+    if (r >= 0)
+        r = cvy_serve(&o, &registry, call);
+    cvy_registry_free(&registry);
+    covey_bytes_free(&own);
+    return r;
+}

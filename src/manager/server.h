@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * manager/server.h: the server of a manager, inside.
+ *
+ *   server.c      the loop: newcomers, connections that are ready, time
+ *   connection.c  frames in and replies out
+ *   request.c     requests for objects
+ *   control.c     requests for the manager itself
+ *   hosted.c      the objects, and how long they live
+ *   client.c      who holds how many references
+ *   nested.c      proxies inside of values, and what only they keep alive
+ *   registry.c    the types
+ *   custom.c      classes of the program; their methods may run in threads: job.c
+ *   door.c        newcomers
+ *
+ * One thread runs all of it but the methods that run in threads.
+ *
+ * An object lives while one of these holds:
+ *   - a client has a reference: `refs`, the sum over all clients;
+ *   - a call on it is parked or runs in a thread: `busy`;
+ *   - its type is shared: the server itself keeps it;
+ *   - a proxy of it lies in a value that a living object, or a parked request, keeps
+ *     (`nested` says that this is possible). Nobody counts these: when an object with
+ *     `nested` set has lost everything else, the values are walked.
+ */
+#ifndef CVY_MANAGER_SERVER_H
+#define CVY_MANAGER_SERVER_H
+
+#include "manager/class.h"
+#include "manager/message.h"
+#include "os/events.h"
+
+#include <covey/connection.h>
+
+struct cvy_server;
+struct cvy_connection;
+
+/* ---- events ---- */
+
+/* What may tell the loop of an event. */
+enum cvy_source_kind {
+    CVY_SOURCE_LISTENER,
+    CVY_SOURCE_FLAG,
+    CVY_SOURCE_PARENT,
+    CVY_SOURCE_CONNECTION,
+    CVY_SOURCE_CLIENT
+};
+struct cvy_source {
+    enum cvy_source_kind kind;
+};
+
+/* ---- types ---- */
+
+struct cvy_type {
+    struct cvy_type *next;
+    char *name;
+    const struct cvy_class *cls;
+    covey_value *exposed;   /* a tuple of str, what clients are told */
+    bool limited;           /* not every method of the class is in it */
+    bool is_shared;         /* all who create it get the same object */
+    bool is_custom;         /* `cls` is the program's, a cvy_custom_class */
+    bool owns_class;        /* which goes with the type */
+    covey_value *args;      /* of a shared one's constructor */
+    struct cvy_hosted *one; /* that object */
+};
+
+struct cvy_registry {
+    struct cvy_type *first;  /* stays as it is while the server serves */
+    struct cvy_type *hidden; /* those of objects that only methods make */
+};
+
+/** Add a type; a name that is there already is replaced. `exposed` NULL: all methods.
+ * Returns: 0; -EINVAL for a name in `exposed` that is no method; -ENOMEM. */
+int cvy_registry_add(struct cvy_registry *registry, const char *name,
+                     const struct cvy_class *cls, const char *const *exposed,
+                     size_t exposed_count, struct cvy_type **ret) COVEY_MUST_CHECK;
+struct cvy_type *cvy_registry_find(const struct cvy_registry *registry,
+                                   const char *name);
+/** The type of objects that a method has made; NULL: no memory. */
+struct cvy_type *cvy_registry_of_class(struct cvy_registry *registry,
+                                       const struct cvy_class *cls);
+/** Add the types that every manager has. */
+int cvy_registry_add_standard(struct cvy_registry *registry) COVEY_MUST_CHECK;
+void cvy_registry_free(struct cvy_registry *registry);
+
+/* ---- objects ---- */
+
+struct cvy_hosted {
+    struct cvy_referent referent;
+    struct cvy_hosted *next; /* in its place of the table */
+    uint64_t number;
+    char ident[24]; /* the same as text */
+    struct cvy_type *type;
+    uint64_t refs;
+    uint32_t busy;
+    bool nested; /* a proxy of it has come in a request */
+    bool pinned; /* a class whose values are not walked may keep a proxy of it */
+    bool marked; /* while values are walked: it lives */
+    struct cvy_hosted *next_doomed;
+    struct cvy_client *borrower; /* who has last called it without a reference */
+    int64_t sent_at; /* when a reply last had a proxy of it inside of a value */
+};
+
+struct cvy_hosts {
+    struct cvy_hosted **places;
+    size_t count, capacity;
+    uint64_t last_number;
+    bool has_suspects; /* some nested one may live only by values */
+    size_t lingering;  /* those that only wait for who was told of them */
+    int64_t next_look; /* not before that time */
+};
+
+/** Take in an object of a class's state, which is destroyed on failure. */
+int cvy_hosted_add(struct cvy_server *server, struct cvy_type *type, void *self,
+                   struct cvy_hosted **ret) COVEY_MUST_CHECK;
+/** NULL: there is none. */
+struct cvy_hosted *cvy_hosted_find(const struct cvy_server *server, const char *ident);
+/** Something that kept it alive is gone: free it if nothing is left. */
+void cvy_hosted_release(struct cvy_server *server, struct cvy_hosted *hosted);
+/** All of them, at the end. */
+void cvy_hosted_free_all(struct cvy_server *server);
+/** The next one from place `*place` on; NULL at the end. Both begin with 0 and NULL. */
+struct cvy_hosted *cvy_hosted_next(const struct cvy_server *server, size_t *place,
+                                   const struct cvy_hosted *last);
+/** How many there are for clients: all but shared ones that nobody refers to. */
+size_t cvy_hosted_count(const struct cvy_server *server);
+/** Free one that nothing keeps. */
+void cvy_hosted_destroy(struct cvy_server *server, struct cvy_hosted *hosted);
+
+/* ---- proxies in values ---- */
+
+/** A request has come: note which objects its arguments have proxies of. `may_keep`: it is
+ * for a class that does not tell what it keeps, so they are kept for ever. */
+void cvy_nested_note_request(struct cvy_server *server, const covey_value *args,
+                             bool may_keep);
+/** A reply goes: its receiver needs time to take references of what is in it. */
+void cvy_nested_note_reply(struct cvy_server *server, const covey_value *reply);
+/** Free what nothing keeps alive any more. */
+void cvy_nested_look(struct cvy_server *server, int64_t now);
+/** When there is something to look for; INT64_MAX: nothing. */
+int64_t cvy_nested_next(const struct cvy_server *server);
+
+/* ---- clients ---- */
+
+struct cvy_client_ref {
+    struct cvy_hosted *hosted; /* NULL: free */
+    uint64_t count;
+};
+
+/* Who holds references: the process at the other end of local sockets, whose end is seen;
+ * or, with pid 0, all whose end cannot be seen. */
+struct cvy_client {
+    struct cvy_source source;
+    struct cvy_client *next;
+    int pid;
+    int pidfd; /* -1 */
+    size_t connections;
+    bool borrows;                /* it may be the borrower of objects */
+    struct cvy_client_ref *refs; /* hashed by address */
+    size_t ref_count, ref_capacity;
+};
+
+/** The client of a new connection; NULL: no memory. */
+struct cvy_client *cvy_client_of(struct cvy_server *server, int fd);
+/** A connection of one whose end is seen by that of the connection itself. */
+struct cvy_client *cvy_client_alone(struct cvy_server *server);
+void cvy_client_leave(struct cvy_server *server, struct cvy_client *client);
+int cvy_client_incref(struct cvy_client *client,
+                      struct cvy_hosted *hosted) COVEY_MUST_CHECK;
+/** Returns: 0; -ENOENT: it has none. */
+int cvy_client_decref(struct cvy_server *server, struct cvy_client *client,
+                      struct cvy_hosted *hosted) COVEY_MUST_CHECK;
+/** It calls an object. */
+void cvy_client_uses(struct cvy_client *client, struct cvy_hosted *hosted);
+/** Its process has ended: drop its references. */
+void cvy_client_dead(struct cvy_server *server, struct cvy_client *client);
+/** Free those that have gone: no event is about them any more. */
+void cvy_client_sweep(struct cvy_server *server);
+void cvy_client_free_all(struct cvy_server *server);
+
+/* ---- connections ---- */
+
+enum cvy_connection_state {
+    CVY_CONTROL, /* a request for the manager, then the end */
+    CVY_SERVING, /* requests for objects until it ends */
+    CVY_PARKED_CALL,
+    CVY_FLUSHING, /* nothing is read any more; it ends when all is written */
+    CVY_ENDED     /* in the list of those to be freed */
+};
+
+struct cvy_connection {
+    struct cvy_source source;
+    struct cvy_session session;
+    struct cvy_server *server;
+    struct cvy_client *client;
+    struct cvy_connection *next, *prev;           /* of all */
+    struct cvy_connection *next_run;              /* those with requests left to do */
+    struct cvy_connection *next_slow, *prev_slow; /* those that do not read */
+    bool runs, is_slow;
+    enum cvy_connection_state state;
+    int fd;
+    enum cvy_os_stream_kind fd_kind;
+    unsigned kinds;        /* what the loop watches */
+    char *peer;            /* NULL: has no address */
+    char *name;            /* as its client calls itself */
+    struct covey_bytes in; /* read and not done; `in_done` of it are */
+    size_t in_done;
+    struct covey_bytes out; /* to be written, from `out_done` on */
+    size_t out_done;
+    int64_t slow_until;   /* when it is closed if it still does not read */
+    covey_value *request; /* of the call */
+    struct cvy_call call;
+    struct cvy_hosted *hosted; /* of the call, busy by it */
+};
+
+/** Serve a descriptor, which it takes. */
+int cvy_connection_add(struct cvy_server *server, int fd,
+                       const char *peer) COVEY_MUST_CHECK;
+/** Something can be read or written. */
+void cvy_connection_ready(struct cvy_connection *c, unsigned kinds);
+/** Do some of the requests that have come. */
+void cvy_connection_run(struct cvy_connection *c);
+/** End it: its calls are cancelled, what it held is given back. */
+void cvy_connection_end(struct cvy_connection *c, const char *why);
+/** Free those that have ended. */
+void cvy_connection_sweep(struct cvy_server *server);
+/** Send a reply; takes `value`. What cannot be pickled becomes #UNSERIALIZABLE. */
+void cvy_connection_reply(struct cvy_connection *c, enum cvy_reply_kind kind,
+                          covey_value *value);
+/** What Python shows for a failure around a call: a traceback whose last line is
+ * `name: text`. */
+void cvy_connection_traceback(struct cvy_connection *c, const char *name,
+                              const char *format, ...) COVEY_PRINTF(3, 4);
+/** Send no more but what is waiting, and end. */
+void cvy_connection_finish(struct cvy_connection *c);
+/** The connection is not parked any more. */
+void cvy_connection_resume(struct cvy_connection *c);
+/** For log lines: "Process-1 at 127.0.0.1:4000". */
+const char *cvy_connection_describe(const struct cvy_connection *c, char text[320]);
+
+/* ---- requests ---- */
+
+/** Do what a message says, and reply or park. */
+void cvy_request_do(struct cvy_connection *c, const void *data, size_t size);
+/** A call of it has a result. */
+void cvy_request_done(struct cvy_call *call, int result);
+/** The connection ends while its call is parked. */
+void cvy_request_cancel(struct cvy_connection *c);
+/** Requests for the manager itself. */
+void cvy_control_do(struct cvy_connection *c, const struct cvy_request *request);
+
+/* ---- methods in threads ---- */
+
+struct cvy_job;
+struct cvy_jobs;
+/** Let what threads have done go on; called when the flag is raised. */
+void cvy_custom_collect(struct cvy_server *server);
+/** Wait for all that run. */
+void cvy_custom_stop(struct cvy_server *server);
+
+/* ---- the server ---- */
+
+/** Bytes that are read at once. */
+#define CVY_SCRATCH_SIZE ((size_t)64 << 10)
+
+struct cvy_server_limits {
+    size_t max_message, max_reply, max_objects, max_sessions;
+    uint64_t max_memory, max_steps, max_bytes;
+    int64_t send_timeout;
+};
+
+struct cvy_server {
+    const char *address;
+    covey_value *address_value; /* as in tokens */
+    struct cvy_registry *registry;
+    struct cvy_server_limits limits;
+    covey_listener *listener;
+    int events;
+    int flag;   /* raised to stop, and by threads that have done something */
+    int parent; /* a descriptor that tells of the parent's end; -1 */
+    _Atomic int stop;
+    struct cvy_source listener_source, flag_source, parent_source;
+    struct cvy_parking parking;
+    struct cvy_hosts hosts;
+    struct cvy_client *clients,
+        *dead_clients;         /* the latter until no event is about them */
+    struct cvy_client unknown; /* pid 0 */
+    struct cvy_connection *connections, *ended;
+    struct cvy_connection *run_first, *run_last;
+    struct cvy_connection *slow_first, *slow_last;
+    size_t connection_count;
+    int64_t accept_again; /* newcomers wait until then; 0: they need not */
+    struct cvy_jobs *jobs;
+    struct covey_bytes reply;
+    unsigned char *scratch; /* what is read goes there first */
+    uint64_t base_memory;   /* allocated before it began */
+    uint64_t since_look;    /* bytes that have come since memory was looked at */
+    bool is_full;           /* of memory */
+    uint64_t requests;
+};
+
+/** Serve until somebody stops it. The listener, flag, registry, address and limits are
+ * set. Returns: 0; -errno. */
+int cvy_server_run(struct cvy_server *server);
+/** Async-signal-safe. */
+void cvy_server_stop(struct cvy_server *server);
+
+#endif
