@@ -40,7 +40,6 @@
 #define COVEY_MANAGER_H
 
 #include <covey/base.h>
-#include <covey/base.h>
 #include <covey/process.h>
 #include <covey/value.h>
 

@@ -39,10 +39,11 @@ struct cvy_landing {
 struct cvy_way {
     struct cvy_ring ring;
     _Alignas(64) cvy_word items; /* slept on by who receives; as in queue.h */
-    _Alignas(64) cvy_word space; /* slept on by who sends */
     int64_t
         budget; /* under put_lock: bytes that may be sent before looking how many are
-                       on their way. May be off by a message after a death. */
+                       on their way. May be off by a message after a death. Here, since
+                       senders look at `items` each time and receivers at `space`. */
+    _Alignas(64) cvy_word space; /* slept on by who sends */
 };
 
 /*
@@ -68,6 +69,31 @@ struct cvy_end {
     struct cvy_table closed; /* members that have */
 };
 
+/** What a message costs of a pipe's capacity besides its bytes. */
+#define CVY_PIPE_MESSAGE_COST 32
+
+static inline struct cvy_pipe *cvy_pipe_of(const struct cvy_end *end)
+{
+    return cvy_at(end->pipe);
+}
+/** Whether `pipe` still has this end. Its place may be another object's by now. */
+static inline bool cvy_pipe_has_end(const struct cvy_end *end, cvy_ref pipe)
+{
+    return atomic_load_explicit(&end->object.kind, memory_order_acquire) ==
+               CVY_KIND_CONN &&
+           end->pipe == pipe;
+}
+static inline struct cvy_end *cvy_pipe_peer_of(const struct cvy_end *end)
+{
+    struct cvy_end *peer = cvy_at(cvy_pipe_of(end)->ends[!end->index]);
+    return cvy_pipe_has_end(peer, end->pipe) ? peer : NULL;
+}
+
+/** Send or receive a message if that needs no waiting, growing or repair, and there is
+ * room for it. Returns: whether it was done; else nothing has changed. */
+bool cvy_pipe_send_at_once(const struct cvy_end *end, const void *data, size_t size);
+bool cvy_pipe_recv_at_once(const struct cvy_end *end, void *to, size_t capacity,
+                           size_t *ret_size);
 /** Forget the descriptors that were offered to the other side of `end`. */
 void cvy_pass_end(const struct cvy_end *end);
 int cvy_pipe_send(struct cvy_end *end, struct covey_view message, int64_t deadline,

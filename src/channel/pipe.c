@@ -21,32 +21,11 @@
 #include "region/wait.h"
 
 #define DEFAULT_CAPACITY (UINT64_C(256) << 10)
-/* What a message costs of the capacity besides its bytes. */
-#define MESSAGE_COST 32
-
-static struct cvy_pipe *pipe_of(const struct cvy_end *end)
-{
-    return cvy_at(end->pipe);
-}
-
-/* Whether an end is there. Its place may be another object's by now. */
-static bool is_there(const struct cvy_end *end, cvy_ref pipe)
-{
-    return atomic_load_explicit(&end->object.kind, memory_order_acquire) ==
-               CVY_KIND_CONN &&
-           end->pipe == pipe;
-}
-
-static struct cvy_end *peer_of(const struct cvy_end *end)
-{
-    struct cvy_end *peer = cvy_at(pipe_of(end)->ends[!end->index]);
-    return is_there(peer, end->pipe) ? peer : NULL;
-}
 
 /* Whether nobody can use the other end any more; see covey_pipe_create. */
 static bool peer_is_gone(const struct cvy_end *end)
 {
-    struct cvy_end *peer = peer_of(end);
+    struct cvy_end *peer = cvy_pipe_peer_of(end);
     if (!peer)
         return true;
     unsigned held = cvy_object_who_holds(peer);
@@ -60,7 +39,7 @@ static bool peer_is_gone(const struct cvy_end *end)
 
 static int fail(const struct cvy_end *end, int r, const char *call)
 {
-    const char *name = pipe_of(end)->name;
+    const char *name = cvy_pipe_of(end)->name;
     if (r == COVEY_EEOF)
         return cvy_fail(r, "%s: nobody holds the other end of pipe %s any more", call,
                         name);
@@ -76,7 +55,8 @@ static int64_t room_in(const struct cvy_pipe *pipe, struct cvy_way *way)
     uint32_t items;
     uint64_t bytes;
     cvy_ring_load(&way->ring, &items, &bytes);
-    return (int64_t)pipe->capacity - (int64_t)(bytes + (uint64_t)items * MESSAGE_COST);
+    return (int64_t)pipe->capacity -
+           (int64_t)(bytes + (uint64_t)items * CVY_PIPE_MESSAGE_COST);
 }
 
 /* put_lock held. */
@@ -90,7 +70,7 @@ static bool has_budget(const struct cvy_pipe *pipe, struct cvy_way *way)
 static int fail_full(const struct cvy_end *end, int r, const char *call)
 {
     return r == -ETIMEDOUT
-               ? cvy_fail(r, "%s: pipe %s is full", call, pipe_of(end)->name)
+               ? cvy_fail(r, "%s: pipe %s is full", call, cvy_pipe_of(end)->name)
                : fail(end, r, call);
 }
 
@@ -98,22 +78,22 @@ static int await_space(const struct cvy_end *end, struct cvy_way *way, uint32_t 
                        int64_t deadline)
 {
     uint32_t word = cvy_waiters_announce(&way->space);
-    if (room_in(pipe_of(end), way) > 0)
+    if (room_in(cvy_pipe_of(end), way) > 0)
         return 0;
     if (peer_is_gone(end))
         return -EPIPE;
-    return cvy_sleep(&way->space, word, gong, deadline, cvy_ref_of(pipe_of(end)));
+    return cvy_sleep(&way->space, word, gong, deadline, cvy_ref_of(cvy_pipe_of(end)));
 }
 
 /* Wait for room, and hold put_lock then. */
 static int await_room(const struct cvy_end *end, struct cvy_way *way, int64_t deadline,
                       const char *call)
 {
-    const struct cvy_pipe *pipe = pipe_of(end);
+    const struct cvy_pipe *pipe = cvy_pipe_of(end);
     struct cvy_spin spin = {0};
     for (;;) {
         uint32_t gong = cvy_gong();
-        if (cvy_unlikely(!peer_of(end)))
+        if (cvy_unlikely(!cvy_pipe_peer_of(end)))
             return fail(end, -EPIPE, call);
         int r = cvy_ring_lock_put(&way->ring, deadline);
         if (cvy_unlikely(r < 0))
@@ -136,7 +116,7 @@ static int await_room(const struct cvy_end *end, struct cvy_way *way, int64_t de
 
 static bool others_may_receive(const struct cvy_end *end)
 {
-    struct cvy_end *peer = peer_of(end);
+    struct cvy_end *peer = cvy_pipe_peer_of(end);
     uint32_t me = CVY_INDEX_OF(cvy_member_owner());
     return (peer && cvy_object_who_holds(peer) & CVY_HELD_BY_OTHERS) ||
            cvy_load32(&cvy_member_at(me)->thread_count) > 1;
@@ -150,18 +130,18 @@ static int await_memory(const struct cvy_end *end, struct cvy_way *way,
         return fail(end, -EPIPE, call);
     int r =
         cvy_shortage_wait(shortage, &way->ring, &way->space, others_may_receive(end),
-                          deadline, cvy_ref_of(pipe_of(end)));
+                          deadline, cvy_ref_of(cvy_pipe_of(end)));
     if (r == -ENOMEM)
         return cvy_fail_budget("a message in a pipe", size);
     if (r == -ETIMEDOUT)
         return cvy_fail(r, "%s: the family has no memory for %zu bytes in pipe %s",
-                        call, size, pipe_of(end)->name);
+                        call, size, cvy_pipe_of(end)->name);
     return r < 0 ? fail(end, r, call) : 0;
 }
 
 static void sent(struct cvy_way *way, size_t size)
 {
-    way->budget -= (int64_t)size + MESSAGE_COST;
+    way->budget -= (int64_t)size + CVY_PIPE_MESSAGE_COST;
     cvy_ring_unlock_put(&way->ring);
     cvy_waiters_wake(&way->items, 1);
 }
@@ -227,7 +207,7 @@ static int send_large(struct cvy_end *end, struct cvy_way *way,
 int cvy_pipe_send(struct cvy_end *end, struct covey_view message, int64_t deadline,
                   const char *call)
 {
-    struct cvy_way *way = &pipe_of(end)->ways[end->index];
+    struct cvy_way *way = &cvy_pipe_of(end)->ways[end->index];
     return cvy_likely(message.size <= CVY_LARGEST_RECORD)
                ? send_small(end, way, message, deadline, call)
                : send_large(end, way, message, deadline, call);
@@ -237,7 +217,7 @@ int cvy_pipe_send(struct cvy_end *end, struct covey_view message, int64_t deadli
 
 static struct cvy_way *way_to(const struct cvy_end *end)
 {
-    return &pipe_of(end)->ways[!end->index];
+    return &cvy_pipe_of(end)->ways[!end->index];
 }
 
 /* Take what is at the head, under get_lock. `*ret_extent`: is still to be copied. */
@@ -298,9 +278,9 @@ static int await_item(const struct cvy_end *end, struct cvy_way *way, uint32_t g
     bool gone = peer_is_gone(end);
     if (!cvy_ring_is_empty(&way->ring))
         return 0;
-    return gone
-               ? COVEY_EEOF
-               : cvy_sleep(&way->items, word, gong, deadline, cvy_ref_of(pipe_of(end)));
+    return gone ? COVEY_EEOF
+                : cvy_sleep(&way->items, word, gong, deadline,
+                            cvy_ref_of(cvy_pipe_of(end)));
 }
 
 static int fail_empty(struct cvy_end *end, int r, const char *call)
@@ -308,7 +288,7 @@ static int fail_empty(struct cvy_end *end, int r, const char *call)
     if (r != -ETIMEDOUT)
         return fail(end, r, call);
     cvy_watch_taken(end);
-    return cvy_fail(r, "%s: nothing comes from pipe %s", call, pipe_of(end)->name);
+    return cvy_fail(r, "%s: nothing comes from pipe %s", call, cvy_pipe_of(end)->name);
 }
 
 /* Wait until there is something. Returns: 0; -EAGAIN: look again; as the public calls. */
@@ -496,7 +476,7 @@ static void wake_all(struct cvy_pipe *pipe)
 
 int cvy_pipe_drop(struct cvy_end *end, bool wholly)
 {
-    struct cvy_pipe *pipe = pipe_of(end);
+    struct cvy_pipe *pipe = cvy_pipe_of(end);
     int r = cvy_object_hold(pipe, cvy_member_owner(), "covey_conn_free");
     cvy_watch_end(end);
     if (end->offers) /* of some process */
@@ -508,7 +488,7 @@ int cvy_pipe_drop(struct cvy_end *end, bool wholly)
     if (r >= 0)
         r = cvy_object_release(end);
     if (r >= 0 && wholly)
-        while (is_there(end, cvy_ref_of(pipe)) &&
+        while (cvy_pipe_has_end(end, cvy_ref_of(pipe)) &&
                cvy_object_who_holds(end) & CVY_HELD_BY_ME &&
                cvy_object_release(end) >= 0)
             continue;

@@ -4,7 +4,6 @@
  *
  *   registered.c  what the program has registered
  *   serve.c       options, and serving in this process
-
  */
 #ifndef CVY_MANAGER_SERVE_H
 #define CVY_MANAGER_SERVE_H
