@@ -270,6 +270,26 @@ TEST(queue_grows_and_gives_memory_back)
     covey_queue_free(q);
 }
 
+/* At length more than a size that has 31 bits. */
+TEST_TIMEOUT(message_of_2_gib, 120)
+{
+    const size_t size = family_long(1, 0) ? 64 * MIB + 1 : ((size_t)2 << 30) + 1;
+    CHECK_OK(covey_family_configure(COVEY_FAMILY_OPTS(.budget = size + 16 * MIB)));
+    covey_queue *q = queue_new(0);
+    struct covey_bytes got = {0};
+    unsigned char *message = malloc(size);
+    CHECK(message != NULL);
+    memset(message, 7, size);
+    message[size - 1] = 8;
+    CHECK_OK(covey_queue_put(q, COVEY_VIEW(message, size), COVEY_NOWAIT));
+    CHECK_OK(covey_queue_get(q, &got, COVEY_NOWAIT));
+    CHECK_EQ(got.size, size);
+    CHECK(memcmp(got.data, message, size) == 0);
+    free(message);
+    covey_bytes_free(&got);
+    covey_queue_free(q);
+}
+
 TEST(what_the_budget_cannot_hold_is_told)
 {
     family_found(COVEY_FAMILY_OPTS(.budget = 4 * MIB));
