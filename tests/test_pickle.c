@@ -187,6 +187,8 @@ TEST(calls_that_stand_for_values_become_values)
 {
     is(load(BYTES("c__builtin__\nset\n((lI1\naI1\natR.")), "{1}");
     is(load(BYTES("cbuiltins\nfrozenset\n((I1\nttR.")), "frozenset({1})");
+    is(load(BYTES("cbuiltins\nlist\n((I1\nI2\nltR.")), "[1, 2]");
+    is(load(BYTES("cbuiltins\nlist\n((I1\nttR.")), "list((1,))");
     is(load(BYTES("\x80\3cbuiltins\nset\n)R.")), "set()");
     is(load(BYTES("c_codecs\nencode\n(V\xe9\\u0000\nVlatin1\ntR.")), "b'\\xe9\\x00'");
     is(load(BYTES("c__builtin__\nbytes\n(tR.")), "b''");

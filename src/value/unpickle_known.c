@@ -124,6 +124,14 @@ static covey_value *known_frozenset(struct cvy_unpickler *u, const struct cvy_se
     return make_set(u, args, COVEY_VALUE_FROZENSET, fits);
 }
 
+/* What CPython's managers send of a dict's keys, values and items. */
+static covey_value *known_list(struct cvy_unpickler *u, const struct cvy_seq *args,
+                               bool *fits)
+{
+    *fits = args->count == 1 && is_kind(args, 0, COVEY_VALUE_LIST);
+    return *fits ? cvy_seq_copy(&u->heap, cvy_as_seq(args->items[0])) : NULL;
+}
+
 static covey_value *known_slice(struct cvy_unpickler *u, const struct cvy_seq *args,
                                 bool *fits)
 {
@@ -158,6 +166,7 @@ int cvy_unpickle_known(struct cvy_unpickler *u, const covey_value *callable,
         {"builtins", "bytes", known_bytes},
         {"builtins", "complex", known_complex},
         {"builtins", "frozenset", known_frozenset},
+        {"builtins", "list", known_list},
         {"builtins", "range", known_range},
         {"builtins", "set", known_set},
         {"builtins", "slice", known_slice},
