@@ -3,6 +3,8 @@
  * Values by a format. After an error the rest of the format is still gone through, so
  * that what the caller gave away is dropped; the first error is what is returned.
  */
+#include "value/pack.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
@@ -141,14 +143,14 @@ static covey_value *make(struct packer *p)
     return value;
 }
 
-int covey_value_pack(covey_value **out, const char *format, ...)
+int cvy_value_pack_list(covey_value **out, const char *format, va_list args)
 {
     struct packer p = {.format = format, .at = format};
     covey_value *value;
 
     if (!format)
         return cvy_fail(-EINVAL, "value_pack: NULL as format");
-    va_start(p.args, format);
+    va_copy(p.args, args);
     value = make(&p);
     if (!p.bad && cvy_format_next(&p.at))
         bad(&p);
@@ -161,4 +163,15 @@ int covey_value_pack(covey_value **out, const char *format, ...)
     }
     *out = value;
     return 0;
+}
+
+int covey_value_pack(covey_value **out, const char *format, ...)
+{
+    va_list args;
+    int r;
+
+    va_start(args, format);
+    r = cvy_value_pack_list(out, format, args);
+    va_end(args);
+    return r;
 }
