@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* crypto_linked.c: libcrypto for the archive, whose users link it. */
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
@@ -19,6 +20,7 @@ static unsigned char *hmac(const void *digest, const void *key, int key_size,
 
 int cvy_crypto_get(struct cvy_crypto *ret_crypto)
 {
+    (void)OPENSSL_init_crypto(CVY_CRYPTO_STAYS, NULL);
     *ret_crypto = (struct cvy_crypto){find_digest, hmac};
     return 0;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* crypto_loaded.c: libcrypto for the shared library, loaded at its first use, and never
- * unloaded: it has handlers of its own for the end of the process. */
+ * unloaded: a program may use it, too, with handlers for the end of the process. */
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -21,9 +22,14 @@ static int load(struct cvy_crypto *ret_crypto)
     if (r < 0)
         return cvy_fail(-ELIBACC, "authentication needs libcrypto: %s", why);
     void *find = cvy_os_module_symbol(handle, "EVP_get_digestbyname"),
-         *hmac = cvy_os_module_symbol(handle, "HMAC");
+         *hmac = cvy_os_module_symbol(handle, "HMAC"),
+         *init = cvy_os_module_symbol(handle, "OPENSSL_init_crypto");
+    int (*init_fn)(uint64_t, const void *) = NULL;
     if (!find || !hmac)
         return cvy_fail(-ELIBACC, "libcrypto has no HMAC");
+    memcpy(&init_fn, &init, sizeof init);
+    if (init_fn)
+        (void)init_fn(CVY_CRYPTO_STAYS, NULL);
     memcpy(&ret_crypto->find_digest, &find, sizeof find);
     memcpy(&ret_crypto->hmac, &hmac, sizeof hmac);
     return 0;

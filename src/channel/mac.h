@@ -21,6 +21,11 @@
 int cvy_mac(const char *digest, struct covey_view key, struct covey_view data,
             unsigned char ret_mac[CVY_MAC_MOST], size_t *ret_size);
 
+/** How libcrypto is initialized, unless the program was first: without a handler for the
+ * end of the process (OPENSSL_INIT_NO_ATEXIT), which would come before covey's own, when
+ * managers are still told that proxies go. */
+#define CVY_CRYPTO_STAYS 0x00080000u
+
 /** What is used of libcrypto. */
 struct cvy_crypto {
     const void *(*find_digest)(const char *name);
