@@ -13,7 +13,9 @@
 #include <covey/memory.h>
 #include <covey/pool.h>
 #include <covey/process.h>
+#include <covey/proxy.h>
 #include <covey/queue.h>
+#include <covey/remote.h>
 #include <covey/shared.h>
 #include <covey/sync.h>
 #include <covey/value.h>

@@ -3,6 +3,7 @@
 #ifndef TESTS_PYTHON_HELP_H
 #define TESTS_PYTHON_HELP_H
 
+#include <fcntl.h>
 #include <glob.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -109,6 +110,85 @@ static inline size_t pythons_find(int oldest, struct python *list, size_t most)
     if (!kept)
         SKIP("no Python 3.%d or later", oldest);
     return kept;
+}
+
+#define MOST_PYTHON 16
+
+/* All from 3.6 on, found once per process. */
+static inline const struct python *pythons_found(size_t *ret_count)
+{
+    static struct python list[MOST_PYTHON];
+    static size_t count;
+    if (!count)
+        count = pythons_find(6, list, MOST_PYTHON);
+    if (ret_count)
+        *ret_count = count;
+    return list;
+}
+
+static inline const struct python *pythons_end(void)
+{
+    size_t count = 0;
+    const struct python *list = pythons_found(&count);
+    return list + count;
+}
+
+/* Run the test for each Python there is. */
+#define EACH_PYTHON(p)                                                                 \
+    for (const struct python *p = pythons_found(NULL); p < pythons_end(); p++)
+
+/* A Python beside the test. */
+struct beside {
+    int pid, out;
+};
+
+static inline struct beside python_start(const struct python *python,
+                                         const char *script, const char *arg,
+                                         const char *other)
+{
+    int ends[2];
+    struct beside b;
+    CHECK_EQ(pipe2(ends, O_CLOEXEC), 0);
+    fflush(NULL);
+    b.pid = fork();
+    CHECK_GE(b.pid, 0);
+    if (!b.pid) {
+        unsetenv("LD_PRELOAD");
+        dup2(ends[1], 1);
+        dup2(ends[1], 2);
+        execl(python->path, python->path, "-u", "-c", script, arg, other, (char *)NULL);
+        _exit(127);
+    }
+    close(ends[1]);
+    b.out = ends[0];
+    return b;
+}
+
+/* It has to print just this to its end, and end well. */
+static inline void python_ends(struct beside *b, const struct python *python,
+                               const char *wanted)
+{
+    char output[PYTHON_OUTPUT];
+    size_t size = 0;
+    ssize_t n;
+    int status;
+    while ((n = read(b->out, output + size, sizeof output - 1 - size)) > 0)
+        size += (size_t)n;
+    output[size] = 0;
+    close(b->out);
+    CHECK_EQ(waitpid(b->pid, &status, 0), b->pid);
+    if (status || strcmp(output, wanted) != 0)
+        check_failed(__FILE__, __LINE__, "%s: status %#x, '%s' instead of '%s'",
+                     python->path, (unsigned)status, output, wanted);
+}
+
+/* The first line of what it prints. */
+static inline void python_line(struct beside *b, char *line, size_t size)
+{
+    size_t n = 0;
+    while (n + 1 < size && read(b->out, line + n, 1) == 1 && line[n] != '\n')
+        n++;
+    line[n] = 0;
 }
 
 #endif

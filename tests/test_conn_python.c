@@ -4,17 +4,8 @@
 #include "conn_help.h"
 #include "python_help.h"
 
-#define SECRET      COVEY_VIEW("secret", 6)
-#define FIRST_SHA   12 /* 3.12 and later do not say MD5 first */
-#define MOST_PYTHON 16
-
-static struct python pythons[MOST_PYTHON];
-static size_t python_count;
-
-/* Run the test for each Python there is. */
-#define EACH_PYTHON(p)                                                                 \
-    python_count = pythons_find(6, pythons, MOST_PYTHON);                              \
-    for (const struct python *p = pythons; p < pythons + python_count; p++)
+#define SECRET    COVEY_VIEW("secret", 6)
+#define FIRST_SHA 12 /* 3.12 and later do not say MD5 first */
 
 /* What each script begins with: the address as Python writes it. */
 #define PRELUDE                                                                        \
@@ -27,59 +18,6 @@ static size_t python_count;
     "    if a[0] == '/': return a\n"                                                   \
     "    host, port = a.rsplit(':', 1)\n"                                              \
     "    return host, int(port)\n"
-
-/* A Python beside the test. */
-struct beside {
-    int pid, out;
-};
-
-static struct beside python_start(const struct python *python, const char *script,
-                                  const char *arg, const char *other)
-{
-    int ends[2];
-    struct beside b;
-    CHECK_EQ(pipe2(ends, O_CLOEXEC), 0);
-    fflush(NULL);
-    b.pid = fork();
-    CHECK_GE(b.pid, 0);
-    if (!b.pid) {
-        unsetenv("LD_PRELOAD");
-        dup2(ends[1], 1);
-        dup2(ends[1], 2);
-        execl(python->path, python->path, "-u", "-c", script, arg, other, (char *)NULL);
-        _exit(127);
-    }
-    close(ends[1]);
-    b.out = ends[0];
-    return b;
-}
-
-/* It has to print just this to its end, and end well. */
-static void python_ends(struct beside *b, const struct python *python,
-                        const char *wanted)
-{
-    char output[PYTHON_OUTPUT];
-    size_t size = 0;
-    ssize_t n;
-    int status;
-    while ((n = read(b->out, output + size, sizeof output - 1 - size)) > 0)
-        size += (size_t)n;
-    output[size] = 0;
-    close(b->out);
-    CHECK_EQ(waitpid(b->pid, &status, 0), b->pid);
-    if (status || strcmp(output, wanted) != 0)
-        check_failed(__FILE__, __LINE__, "%s: status %#x, '%s' instead of '%s'",
-                     python->path, (unsigned)status, output, wanted);
-}
-
-/* The first line of what it prints. */
-static void python_line(struct beside *b, char *line, size_t size)
-{
-    size_t n = 0;
-    while (n + 1 < size && read(b->out, line + n, 1) == 1 && line[n] != '\n')
-        n++;
-    line[n] = 0;
-}
 
 static covey_listener *listener_with_key(const char *address, bool allow_md5)
 {

@@ -64,7 +64,7 @@ __attribute__((constructor)) static void prepare_process(void)
     cvy_process_page = page;
 }
 
-static void (*_Atomic on_leave[4])(void);
+static void (*_Atomic on_leave[8])(void);
 
 void cvy_leave_add(void (*fn)(void))
 {

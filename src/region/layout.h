@@ -143,6 +143,8 @@ enum cvy_kind {
     CVY_KIND_PIPE = 0x50495045,
     CVY_KIND_CONN = 0x434f4e4e,
     CVY_KIND_STREAM = 0x5354524d,
+    CVY_KIND_MANAGER = 0x4d414e41,
+    CVY_KIND_PROXY = 0x50524f58,
     CVY_KIND_TEST = 0x54455354,
     CVY_KIND_GRAVE = 0x47524156 /* unheld, being taken apart */
 };
@@ -252,7 +254,8 @@ struct cvy_head {
 enum cvy_head_flag {
     CVY_HEAD_CORE_DUMP = 1,
     CVY_HEAD_BELL_OFF = 2,
-    CVY_HEAD_NO_WAITV = 4
+    CVY_HEAD_NO_WAITV = 4,
+    CVY_HEAD_PROXIES = 8 /* [R] some member has made a proxy of a manager's object */
 };
 
 /** The family's memory in this process; NULL while there is none. */

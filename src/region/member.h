@@ -49,7 +49,7 @@ static inline uint32_t cvy_member_owner(void)
     return cvy_process_page->member;
 }
 
-/** Have `fn` called when the process ends in order, before it leaves. At most 4 of them;
+/** Have `fn` called when the process ends in order, before it leaves. At most 8 of them;
  * the same one counts once. */
 void cvy_leave_add(void (*fn)(void));
 /** Call them. */

@@ -40,6 +40,8 @@ static const struct {
              {CVY_KIND_PIPE, "pipe"},
              {CVY_KIND_CONN, "connection"},
              {CVY_KIND_STREAM, "connection's state"},
+             {CVY_KIND_MANAGER, "manager"},
+             {CVY_KIND_PROXY, "proxy"},
              {CVY_KIND_TEST, "object"}};
 
 static bool is_kind(uint32_t kind)
@@ -419,7 +421,7 @@ int covey_hold(const void *object)
     return r < 0 ? r : cvy_object_hold(object, cvy_member_owner(), "covey_hold");
 }
 
-int cvy_object_release(void *object)
+int cvy_object_release_told(void *object, bool *ret_last)
 {
     int r = 0;
     cvy_region_lock();
@@ -428,8 +430,40 @@ int cvy_object_release(void *object)
         hold_drop(hold, 1);
     else
         r = cvy_fail(-EINVAL, "this process does not hold the object at %p", object);
+    *ret_last = hold && !((const struct cvy_object *)object)->holds;
     cvy_region_unlock();
     return r;
+}
+
+int cvy_object_release(void *object)
+{
+    bool last;
+    return cvy_object_release_told(object, &last);
+}
+
+void cvy_head_flag(enum cvy_head_flag flag)
+{
+    if (cvy_head->flags & (uint32_t)flag)
+        return;
+    cvy_region_lock();
+    cvy_set32(&cvy_head->flags, cvy_head->flags | (uint32_t)flag);
+    cvy_region_unlock();
+}
+
+void *cvy_object_held(enum cvy_kind kind)
+{
+    void *found = NULL;
+    cvy_region_lock();
+    cvy_ref ref = cvy_member_at(CVY_INDEX_OF(cvy_member_owner()))->holds;
+    while (ref && !found) {
+        const struct cvy_hold *hold = cvy_at(ref);
+        struct cvy_object *object = cvy_at(hold->object);
+        if (atomic_load(&object->kind) == (uint32_t)kind)
+            found = object;
+        ref = hold->member_next;
+    }
+    cvy_region_unlock();
+    return found;
 }
 
 unsigned cvy_object_who_holds(const void *object)

@@ -40,6 +40,12 @@ int cvy_object_check(const void *object, enum cvy_kind kind, const char *call);
 int cvy_object_hold(const void *object, uint32_t member, const char *call);
 /** One hold of the calling process less; -EINVAL if it has none. Takes the lock. */
 int cvy_object_release(void *object);
+/** The same; `*ret_last`: whether it was the last of all, so that the object is gone. */
+int cvy_object_release_told(void *object, bool *ret_last);
+/** Set a flag of the head, for ever. Takes the lock. */
+void cvy_head_flag(enum cvy_head_flag flag);
+/** Some object of that kind that the calling process holds; NULL: none. Takes the lock. */
+void *cvy_object_held(enum cvy_kind kind);
 /** Which living members hold the object, and whether others than the caller's process ever
  * did: flags. Takes the lock. */
 enum cvy_held {

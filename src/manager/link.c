@@ -1,0 +1,513 @@
+/* SPDX-License-Identifier: MIT */
+/* link.c: the connections of this process's threads to managers.
+ *
+ *   clients -> client of a thread -> its links, one per manager -> replies awaited
+ *
+ * A thread's list is changed by that thread alone, under `mutex`; so it reads it without,
+ * and others with it. Who frees a manager closes the links of other threads to it, which
+ * nobody can be using then: it takes their connections away and leaves the empty link.
+ *
+ * Answers come in the order of requests. Each link has a list of what waits for them; who
+ * receives hands what comes to the first of it. A link on which anything goes wrong is
+ * given up as a whole, since nobody knows where the next answer would begin.
+ *
+ * In a fork child the links of the parent are worthless: two processes on one connection
+ * would read each other's answers. Their descriptors are closed at once, so that the manager
+ * sees the parent's end, the memory is freed when the child first uses a manager. */
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "base/error.h"
+#include "base/memory.h"
+#include "channel/conn.h"
+#include "manager/client.h"
+
+/* How long a send that finds no room waits before it looks for answers. */
+#define SEND_SLICE COVEY_MSEC(1)
+/* Buffers that a thread keeps. */
+#define KEEP_BYTES (UINT64_C(1) << 20)
+
+struct cvy_link {
+    struct cvy_link *next;
+    const struct covey_manager *manager;
+    uint64_t serial;
+    covey_conn *conn; /* NULL: closed by who freed the manager */
+    struct covey_reply *first, *last;
+};
+
+struct client {
+    struct client *next, *previous;
+    struct cvy_link *links;
+    struct covey_bytes out, in;
+    struct cvy_remote_error error;
+};
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct client *clients;   /* of this process */
+static struct client *inherited; /* of its parent */
+static pthread_key_t key;
+static bool prepared;
+static _Thread_local struct client *mine __attribute__((tls_model("initial-exec")));
+
+/* ---- replies ---- */
+
+static void answer(struct cvy_link *link, int result, covey_value *message)
+{
+    struct covey_reply *reply = link->first;
+    link->first = reply->next;
+    if (!link->first)
+        link->last = NULL;
+    reply->link = NULL;
+    reply->result = result;
+    reply->message = message;
+    if (reply->is_dropped) {
+        covey_value_free(message);
+        cvy_free(reply);
+    }
+}
+
+static void await_answer(struct cvy_link *link, struct covey_reply *reply)
+{
+    reply->next = NULL;
+    reply->link = link;
+    if (link->last)
+        link->last->next = reply;
+    else
+        link->first = reply;
+    link->last = reply;
+}
+
+void cvy_link_drop(struct covey_reply *reply)
+{
+    if (reply->link) {
+        reply->is_dropped = true;
+        return;
+    }
+    covey_value_free(reply->message);
+    cvy_free(reply);
+}
+
+/* ---- clients ---- */
+
+static void free_link(struct cvy_link *link, int why)
+{
+    while (link->first)
+        answer(link, why, NULL);
+    covey_conn_free(link->conn);
+    cvy_free(link);
+}
+
+/* Not what waits on its links: in a fork child that is the parent's. */
+static void free_client(struct client *c)
+{
+    covey_value_free(c->error.exception);
+    covey_bytes_free(&c->error.type);
+    covey_bytes_free(&c->error.text);
+    covey_bytes_free(&c->out);
+    covey_bytes_free(&c->in);
+    cvy_free(c);
+}
+
+static void unlink_client(struct client *c)
+{
+    (void)pthread_mutex_lock(&mutex);
+    if (c->previous)
+        c->previous->next = c->next;
+    else
+        clients = c->next;
+    if (c->next)
+        c->next->previous = c->previous;
+    (void)pthread_mutex_unlock(&mutex);
+}
+
+/* The thread ends. That of a fork child has the parent's pointer still. */
+static void thread_ends(void *pointer)
+{
+    struct client *c = pointer;
+    if (c != mine)
+        return;
+    mine = NULL;
+    unlink_client(c);
+    while (c->links) {
+        struct cvy_link *link = c->links;
+        c->links = link->next;
+        free_link(link, COVEY_ECLOSED);
+    }
+    free_client(c);
+}
+
+static void before_fork(void)
+{
+    (void)pthread_mutex_lock(&mutex);
+}
+static void after_fork(void)
+{
+    (void)pthread_mutex_unlock(&mutex);
+}
+static void in_fork_child(void)
+{
+    struct client **end = &inherited;
+    while (*end)
+        end = &(*end)->next;
+    *end = clients;
+    for (struct client *c = clients; c; c = c->next)
+        for (struct cvy_link *link = c->links; link; link = link->next) {
+            struct cvy_stream *s = link->conn ? cvy_conn_stream(link->conn) : NULL;
+            if (s)
+                s->fd = cvy_os_close(s->fd);
+        }
+    clients = NULL;
+    mine = NULL;
+    (void)pthread_mutex_unlock(&mutex);
+}
+
+/* mutex held. */
+static void free_inherited(void)
+{
+    while (inherited) {
+        struct client *c = inherited;
+        inherited = c->next;
+        while (c->links) {
+            struct cvy_link *link = c->links;
+            c->links = link->next;
+            link->first = NULL;
+            free_link(link, COVEY_EFORKED);
+        }
+        free_client(c);
+    }
+}
+
+/* The process ends: what its last thread has open. */
+static void end_all(void)
+{
+    if (mine)
+        thread_ends(mine);
+}
+
+/* mutex held. */
+static int prepare(void)
+{
+    if (prepared)
+        return 0;
+    if (pthread_key_create(&key, thread_ends))
+        return cvy_fail(-EAGAIN, "no key for thread-specific data is left");
+    prepared = true;
+    cvy_leave_add(end_all);
+    (void)pthread_atfork(before_fork, after_fork, in_fork_child);
+    return 0;
+}
+
+static int new_client(void)
+{
+    struct client *c = cvy_calloc(1, sizeof *c);
+    if (!c)
+        return cvy_fail(-ENOMEM, "no memory for this thread's connections");
+    (void)pthread_mutex_lock(&mutex);
+    int r = prepare();
+    if (r >= 0)
+        free_inherited();
+    if (r >= 0 && pthread_setspecific(key, c))
+        r = cvy_fail(-ENOMEM, "no memory for this thread's connections");
+    if (r >= 0) {
+        c->next = clients;
+        if (clients)
+            clients->previous = c;
+        clients = c;
+    }
+    (void)pthread_mutex_unlock(&mutex);
+    if (r < 0)
+        cvy_free(c);
+    else
+        mine = c;
+    return r;
+}
+
+struct cvy_remote_error *cvy_client_error(void)
+{
+    return mine || new_client() >= 0 ? &mine->error : NULL;
+}
+
+struct cvy_remote_error *cvy_client_error_seen(void)
+{
+    return mine ? &mine->error : NULL;
+}
+
+/* ---- links ---- */
+
+static void remove_link(struct cvy_link *link, int why)
+{
+    struct cvy_link **place = &mine->links;
+    (void)pthread_mutex_lock(&mutex);
+    while (*place != link)
+        place = &(*place)->next;
+    *place = link->next;
+    (void)pthread_mutex_unlock(&mutex);
+    free_link(link, why);
+}
+
+static void remove_closed(void)
+{
+    for (struct cvy_link *link = mine->links, *next; link; link = next) {
+        next = link->next;
+        if (!link->conn)
+            remove_link(link, COVEY_ECLOSED);
+    }
+}
+
+void cvy_link_close_all(const covey_manager *manager, uint64_t serial)
+{
+    (void)pthread_mutex_lock(&mutex);
+    for (struct client *c = clients; c; c = c->next)
+        for (struct cvy_link *link = c->links; link; link = link->next)
+            if (link->manager == manager && link->serial == serial) {
+                covey_conn_free(link->conn);
+                link->conn = NULL;
+            }
+    (void)pthread_mutex_unlock(&mutex);
+}
+
+/* ---- connecting ---- */
+
+static covey_nsec left_until(int64_t deadline)
+{
+    return deadline == INT64_MAX ? COVEY_FOREVER : deadline - cvy_os_now();
+}
+
+/* The ends of a connection, which look different from case to case, are one. */
+static int unify(int r)
+{
+    return r == COVEY_ETRUNCATED || r == -EPIPE || r == -ECONNRESET ? COVEY_EEOF : r;
+}
+
+static int connect_to(const struct covey_manager *m, covey_conn **out, int64_t deadline)
+{
+    struct covey_view authkey = {m->has_key ? m->key : NULL, m->key_size};
+    int r = covey_client_connect(
+        out, m->address,
+        COVEY_CLIENT_OPTS(.authkey = authkey,
+                          .allow_md5 = m->allow_md5 ? COVEY_ON : COVEY_OFF),
+        left_until(deadline));
+    return unify(r);
+}
+
+/* What servers call us in their logs, as CPython does: "Process-1|Thread-1234". */
+static covey_value *own_name(void)
+{
+    covey_process *self = covey_current_process();
+    const char *name = self ? covey_process_name(self) : "MainProcess";
+    int tid = cvy_os_tid();
+    return tid == cvy_os_pid() ? covey_value_str(name)
+                               : covey_value_str_format("%s|Thread-%d", name, tid);
+}
+
+static struct covey_unpickle_opts limits_of(const struct covey_manager *m)
+{
+    return (struct covey_unpickle_opts){.size = sizeof(struct covey_unpickle_opts),
+                                        .max_memory = m->max_reply};
+}
+
+/* A request and its answer on a connection that nobody else uses. */
+static int ask(const struct covey_manager *m, covey_conn *conn, covey_value *request,
+               covey_value **out, int64_t deadline)
+{
+    struct covey_unpickle_opts limits = limits_of(m);
+    int r = covey_conn_send_value(conn, request, left_until(deadline));
+    if (r == COVEY_PENDING)
+        r = -ETIMEDOUT;
+    if (r >= 0)
+        r = covey_conn_recv_value(conn, out, &limits, left_until(deadline));
+    return unify(r);
+}
+
+/* Tell the server that this connection is for the calls of one thread. */
+static int introduce(const struct covey_manager *m, covey_conn *conn, int64_t deadline)
+{
+    covey_value *request = NULL, *message = NULL;
+    enum cvy_reply_kind kind;
+    const covey_value *value;
+    int r = cvy_request_make(&request, NULL, "accept_connection",
+                             cvy_remote_args1(own_name()), NULL);
+    if (r >= 0)
+        r = ask(m, conn, request, &message, deadline);
+    if (r >= 0)
+        r = cvy_remote_result(message, m->address, &kind, &value);
+    covey_value_free(request);
+    covey_value_free(message);
+    return r;
+}
+
+static int new_link(const struct covey_manager *m, struct cvy_link **out,
+                    int64_t deadline)
+{
+    covey_conn *conn = NULL;
+    int r = connect_to(m, &conn, deadline);
+    if (r >= 0)
+        r = introduce(m, conn, deadline);
+    struct cvy_link *link = r < 0 ? NULL : cvy_calloc(1, sizeof *link);
+    if (r >= 0 && !link)
+        r = cvy_fail(-ENOMEM, "no memory for a connection to %s", m->address);
+    if (!link) {
+        covey_conn_free(conn);
+        return r;
+    }
+    link->manager = m;
+    link->serial = m->serial;
+    link->conn = conn;
+    (void)pthread_mutex_lock(&mutex);
+    link->next = mine->links;
+    mine->links = link;
+    (void)pthread_mutex_unlock(&mutex);
+    *out = link;
+    return 0;
+}
+
+static int link_to(const struct covey_manager *m, struct cvy_link **out,
+                   int64_t deadline)
+{
+    if (cvy_unlikely(!mine)) {
+        int r = new_client();
+        if (r < 0)
+            return r;
+    }
+    for (struct cvy_link *link = mine->links; link; link = link->next)
+        if (link->manager == m && link->serial == m->serial && link->conn) {
+            *out = link;
+            return 0;
+        }
+    remove_closed();
+    return new_link(m, out, deadline);
+}
+
+/* ---- messages ---- */
+
+/* Receive the next answer. Returns: 0; -ETIMEDOUT: nothing has changed; otherwise the link
+ * is gone, and what waited on it has the same result. */
+static int receive(struct cvy_link *link, int64_t deadline)
+{
+    struct covey_unpickle_opts limits = limits_of(link->manager);
+    covey_value *message = NULL;
+    int r = covey_conn_recv_max(link->conn, &mine->in, link->manager->max_reply,
+                                left_until(deadline));
+    if (r == -ETIMEDOUT || r == -EINTR)
+        return -ETIMEDOUT;
+    if (r >= 0 && !link->first)
+        r = cvy_fail(COVEY_EPROTOCOL, "%s sent an answer that nobody asked for",
+                     link->manager->address);
+    if (r < 0) {
+        r = unify(r);
+        remove_link(link, r);
+        return r;
+    }
+    r = covey_value_unpickle(&message, mine->in.data, mine->in.size, &limits);
+    answer(link, r, message);
+    if (mine->in.capacity > KEEP_BYTES)
+        covey_bytes_free(&mine->in);
+    return 0;
+}
+
+int cvy_link_await(struct covey_reply *reply, int64_t deadline)
+{
+    while (reply->link) {
+        int r = receive(reply->link, deadline);
+        if (r < 0)
+            return r;
+    }
+    return reply->result;
+}
+
+void cvy_link_give_up(struct covey_reply *reply)
+{
+    if (reply->link)
+        remove_link(reply->link, -ECANCELED);
+}
+
+/* Both sides may be waiting for room, so answers have to be taken meanwhile. Returns: 0;
+ * -ETIMEDOUT: nothing was sent; COVEY_PENDING: a part was; `*ret_gone`: the link is. */
+static int push(struct cvy_link *link, int64_t deadline, bool *ret_gone)
+{
+    struct covey_view message = {mine->out.data, mine->out.size};
+    bool has_begun = false;
+    for (;;) {
+        covey_nsec slice = left_until(deadline);
+        if (link->first)
+            slice = cvy_min_i64(slice, SEND_SLICE);
+        int r = has_begun ? covey_conn_flush(link->conn, slice)
+                          : covey_conn_send(link->conn, message, slice);
+        has_begun = has_begun || r == COVEY_PENDING;
+        if (r != -ETIMEDOUT && r != COVEY_PENDING)
+            return r;
+        if (cvy_os_now() >= deadline)
+            return has_begun ? COVEY_PENDING : -ETIMEDOUT;
+        if (!link->first || covey_conn_poll(link->conn, COVEY_NOWAIT) < 0)
+            continue;
+        r = receive(link, deadline);
+        if (r < 0 && r != -ETIMEDOUT) {
+            *ret_gone = true;
+            return r;
+        }
+    }
+}
+
+static int pickle_request(const struct covey_reply *reply, covey_value *args,
+                          covey_value *kwargs)
+{
+    covey_value *request = NULL;
+    if (mine->out.capacity > KEEP_BYTES)
+        covey_bytes_free(&mine->out);
+    int r =
+        cvy_request_make(&request, reply->proxy->ident, reply->method, args, kwargs);
+    if (r >= 0)
+        r = covey_value_pickle(request, &mine->out);
+    covey_value_free(request);
+    return r;
+}
+
+int cvy_link_send(struct covey_reply *reply, covey_value *args, covey_value *kwargs,
+                  int64_t deadline)
+{
+    struct cvy_link *link = NULL;
+    bool is_gone = false;
+    int r = mine ? 0 : new_client();
+    if (r < 0) {
+        covey_value_free(args);
+        covey_value_free(kwargs);
+        return r;
+    }
+    r = pickle_request(reply, args, kwargs);
+    if (r >= 0)
+        r = link_to(cvy_manager_of(reply->proxy), &link, deadline);
+    if (r < 0)
+        return r;
+    r = push(link, deadline, &is_gone);
+    if (r == 0) {
+        await_answer(link, reply);
+        return 0;
+    }
+    if (!is_gone && r != -ETIMEDOUT && r != -EINTR && r != -ENOMEM)
+        remove_link(link, r == COVEY_PENDING ? -ECANCELED : unify(r));
+    return r == COVEY_PENDING ? -ETIMEDOUT : unify(r);
+}
+
+int cvy_link_ask(covey_manager *m, covey_value **out, const char *method,
+                 covey_value *args, covey_value *kwargs, bool until_end,
+                 int64_t deadline)
+{
+    covey_conn *conn = NULL;
+    covey_value *request = NULL, *more = NULL;
+    int r = cvy_request_make(&request, NULL, method, args, kwargs);
+    if (r >= 0)
+        r = connect_to(m, &conn, deadline);
+    if (r >= 0)
+        r = ask(m, conn, request, out, deadline);
+    /* CPython answers this one twice, unless it has ended before. */
+    for (int i = 0; r >= 0 && until_end && i < 2 &&
+                    covey_conn_recv_value(conn, &more, NULL, left_until(deadline)) >= 0;
+         i++)
+        covey_value_free(more);
+    covey_conn_free(conn);
+    covey_value_free(request);
+    return r;
+}

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: MIT */
+/* proxy.c: proxies: making, passing on, letting go.
+ *
+ * A proxy is an object of the region, and one reference in the manager as long as anybody
+ * of the family holds it. Who drops the last hold gives the reference back; a process that
+ * ends in order drops what it holds itself, so that it can do so. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "manager/client.h"
+#include "region/member.h"
+
+/* The longest that a reference's way back may take. */
+#define DECREF_PATIENCE COVEY_SEC(10)
+
+/* ---- making ---- */
+
+/* The process ends, maybe one that only was born with a hold. */
+CVY_CHILD_CODE static void let_all_go(void)
+{
+    if (!(cvy_head->flags & CVY_HEAD_PROXIES))
+        return;
+    for (covey_proxy *p; (p = cvy_object_held(CVY_KIND_PROXY));)
+        covey_proxy_free(p);
+}
+
+__attribute__((constructor)) static void prepare(void)
+{
+    cvy_leave_add(let_all_go);
+}
+
+static bool copy_name(char *to, size_t room, const char *name)
+{
+    size_t size = strlen(name);
+    if (size >= room)
+        return false;
+    memcpy(to, name, size);
+    return true;
+}
+
+int cvy_proxy_make(covey_proxy **out, covey_manager *manager,
+                   const struct cvy_pickled_proxy *pickled, const char *call)
+{
+    void *made = NULL;
+    const char *module = pickled->class_module;
+    const char *name = pickled->class_name;
+    if (!name)
+        name = cvy_proxy_class_of(pickled->token.type_id);
+    int r = cvy_object_create(CVY_KIND_PROXY, sizeof(struct covey_proxy), 0, 0, &made,
+                              NULL);
+    if (r < 0)
+        return r;
+    covey_proxy *p = made;
+    if (!copy_name(p->ident, sizeof p->ident, pickled->token.ident) ||
+        !copy_name(p->type_id, sizeof p->type_id, pickled->token.type_id) ||
+        !copy_name(p->class_name, sizeof p->class_name, name ? name : "AutoProxy") ||
+        !copy_name(p->class_module, sizeof p->class_module,
+                   module ? module : CVY_MANAGERS))
+        r = cvy_fail(COVEY_EPROTOCOL, "%s: a name of the proxy is too long", call);
+    if (r >= 0)
+        r = cvy_object_keep(p, manager, call);
+    if (r < 0) {
+        (void)cvy_object_release(p);
+        return r;
+    }
+    cvy_head_flag(CVY_HEAD_PROXIES);
+    *out = p;
+    return 0;
+}
+
+/* What `create` answers: (ident, exposed). */
+static int read_created(const covey_value *value, const char *type_id,
+                        struct cvy_pickled_proxy *ret)
+{
+    const char *ident = NULL;
+    if (covey_value_kind(value) != COVEY_VALUE_TUPLE || covey_value_count(value) != 2 ||
+        covey_value_get_str(covey_value_at(value, 0), &ident, NULL) < 0 || !*ident ||
+        strlen(ident) > CVY_IDENT_MAX)
+        return cvy_fail(COVEY_EPROTOCOL,
+                        "creating a %.60s: the answer is a %.60s of %zu", type_id,
+                        covey_value_type(value), covey_value_count(value));
+    ret->token = (struct cvy_token){.type_id = type_id, .ident = ident};
+    return 0;
+}
+
+int covey_proxy_create(covey_proxy **out, covey_manager *manager, const char *type_id,
+                       covey_value *args, covey_value *kwargs)
+{
+    static const char call[] = "covey_proxy_create";
+    struct cvy_pickled_proxy pickled = {0};
+    covey_value *value = NULL, *all = covey_value_tuple();
+    int r = cvy_sync_enter(manager, CVY_KIND_MANAGER, call);
+    if (r >= 0 && (!out || !type_id || strlen(type_id) > CVY_METHOD_MAX))
+        r = cvy_fail(-EINVAL, "%s: out or the type id is NULL, or too long", call);
+    if (r >= 0 && args && covey_value_kind(args) != COVEY_VALUE_TUPLE)
+        r = cvy_fail(COVEY_ETYPE, "%s: the arguments are no tuple", call);
+    (void)covey_value_append(all, covey_value_str(type_id ? type_id : ""));
+    if (args && r >= 0)
+        (void)covey_value_extend(all, args);
+    covey_value_free(args);
+    if (r < 0) {
+        covey_value_free(all);
+        covey_value_free(kwargs);
+        return r;
+    }
+    r = cvy_remote_ask(manager, &value, "create", all, kwargs);
+    if (r >= 0)
+        r = read_created(value, type_id, &pickled);
+    if (r >= 0) {
+        r = cvy_proxy_make(out, manager, &pickled, call);
+        if (r < 0)
+            cvy_proxy_decref(manager, pickled.token.ident);
+    }
+    covey_value_free(value);
+    return r;
+}
+
+int cvy_proxy_adopt(covey_proxy **out, covey_manager *manager, const covey_value *value)
+{
+    char home[CVY_OS_ADDRESS_TEXT];
+    struct cvy_pickled_proxy pickled = {0};
+    const covey_value *exposed = NULL;
+    int r = cvy_reply_read_proxy(value, &exposed, &pickled.token);
+    if (r < 0)
+        return r;
+    if (cvy_address_from_value(pickled.token.address, home) >= 0)
+        cvy_manager_learn_home(manager, home);
+    r = cvy_proxy_make(out, manager, &pickled, "a proxy that a method returned");
+    if (r < 0)
+        cvy_proxy_decref(manager, pickled.token.ident);
+    return r;
+}
+
+/* ---- letting go ---- */
+
+/* Tell of it, but leave this thread's detail and error as they are: nobody asked. */
+void cvy_proxy_decref(covey_manager *manager, const char *ident)
+{
+    covey_value *message = NULL;
+    int64_t deadline =
+        cvy_min_i64(cvy_manager_deadline(manager), cvy_os_deadline(DECREF_PATIENCE));
+    int r =
+        cvy_link_ask(manager, &message, "decref",
+                     cvy_remote_args1(covey_value_str(ident)), NULL, false, deadline);
+    if (r < 0 && cvy_log_is_on(COVEY_LOG_DEBUG))
+        (void)covey_log(COVEY_LOG_DEBUG, "the reference to %s in manager %s: %s", ident,
+                        manager->address, covey_error_detail());
+    covey_value_free(message);
+}
+
+void covey_proxy_free(covey_proxy *proxy)
+{
+    static const char call[] = "covey_proxy_free";
+    char ident[CVY_IDENT_MAX + 1];
+    bool last = false;
+    if (!proxy)
+        return;
+    int r = cvy_proxy_enter(proxy, call);
+    if (r < 0) {
+        (void)covey_log(COVEY_LOG_WARNING, "%s", covey_error_detail());
+        return;
+    }
+    covey_manager *m = cvy_manager_of(proxy);
+    uint64_t serial = m->serial;
+    memcpy(ident, proxy->ident, sizeof ident);
+    r = cvy_object_hold(m, cvy_member_owner(), call);
+    if (r >= 0)
+        r = cvy_object_release_told(proxy, &last);
+    if (last)
+        cvy_proxy_decref(m, ident);
+    if (r >= 0)
+        r = cvy_object_release(m);
+    if (r < 0)
+        (void)covey_log(COVEY_LOG_WARNING, "%s: %s", call, covey_error_detail());
+    cvy_manager_gone(m, serial);
+}
+
+/* ---- in values ---- */
+
+/* The address by which the manager knows its own objects, as far as we know. */
+static int home_of(covey_manager *m, covey_value **out)
+{
+    bool known = atomic_load_explicit(&m->home_state, memory_order_acquire) == 2;
+    return cvy_address_to_value(out, known ? m->home : m->address);
+}
+
+static bool is_auto(const covey_proxy *p)
+{
+    return strcmp(p->class_name, "AutoProxy") == 0 &&
+           strcmp(p->class_module, CVY_MANAGERS) == 0;
+}
+
+static int methods_of(covey_proxy *p, const covey_value *address, covey_value **out)
+{
+    struct cvy_token token = {p->type_id, address, p->ident};
+    int r = cvy_remote_ask(cvy_manager_of(p), out, "get_methods",
+                           cvy_remote_args1(cvy_token_make(&token)), NULL);
+    if (r >= 0 && covey_value_kind(*out) != COVEY_VALUE_TUPLE &&
+        covey_value_kind(*out) != COVEY_VALUE_LIST) {
+        r = cvy_fail(COVEY_EPROTOCOL, "the methods of a %.60s came as a %.60s",
+                     p->type_id, covey_value_type(*out));
+        covey_value_free(*out);
+        *out = NULL;
+    }
+    return r;
+}
+
+int covey_proxy_methods(covey_proxy *proxy, covey_value **out)
+{
+    static const char call[] = "covey_proxy_methods";
+    covey_value *address = NULL;
+    int r = cvy_proxy_enter(proxy, call);
+    if (r >= 0 && !out)
+        r = cvy_fail(-EINVAL, "%s: out is NULL", call);
+    if (r >= 0)
+        r = home_of(cvy_manager_of(proxy), &address);
+    if (r >= 0)
+        r = methods_of(proxy, address, out);
+    covey_value_free(address);
+    return r;
+}
+
+int covey_proxy_to_value(covey_proxy *proxy, covey_value **out)
+{
+    static const char call[] = "covey_proxy_to_value";
+    covey_value *address = NULL, *exposed = NULL;
+    int r = cvy_proxy_enter(proxy, call);
+    if (r >= 0 && !out)
+        r = cvy_fail(-EINVAL, "%s: out is NULL", call);
+    if (r >= 0)
+        r = home_of(cvy_manager_of(proxy), &address);
+    if (r >= 0 && is_auto(proxy))
+        r = methods_of(proxy, address, &exposed);
+    if (r >= 0) {
+        struct cvy_pickled_proxy pickled = {
+            .token = {proxy->type_id, address, proxy->ident},
+            .class_name = proxy->class_name,
+            .class_module = proxy->class_module,
+            .exposed = exposed,
+        };
+        covey_value *value = cvy_pickled_proxy_make(&pickled);
+        r = covey_value_check(value);
+        if (r >= 0)
+            *out = value;
+    }
+    covey_value_free(exposed);
+    covey_value_free(address);
+    return r;
+}
+
+int covey_value_is_proxy(const covey_value *value)
+{
+    return cvy_pickled_proxy_is(value);
+}
+
+/* Whether a server that calls itself `home` may be the one that we know as `m`: it is at
+ * one port of all its addresses, as one that listens at any of them calls itself. */
+static bool is_home(const covey_manager *m, const char *home)
+{
+    static const char *const any[] = {"0.0.0.0:", "[::]:"};
+    const char *port = strrchr(m->address, ':');
+    if (strcmp(home, m->address) == 0 ||
+        (atomic_load_explicit(&m->home_state, memory_order_acquire) == 2 &&
+         strcmp(home, m->home) == 0))
+        return true;
+    for (size_t i = 0; port && m->address[0] != '@' && i < CVY_ARRAY_SIZE(any); i++)
+        if (strncmp(home, any[i], strlen(any[i])) == 0 &&
+            strcmp(home + strlen(any[i]) - 1, port) == 0)
+            return true;
+    return false;
+}
+
+/* The manager at another address, which is reached as `like` is. */
+static int another(covey_manager **out, const covey_manager *like, const char *address,
+                   const char *call)
+{
+    struct covey_connect_opts o = {
+        .authkey = {like->has_key ? like->key : NULL, like->key_size},
+        .no_key = like->has_key ? COVEY_UNSET : COVEY_ON,
+        .allow_md5 = like->allow_md5 ? COVEY_ON : COVEY_UNSET,
+        .timeout = like->timeout,
+        .max_reply = like->max_reply,
+    };
+    return cvy_manager_make(out, address, &o, call);
+}
+
+int covey_proxy_from_value(covey_proxy **out, covey_manager *manager,
+                           const covey_value *value)
+{
+    static const char call[] = "covey_proxy_from_value";
+    char home[CVY_OS_ADDRESS_TEXT];
+    struct cvy_pickled_proxy pickled = {0};
+    covey_manager *m = manager, *other = NULL;
+    covey_value *nothing = NULL;
+    int r = cvy_sync_enter(manager, CVY_KIND_MANAGER, call);
+    if (r >= 0 && !out)
+        r = cvy_fail(-EINVAL, "%s: out is NULL", call);
+    if (r >= 0)
+        r = cvy_pickled_proxy_read(value, &pickled);
+    if (r >= 0)
+        r = cvy_address_from_value(pickled.token.address, home);
+    if (r >= 0 && !is_home(manager, home)) {
+        r = another(&other, manager, home, call);
+        m = other;
+    } else if (r >= 0) {
+        cvy_manager_learn_home(manager, home);
+    }
+    if (r >= 0)
+        r = cvy_remote_ask(m, &nothing, "incref",
+                           cvy_remote_args1(covey_value_str(pickled.token.ident)),
+                           NULL);
+    if (r >= 0) {
+        r = cvy_proxy_make(out, m, &pickled, call);
+        if (r < 0)
+            cvy_proxy_decref(m, pickled.token.ident);
+    }
+    covey_value_free(nothing);
+    covey_manager_free(other);
+    return r;
+}
+
+/* ---- texts ---- */
+
+const char *covey_proxy_type(covey_proxy *proxy)
+{
+    return cvy_proxy_enter(proxy, "covey_proxy_type") < 0 ? NULL : proxy->type_id;
+}
+
+const char *covey_proxy_ident(covey_proxy *proxy)
+{
+    return cvy_proxy_enter(proxy, "covey_proxy_ident") < 0 ? NULL : proxy->ident;
+}
+
+int covey_proxy_repr(covey_proxy *proxy, struct covey_bytes *ret_text)
+{
+    static const char call[] = "covey_proxy_repr";
+    int r = cvy_proxy_enter(proxy, call);
+    if (r < 0)
+        return r;
+    bool is_auto_proxy = is_auto(proxy);
+    return cvy_sync_text(ret_text, call,
+                         "<%.100s%s%.60s%s object, typeid '%.60s' at %p>",
+                         proxy->class_name, is_auto_proxy ? "[" : "",
+                         is_auto_proxy ? proxy->type_id : "", is_auto_proxy ? "]" : "",
+                         proxy->type_id, (void *)proxy);
+}
+
+int covey_proxy_str(covey_proxy *proxy, struct covey_bytes *ret_text)
+{
+    covey_value *value = NULL;
+    int r = covey_proxy_call(proxy, &value, "__repr__", NULL);
+    if (r >= 0 && !ret_text)
+        r = cvy_fail(-EINVAL, "covey_proxy_str: ret_text is NULL");
+    if (r >= 0)
+        r = cvy_remote_text(value, ret_text);
+    covey_value_free(value);
+    return r;
+}
+
+int covey_proxy_copy(covey_proxy *proxy, covey_value **out)
+{
+    return out ? covey_proxy_call(proxy, out, "#GETVALUE", NULL)
+               : cvy_fail(-EINVAL, "covey_proxy_copy: out is NULL");
+}
