@@ -137,9 +137,12 @@ struct cvy_stream {
     enum cvy_os_stream_kind fd_kind;
     bool readable, writable;
     struct cvy_stream_state *state;
+    /* Kept of messages in the middle, by the thread whose turn it is. In a fork child they
+     * are copies of what another member has, as `in_of` and `out_of` say. */
     struct covey_bytes in;  /* of a body whose receiving was given up */
     struct covey_bytes out; /* the rest of a message, from `out_done` on */
     size_t out_done;
+    uint32_t in_of, out_of;
     char peer[CVY_OS_ADDRESS_TEXT];
 };
 

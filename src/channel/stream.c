@@ -119,6 +119,36 @@ static int fail(const struct cvy_stream *s, int r, const char *call)
     }
 }
 
+/* It is this process's turn: drop what is a copy of another process's. */
+static void drop_copies(struct covey_bytes *kept, uint32_t *member)
+{
+    if (cvy_likely(*member == cvy_member_owner()))
+        return;
+    covey_bytes_free(kept);
+    *member = cvy_member_owner();
+}
+
+static int begin_to_send(struct cvy_stream *s, int64_t deadline)
+{
+    const struct turn turn = turn_to_send(s);
+    int r = begin(&turn, deadline);
+    if (cvy_unlikely(r < 0))
+        return r;
+    if (s->out_of != cvy_member_owner())
+        s->out_done = 0;
+    drop_copies(&s->out, &s->out_of);
+    return 0;
+}
+
+static int begin_to_receive(struct cvy_stream *s, int64_t deadline)
+{
+    const struct turn turn = turn_to_receive(s);
+    int r = begin(&turn, deadline);
+    if (cvy_likely(r >= 0))
+        drop_copies(&s->in, &s->in_of);
+    return r;
+}
+
 /* ---- sending ---- */
 
 struct outgoing {
@@ -249,7 +279,7 @@ int cvy_stream_send(struct cvy_stream *s, struct covey_view message, int64_t dea
     const struct turn turn = turn_to_send(s);
     for (;;) {
         enum after after;
-        int r = begin(&turn, deadline);
+        int r = begin_to_send(s, deadline);
         if (cvy_unlikely(r < 0))
             return fail(s, r, call);
         r = send_in_turn(s, message, deadline, &after);
@@ -267,10 +297,10 @@ int cvy_stream_send(struct cvy_stream *s, struct covey_view message, int64_t dea
 int cvy_stream_flush(struct cvy_stream *s, int64_t deadline, const char *call)
 {
     const struct turn turn = turn_to_send(s);
-    if (s->out_done == s->out.size)
+    if (s->out_done == s->out.size || s->out_of != cvy_member_owner())
         return 0;
     for (;;) {
-        int r = begin(&turn, deadline);
+        int r = begin_to_send(s, deadline);
         if (r < 0)
             return fail(s, r, call);
         r = write_rest(s, deadline);
@@ -436,7 +466,7 @@ int cvy_stream_recv(struct cvy_stream *s, struct cvy_landing *t, int64_t deadlin
     const struct turn turn = turn_to_receive(s);
     for (;;) {
         enum after after;
-        int r = begin(&turn, deadline);
+        int r = begin_to_receive(s, deadline);
         if (cvy_unlikely(r < 0))
             return fail(s, r, call);
         r = recv_in_turn(s, t, deadline, call, &after);
@@ -453,7 +483,7 @@ int cvy_stream_recv(struct cvy_stream *s, struct cvy_landing *t, int64_t deadlin
 
 int cvy_stream_poll(struct cvy_stream *s, int64_t deadline, const char *call)
 {
-    if (s->state->has_header && !s->in.size)
+    if (s->state->has_header && !(s->in.size && s->in_of == cvy_member_owner()))
         return 0;
     int r = cvy_os_poll_in(s->fd, deadline);
     return r > 0 ? 0 : fail(s, r < 0 ? r : -ETIMEDOUT, call);
@@ -473,7 +503,7 @@ int cvy_stream_send_fd(struct cvy_stream *s, int fd, int64_t deadline, const cha
     const struct turn turn = turn_to_send(s);
     int r = check_unix(s, call);
     while (r >= 0) {
-        r = begin(&turn, deadline);
+        r = begin_to_send(s, deadline);
         if (r < 0)
             break;
         r = write_rest(s, deadline);
@@ -499,7 +529,7 @@ int cvy_stream_recv_fd(struct cvy_stream *s, int *ret_fd, int64_t deadline,
     unsigned char count;
     int fd = -1, r = check_unix(s, call);
     while (r >= 0) {
-        r = begin(&turn, deadline);
+        r = begin_to_receive(s, deadline);
         if (r < 0)
             break;
         bool between = !s->state->header_size;
