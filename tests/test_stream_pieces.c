@@ -102,4 +102,26 @@ TEST(fork_child_does_not_receive_what_its_parent_kept)
     bare_free(&b);
 }
 
+/* ---- the other side goes ---- */
+
+static void *send_large(void *arg)
+{
+    static char data[3000000];
+    CHECK_ERR(covey_conn_send(arg, COVEY_VIEW_OF(data), COVEY_FOREVER), -EPIPE);
+    return NULL;
+}
+
+TEST(receiver_that_goes_in_a_message_is_gone_for_the_next)
+{
+    struct bare b = bare_new();
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, send_large, b.conn), 0);
+    reads_hex(b.fd, "002dc6c0");
+    close(b.fd);
+    b.fd = -1;
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_ERR(covey_conn_send(b.conn, COVEY_VIEW("x", 1), COVEY_FOREVER), -EPIPE);
+    bare_free(&b);
+}
+
 CHECK_MAIN()

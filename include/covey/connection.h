@@ -28,7 +28,8 @@
  *   -EPIPE            nobody can receive any more
  *   COVEY_ETRUNCATED  the other side ended in the middle of a message
  *   COVEY_EPROTOCOL   what came is no message in this format
- *   COVEY_EBROKEN     a process of this side died in the middle of a message
+ *   COVEY_EBROKEN     a process of this side died in the middle of a message, or could
+ *                     not go on with it, for want of memory for instance
  *   COVEY_ECLOSED     this process has closed it
  *   COVEY_EFREED      nobody holds it any more (pipes)
  *   -EBADF            it does not go in this direction

@@ -107,7 +107,8 @@ static int fail(const struct cvy_stream *s, int r, const char *call)
         return cvy_fail(r, "%s: %s ended in the middle of a message", call, peer);
     case COVEY_EBROKEN:
         return cvy_fail(
-            r, "%s: a user of the connection died in the middle of a message", call);
+            r, "%s: a user of the connection died or failed in the middle of a message",
+            call);
     case -ETIMEDOUT:
         return cvy_fail(r, "%s: %s is not ready", call, peer);
     case -ENOMEM:
@@ -232,9 +233,18 @@ static int keep_rest(struct cvy_stream *s, const struct outgoing *o)
     return 0;
 }
 
-/* It is this process's turn: write what was kept. */
-static int write_rest(struct cvy_stream *s, int64_t deadline)
+/* What a write that failed in the middle of a message leaves. */
+static enum after after_failure(int r)
 {
+    if (r == -ETIMEDOUT)
+        return IN_A_MESSAGE;
+    return r == -EPIPE ? BETWEEN_MESSAGES : IS_TORN; /* nobody will see the next one */
+}
+
+/* It is this process's turn: write what was kept. */
+static int write_rest(struct cvy_stream *s, int64_t deadline, enum after *ret_after)
+{
+    *ret_after = BETWEEN_MESSAGES;
     if (cvy_likely(s->out_done == s->out.size))
         return 0;
     struct outgoing o = {
@@ -245,7 +255,9 @@ static int write_rest(struct cvy_stream *s, int64_t deadline)
     };
     int r = write_out(s, &o, deadline);
     s->out_done = o.done;
-    if (r == -ETIMEDOUT)
+    if (r < 0)
+        *ret_after = after_failure(r);
+    if (*ret_after == IN_A_MESSAGE)
         return r;
     covey_bytes_free(&s->out);
     s->out_done = 0;
@@ -256,21 +268,20 @@ static int write_rest(struct cvy_stream *s, int64_t deadline)
 static int send_in_turn(struct cvy_stream *s, struct covey_view message,
                         int64_t deadline, enum after *ret_after)
 {
-    *ret_after = IN_A_MESSAGE;
-    int r = write_rest(s, deadline);
-    if (r == -ETIMEDOUT)
-        return r;
-    *ret_after = BETWEEN_MESSAGES;
+    int r = write_rest(s, deadline, ret_after);
     if (r < 0)
         return r;
     struct outgoing o = outgoing_of(message);
     r = write_out(s, &o, deadline);
     if (cvy_likely(r >= 0) || !o.done)
         return r;
-    if (r == -ETIMEDOUT)
+    if (r == -ETIMEDOUT) {
         r = keep_rest(s, &o);
-    *ret_after = r < 0 ? IS_TORN : IN_A_MESSAGE;
-    return r < 0 ? r : COVEY_PENDING;
+        *ret_after = r < 0 ? IS_TORN : IN_A_MESSAGE;
+        return r < 0 ? r : COVEY_PENDING;
+    }
+    *ret_after = after_failure(r);
+    return r;
 }
 
 int cvy_stream_send(struct cvy_stream *s, struct covey_view message, int64_t deadline,
@@ -303,8 +314,9 @@ int cvy_stream_flush(struct cvy_stream *s, int64_t deadline, const char *call)
         int r = begin_to_send(s, deadline);
         if (r < 0)
             return fail(s, r, call);
-        r = write_rest(s, deadline);
-        end(&turn, r == -ETIMEDOUT ? IN_A_MESSAGE : BETWEEN_MESSAGES);
+        enum after after;
+        r = write_rest(s, deadline, &after);
+        end(&turn, after);
         if (r >= 0)
             return 0;
         if (r != -ETIMEDOUT)
@@ -506,8 +518,8 @@ int cvy_stream_send_fd(struct cvy_stream *s, int fd, int64_t deadline, const cha
         r = begin_to_send(s, deadline);
         if (r < 0)
             break;
-        r = write_rest(s, deadline);
-        enum after after = r == -ETIMEDOUT ? IN_A_MESSAGE : BETWEEN_MESSAGES;
+        enum after after;
+        r = write_rest(s, deadline, &after);
         if (r >= 0)
             r = cvy_os_stream_send_fd(s->fd, 1, fd);
         end(&turn, after);
