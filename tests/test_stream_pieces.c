@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Connections over descriptors in the middle of a message: what is kept of it, whose that
  * is, and that a message which never ends takes nobody's time or memory. */
-#include <sys/uio.h>
+#include <endian.h>
 
 #include "conn_help.h"
 
@@ -121,6 +121,147 @@ TEST(receiver_that_goes_in_a_message_is_gone_for_the_next)
     b.fd = -1;
     CHECK_EQ(pthread_join(thread, NULL), 0);
     CHECK_ERR(covey_conn_send(b.conn, COVEY_VIEW("x", 1), COVEY_FOREVER), -EPIPE);
+    bare_free(&b);
+}
+
+/* ---- time ---- */
+
+enum { LARGE = 64 << 20 };
+
+/* A file that a message fills: there is always more to read, and room to write. */
+static covey_conn *endless(int *ret_fd)
+{
+    uint32_t size = htobe32(LARGE);
+    covey_conn *conn;
+    *ret_fd = memfd_create("message", MFD_CLOEXEC);
+    CHECK_EQ(write(*ret_fd, &size, 4), 4);
+    CHECK_EQ(ftruncate(*ret_fd, LARGE + 4), 0);
+    CHECK_EQ(lseek(*ret_fd, 0, SEEK_SET), 0);
+    CHECK_OK(covey_conn_open_fd(&conn, *ret_fd, NULL));
+    return conn;
+}
+
+TEST(message_that_keeps_coming_takes_no_more_than_its_time)
+{
+    int fd, r, calls = 0;
+    covey_conn *conn = endless(&fd);
+    struct covey_bytes got = {0};
+    while ((r = covey_conn_recv(conn, &got, COVEY_USEC(1))) == -ETIMEDOUT)
+        calls++;
+    CHECK_OK(r);
+    CHECK_GT(calls, 1);
+    CHECK_EQ(got.size, LARGE);
+    CHECK_EQ(lseek(fd, 0, SEEK_CUR), LARGE + 4);
+    covey_bytes_free(&got);
+    covey_conn_free(conn);
+}
+
+TEST(message_that_keeps_going_takes_no_more_than_its_time)
+{
+    int fd, r, calls = 0;
+    covey_conn *conn = endless(&fd);
+    char *data = calloc(1, LARGE);
+    data[0] = data[LARGE - 1] = 'x';
+    CHECK_EQ(covey_conn_send(conn, COVEY_VIEW(data, LARGE), COVEY_USEC(1)),
+             COVEY_PENDING);
+    CHECK_ERR(covey_conn_flush(conn, COVEY_NOWAIT), -ETIMEDOUT);
+    while ((r = covey_conn_flush(conn, COVEY_MSEC(1))) == -ETIMEDOUT)
+        calls++;
+    CHECK_OK(r);
+    CHECK_GT(calls, 1);
+    CHECK_EQ(lseek(fd, 0, SEEK_CUR), LARGE + 4);
+    CHECK_EQ(pread(fd, data, 1, 4), 1);
+    CHECK_EQ(pread(fd, data + 1, 1, LARGE + 3), 1);
+    CHECK_MEM_EQ(data, "xx", 2);
+    free(data);
+    covey_conn_free(conn);
+}
+
+/* ---- memory ---- */
+
+static atomic_size_t allocated;
+
+static void *counting_malloc(size_t size)
+{
+    atomic_fetch_add(&allocated, size);
+    return malloc(size);
+}
+
+static void *counting_realloc(void *memory, size_t size)
+{
+    atomic_fetch_add(&allocated, size);
+    return realloc(memory, size);
+}
+
+/* Send a large message in small pieces, with a vain receive after each. */
+static int receive_piece_by_piece(int (*receive)(covey_conn *conn, char *to))
+{
+    enum { PIECES = 1000, PIECE = 4096 };
+    struct bare b = bare_new();
+    static char piece[PIECE], to[PIECES * PIECE];
+    uint32_t size = htobe32(sizeof to);
+    int r = 0;
+    CHECK_EQ(send(b.fd, &size, 4, 0), 4);
+    for (int i = 0; i < PIECES; i++) {
+        memset(piece, i, sizeof piece);
+        CHECK_ERR(receive(b.conn, to), -ETIMEDOUT);
+        CHECK_EQ(send(b.fd, piece, sizeof piece, 0), (ssize_t)sizeof piece);
+    }
+    r = receive(b.conn, to);
+    for (int i = 0; i < PIECES; i++) {
+        memset(piece, i, sizeof piece);
+        CHECK_MEM_EQ(to + (size_t)i * PIECE, piece, PIECE);
+    }
+    bare_free(&b);
+    return r;
+}
+
+static int receive_bytes(covey_conn *conn, char *to)
+{
+    struct covey_bytes got = {0};
+    int r = covey_conn_recv(conn, &got, COVEY_NOWAIT);
+    if (r >= 0)
+        memcpy(to, got.data, got.size);
+    covey_bytes_free(&got);
+    return r;
+}
+
+static int receive_into(covey_conn *conn, char *to)
+{
+    size_t size;
+    return covey_conn_recv_into(conn, to, 1000 * 4096, &size, COVEY_NOWAIT);
+}
+
+static int receive_by_turns(covey_conn *conn, char *to)
+{
+    static unsigned turn;
+    return (turn++ % 2 ? receive_bytes : receive_into)(conn, to);
+}
+
+TEST(what_is_kept_of_a_message_is_not_copied_for_each_piece)
+{
+    CHECK_OK(covey_set_allocator(counting_malloc, counting_realloc, free));
+    CHECK_OK(receive_piece_by_piece(receive_bytes));
+    CHECK_OK(receive_piece_by_piece(receive_into));
+    CHECK_OK(receive_piece_by_piece(receive_by_turns));
+    CHECK_LT(atomic_load(&allocated), (size_t)100 << 20); /* 3 of 4 MiB */
+}
+
+TEST(buffer_stays_good_when_its_memory_was_kept)
+{
+    struct bare b = bare_new();
+    struct covey_bytes got = {0};
+    CHECK_OK(covey_bytes_resize(&got, 100));
+    write_hex(b.fd, "00000003 61");
+    CHECK_ERR(covey_conn_recv(b.conn, &got, COVEY_NOWAIT), -ETIMEDOUT);
+    CHECK_LE(got.size, got.capacity);
+    CHECK_OK(covey_bytes_resize(&got, 1000));
+    memset(got.data, 'x', 1000);
+    write_hex(b.fd, "6263");
+    CHECK_OK(covey_conn_recv(b.conn, &got, COVEY_NOWAIT));
+    CHECK_EQ(got.size, 3);
+    CHECK_MEM_EQ(got.data, "abc", 3);
+    covey_bytes_free(&got);
     bare_free(&b);
 }
 

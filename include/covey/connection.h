@@ -105,7 +105,7 @@ COVEY_API int covey_conn_flush(covey_conn *conn, covey_nsec timeout);
  * Receive a message.
  *
  * `ret_message`: receives it; its memory is reused and grown as needed, no faster than the
- *           message comes.
+ *           message comes. On failure its content is undefined.
  * Returns:  0; -ETIMEDOUT: it has not come wholly, and the next call goes on where this
  *           one stopped; COVEY_EEOF; COVEY_ETRUNCATED; COVEY_EPROTOCOL; -EBADF;
  *           COVEY_ECLOSED; COVEY_EBROKEN; -ENOMEM, another call may receive it; -EINTR.

@@ -133,7 +133,8 @@ static int recv_bytes(covey_conn *conn, struct covey_bytes *message, size_t most
     size_t size = 0, before = message->size;
     struct cvy_landing t = {message->data, message->capacity, message, most, &size};
     r = recv_message(conn, &t, cvy_os_deadline(timeout), call);
-    message->size = cvy_likely(r >= 0) ? size : before;
+    /* A connection may have kept the memory, with what has come of the message. */
+    message->size = cvy_likely(r >= 0) ? size : cvy_min_size(before, message->capacity);
     return r;
 }
 

@@ -30,6 +30,7 @@
 #define FIRST_PIECE   (UINT64_C(1) << 20)
 #define TORN          1u /* no member */
 #define NAP           COVEY_MSEC(2)
+#define MOST_PIECES   64u /* of a message, for who does not want to wait */
 
 /* ---- taking turns ---- */
 
@@ -150,6 +151,15 @@ static int begin_to_receive(struct cvy_stream *s, int64_t deadline)
     return r;
 }
 
+/* Whether the time is up in a message that could go on at once: one that is sent as fast
+ * as it is received must not keep either side for longer. */
+static bool is_late(int64_t deadline, unsigned *pieces)
+{
+    if (deadline == INT64_MAX)
+        return false;
+    return deadline > 0 ? cvy_os_now() >= deadline : ++*pieces >= MOST_PIECES;
+}
+
 /* ---- sending ---- */
 
 struct outgoing {
@@ -200,6 +210,7 @@ static void next_parts(const struct outgoing *o, struct covey_view parts[2])
  * of the message is, and nothing can be at once. */
 static int write_out(struct cvy_stream *s, struct outgoing *o, int64_t deadline)
 {
+    unsigned pieces = 0;
     while (o->done < o->total) {
         struct covey_view parts[2];
         next_parts(o, parts);
@@ -207,6 +218,8 @@ static int write_out(struct cvy_stream *s, struct outgoing *o, int64_t deadline)
             cvy_os_stream_write(s->fd, s->fd_kind, parts, deadline == INT64_MAX);
         if (n >= 0) {
             o->done += (uint64_t)n;
+            if (o->done < o->total && is_late(deadline, &pieces))
+                return -ETIMEDOUT;
             continue;
         }
         if (n != -EAGAIN || !(o->done || o->has_begun))
@@ -310,21 +323,13 @@ int cvy_stream_flush(struct cvy_stream *s, int64_t deadline, const char *call)
     const struct turn turn = turn_to_send(s);
     if (s->out_done == s->out.size || s->out_of != cvy_member_owner())
         return 0;
-    for (;;) {
-        int r = begin_to_send(s, deadline);
-        if (r < 0)
-            return fail(s, r, call);
-        enum after after;
-        r = write_rest(s, deadline, &after);
-        end(&turn, after);
-        if (r >= 0)
-            return 0;
-        if (r != -ETIMEDOUT)
-            return fail(s, r, call);
-        r = cvy_os_poll_out(s->fd, deadline);
-        if (r <= 0)
-            return fail(s, r < 0 ? r : -ETIMEDOUT, call);
-    }
+    enum after after;
+    int r = begin_to_send(s, deadline);
+    if (r < 0)
+        return fail(s, r, call);
+    r = write_rest(s, deadline, &after);
+    end(&turn, after);
+    return r < 0 ? fail(s, r, call) : 0;
 }
 
 /* ---- receiving ---- */
@@ -407,45 +412,67 @@ static int grow(struct cvy_landing *t, uint64_t size, uint64_t got)
     return r;
 }
 
-/* Put what has come of a body aside. */
-static enum after put_aside(struct cvy_stream *s, const struct cvy_landing *t,
-                            uint64_t got)
+/* Keep what has come of a body in `t`: no copy of it, but of what is the caller's memory
+ * for good. What else comes goes to where it is kept. */
+static enum after keep_body(struct cvy_stream *s, struct cvy_landing *t, uint64_t got)
 {
     if (!got)
         return BETWEEN_MESSAGES;
-    if (covey_bytes_resize(&s->in, got) < 0)
-        return IS_TORN;
-    memcpy(s->in.data, t->to, got);
+    if (!t->bytes) {
+        if (covey_bytes_resize(&s->in, got) < 0)
+            return IS_TORN;
+        memcpy(s->in.data, t->to, got);
+    } else if (t->bytes != &s->in) {
+        s->in = *t->bytes;
+        *t->bytes = (struct covey_bytes){0};
+    }
+    s->in.size = got;
     return IN_A_MESSAGE;
+}
+
+/* All of a body has come to where it is kept: it goes to the target. */
+static void hand_over(struct cvy_stream *s, struct cvy_landing *t, uint64_t size)
+{
+    struct covey_bytes old = s->in;
+    if (t->bytes) {
+        old = *t->bytes;
+        *t->bytes = s->in;
+    } else {
+        memcpy(t->to, s->in.data, size);
+    }
+    s->in = (struct covey_bytes){0};
+    covey_bytes_free(&old);
 }
 
 static int read_body(struct cvy_stream *s, struct cvy_landing *t, int64_t deadline,
                      enum after *ret_after)
 {
     uint64_t size = s->state->body_size, got = s->in.size;
-    int r = t->bytes ? grow(t, size, got) : 0;
-    if (r < 0) {
-        *ret_after = got ? IN_A_MESSAGE : BETWEEN_MESSAGES;
-        return r;
+    struct cvy_landing kept = {
+        .to = s->in.data, .capacity = s->in.capacity, .bytes = &s->in};
+    struct cvy_landing *to = got ? &kept : t;
+    unsigned pieces = 0;
+    int r = grow(to, size, got);
+    while (r >= 0 && got < size) {
+        ssize_t n = read_some(s, (char *)to->to + got,
+                              cvy_min_u64(size, to->capacity) - got, true, deadline);
+        got += n > 0 ? (uint64_t)n : 0;
+        if (n < 0)
+            r = (int)n;
+        else if (got < size && is_late(deadline, &pieces))
+            r = -ETIMEDOUT;
+        else if (got == to->capacity)
+            r = grow(to, size, got);
     }
-    if (got)
-        memcpy(t->to, s->in.data, got);
-    covey_bytes_free(&s->in);
-    while (got < size) {
-        if (got == t->capacity)
-            r = grow(t, size, got);
-        ssize_t n =
-            r < 0 ? r
-                  : read_some(s, (char *)t->to + got,
-                              cvy_min_u64(size, t->capacity) - got, true, deadline);
-        if (n < 0) {
-            *ret_after =
-                n == COVEY_ETRUNCATED ? BETWEEN_MESSAGES : put_aside(s, t, got);
-            return (int)n;
-        }
-        got += (uint64_t)n;
+    if (r >= 0) {
+        if (to == &kept)
+            hand_over(s, t, size);
+        return 0;
     }
-    return 0;
+    if (r == COVEY_ETRUNCATED)
+        covey_bytes_free(&s->in);
+    *ret_after = r == COVEY_ETRUNCATED ? BETWEEN_MESSAGES : keep_body(s, to, got);
+    return r;
 }
 
 /* It is this process's turn. Returns: as the public calls; -EAGAIN: wait and come again. */
