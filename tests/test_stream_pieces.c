@@ -265,4 +265,25 @@ TEST(buffer_stays_good_when_its_memory_was_kept)
     bare_free(&b);
 }
 
+/* ---- polling ---- */
+
+TEST(header_alone_is_told_once)
+{
+    struct bare b = bare_new();
+    struct covey_bytes got = {0};
+    write_hex(b.fd, "00000003");
+    struct covey_wait_item item = covey_wait_conn(b.conn);
+    CHECK_OK(covey_conn_poll(b.conn, COVEY_NOWAIT));
+    CHECK_OK(covey_wait(&item, 1, COVEY_NOWAIT, NULL));
+    CHECK_ERR(covey_conn_recv(b.conn, &got, COVEY_NOWAIT), -ETIMEDOUT);
+    CHECK_ERR(covey_conn_poll(b.conn, COVEY_NOWAIT), -ETIMEDOUT);
+    CHECK_ERR(covey_wait(&item, 1, COVEY_NOWAIT, NULL), -ETIMEDOUT);
+    write_hex(b.fd, "616263");
+    CHECK_OK(covey_conn_poll(b.conn, COVEY_NOWAIT));
+    CHECK_OK(covey_wait(&item, 1, COVEY_NOWAIT, NULL));
+    CHECK_OK(covey_conn_recv(b.conn, &got, COVEY_NOWAIT));
+    covey_bytes_free(&got);
+    bare_free(&b);
+}
+
 CHECK_MAIN()

@@ -157,7 +157,8 @@ COVEY_API int covey_conn_recv_value(covey_conn *conn, covey_value **out,
                                     covey_nsec timeout) COVEY_MUST_CHECK;
 
 /**
- * Wait until there is something to receive: a message, the beginning of one, or the end.
+ * Wait until there is something to receive: a message, a part of one, or the end. What a
+ * receive that ran out of time has read already does not count again.
  *
  * Returns:  0; -ETIMEDOUT; -EBADF; COVEY_ECLOSED; -EINTR.
  * Blocks:   at most `timeout`.
@@ -213,8 +214,8 @@ COVEY_API int covey_conn_open_fd(covey_conn **out, int fd,
                                  const struct covey_conn_opts *opts) COVEY_MUST_CHECK;
 
 /**
- * A descriptor that polls readable while there is something to receive: a message, the
- * beginning of one, or the end. It belongs to the connection, and may only be waited for.
+ * A descriptor that polls readable while there is something to receive: a message, a part
+ * of one, or the end. It belongs to the connection, and may only be waited for.
  * That of a pipe is made at the first call, with a thread of covey's own that serves it;
  * where several processes receive from one end it may stay readable though another one
  * took the message, until a call on this connection, such as covey_conn_poll with
@@ -401,7 +402,7 @@ COVEY_API int covey_answer_challenge(covey_conn *conn, struct covey_view key,
 /** What is waited for. */
 enum covey_wait_kind {
     COVEY_WAIT_NOTHING = 0, /**< an item that is never ready */
-    COVEY_WAIT_CONN,        /**< a message, the beginning of one, or the end */
+    COVEY_WAIT_CONN,        /**< a message, a part of one, or the end */
     COVEY_WAIT_QUEUE,       /**< a get would not wait, also since it would fail */
     COVEY_WAIT_PROCESS,     /**< its end */
     COVEY_WAIT_LISTENER,    /**< as covey_listener_fd */

@@ -522,8 +522,6 @@ int cvy_stream_recv(struct cvy_stream *s, struct cvy_landing *t, int64_t deadlin
 
 int cvy_stream_poll(struct cvy_stream *s, int64_t deadline, const char *call)
 {
-    if (s->state->has_header && !(s->in.size && s->in_of == cvy_member_owner()))
-        return 0;
     int r = cvy_os_poll_in(s->fd, deadline);
     return r > 0 ? 0 : fail(s, r < 0 ? r : -ETIMEDOUT, call);
 }

@@ -170,21 +170,6 @@ static int look_at_descriptors(struct waiting *w)
     return r < 0 ? cvy_fail_os(r, "covey_wait: a descriptor") : r;
 }
 
-/* A header that was read before is no more in the socket. */
-static size_t look_at_streams(struct waiting *w)
-{
-    size_t ready = 0;
-    for (size_t i = 0; i < w->poll_count; i++) {
-        struct covey_wait_item *item = &w->items[w->poll_items[i]];
-        if (item->kind == COVEY_WAIT_CONN && !item->ready &&
-            covey_conn_poll(item->object, COVEY_NOWAIT) == 0) {
-            item->ready = 1;
-            ready++;
-        }
-    }
-    return ready;
-}
-
 /* Sleep until one of the words changes, or the helper says that a descriptor is ready. */
 static int sleep_on_words(struct waiting *w, struct helper *helper, uint32_t gong,
                           int64_t deadline, const char *call)
@@ -219,7 +204,7 @@ static int look(struct waiting *w, size_t *ret_ready)
     int found = look_at_descriptors(w);
     if (found < 0)
         return found;
-    *ret_ready = ready + (size_t)found + look_at_streams(w);
+    *ret_ready = ready + (size_t)found;
     return 0;
 }
 
