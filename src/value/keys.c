@@ -196,7 +196,8 @@ static int resize(struct cvy_heap *heap, struct cvy_keys *table, size_t capacity
     return 0;
 }
 
-int cvy_keys_make_room(struct cvy_heap *heap, struct cvy_keys *table)
+/* Make room for one more. */
+static int make_room(struct cvy_heap *heap, struct cvy_keys *table)
 {
     if (table->used < table->capacity)
         return 0;
@@ -220,7 +221,7 @@ static int add(struct cvy_heap *heap, struct cvy_keys *table, uint64_t hash,
 {
     int r;
 
-    if ((r = cvy_keys_make_room(heap, table)) < 0 ||
+    if ((r = make_room(heap && heap->strict ? heap : NULL, table)) < 0 ||
         (r = cvy_adopt(heap, &table->base, key)) < 0)
         return r;
     if (value && (r = cvy_adopt(heap, &table->base, value)) < 0) {

@@ -24,7 +24,8 @@ int cvy_keys_lookup(const struct cvy_keys *table, const covey_value *key, uint64
 
 /**
  * Set a key; the value of a set is NULL. An equal key that is there stays, its value is
- * replaced. Takes both, also on failure.
+ * replaced. Takes both, also on failure. Only a strict heap is charged for the table's
+ * growth, which is none of the business of who adds the last key.
  * Returns: 0; COVEY_ETYPE if the key cannot be hashed; -EMSGSIZE; -ENOMEM; with a strict
  * heap -ENOTSUP for equal keys that have objects, which Python may tell apart.
  */
@@ -38,9 +39,6 @@ int cvy_keys_get(struct cvy_heap *heap, const struct cvy_keys *table,
 
 /** Take an entry out. Returns: it, with its references. */
 struct cvy_entry cvy_keys_take(struct cvy_keys *table, const struct cvy_entry *entry);
-
-/** Make room for one more entry. Returns: 0; -ENOMEM; -EMSGSIZE. */
-int cvy_keys_make_room(struct cvy_heap *heap, struct cvy_keys *table) COVEY_MUST_CHECK;
 
 /** The next entry from `*position` on; NULL at the end. */
 const struct cvy_entry *cvy_keys_next(const struct cvy_keys *table, size_t *position);

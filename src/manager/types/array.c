@@ -305,7 +305,7 @@ static int check_code(struct cvy_call *call, const covey_value *code, char *ret)
     if (covey_value_get_str(code, &text, &size) < 0 || covey_value_count(code) != 1)
         return cvy_raise(call, "TypeError",
                          "array() argument 1 must be a unicode character, not %s",
-                         covey_value_type(code));
+                         covey_value_is_none(code) ? "None" : covey_value_type(code));
     *ret = size == 1 ? *text : '?';
     return 0;
 }

@@ -25,8 +25,7 @@ static int put(struct cvy_call *call, void *self, const covey_value *key,
 
     if (cvy_unhashable(key))
         return cvy_raise_unhashable(call, key);
-    if ((r = cvy_heap_charge(&call->budget, sizeof(struct cvy_entry))) < 0 ||
-        (r = cvy_keys_make_room(NULL, table_of(self))) < 0)
+    if ((r = cvy_heap_charge(&call->budget, sizeof(struct cvy_entry))) < 0)
         return r;
     return cvy_keys_put(&call->budget, table_of(self), covey_value_ref(key),
                         covey_value_ref(value));

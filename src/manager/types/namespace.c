@@ -18,10 +18,6 @@
 static int put(struct cvy_call *call, void *self, const covey_value *name,
                const covey_value *value)
 {
-    int r = cvy_keys_make_room(NULL, cvy_as_keys(self));
-
-    if (r < 0)
-        return r;
     return cvy_keys_put(&call->budget, cvy_as_keys(self), covey_value_ref(name),
                         covey_value_ref(value));
 }

@@ -83,8 +83,8 @@ static int take_limit(struct cvy_call *call, const covey_value *value, size_t *r
         return 0;
     if (!cvy_get_real(value, &limit))
         return cvy_raise_unordered(call, "<", covey_value_int(0), value);
-    if (limit > 0 && limit < 0x1p62) {
-        whole = (int64_t)limit;
+    if (limit > 0) {
+        whole = (int64_t)(limit < 0x1p62 ? limit : 0x1p62);
         *ret = (size_t)whole + ((double)whole < limit);
     }
     return 0;

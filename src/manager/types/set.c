@@ -5,10 +5,8 @@
  */
 #include "manager/types/help.h"
 #include "manager/types/iterator.h"
+#include "manager/types/set_items.h"
 #include "value/compare.h"
-#include "value/hash.h"
-#include "value/keys.h"
-#include "value/walk.h"
 
 static const char cls[] = "set";
 
@@ -23,176 +21,6 @@ static bool is_set(const covey_value *value)
            cvy_is_kind(value, COVEY_VALUE_FROZENSET);
 }
 
-/* ---- one item ------------------------------------------------------------------ */
-/* What ends in 0 may have raised: it is for the method to return. */
-
-static int put(struct cvy_call *call, covey_value *set, const covey_value *item)
-{
-    int r;
-
-    if (cvy_unhashable(item))
-        return cvy_raise_unhashable(call, item);
-    if ((r = cvy_heap_charge(&call->budget, sizeof(struct cvy_entry))) < 0 ||
-        (r = cvy_keys_make_room(NULL, cvy_as_keys(set))) < 0)
-        return r;
-    return cvy_keys_put(&call->budget, cvy_as_keys(set), covey_value_ref(item), NULL);
-}
-
-static int find(struct cvy_call *call, const covey_value *set, const covey_value *item,
-                const struct cvy_entry **ret)
-{
-    if (cvy_unhashable(item))
-        return cvy_raise_unhashable(call, item);
-    return cvy_keys_get(&call->budget, cvy_as_keys(set), item, ret);
-}
-
-/* The same where a set stands for the frozenset with the same items. */
-static int find_even_set(struct cvy_call *call, const covey_value *set,
-                         const covey_value *item, const struct cvy_entry **ret)
-{
-    if (!cvy_is_kind(item, COVEY_VALUE_SET))
-        return find(call, set, item, ret);
-    return cvy_keys_lookup(cvy_as_keys(set), item, cvy_hash(item), &call->budget.steps,
-                           ret);
-}
-
-static void drop(covey_value *set, const struct cvy_entry *entry)
-{
-    covey_value_free(cvy_keys_take(cvy_as_keys(set), entry).key);
-}
-
-/* ---- many items ---------------------------------------------------------------- */
-
-/* What to do with each item of an iterable. Returns: 0: go on. */
-typedef int each_fn(struct cvy_call *call, covey_value *set, const covey_value *item);
-
-enum { STOP = 1000 };
-
-/* Returns: 0; what `each` returned. */
-static int walk_through(struct cvy_call *call, const covey_value *iterable,
-                        covey_value *set, each_fn *each)
-{
-    struct cvy_walk walk;
-    covey_value *item;
-    int r;
-
-    if ((r = cvy_take_walk(call, iterable, &walk)))
-        return r;
-    while ((r = cvy_walk_next(&walk, &call->budget, &item)) > 0) {
-        r = each(call, set, item);
-        covey_value_free(item);
-        if (r)
-            return r;
-    }
-    return r;
-}
-
-static int each_out(struct cvy_call *call, covey_value *set, const covey_value *item)
-{
-    const struct cvy_entry *entry;
-    int r = find(call, set, item, &entry);
-
-    if (r == 0 && entry)
-        drop(set, entry);
-    return r;
-}
-
-static int each_turned(struct cvy_call *call, covey_value *set, const covey_value *item)
-{
-    const struct cvy_entry *entry;
-    int r = find(call, set, item, &entry);
-
-    if (r)
-        return r;
-    if (!entry)
-        return put(call, set, item);
-    drop(set, entry);
-    return 0;
-}
-
-static int each_is_in(struct cvy_call *call, covey_value *set, const covey_value *item)
-{
-    const struct cvy_entry *entry;
-    int r = find(call, set, item, &entry);
-
-    return r ? r : entry ? 0 : STOP;
-}
-
-static int each_is_not_in(struct cvy_call *call, covey_value *set,
-                          const covey_value *item)
-{
-    int r = each_is_in(call, set, item);
-
-    return r == STOP ? 0 : r ? r : STOP;
-}
-
-/* A set, or frozenset, of what an iterable has. NULL with `*ret_error`. */
-static covey_value *set_of(struct cvy_call *call, const covey_value *iterable,
-                           bool frozen, int *ret_error)
-{
-    covey_value *set = frozen ? covey_value_frozenset() : covey_value_set();
-
-    *ret_error = !set       ? covey_value_check(NULL)
-                 : iterable ? walk_through(call, iterable, set, put)
-                            : 0;
-    if (!*ret_error)
-        return set;
-    covey_value_free(set);
-    return NULL;
-}
-
-/* Those items of `set` that `other` has, as CPython finds them: each of `other` is looked
- * up, so that it must be hashable. */
-static covey_value *common(struct cvy_call *call, const covey_value *set,
-                           const covey_value *other, bool frozen, int *ret_error)
-{
-    covey_value *found = set_of(call, NULL, frozen, ret_error), *item;
-    const struct cvy_entry *entry;
-    struct cvy_walk walk;
-    int r = found ? cvy_take_walk(call, other, &walk) : *ret_error;
-
-    while (r == 0 && (r = cvy_walk_next(&walk, &call->budget, &item)) > 0) {
-        r = find(call, set, item, &entry);
-        if (r == 0 && entry)
-            r = put(call, found, entry->key);
-        covey_value_free(item);
-        if (r)
-            break;
-    }
-    *ret_error = r;
-    if (!r)
-        return found;
-    covey_value_free(found);
-    return NULL;
-}
-
-/* Exchange what is in two sets: `set` has other holders, `other`, which is freed, none. */
-static void become(covey_value *set, covey_value *other)
-{
-    struct cvy_keys *a = cvy_as_keys(set), *b = cvy_as_keys(other), kept = *b;
-
-    cvy_clear(set);
-    a->base.weight = kept.base.weight;
-    a->base.head.depth = kept.base.head.depth;
-    cvy_set_flags(&a->base.head, cvy_flags(&b->base.head));
-    a->count = kept.count;
-    a->used = kept.used;
-    a->capacity = kept.capacity;
-    a->entries = kept.entries;
-    a->index = kept.index;
-    b->entries = NULL;
-    b->index = NULL;
-    b->count = b->used = b->capacity = 0;
-    covey_value_free(other);
-}
-
-static covey_value *copy_of(struct cvy_call *call, const covey_value *set)
-{
-    if (cvy_heap_spend(&call->budget, cvy_as_keys(set)->used) < 0)
-        return NULL;
-    return cvy_keys_copy(&call->budget, cvy_as_keys(set));
-}
-
 /* ---- the object ---------------------------------------------------------------- */
 
 static int set_create(struct cvy_call *call, void **ret_self)
@@ -202,7 +30,7 @@ static int set_create(struct cvy_call *call, void **ret_self)
 
     if (r)
         return r;
-    *ret_self = set_of(call, iterable, false, &r);
+    *ret_self = cvy_set_of(call, iterable, false, &r);
     return r;
 }
 
@@ -235,7 +63,7 @@ static int set_contains(struct cvy_call *call, void *self)
     int r;
 
     if ((r = cvy_take_one(call, cls, &item)) ||
-        (r = find_even_set(call, self, item, &entry)))
+        (r = cvy_set_find(call, self, item, &entry)))
         return r;
     return cvy_return_bool(call, entry != NULL);
 }
@@ -245,7 +73,7 @@ static int set_add(struct cvy_call *call, void *self)
     const covey_value *item;
     int r;
 
-    if ((r = cvy_take_one(call, cls, &item)) || (r = put(call, self, item)))
+    if ((r = cvy_take_one(call, cls, &item)) || (r = cvy_set_put(call, self, item)))
         return r;
     return cvy_return_none(call);
 }
@@ -257,10 +85,10 @@ static int set_discard(struct cvy_call *call, void *self)
     int r;
 
     if ((r = cvy_take_one(call, cls, &item)) ||
-        (r = find_even_set(call, self, item, &entry)))
+        (r = cvy_set_find(call, self, item, &entry)))
         return r;
     if (entry)
-        drop(self, entry);
+        cvy_set_drop(self, entry);
     return cvy_return_none(call);
 }
 
@@ -271,11 +99,11 @@ static int set_remove(struct cvy_call *call, void *self)
     int r;
 
     if ((r = cvy_take_one(call, cls, &item)) ||
-        (r = find_even_set(call, self, item, &entry)))
+        (r = cvy_set_find(call, self, item, &entry)))
         return r;
     if (!entry)
         return cvy_raise_one(call, "KeyError", covey_value_ref(item));
-    drop(self, entry);
+    cvy_set_drop(self, entry);
     return cvy_return_none(call);
 }
 
@@ -305,7 +133,7 @@ static int set_copy(struct cvy_call *call, void *self)
 {
     int r = cvy_take_none(call, cls);
 
-    return r ? r : cvy_return(call, copy_of(call, self));
+    return r ? r : cvy_return(call, cvy_set_copy(call, self));
 }
 
 static int set_len(struct cvy_call *call, void *self)
@@ -333,17 +161,18 @@ static int no_kwds(struct cvy_call *call)
 }
 
 /* Do what `each` does with the items of all arguments. */
-static int walk_through_all(struct cvy_call *call, covey_value *set, each_fn *each)
+static int walk_through_all(struct cvy_call *call, covey_value *set,
+                            cvy_set_each_fn *each)
 {
     size_t count = cvy_arg_count(call);
     int r = 0;
 
     for (size_t i = 0; i < count && r == 0; i++)
-        r = walk_through(call, covey_value_at(call->args, i), set, each);
+        r = cvy_set_walk(call, covey_value_at(call->args, i), set, each);
     return r;
 }
 
-static int update_by(struct cvy_call *call, void *self, each_fn *each)
+static int update_by(struct cvy_call *call, void *self, cvy_set_each_fn *each)
 {
     int r;
 
@@ -352,14 +181,14 @@ static int update_by(struct cvy_call *call, void *self, each_fn *each)
     return cvy_return_none(call);
 }
 
-static int copy_by(struct cvy_call *call, void *self, each_fn *each)
+static int copy_by(struct cvy_call *call, void *self, cvy_set_each_fn *each)
 {
     covey_value *copy;
     int r = no_kwds(call);
 
     if (r)
         return r;
-    copy = copy_of(call, self);
+    copy = cvy_set_copy(call, self);
     r = copy ? walk_through_all(call, copy, each) : covey_value_check(NULL);
     if (r == 0)
         return cvy_return(call, copy);
@@ -369,34 +198,34 @@ static int copy_by(struct cvy_call *call, void *self, each_fn *each)
 
 static int set_update(struct cvy_call *call, void *self)
 {
-    return update_by(call, self, put);
+    return update_by(call, self, cvy_set_put);
 }
 
 static int set_union(struct cvy_call *call, void *self)
 {
-    return copy_by(call, self, put);
+    return copy_by(call, self, cvy_set_put);
 }
 
 static int set_difference_update(struct cvy_call *call, void *self)
 {
-    return update_by(call, self, each_out);
+    return update_by(call, self, cvy_set_out);
 }
 
 static int set_difference(struct cvy_call *call, void *self)
 {
-    return copy_by(call, self, each_out);
+    return copy_by(call, self, cvy_set_out);
 }
 
 /* What is in the set and in all arguments. */
 static covey_value *common_to_all(struct cvy_call *call, void *self, int *ret_error)
 {
     size_t count = cvy_arg_count(call);
-    covey_value *found = copy_of(call, self);
+    covey_value *found = cvy_set_copy(call, self);
 
     *ret_error = found ? 0 : covey_value_check(NULL);
     for (size_t i = 0; i < count && found; i++) {
-        covey_value *less =
-            common(call, found, covey_value_at(call->args, i), false, ret_error);
+        covey_value *less = cvy_set_common(call, found, covey_value_at(call->args, i),
+                                           false, ret_error);
 
         covey_value_free(found);
         found = less;
@@ -425,7 +254,7 @@ static int set_intersection_update(struct cvy_call *call, void *self)
     found = common_to_all(call, self, &r);
     if (r)
         return r;
-    become(self, found);
+    cvy_set_become(self, found);
     return cvy_return_none(call);
 }
 
@@ -436,10 +265,10 @@ static int turn(struct cvy_call *call, covey_value *set, const covey_value *othe
     int r;
 
     if (is_set(other) || cvy_is_kind(other, COVEY_VALUE_DICT))
-        return walk_through(call, other, set, each_turned);
-    once = set_of(call, other, false, &r);
+        return cvy_set_walk(call, other, set, cvy_set_turned);
+    once = cvy_set_of(call, other, false, &r);
     if (!r)
-        r = walk_through(call, once, set, each_turned);
+        r = cvy_set_walk(call, once, set, cvy_set_turned);
     covey_value_free(once);
     return r;
 }
@@ -462,7 +291,7 @@ static int set_symmetric_difference(struct cvy_call *call, void *self)
 
     if (r)
         return r;
-    copy = copy_of(call, self);
+    copy = cvy_set_copy(call, self);
     r = copy ? turn(call, copy, other) : covey_value_check(NULL);
     if (r == 0)
         return cvy_return(call, copy);
@@ -471,24 +300,24 @@ static int set_symmetric_difference(struct cvy_call *call, void *self)
 }
 
 /* Return whether all items of the argument, or none, are in the set. */
-static int return_whether(struct cvy_call *call, void *self, each_fn *each)
+static int return_whether(struct cvy_call *call, void *self, cvy_set_each_fn *each)
 {
     const covey_value *other;
     int r = cvy_take_one(call, cls, &other);
 
-    if (r || ((r = walk_through(call, other, self, each)) && r != STOP))
+    if (r || ((r = cvy_set_walk(call, other, self, each)) && r != CVY_SET_STOP))
         return r;
     return cvy_return_bool(call, r == 0);
 }
 
 static int set_issuperset(struct cvy_call *call, void *self)
 {
-    return return_whether(call, self, each_is_in);
+    return return_whether(call, self, cvy_set_is_in);
 }
 
 static int set_isdisjoint(struct cvy_call *call, void *self)
 {
-    return return_whether(call, self, each_is_not_in);
+    return return_whether(call, self, cvy_set_is_not_in);
 }
 
 static int set_issubset(struct cvy_call *call, void *self)
@@ -500,7 +329,7 @@ static int set_issubset(struct cvy_call *call, void *self)
 
     if (r)
         return r;
-    found = common(call, self, other, false, &r);
+    found = cvy_set_common(call, self, other, false, &r);
     if (r)
         return r;
     all = cvy_as_keys(found)->count == table_of(self)->count;
@@ -524,10 +353,10 @@ static int take_set(struct cvy_call *call, const covey_value **ret_other)
 
 /* A copy of `first` changed by the items of `second`. The result is of its kind. */
 static int return_changed(struct cvy_call *call, const covey_value *first,
-                          const covey_value *second, each_fn *each)
+                          const covey_value *second, cvy_set_each_fn *each)
 {
-    covey_value *copy = copy_of(call, first);
-    int r = copy ? walk_through(call, second, copy, each) : covey_value_check(NULL);
+    covey_value *copy = cvy_set_copy(call, first);
+    int r = copy ? cvy_set_walk(call, second, copy, each) : covey_value_check(NULL);
 
     if (r == 0)
         return cvy_return(call, copy);
@@ -535,7 +364,7 @@ static int return_changed(struct cvy_call *call, const covey_value *first,
     return r;
 }
 
-static int left(struct cvy_call *call, void *self, each_fn *each)
+static int left(struct cvy_call *call, void *self, cvy_set_each_fn *each)
 {
     const covey_value *other = NULL;
     int r = take_set(call, &other);
@@ -543,7 +372,7 @@ static int left(struct cvy_call *call, void *self, each_fn *each)
     return other && !r ? return_changed(call, self, other, each) : r;
 }
 
-static int right(struct cvy_call *call, void *self, each_fn *each)
+static int right(struct cvy_call *call, void *self, cvy_set_each_fn *each)
 {
     const covey_value *other = NULL;
     int r = take_set(call, &other);
@@ -551,59 +380,59 @@ static int right(struct cvy_call *call, void *self, each_fn *each)
     return other && !r ? return_changed(call, other, self, each) : r;
 }
 
-static int in_place(struct cvy_call *call, void *self, each_fn *each)
+static int in_place(struct cvy_call *call, void *self, cvy_set_each_fn *each)
 {
     const covey_value *other = NULL;
     int r = take_set(call, &other);
 
-    if (r || !other || (r = walk_through(call, other, self, each)))
+    if (r || !other || (r = cvy_set_walk(call, other, self, each)))
         return r;
     return cvy_return(call, covey_value_ref(self));
 }
 
 static int set_or(struct cvy_call *call, void *self)
 {
-    return left(call, self, put);
+    return left(call, self, cvy_set_put);
 }
 
 static int set_ror(struct cvy_call *call, void *self)
 {
-    return right(call, self, put);
+    return right(call, self, cvy_set_put);
 }
 
 static int set_ior(struct cvy_call *call, void *self)
 {
-    return in_place(call, self, put);
+    return in_place(call, self, cvy_set_put);
 }
 
 static int set_sub(struct cvy_call *call, void *self)
 {
-    return left(call, self, each_out);
+    return left(call, self, cvy_set_out);
 }
 
 static int set_rsub(struct cvy_call *call, void *self)
 {
-    return right(call, self, each_out);
+    return right(call, self, cvy_set_out);
 }
 
 static int set_isub(struct cvy_call *call, void *self)
 {
-    return in_place(call, self, each_out);
+    return in_place(call, self, cvy_set_out);
 }
 
 static int set_xor(struct cvy_call *call, void *self)
 {
-    return left(call, self, each_turned);
+    return left(call, self, cvy_set_turned);
 }
 
 static int set_rxor(struct cvy_call *call, void *self)
 {
-    return right(call, self, each_turned);
+    return right(call, self, cvy_set_turned);
 }
 
 static int set_ixor(struct cvy_call *call, void *self)
 {
-    return in_place(call, self, each_turned);
+    return in_place(call, self, cvy_set_turned);
 }
 
 static int return_common(struct cvy_call *call, const covey_value *first,
@@ -613,7 +442,7 @@ static int return_common(struct cvy_call *call, const covey_value *first,
     covey_value *found;
     int r;
 
-    found = common(call, first, second, frozen, &r);
+    found = cvy_set_common(call, first, second, frozen, &r);
     return r ? r : cvy_return(call, found);
 }
 
@@ -641,10 +470,10 @@ static int set_iand(struct cvy_call *call, void *self)
 
     if (r || !other)
         return r;
-    found = common(call, self, other, false, &r);
+    found = cvy_set_common(call, self, other, false, &r);
     if (r)
         return r;
-    become(self, found);
+    cvy_set_become(self, found);
     return cvy_return(call, covey_value_ref(self));
 }
 
