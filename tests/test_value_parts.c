@@ -43,23 +43,27 @@ static struct cvy_slice apply(int start, int stop, int step, size_t length)
     return ret;
 }
 
-/* What Python's rules say about one index: is it in [start:stop:step]? */
+/* An end of a slice by Python's rules. */
+static int end_of(int given, int missing, int length, int least, int most)
+{
+    if (given == -100)
+        return missing;
+    if (given < 0)
+        given += length;
+    return given < least ? least : given > most ? most : given;
+}
+
+/* Is this index in [start:stop:step]? */
 static bool in_slice(int index, int start, int stop, int step, int length)
 {
-    int first = start == -100 ? (step < 0 ? length - 1 : 0)
-                : start < 0   ? start + length
-                              : start;
-    int end = stop == -100 ? (step < 0 ? -1 : length) : stop < 0 ? stop + length : stop;
+    int least = step < 0 ? -1 : 0, most = step < 0 ? length - 1 : length;
+    int at = end_of(start, step < 0 ? most : least, length, least, most);
+    int end = end_of(stop, step < 0 ? least : most, length, least, most);
 
-    if (start != -100 && first < 0)
-        first = step < 0 ? -1 : 0;
-    if (first >= length)
-        first = step < 0 ? length - 1 : length;
-    if (stop != -100 && end < 0)
-        end = -1;
-    for (int at = first; step < 0 ? at > end : at < end && at < length; at += step) {
-        if (at == index && at >= 0)
+    while (step < 0 ? at > end : at < end) {
+        if (at == index)
             return true;
+        at += step;
     }
     return false;
 }

@@ -20,8 +20,8 @@
 struct type {
     char code;
     char sort; /* 'i': signed, 'u': unsigned, 'f': float, 't': code point */
-    size_t size;
-    int format; /* by which pickles call it: array.array's machine format code */
+    uint16_t size;
+    uint32_t format; /* by which pickles call it: array.array's machine format code */
 };
 
 static const struct type types[] = {
@@ -85,21 +85,22 @@ static int overflow(struct cvy_call *call, const char *what, bool less)
                      less ? "less" : "greater", less ? "minimum" : "maximum");
 }
 
-/* An int within limits. CPython first converts to a wider type, and then complains about
- * that one: `wide`, within its own limits. */
-static int get_within(struct cvy_call *call, const covey_value *value, const char *wide,
-                      int64_t wide_low, int64_t wide_high, const char *what,
-                      int64_t low, int64_t high, uint64_t *ret)
+struct limits {
+    const char *what;
+    int64_t low, high;
+};
+
+/* An int within limits. */
+static int get_within(struct cvy_call *call, const covey_value *value,
+                      const struct limits *limits, uint64_t *ret)
 {
     int64_t number;
 
     if (covey_value_get_int(value, &number) < 0)
         return cvy_raise(call, "OverflowError",
                          "Python int too large to convert to C long");
-    if (number < wide_low || number > wide_high)
-        return overflow(call, wide, number < wide_low);
-    if (number < low || number > high)
-        return overflow(call, what, number < low);
+    if (number < limits->low || number > limits->high)
+        return overflow(call, limits->what, number < limits->low);
     *ret = (uint64_t)number;
     return 0;
 }
@@ -125,42 +126,49 @@ static int get_unsigned(struct cvy_call *call, char code, const covey_value *val
     return 0;
 }
 
+static int get_long(struct cvy_call *call, char code, const covey_value *value,
+                    uint64_t *ret)
+{
+    int64_t number;
+
+    if (covey_value_get_int(value, &number) < 0)
+        return cvy_raise(call, "OverflowError",
+                         code == 'q' ? "int too big to convert"
+                                     : "Python int too large to convert to C long");
+    *ret = (uint64_t)number;
+    return 0;
+}
+
 static int get_integer(struct cvy_call *call, char code, const covey_value *value,
                        uint64_t *ret)
 {
-    static const char shorts[] = "signed short integer", ints[] = "signed integer";
+    static const struct limits shorts = {"signed short integer", INT16_MIN, INT16_MAX};
+    static const struct limits ints = {"signed integer", INT32_MIN, INT32_MAX};
+    static const struct limits chars = {"signed char", INT8_MIN, INT8_MAX};
+    static const struct limits bytes = {"unsigned byte integer", 0, UINT8_MAX};
+    static const struct limits words = {"unsigned short", 0, UINT16_MAX};
+    int r;
 
     if (!cvy_is_integer(value))
         return cvy_raise(call, "TypeError",
                          "'%s' object cannot be interpreted as an integer",
                          covey_value_type(value));
     switch (code) {
-    case 'b':
-        return get_within(call, value, shorts, INT16_MIN, INT16_MAX, "signed char",
-                          INT8_MIN, INT8_MAX, ret);
+    case 'b': /* CPython takes a wider number first, and complains about that */
+        r = get_within(call, value, &shorts, ret);
+        return r ? r : get_within(call, value, &chars, ret);
     case 'B':
-        return get_within(call, value, "", INT64_MIN, INT64_MAX,
-                          "unsigned byte integer", 0, UINT8_MAX, ret);
+        return get_within(call, value, &bytes, ret);
     case 'h':
-        return get_within(call, value, "", INT64_MIN, INT64_MAX, shorts, INT16_MIN,
-                          INT16_MAX, ret);
+        return get_within(call, value, &shorts, ret);
     case 'H':
-        return get_within(call, value, ints, INT32_MIN, INT32_MAX, "unsigned short", 0,
-                          UINT16_MAX, ret);
+        r = get_within(call, value, &ints, ret);
+        return r ? r : get_within(call, value, &words, ret);
     case 'i':
-        return get_within(call, value, "", INT64_MIN, INT64_MAX, ints, INT32_MIN,
-                          INT32_MAX, ret);
+        return get_within(call, value, &ints, ret);
     case 'l':
-    case 'q': {
-        int64_t number;
-
-        if (covey_value_get_int(value, &number) < 0)
-            return cvy_raise(call, "OverflowError",
-                             code == 'q' ? "int too big to convert"
-                                         : "Python int too large to convert to C long");
-        *ret = (uint64_t)number;
-        return 0;
-    }
+    case 'q':
+        return get_long(call, code, value, ret);
     default:
         return get_unsigned(call, code, value, ret);
     }
@@ -261,11 +269,11 @@ static bool get_array(const covey_value *value, const struct type **ret_type,
     const char *code;
     size_t code_size, size;
     const void *data;
-    int format;
+    unsigned format;
 
     if (covey_value_get_object(value, &parts) < 0 ||
         !covey_value_is(parts.callable, "array", "_array_reconstructor") ||
-        covey_value_unpack(parts.args, "(O, s#, i, y#)", &class, &code, &code_size,
+        covey_value_unpack(parts.args, "(O, s#, I, y#)", &class, &code, &code_size,
                            &format, &data, &size) < 0)
         return false;
     *ret_type = code_size == 1 ? find_type(*code) : NULL;
@@ -306,7 +314,9 @@ static int check_code(struct cvy_call *call, const covey_value *code, char *ret)
         return cvy_raise(call, "TypeError",
                          "array() argument 1 must be a unicode character, not %s",
                          covey_value_is_none(code) ? "None" : covey_value_type(code));
-    *ret = size == 1 ? *text : '?';
+    *ret = '?'; /* none beyond ASCII is one */
+    if (size == 1)
+        *ret = *text;
     return 0;
 }
 
@@ -393,7 +403,7 @@ static covey_value *pickled(const struct type *type, const void *items, size_t s
 {
     covey_value *args;
 
-    if (covey_value_pack(&args, "(N, s#, i, y#)", covey_value_global("array", "array"),
+    if (covey_value_pack(&args, "(N, s#, I, y#)", covey_value_global("array", "array"),
                          &type->code, (size_t)1, type->format, size ? items : "",
                          size) < 0)
         return NULL;

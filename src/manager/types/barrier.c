@@ -52,7 +52,7 @@ static int barrier_create(struct cvy_call *call, void **ret_self)
                                              .names = {"parties", "action", "timeout"}};
     const covey_value *args[CVY_PARAMS];
     struct barrier *barrier;
-    int64_t parties;
+    int64_t parties = 0;
     int r;
 
     if ((r = cvy_take_params(call, &params, args)) ||

@@ -145,8 +145,9 @@ static int condition_notify(struct cvy_call *call, void *self)
         return cvy_return_none(call);
     if (args[0] && !cvy_get_real(args[0], &count))
         return cvy_raise_unordered(call, ">", args[0], covey_value_int(0));
-    for (; count > 0 && cvy_wake_first(&condition->waiters); count--)
-        continue;
+    /* 1.5 wakes two, as counting it down in Python would. */
+    while (count > 0 && cvy_wake_first(&condition->waiters))
+        count--;
     return cvy_return_none(call);
 }
 

@@ -35,6 +35,7 @@ static int put(struct cvy_call *call, void *self, const covey_value *key,
 static int find(struct cvy_call *call, void *self, const covey_value *key,
                 const struct cvy_entry **ret)
 {
+    *ret = NULL;
     if (cvy_unhashable(key))
         return cvy_raise_unhashable(call, key);
     return cvy_keys_get(&call->budget, table_of(self), key, ret);

@@ -535,7 +535,7 @@ static int take_times(struct cvy_call *call, size_t *ret)
 static int list_mul(struct cvy_call *call, void *self)
 {
     covey_value *product;
-    size_t times;
+    size_t times = 0;
     int r = take_times(call, &times);
 
     if (r)
@@ -552,7 +552,7 @@ static int list_mul(struct cvy_call *call, void *self)
 
 static int list_imul(struct cvy_call *call, void *self)
 {
-    size_t times;
+    size_t times = 0;
     int r;
 
     if ((r = take_times(call, &times)) ||

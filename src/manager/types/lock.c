@@ -18,20 +18,18 @@
 
 /* ---- times --------------------------------------------------------------------- */
 
-static const double NANO = 1e9;
-
 int cvy_take_deadline(struct cvy_call *call, const covey_value *value, int64_t *ret)
 {
     double seconds = 0;
 
     if (!cvy_get_real(value, &seconds) || isnan(seconds))
         return cvy_raise(call, "ValueError", "Invalid value NaN (not a number)");
-    if (seconds * NANO >= (double)INT64_MAX)
+    if (seconds * 1e9 >= (double)INT64_MAX)
         return cvy_raise(call, "OverflowError",
                          cvy_is_integer(value)
                              ? "timestamp too large to convert to C PyTime_t"
                              : "timestamp out of range for platform time_t");
-    *ret = cvy_os_deadline((covey_nsec)(seconds * NANO));
+    *ret = cvy_os_deadline((covey_nsec)(seconds * 1e9));
     return 0;
 }
 

@@ -22,6 +22,7 @@ int cvy_set_put(struct cvy_call *call, covey_value *set, const covey_value *item
 static int find(struct cvy_call *call, const covey_value *set, const covey_value *item,
                 const struct cvy_entry **ret)
 {
+    *ret = NULL;
     if (cvy_unhashable(item))
         return cvy_raise_unhashable(call, item);
     return cvy_keys_get(&call->budget, cvy_as_keys(set), item, ret);
