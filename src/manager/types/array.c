@@ -259,26 +259,41 @@ static int append_walked(struct cvy_call *call, struct array *array,
     return r;
 }
 
-/* An array that came in a pickle: array._array_reconstructor(class, code, format, bytes).
- * Returns: whether it is one, of a format that this machine has. */
+/* The code and bytes of an array as a pickle has it: array.array(code, bytes) in those that
+ * multiprocessing writes, else array._array_reconstructor(class, code, format, bytes).
+ * Returns: whether it is one. */
+static bool get_pickled(const struct covey_object *parts, const char **ret_code,
+                        size_t *ret_code_size, struct covey_view *ret)
+{
+    const struct type *type;
+    const covey_value *class;
+    unsigned format;
+
+    if (covey_value_is(parts->callable, "array", "array"))
+        return covey_value_unpack(parts->args, "(s#, y#)", ret_code, ret_code_size,
+                                  &ret->data, &ret->size) == 0;
+    if (!covey_value_is(parts->callable, "array", "_array_reconstructor") ||
+        covey_value_unpack(parts->args, "(O, s#, I, y#)", &class, ret_code,
+                           ret_code_size, &format, &ret->data, &ret->size) < 0)
+        return false;
+    type = find_type(**ret_code);
+    return type && type->format == format;
+}
+
+/* An array that came as argument. Returns: whether it is one, of a format that this machine
+ * has. */
 static bool get_array(const covey_value *value, const struct type **ret_type,
                       struct covey_view *ret_items)
 {
     struct covey_object parts;
-    const covey_value *class;
     const char *code;
-    size_t code_size, size;
-    const void *data;
-    unsigned format;
+    size_t size;
 
     if (covey_value_get_object(value, &parts) < 0 ||
-        !covey_value_is(parts.callable, "array", "_array_reconstructor") ||
-        covey_value_unpack(parts.args, "(O, s#, I, y#)", &class, &code, &code_size,
-                           &format, &data, &size) < 0)
+        !get_pickled(&parts, &code, &size, ret_items))
         return false;
-    *ret_type = code_size == 1 ? find_type(*code) : NULL;
-    *ret_items = COVEY_VIEW(data, size);
-    return *ret_type && (*ret_type)->format == format && size % (*ret_type)->size == 0;
+    *ret_type = size == 1 ? find_type(*code) : NULL;
+    return *ret_type && ret_items->size % (*ret_type)->size == 0;
 }
 
 static int append_array(struct cvy_call *call, struct array *array,
@@ -398,16 +413,15 @@ static int array_create(struct cvy_call *call, void **ret_self)
 
 /* ---- as a value ---------------------------------------------------------------- */
 
-/* What these items are as an array in a pickle. */
+/* What these items are as an array in a pickle of multiprocessing. */
 static covey_value *pickled(const struct type *type, const void *items, size_t size)
 {
     covey_value *args;
 
-    if (covey_value_pack(&args, "(N, s#, I, y#)", covey_value_global("array", "array"),
-                         &type->code, (size_t)1, type->format, size ? items : "",
+    if (covey_value_pack(&args, "(s#, y#)", &type->code, (size_t)1, size ? items : "",
                          size) < 0)
         return NULL;
-    return covey_value_call(covey_value_global("array", "_array_reconstructor"), args);
+    return covey_value_call(covey_value_global("array", "array"), args);
 }
 
 static int array_value(struct cvy_call *call, void *self)

@@ -19,26 +19,42 @@ struct condition {
 
 /* ---- the object ---------------------------------------------------------------- */
 
+/* The lock that a proxy stands for; NULL with what the constructor has to return. */
+static struct cvy_owned_lock *find_lock(struct cvy_call *call, const covey_value *value,
+                                        int *ret_error)
+{
+    const struct cvy_class *class = NULL;
+    void *self = cvy_call_find(call, value, &class);
+
+    if (self && (class == &cvy_type_lock || class == &cvy_type_rlock))
+        return self;
+    *ret_error =
+        cvy_raise(call, "AttributeError", "'%s' object has no attribute 'acquire'",
+                  self ? class->name : covey_value_type(value));
+    return NULL;
+}
+
 static int condition_create(struct cvy_call *call, void **ret_self)
 {
     static const struct cvy_params params = {
         .function = "Condition.__init__", .self = 1, .count = 1, .names = {"lock"}};
     const covey_value *args[CVY_PARAMS];
     struct condition *condition;
+    struct cvy_owned_lock *lock = NULL;
     int r = cvy_take_params(call, &params, args);
 
-    if (r)
+    if (r || (!cvy_is_missing(args[0]) && !(lock = find_lock(call, args[0], &r))))
         return r;
-    if (!cvy_is_missing(args[0]))
-        return cvy_raise(call, "NotImplementedError",
-                         "this manager gives each Condition a lock of its own");
     condition = cvy_calloc(1, sizeof(*condition));
     if (!condition)
         return cvy_fail(-ENOMEM, "no memory for a Condition");
-    if (!(condition->lock = cvy_owned_new(true))) {
+    if (lock) {
+        cvy_owned_ref(lock);
+    } else if (!(lock = cvy_owned_new(true))) {
         cvy_free(condition);
         return covey_value_check(NULL);
     }
+    condition->lock = lock;
     *ret_self = condition;
     return 0;
 }
