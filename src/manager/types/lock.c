@@ -157,7 +157,7 @@ static int take_patience(struct cvy_call *call, int64_t *ret_until)
                          "'%s' object cannot be interpreted as an integer",
                          covey_value_type(args[1]));
     blocking = !args[0] || covey_value_truth(args[0]);
-    if (isnan(seconds))
+    if (args[1] && isnan(seconds))
         return cvy_take_deadline(call, args[1], ret_until);
     if (!blocking && seconds != -1)
         return cvy_raise(call, "ValueError",
@@ -166,12 +166,12 @@ static int take_patience(struct cvy_call *call, int64_t *ret_until)
         return cvy_raise(call, "ValueError",
                          "timeout value must be a non-negative number");
     *ret_until = blocking ? INT64_MAX : 0;
-    return seconds == -1 ? 0 : cvy_take_deadline(call, args[1], ret_until);
+    return args[1] && seconds != -1 ? cvy_take_deadline(call, args[1], ret_until) : 0;
 }
 
 int cvy_owned_acquire(struct cvy_call *call, struct cvy_owned_lock *lock)
 {
-    int64_t until;
+    int64_t until = 0;
     int r = take_patience(call, &until);
 
     if (r)
