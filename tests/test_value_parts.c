@@ -242,7 +242,7 @@ TEST(what_a_few_bytes_stand_for_is_not_gone_through)
     struct covey_bytes text = {0};
     enum covey_order order;
 
-    CHECK_EQ(cvy_repr(&heap, a, &text), -EMSGSIZE);
+    CHECK_EQ(cvy_repr(&heap, a, NULL, &text), -EMSGSIZE);
     CHECK_LE(text.size, (size_t)1 << 20);
     CHECK_EQ(cvy_same(a, b, &heap.steps), -EMSGSIZE);
     heap = budget(1 << 20, 1 << 20);
@@ -264,7 +264,7 @@ TEST(long_numbers_cost_what_they_take)
     a = covey_value_int_bytes(bytes, sizeof(bytes));
     b = covey_value_int_bytes(bytes, sizeof(bytes));
     CHECK_EQ(cvy_same(a, b, &heap.steps), -EMSGSIZE);
-    CHECK_EQ(cvy_repr(&heap, a, &text), -EMSGSIZE);
+    CHECK_EQ(cvy_repr(&heap, a, NULL, &text), -EMSGSIZE);
     CHECK_OK(covey_value_add(set, covey_value_int(1)));
     CHECK_EQ(cvy_keys_get(&heap, cvy_as_keys(set), a, &entry), -EMSGSIZE);
     CHECK_EQ(cvy_keys_put(&heap, cvy_as_keys(set), a, NULL), -EMSGSIZE);

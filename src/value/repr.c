@@ -19,6 +19,7 @@
 struct writer {
     struct covey_bytes *text;
     struct cvy_heap *heap;
+    cvy_repr_fn *objects;
 };
 
 static int write_value(struct writer *w, const covey_value *value);
@@ -267,8 +268,11 @@ static int write_args(struct writer *w, const struct cvy_object *object)
 static int write_object(struct writer *w, const struct cvy_object *object)
 {
     bool more = object->kwargs || object->state || object->items || object->pairs;
-    int r;
+    size_t before = w->text->size;
+    int r = w->objects ? w->objects(&object->base.head, w->text) : 0;
 
+    if (r)
+        return r < 0 ? r : cvy_heap_charge(w->heap, w->text->size - before);
     if ((more && (r = put(w, "<")) < 0) || (r = write_value(w, object->callable)) < 0 ||
         (r = write_args(w, object)) < 0 || !more)
         return r;
@@ -316,9 +320,10 @@ static int write_value(struct writer *w, const covey_value *value)
     }
 }
 
-int cvy_repr(struct cvy_heap *heap, const covey_value *value, struct covey_bytes *text)
+int cvy_repr(struct cvy_heap *heap, const covey_value *value, cvy_repr_fn *objects,
+             struct covey_bytes *text)
 {
-    struct writer w = {text, heap};
+    struct writer w = {text, heap, objects};
 
     return write_value(&w, value);
 }
@@ -330,7 +335,7 @@ int covey_value_repr(const covey_value *value, struct covey_bytes *text)
     if (!value)
         return cvy_wrong_type(value, "a value");
     text->size = 0;
-    r = cvy_repr(NULL, value, text);
+    r = cvy_repr(NULL, value, NULL, text);
     if (r == 0)
         r = cvy_bytes_append(text, "", 1);
     if (r == 0)

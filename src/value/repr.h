@@ -7,11 +7,16 @@
 
 #include "value/heap.h"
 
+/** Who knows better adds the repr of an object. Returns: 1; 0: nobody; -ENOMEM. */
+typedef int cvy_repr_fn(const covey_value *object, struct covey_bytes *text);
+
 /**
  * Add the repr of a value to `text`, without a NUL.
- * Returns: 0; -ENOMEM; -EMSGSIZE; the error that sticks to the value.
+ *
+ * `objects`: is asked about each object first; may be NULL.
+ * Returns:  0; -ENOMEM; -EMSGSIZE; the error that sticks to the value.
  */
-int cvy_repr(struct cvy_heap *heap, const covey_value *value,
+int cvy_repr(struct cvy_heap *heap, const covey_value *value, cvy_repr_fn *objects,
              struct covey_bytes *text) COVEY_MUST_CHECK;
 
 #endif

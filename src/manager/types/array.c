@@ -12,7 +12,6 @@
 #include "manager/types/help.h"
 #include "manager/types/types.h"
 #include "value/list.h"
-#include "value/repr.h"
 #include "value/slice.h"
 #include "value/text.h"
 #include "value/walk.h"
@@ -152,7 +151,7 @@ static int get_integer(struct cvy_call *call, char code, const covey_value *valu
     if (!cvy_is_integer(value))
         return cvy_raise(call, "TypeError",
                          "'%s' object cannot be interpreted as an integer",
-                         covey_value_type(value));
+                         cvy_type_of(value));
     switch (code) {
     case 'b': /* CPython takes a wider number first, and complains about that */
         r = get_within(call, value, &shorts, ret);
@@ -182,7 +181,7 @@ static int put_real(struct cvy_call *call, const struct type *type,
 
     if (!cvy_is_real(value))
         return cvy_raise(call, "TypeError", "must be real number, not %s",
-                         covey_value_type(value));
+                         cvy_type_of(value));
     if (covey_value_get_float(value, &number) < 0)
         return cvy_raise(call, "OverflowError", "int too large to convert to float");
     single = (float)number; /* what is too large becomes infinite, as in CPython */
@@ -328,7 +327,7 @@ static int check_code(struct cvy_call *call, const covey_value *code, char *ret)
     if (covey_value_get_str(code, &text, &size) < 0 || covey_value_count(code) != 1)
         return cvy_raise(call, "TypeError",
                          "array() argument 1 must be a unicode character, not %s",
-                         covey_value_is_none(code) ? "None" : covey_value_type(code));
+                         covey_value_is_none(code) ? "None" : cvy_type_of(code));
     *ret = '?'; /* none beyond ASCII is one */
     if (size == 1)
         *ret = *text;
@@ -480,7 +479,7 @@ static int array_repr(struct cvy_call *call, void *self)
         list = array->type->sort == 't' ? text_of(call, array) : contents(call, array);
         r = list ? cvy_bytes_append(&text, ", ", 2) : covey_value_check(NULL);
         if (r == 0)
-            r = cvy_repr(&call->budget, list, &text);
+            r = cvy_add_repr(call, list, &text);
         covey_value_free(list);
     }
     if (r == 0)
@@ -592,7 +591,7 @@ static int set_slice(struct cvy_call *call, struct array *array,
     if (!get_array(value, &type, &items))
         return cvy_raise(call, "TypeError",
                          "can only assign array (not \"%s\") to array slice",
-                         covey_value_type(value));
+                         cvy_type_of(value));
     if (type != array->type)
         return cvy_raise(call, "TypeError", "bad argument type for built-in operation");
     if ((r = cvy_heap_spend(&call->budget, array->items.size / size)) < 0)

@@ -189,7 +189,7 @@ static int barrier_get(struct cvy_call *call, void *self)
         return r;
     if (!cvy_is_kind(name, COVEY_VALUE_STR))
         return cvy_raise(call, "TypeError", "attribute name must be string, not '%s'",
-                         covey_value_type(name));
+                         cvy_type_of(name));
     if (cvy_text_is(name, "parties"))
         return cvy_return(call, covey_value_int(barrier->parties));
     if (cvy_text_is(name, "n_waiting"))

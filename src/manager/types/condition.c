@@ -30,7 +30,7 @@ static struct cvy_owned_lock *find_lock(struct cvy_call *call, const covey_value
         return self;
     *ret_error =
         cvy_raise(call, "AttributeError", "'%s' object has no attribute 'acquire'",
-                  self ? class->name : covey_value_type(value));
+                  self ? class->name : cvy_type_of(value));
     return NULL;
 }
 

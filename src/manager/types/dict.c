@@ -123,6 +123,7 @@ static int merge(struct cvy_call *call, void *self, const covey_value *other)
 {
     struct covey_object parts;
 
+    other = cvy_look_through(call, other);
     if (cvy_is_kind(other, COVEY_VALUE_DICT))
         return put_all(call, self, other);
     if (covey_value_get_object(other, &parts) == 0 && parts.pairs)

@@ -10,6 +10,8 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "manager/message.h"
+#include "manager/types/types.h"
 #include "value/hash.h"
 #include "value/repr.h"
 #include "value/slice.h"
@@ -239,7 +241,7 @@ int cvy_take_index(struct cvy_call *call, const covey_value *value, int64_t *ret
     if (!cvy_is_integer(value))
         return cvy_raise(call, "TypeError",
                          "'%s' object cannot be interpreted as an integer",
-                         covey_value_type(value));
+                         cvy_type_of(value));
     if (covey_value_get_int(value, ret) < 0)
         return cvy_raise(call, "OverflowError",
                          "Python int too large to convert to C ssize_t");
@@ -277,16 +279,39 @@ int cvy_take_slice(struct cvy_call *call, const covey_value *value, size_t count
     }
 }
 
+const covey_value *cvy_look_through(struct cvy_call *call, const covey_value *value)
+{
+    const struct cvy_class *class = NULL;
+    const covey_value *self;
+
+    if (!cvy_is_kind(value, COVEY_VALUE_OBJECT))
+        return value;
+    self = cvy_call_find(call, value, &class);
+    return self && (class == &cvy_type_list || class == &cvy_type_dict ||
+                    class == &cvy_type_set)
+               ? self
+               : value;
+}
+
 int cvy_take_walk(struct cvy_call *call, const covey_value *value, struct cvy_walk *ret)
 {
-    if (cvy_walk_begin(ret, value) == 0)
+    if (cvy_walk_begin(ret, cvy_look_through(call, value)) == 0)
         return 0;
     if (covey_value_kind(value) == COVEY_VALUE_OBJECT)
         return cvy_raise(call, "NotImplementedError",
                          "this manager cannot iterate over a '%s' object",
-                         covey_value_type(value));
+                         cvy_type_of(value));
     return cvy_raise(call, "TypeError", "'%s' object is not iterable",
-                     covey_value_type(value));
+                     cvy_type_of(value));
+}
+
+const char *cvy_type_of(const covey_value *value)
+{
+    struct cvy_pickled_proxy proxy;
+
+    if (cvy_pickled_proxy_is(value) && cvy_pickled_proxy_read(value, &proxy) == 0)
+        return proxy.class_name;
+    return covey_value_type(value);
 }
 
 bool cvy_get_real(const covey_value *value, double *ret)
@@ -329,10 +354,39 @@ int cvy_return_not_implemented(struct cvy_call *call)
     return cvy_return(call, covey_value_global("builtins", "NotImplemented"));
 }
 
+/* A number as good as an address, which is nobody's business. */
+static uint64_t number_of(const void *data, size_t size)
+{
+    return cvy_hash_text(data, size) & 0x7ffffffffff0;
+}
+
+/* <ListProxy object, typeid 'list' at 0x7f3b5c0d1e20> */
+static int add_proxy(const covey_value *object, struct covey_bytes *text)
+{
+    struct cvy_pickled_proxy proxy;
+    char of[CVY_DETAIL_SIZE] = "";
+    int r;
+
+    if (!cvy_pickled_proxy_is(object) || cvy_pickled_proxy_read(object, &proxy) < 0)
+        return 0;
+    if (proxy.exposed)
+        snprintf(of, sizeof(of), "[%s]", proxy.token.type_id);
+    r = cvy_bytes_format(text, "<%s%s object, typeid '%s' at 0x%" PRIx64 ">",
+                         proxy.class_name, of, proxy.token.type_id,
+                         number_of(proxy.token.ident, strlen(proxy.token.ident)));
+    return r < 0 ? r : 1;
+}
+
+int cvy_add_repr(struct cvy_call *call, const covey_value *value,
+                 struct covey_bytes *text)
+{
+    return cvy_repr(&call->budget, value, add_proxy, text);
+}
+
 int cvy_return_repr(struct cvy_call *call, const covey_value *value)
 {
     struct covey_bytes text = {0};
-    int r = cvy_repr(&call->budget, value, &text);
+    int r = cvy_add_repr(call, value, &text);
 
     return cvy_return_text(call, r, &text);
 }
@@ -340,11 +394,9 @@ int cvy_return_repr(struct cvy_call *call, const covey_value *value)
 int cvy_return_address(struct cvy_call *call, const char *what, const void *object,
                        const char *rest)
 {
-    /* A number as good as the address, which is nobody's business. */
-    uint64_t number = cvy_hash_text(&object, sizeof(object)) & 0x7ffffffffff0;
-
-    return cvy_return(
-        call, covey_value_str_format("<%s at 0x%" PRIx64 "%s>", what, number, rest));
+    return cvy_return(call,
+                      covey_value_str_format("<%s at 0x%" PRIx64 "%s>", what,
+                                             number_of(&object, sizeof(object)), rest));
 }
 
 int cvy_raise_one(struct cvy_call *call, const char *name, covey_value *argument)
@@ -362,7 +414,7 @@ int cvy_raise_about(struct cvy_call *call, const char *name, const covey_value *
     covey_value *line;
     int r;
 
-    if ((r = cvy_repr(&call->budget, value, &text)) < 0 ||
+    if ((r = cvy_add_repr(call, value, &text)) < 0 ||
         (r = cvy_bytes_append(&text, rest, strlen(rest))) < 0) {
         covey_bytes_free(&text);
         return r;
@@ -377,7 +429,7 @@ int cvy_raise_unhashable(struct cvy_call *call, const covey_value *value)
     const covey_value *found = cvy_unhashable(value);
 
     return cvy_raise(call, "TypeError", "unhashable type: '%s'",
-                     covey_value_type(found ? found : value));
+                     cvy_type_of(found ? found : value));
 }
 
 int cvy_raise_unordered(struct cvy_call *call, const char *operator,
@@ -385,5 +437,5 @@ int cvy_raise_unordered(struct cvy_call *call, const char *operator,
 {
     return cvy_raise(call, "TypeError",
                      "'%s' not supported between instances of '%s' and '%s'", operator,
-                     covey_value_type(a), covey_value_type(b));
+                     cvy_type_of(a), cvy_type_of(b));
 }

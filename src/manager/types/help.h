@@ -78,10 +78,17 @@ struct cvy_slice;
 int cvy_take_slice(struct cvy_call *call, const covey_value *value, size_t count,
                    struct cvy_slice *ret) COVEY_MUST_CHECK;
 
+/** What a proxy of a list, dict or set of this manager stands for; else the value. */
+const covey_value *cvy_look_through(struct cvy_call *call, const covey_value *value);
+
 struct cvy_walk;
-/** What can be walked: "'int' object is not iterable". */
+/** What can be walked, also through a proxy of a list, dict or set of this manager: "'int'
+ * object is not iterable". */
 int cvy_take_walk(struct cvy_call *call, const covey_value *value,
                   struct cvy_walk *ret) COVEY_MUST_CHECK;
+
+/** The name of a value's type for texts; of a proxy that of its class. */
+const char *cvy_type_of(const covey_value *value);
 
 /** Whether it is None or missing. */
 static inline bool cvy_is_missing(const covey_value *value)
@@ -103,6 +110,9 @@ int cvy_return_size(struct cvy_call *call, size_t size);
 int cvy_return_text(struct cvy_call *call, int r, struct covey_bytes *text);
 /** Return NotImplemented. */
 int cvy_return_not_implemented(struct cvy_call *call);
+/** Add the repr of a value to a text: proxies in it as Python shows them. */
+int cvy_add_repr(struct cvy_call *call, const covey_value *value,
+                 struct covey_bytes *text) COVEY_MUST_CHECK;
 /** Return the repr of a value. */
 int cvy_return_repr(struct cvy_call *call, const covey_value *value);
 /** Return "<what object at 0x...>", with a number that is the object's. */

@@ -119,7 +119,7 @@ static int wrong_subscript(struct cvy_call *call, const covey_value *index)
 {
     return cvy_raise(call, "TypeError",
                      "list indices must be integers or slices, not %s",
-                     covey_value_type(index));
+                     cvy_type_of(index));
 }
 
 static int list_getitem(struct cvy_call *call, void *self)
@@ -440,7 +440,7 @@ static int check_key(struct cvy_call *call, const struct cvy_seq *seq,
         return cvy_raise(call, "NotImplementedError",
                          "this manager cannot call what came as key");
     return seq->count ? cvy_raise(call, "TypeError", "'%s' object is not callable",
-                                  covey_value_type(key))
+                                  cvy_type_of(key))
                       : 0;
 }
 
@@ -500,7 +500,7 @@ static int list_add(struct cvy_call *call, void *self)
     if (!cvy_is_kind(other, COVEY_VALUE_LIST))
         return cvy_raise(call, "TypeError",
                          "can only concatenate list (not \"%s\") to list",
-                         covey_value_type(other));
+                         cvy_type_of(other));
     if ((r = cvy_walk_begin(&walk, other)) < 0)
         return r;
     sum = cvy_seq_copy(&call->budget, seq_of(self));
@@ -524,7 +524,7 @@ static int take_times(struct cvy_call *call, size_t *ret)
     if (!cvy_is_integer(times))
         return cvy_raise(call, "TypeError",
                          "'%s' object cannot be interpreted as an integer",
-                         covey_value_type(times));
+                         cvy_type_of(times));
     if (covey_value_get_int(times, &number) < 0)
         return cvy_raise(call, "OverflowError",
                          "cannot fit 'int' into an index-sized integer");

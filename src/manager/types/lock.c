@@ -52,7 +52,7 @@ int cvy_take_added_timeout(struct cvy_call *call, const covey_value *value,
     if (!cvy_is_missing(value) && !cvy_is_real(value))
         return cvy_raise(call, "TypeError",
                          "unsupported operand type(s) for +: 'float' and '%s'",
-                         covey_value_type(value));
+                         cvy_type_of(value));
     return cvy_take_timeout(call, value, ">", ret);
 }
 
@@ -155,7 +155,7 @@ static int take_patience(struct cvy_call *call, int64_t *ret_until)
     if (args[1] && !cvy_get_real(args[1], &seconds))
         return cvy_raise(call, "TypeError",
                          "'%s' object cannot be interpreted as an integer",
-                         covey_value_type(args[1]));
+                         cvy_type_of(args[1]));
     blocking = !args[0] || covey_value_truth(args[0]);
     if (args[1] && isnan(seconds))
         return cvy_take_deadline(call, args[1], ret_until);

@@ -9,7 +9,6 @@
 #include "manager/types/types.h"
 #include "value/keys.h"
 #include "value/list.h"
-#include "value/repr.h"
 #include "value/sort.h"
 #include "value/text.h"
 
@@ -82,7 +81,7 @@ static int list_attributes(struct cvy_call *call, void *self, struct cvy_seq *li
         text.size = 0;
         if ((r = cvy_bytes_append(&text, str->data, str->size)) < 0 ||
             (r = cvy_bytes_append(&text, "=", 1)) < 0 ||
-            (r = cvy_repr(&call->budget, value, &text)) < 0)
+            (r = cvy_add_repr(call, value, &text)) < 0)
             break;
         r = cvy_seq_append(&call->budget, list,
                            cvy_str(&call->budget, text.data, text.size));
@@ -138,7 +137,7 @@ static int check_name(struct cvy_call *call, const covey_value *name)
     if (cvy_is_kind(name, COVEY_VALUE_STR))
         return 0;
     return cvy_raise(call, "TypeError", "attribute name must be string, not '%s'",
-                     covey_value_type(name));
+                     cvy_type_of(name));
 }
 
 static int no_attribute(struct cvy_call *call, const covey_value *name)
@@ -185,7 +184,7 @@ static int set_dict(struct cvy_call *call, void *self, const covey_value *value)
     if (!cvy_is_kind(value, COVEY_VALUE_DICT))
         return cvy_raise(call, "TypeError",
                          "__dict__ must be set to a dictionary, not a '%s'",
-                         covey_value_type(value));
+                         cvy_type_of(value));
     cvy_clear(self);
     r = put_all(call, self, value);
     return r ? r : cvy_return_none(call);
@@ -203,7 +202,7 @@ static int namespace_set(struct cvy_call *call, void *self)
     if (cvy_text_is(args[0], "__class__"))
         return cvy_raise(call, "TypeError",
                          "__class__ must be set to a class, not '%s' object",
-                         covey_value_type(args[1]));
+                         cvy_type_of(args[1]));
     if ((r = put(call, self, args[0], args[1])))
         return r;
     return cvy_return_none(call);

@@ -7,7 +7,6 @@
 #include "base/memory.h"
 #include "manager/types/help.h"
 #include "manager/types/types.h"
-#include "value/repr.h"
 
 struct cell {
     covey_value *typecode, *value;
@@ -57,9 +56,9 @@ static int value_repr(struct cvy_call *call, void *self)
     struct covey_bytes text = {0};
     int r = cvy_bytes_append(&text, "Value(", 6);
 
-    if (r == 0 && (r = cvy_repr(&call->budget, cell->typecode, &text)) == 0 &&
+    if (r == 0 && (r = cvy_add_repr(call, cell->typecode, &text)) == 0 &&
         (r = cvy_bytes_append(&text, ", ", 2)) == 0 &&
-        (r = cvy_repr(&call->budget, cell->value, &text)) == 0)
+        (r = cvy_add_repr(call, cell->value, &text)) == 0)
         r = cvy_bytes_append(&text, ")", 1);
     return cvy_return_text(call, r, &text);
 }
