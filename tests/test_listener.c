@@ -525,4 +525,11 @@ TEST(connection_serves_a_fork_child)
     covey_listener_free(l);
 }
 
+TEST(a_bad_address_is_named)
+{
+    covey_listener *l;
+    CHECK_ERR(covey_listener_create(&l, "nowhere", NULL), -EINVAL);
+    CHECK_STR_HAS(covey_error_detail(), "address nowhere");
+}
+
 CHECK_MAIN()

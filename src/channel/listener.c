@@ -327,7 +327,8 @@ void covey_listener_free(covey_listener *listener)
                         (void *)listener);
         return;
     }
-    (void)covey_listener_close(listener);
+    if (listener->fd >= 0) /* else it would only change the detail */
+        (void)covey_listener_close(listener);
     if (listener->key.data)
         explicit_bzero(listener->key.data, listener->key.capacity);
     covey_bytes_free(&listener->key);
