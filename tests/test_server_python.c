@@ -101,15 +101,18 @@ static const char all_types[] = PRELUDE
     "print(raised(lambda: d['nope']), list(d.values()), list(iter(d)), 'a' in d)\n"
     "n = m.Namespace(x=1); n.y = 'z'; del n.x\n"
     "print(n, n.y, raised(lambda: n.x))\n"
-    "k = m.Lock(); print(k.acquire(), k.acquire(False), k.release(), raised(k.release))\n"
+    "k = m.Lock(); print(k.acquire(), k.acquire(False), k.release(), "
+    "raised(k.release))\n"
     "r = m.RLock(); print(r.acquire(), r.acquire(), r.release(), r.release())\n"
     "s = m.Semaphore(2); print(s.acquire(), s.acquire(), s.acquire(False))\n"
     "b = m.BoundedSemaphore(1); print(raised(b.release))\n"
     "e = m.Event(); print(e.is_set(), e.wait(0.01), e.set(), e.wait(1))\n"
-    "c = m.Condition(); print(raised(c.notify), c.acquire(), c.wait(0.01), c.release())\n"
+    "c = m.Condition(); print(raised(c.notify), c.acquire(), c.wait(0.01), "
+    "c.release())\n"
     "p = m.Barrier(1); print(p.wait(), p.parties, p.broken)\n"
     "q = m.Queue(2); q.put(1); q.put('z')\n"
-    "print(q.full(), q.get(), q.qsize(), raised(q.put_nowait, 1), raised(q.put_nowait, 2))\n"
+    "print(q.full(), q.get(), q.qsize(), raised(q.put_nowait, 1), raised(q.put_nowait, "
+    "2))\n"
     "q.get(); q.get(); print(raised(q.get, timeout=0.01), raised(q.get_nowait))\n"
     "j = m.JoinableQueue(); j.put(1); j.get(); print(j.task_done(), j.join())\n"
     "v = m.Value('i', 3); v.value += 4; print(v.value, v)\n"
@@ -246,10 +249,10 @@ TEST_TIMEOUT(what_a_killed_python_held_is_given_back, 200)
 
 /* ---- keys and the end ---- */
 
-static const char wrong_key[] = PRELUDE
-    "m = SyncManager(where, authkey=b'wrong')\n"
-    "print(raised(m.connect))\n"
-    "SyncManager(where, authkey=b'secret').connect()\n";
+static const char wrong_key[] =
+    PRELUDE "m = SyncManager(where, authkey=b'wrong')\n"
+            "print(raised(m.connect))\n"
+            "SyncManager(where, authkey=b'secret').connect()\n";
 
 TEST_TIMEOUT(a_wrong_key_is_an_authentication_error, 120)
 {
@@ -262,10 +265,10 @@ TEST_TIMEOUT(a_wrong_key_is_an_authentication_error, 120)
     }
 }
 
-static const char no_md5[] = PRELUDE
-    "try: SyncManager(where, authkey=b'secret').connect()\n"
-    "except Exception as e: print(type(e).__name__)\n"
-    "else: print('connected')\n";
+static const char no_md5[] =
+    PRELUDE "try: SyncManager(where, authkey=b'secret').connect()\n"
+            "except Exception as e: print(type(e).__name__)\n"
+            "else: print('connected')\n";
 
 TEST_TIMEOUT(md5_is_refused_unless_allowed, 120)
 {
@@ -278,12 +281,12 @@ TEST_TIMEOUT(md5_is_refused_unless_allowed, 120)
     }
 }
 
-static const char shutdown_script[] = PRELUDE
-    "m = SyncManager(where, authkey=b'secret'); m.connect()\n"
-    "l = m.list([1])\n"
-    "from multiprocessing.managers import dispatch\n"
-    "c = l._Client(where, authkey=b'secret')\n"
-    "print(dispatch(c, None, 'shutdown'))\n";
+static const char shutdown_script[] =
+    PRELUDE "m = SyncManager(where, authkey=b'secret'); m.connect()\n"
+            "l = m.list([1])\n"
+            "from multiprocessing.managers import dispatch\n"
+            "c = l._Client(where, authkey=b'secret')\n"
+            "print(dispatch(c, None, 'shutdown'))\n";
 
 TEST_TIMEOUT(a_stock_client_can_shut_it_down, 120)
 {

@@ -164,7 +164,8 @@ TEST(malformed_requests_are_told_so)
     send_raw(&server, too_big, 8, "#TRACEBACK",
              "ValueError: a message of 100001 bytes; the manager takes at most 100000");
     send_raw(&server, negative, 8, "#TRACEBACK", "ValueError: a message of negative");
-    send_raw(&server, huge, 15, "#TRACEBACK", "ValueError: a message of 9223372036854775");
+    send_raw(&server, huge, 15, "#TRACEBACK",
+             "ValueError: a message of 9223372036854775");
     send_raw(&server, empty, 4, "#TRACEBACK", "UnpicklingError: ");
     send_raw(&server, rubbish, 7, "#TRACEBACK", "UnpicklingError: ");
     send_raw(&server, name, 22, "#TRACEBACK", "UnpicklingError: ");
@@ -351,7 +352,8 @@ TEST(a_client_that_never_reads_is_left_after_a_while)
         REPLIES(other, "#RETURN", "None");
     }
     int r = 0;
-    while (covey_conn_poll(other, COVEY_NOWAIT) == -ETIMEDOUT && server_count(&server) &&
+    while (covey_conn_poll(other, COVEY_NOWAIT) == -ETIMEDOUT &&
+           server_count(&server) &&
            (r = covey_conn_send(lazy, COVEY_VIEW("x", 1), COVEY_NOWAIT)) != -EPIPE)
         continue;
     CHECK_EQ(r, -EPIPE); /* the manager has closed it */

@@ -70,6 +70,7 @@ static int go_on(struct covey_listener *l, struct cvy_pending **link, covey_conn
     if (r < 0)
         return refuse_pending(l, link, r);
     struct cvy_pending *p = take_out(l, link);
+    cvy_os_acknowledge(p->fd); /* its "welcome", which its first message follows */
     *out = p->conn;
     cvy_auth_end(&p->auth);
     cvy_free(p);

@@ -50,6 +50,9 @@ void cvy_os_address_abstract(const char *name, struct cvy_os_address *ret_addres
 int cvy_os_listen(const struct cvy_os_address *address, int backlog);
 /** The next connection. -EAGAIN: none. */
 int cvy_os_accept(int fd, struct cvy_os_address *ret_peer);
+/** Acknowledge at once what has come over TCP. A peer that sends two small messages in a
+ * row waits for that before it sends the second, and else it takes 40 ms. */
+void cvy_os_acknowledge(int fd);
 /** Whether the peer of an AF_UNIX socket runs as this user, or as root. */
 bool cvy_os_peer_is_own(int fd);
 /** Connect. Blocks: until `deadline`; -ETIMEDOUT. */

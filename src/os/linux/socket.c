@@ -104,6 +104,13 @@ int cvy_os_accept(int fd, struct cvy_os_address *ret_peer)
     return peer;
 }
 
+void cvy_os_acknowledge(int fd)
+{
+    const int on = 1;
+
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on));
+}
+
 bool cvy_os_peer_is_own(int fd)
 {
     struct cvy_os_peer peer;
