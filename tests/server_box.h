@@ -90,7 +90,7 @@ static inline int box_split(covey_request *request, void *self)
 static inline int box_empty(covey_request *request, void *self)
 {
     (void)self;
-    return covey_request_raise(request, "_queue.Empty", NULL);
+    return covey_request_raise(request, "queue.Empty", NULL);
 }
 
 static inline int box_fail(covey_request *request, void *self)

@@ -5,15 +5,7 @@
 #include "server_box.h"
 #include "server_help.h"
 
-#define FIRST_SHA   12 /* 3.12 and later do not say MD5 first */
-#define MOST_PYTHON 16
-
-static struct python pythons[MOST_PYTHON];
-static size_t python_count;
-
-#define EACH_PYTHON(p)                                                                 \
-    python_count = pythons_find(8, pythons, MOST_PYTHON);                              \
-    for (const struct python *p = pythons; p < pythons + python_count; p++)
+#define FIRST_SHA 12 /* 3.12 and later do not say MD5 first */
 
 /* What each script begins with: a manager that is connected, and what remains of it. */
 #define PRELUDE                                                                        \

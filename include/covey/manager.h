@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * covey/manager.h: managers: servers of objects.
+ * covey/manager.h: managers: servers of objects, in a child or in this process.
  *
  * A manager holds objects for others: lists, dicts, locks, queues, and those of a
- * program's own classes. Its clients are stock CPython's (multiprocessing.managers) and
- * whoever speaks its protocol, here or on other machines.
+ * program's own classes. Its clients are programs in C (covey/proxy.h) and stock CPython
+ * (multiprocessing.managers), here or on other machines: it speaks CPython's protocol.
  *
  * A class is a table of functions, registered under a name before the manager starts:
  *
@@ -41,6 +41,7 @@
 
 #include <covey/base.h>
 #include <covey/process.h>
+#include <covey/proxy.h>
 #include <covey/value.h>
 
 #ifdef __cplusplus
@@ -103,7 +104,7 @@ struct covey_register_opts {
                                    __VA_ARGS__})
 
 /**
- * Let managers that this process becomes from now on have a class by this name.
+ * Let managers that this process starts or serves from now on have a class by this name.
  * A name that is there already, also one of the standard types, is replaced.
  *
  * Returns:  0; -EINVAL for a bad class or name, or a name in `.exposed` that is no method;
@@ -161,7 +162,7 @@ COVEY_API int covey_request_return_object(covey_request *request, const char *ty
 /**
  * Raise an exception of Python's with a text, made as by printf.
  *
- * `name`:   of module builtins, "ValueError"; or with its module, "_queue.Empty".
+ * `name`:   of module builtins, "ValueError"; or with its module, "queue.Empty".
  * Returns:  a positive number; -ENOMEM.
  */
 COVEY_API int covey_request_raise(covey_request *request, const char *name,
@@ -177,6 +178,10 @@ struct covey_manager_opts {
     struct covey_view authkey; /**< what clients have to know; default: covey_authkey */
     enum covey_switch allow_md5; /**< on: accept proofs by MD5, as CPython before 3.12
                                       makes them; default off */
+    enum covey_start_method method; /**< of covey_manager_start */
+    const char *name;               /**< of its process; default "Manager-1" */
+    enum covey_switch outlive; /**< on: it goes on when this process is killed; at its
+                                    orderly end it is shut down all the same */
     enum covey_switch standard_types; /**< off: only registered ones; default on */
     size_t max_message;               /**< bytes of a request; default 256 MiB */
     size_t max_reply;                 /**< bytes of a reply; default 1 GiB */
@@ -193,6 +198,7 @@ struct covey_manager_opts {
     covey_nsec
         send_timeout; /**< a client that reads nothing of its reply for so long is
                                   disconnected; default 60 s */
+    covey_nsec start_timeout; /**< for covey_manager_start; default 30 s */
     void (*ready)(void *context, const char *address); /**< covey_manager_serve_forever
                                     calls it when clients can connect */
     void *context;                                     /**< for `ready` */
@@ -200,6 +206,21 @@ struct covey_manager_opts {
 #define COVEY_MANAGER_OPTS(...)                                                        \
     (&(struct covey_manager_opts){.size = sizeof(struct covey_manager_opts),           \
                                   __VA_ARGS__})
+
+/**
+ * Start a manager in a child process, and connect to it.
+ *
+ * The child ignores SIGINT, ends in order by SIGTERM, and is killed when this process
+ * dies, unless `.outlive` is on. Its handle goes as any other one: covey_manager_shutdown
+ * ends it and waits for the child; so does the end of this process.
+ *
+ * Returns:  0; -EINVAL for bad options; the errors of covey_process_start and of
+ *           covey_listener_create; COVEY_ESTART if the child has ended or did not come up.
+ * Blocks:   until clients can connect, at most `.start_timeout`.
+ */
+COVEY_API int
+covey_manager_start(covey_manager **out,
+                    const struct covey_manager_opts *opts) COVEY_MUST_CHECK;
 
 /**
  * Be a manager, until a client asks it to shut down or covey_manager_stop is called.

@@ -117,7 +117,9 @@ COVEY_API int covey_manager_debug_info(covey_manager *manager,
                                        struct covey_bytes *ret_text);
 
 /**
- * Ask it to end, and wait until it closes the connection. Whoever knows the key may.
+ * Ask it to end, and wait until it closes the connection. Whoever knows the key may. Of a
+ * manager that this process has started the process is awaited: after `timeout`, or if it
+ * does not answer, it is ended by SIGTERM, and 5 seconds later by SIGKILL.
  *
  * Returns:  0; as every call.
  * Blocks:   at most `timeout`.

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/opts.h"
 #include "manager/client.h"
+#include "manager/start.h"
 
 #define USUAL_REPLY ((size_t)1 << 30)
 
@@ -210,11 +211,14 @@ int covey_manager_debug_info(covey_manager *manager, struct covey_bytes *ret_tex
 int covey_manager_shutdown(covey_manager *manager, covey_nsec timeout)
 {
     covey_value *nothing = NULL;
+    int64_t deadline = cvy_os_deadline(timeout);
     int r = enter(manager, "covey_manager_shutdown");
-    if (r >= 0)
-        r = ask(manager, &nothing, "shutdown", NULL, NULL, true,
-                cvy_os_deadline(timeout));
+    if (r < 0)
+        return r;
+    r = ask(manager, &nothing, "shutdown", NULL, NULL, true, deadline);
     covey_value_free(nothing);
+    if (cvy_start_end(manager->address, r < 0 ? 0 : deadline))
+        return 0;
     return r;
 }
 

@@ -66,17 +66,21 @@ int cvy_serve_take_opts(struct covey_manager_opts *to,
     if (!to->authkey.data && to->authkey.size)
         return cvy_fail(-EINVAL, "%s: a key of %zu bytes at NULL", call,
                         to->authkey.size);
-    if (to->handshake_timeout < 0 || to->send_timeout < 0)
+    if (to->handshake_timeout < 0 || to->send_timeout < 0 || to->start_timeout < 0)
         return cvy_fail(-EINVAL, "%s: a negative time", call);
+    if (to->name && (!to->name[0] || strlen(to->name) > 63))
+        return cvy_fail(-EINVAL, "%s: a name of %zu bytes, 1 to 63 are possible", call,
+                        strlen(to->name));
     DEFAULT(to->max_message, (size_t)256 << 20);
     DEFAULT(to->max_reply, (size_t)1 << 30);
-    DEFAULT(to->max_objects, 1000 * 1000);
-    DEFAULT(to->max_sessions, 20 * 1000);
+    DEFAULT(to->max_objects, 1000000);
+    DEFAULT(to->max_sessions, 20000);
     DEFAULT(to->max_memory, cvy_os_memory_limit() / 2);
     DEFAULT(to->max_steps, (uint64_t)50 * 1000 * 1000);
     DEFAULT(to->max_bytes, (uint64_t)256 << 20);
     DEFAULT(to->handshake_timeout, COVEY_SEC(10));
     DEFAULT(to->send_timeout, COVEY_SEC(60));
+    DEFAULT(to->start_timeout, COVEY_SEC(30));
     to->max_reply = cvy_min_size(to->max_reply, INT32_MAX);
     return 0;
 }

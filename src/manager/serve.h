@@ -4,6 +4,7 @@
  *
  *   registered.c  what the program has registered
  *   serve.c       options, and serving in this process
+ *   start.c       serving in a child
  */
 #ifndef CVY_MANAGER_SERVE_H
 #define CVY_MANAGER_SERVE_H

@@ -7,7 +7,7 @@
  *   request.c     requests for objects
  *   control.c     requests for the manager itself
  *   hosted.c      the objects, and how long they live
- *   client.c      who holds how many references
+ *   holder.c      which clients hold how many references
  *   nested.c      proxies inside of values, and what only they keep alive
  *   registry.c    the types
  *   custom.c      classes of the program; their methods may run in threads: job.c

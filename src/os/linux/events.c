@@ -64,7 +64,7 @@ static int milliseconds(int64_t deadline)
     if (left <= 0)
         return 0;
     left = (left + COVEY_MSEC(1) - 1) / COVEY_MSEC(1);
-    return (int)cvy_min_i64(left, 3600 * 1000);
+    return (int)cvy_min_i64(left, 3600000);
 }
 
 static unsigned kinds_of(uint32_t events)

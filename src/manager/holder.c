@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* client.c: which client holds how many references to what.
+/* holder.c: which client holds how many references to what.
  *
  * Stock clients count by short connections of their own, so a reference belongs to a
  * process, not to a connection. Of a local socket the system tells the process at the

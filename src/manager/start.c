@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: MIT */
+/* start.c: a manager in a child process.
+ *
+ * The starter gives the child a plan, a pickled value, and one end of a pipe, over which
+ * the child says (0, address) or (code, detail). */
+#include "manager/start.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "manager/serve.h"
+#include "os/events.h"
+#include "os/os.h"
+
+#include <covey/connection.h>
+
+/* How long a child may take to end after it was asked to. */
+#define END_PATIENCE COVEY_SEC(5)
+
+/* ---- those that this process has started ---- */
+
+struct started {
+    struct started *next;
+    int pid; /* of the starter: a fork child has a copy of the list */
+    covey_process *process;
+    char address[256];
+};
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct started *list;
+static _Atomic unsigned count;
+
+static void end_process(covey_process *process, int64_t deadline)
+{
+    int64_t left = deadline == INT64_MAX ? COVEY_FOREVER : deadline - cvy_os_now();
+    int r = covey_process_join(process, left > 0 ? left : COVEY_NOWAIT);
+    if (r == -ETIMEDOUT) {
+        (void)covey_process_terminate(process);
+        r = covey_process_join(process, END_PATIENCE);
+    }
+    if (r == -ETIMEDOUT) {
+        (void)covey_log(COVEY_LOG_WARNING, "%s did not end by SIGTERM and is killed",
+                        covey_process_name(process));
+        (void)covey_process_kill(process);
+        (void)covey_process_join(process, COVEY_FOREVER);
+    }
+    covey_process_free(process);
+}
+
+/* The first of this process's, or the one at this address, out of the list. */
+static struct started *take_out(const char *address)
+{
+    int pid = cvy_os_pid();
+    (void)pthread_mutex_lock(&mutex);
+    struct started **link = &list;
+    while (*link &&
+           ((*link)->pid != pid || (address && strcmp((*link)->address, address) != 0)))
+        link = &(*link)->next;
+    struct started *s = *link;
+    if (s)
+        *link = s->next;
+    (void)pthread_mutex_unlock(&mutex);
+    return s;
+}
+
+bool cvy_start_end(const char *address, int64_t deadline)
+{
+    struct started *s = take_out(address);
+    if (!s)
+        return false;
+    end_process(s->process, deadline);
+    cvy_free(s);
+    return true;
+}
+
+/* At the end of this process: all of them, before it waits for its children. */
+static int end_all(struct covey_view unused)
+{
+    (void)unused;
+    covey_manager_stop(); /* those in threads */
+    for (struct started *s = take_out(NULL); s; s = take_out(NULL)) {
+        (void)covey_process_terminate(s->process);
+        end_process(s->process, cvy_os_deadline(END_PATIENCE));
+        cvy_free(s);
+    }
+    return 0;
+}
+
+static int note_started(covey_process *process, const char *address)
+{
+    static _Atomic int hooked; /* pid of the process that has the hook */
+    int me = cvy_os_pid(), was = atomic_exchange(&hooked, me);
+    int r = was == me ? 0 : covey_at_exit(end_all, COVEY_NO_VIEW, 0);
+    struct started *s = r < 0 ? NULL : cvy_calloc(1, sizeof *s);
+    if (!s)
+        return r < 0 ? r : cvy_fail(-ENOMEM, "no memory for a manager");
+    s->pid = me;
+    s->process = process;
+    (void)snprintf(s->address, sizeof s->address, "%s", address);
+    (void)pthread_mutex_lock(&mutex);
+    s->next = list;
+    list = s;
+    (void)pthread_mutex_unlock(&mutex);
+    return 0;
+}
+
+/* ---- in the child ---- */
+
+static int tell(covey_conn *pipe, int code, const char *text)
+{
+    covey_value *value = NULL;
+    int r = covey_value_pack(&value, "(i, s)", code, text);
+    if (r >= 0)
+        r = covey_conn_send_value(pipe, value, COVEY_SEC(10));
+    covey_value_free(value);
+    return r;
+}
+
+/* The first who calls this with the pipe is heard. */
+static void tell_once(covey_conn **pipe, int code, const char *text)
+{
+    if (!*pipe)
+        return;
+    (void)tell(*pipe, code, text);
+    covey_conn_free(*pipe);
+    *pipe = NULL;
+}
+
+static void tell_address(void *context, const char *address)
+{
+    tell_once(context, 0, address);
+}
+
+/* What is in a plan: see plan_value. */
+static int read_plan(const covey_value *plan, struct covey_manager_opts *o,
+                     covey_conn **ret_pipe, int *ret_is_thread,
+                     const covey_value **ret_types)
+{
+    const void *key = NULL;
+    size_t key_size = 0;
+    unsigned long long pipe = 0, memory = 0, steps = 0, bytes = 0;
+    long long handshake = 0, sending = 0;
+    int md5 = 0, standard = 0;
+    const covey_value *sizes;
+    int r = covey_value_unpack(plan, "(K, z, y#, i, i, i, O, O)", &pipe, &o->address,
+                               &key, &key_size, &md5, &standard, ret_is_thread, &sizes,
+                               ret_types);
+    if (r >= 0)
+        r = covey_value_unpack(sizes, "(n, n, n, n, K, K, K, L, L)", &o->max_message,
+                               &o->max_reply, &o->max_objects, &o->max_sessions,
+                               &memory, &steps, &bytes, &handshake, &sending);
+    o->authkey = COVEY_VIEW(key, key_size);
+    o->allow_md5 = md5 ? COVEY_ON : COVEY_OFF;
+    o->standard_types = standard ? COVEY_ON : COVEY_OFF;
+    o->max_memory = memory;
+    o->max_steps = steps;
+    o->max_bytes = bytes;
+    o->handshake_timeout = handshake;
+    o->send_timeout = sending;
+    uintptr_t address = (uintptr_t)pipe;
+    memcpy(ret_pipe, &address, sizeof address);
+    return r;
+}
+
+static int serve_plan(const covey_value *plan)
+{
+    struct covey_manager_opts o = {.size = sizeof o};
+    struct cvy_registry registry = {0};
+    const covey_value *types;
+    covey_conn *pipe;
+    int is_thread = 0, r = read_plan(plan, &o, &pipe, &is_thread, &types);
+    if (r < 0)
+        return r;
+    if (!is_thread) {
+        cvy_os_ignore_interrupt();
+        cvy_os_on_terminate(covey_manager_stop);
+    }
+    o.ready = tell_address;
+    o.context = &pipe;
+    r = cvy_types_from_value(&registry, o.standard_types == COVEY_ON, types);
+    if (r >= 0)
+        r = cvy_serve(&o, &registry, "covey_manager_start");
+    if (r < 0)
+        tell_once(&pipe, r, covey_error_detail());
+    cvy_registry_free(&registry);
+    return r;
+}
+
+static int serve_child(struct covey_view arg)
+{
+    covey_value *plan = NULL;
+    int r = covey_value_unpickle(&plan, arg.data, arg.size, NULL);
+    if (r >= 0)
+        r = serve_plan(plan);
+    covey_value_free(plan);
+    return r < 0 ? 1 : 0;
+}
+
+/* ---- in the starter ---- */
+
+static int plan_value(covey_value **out, const struct covey_manager_opts *o,
+                      const covey_conn *pipe)
+{
+    covey_value *types = NULL, *sizes = NULL;
+    int r = cvy_types_to_value(&types);
+    if (r >= 0)
+        r = covey_value_pack(
+            &sizes, "(n, n, n, n, K, K, K, L, L)", o->max_message, o->max_reply,
+            o->max_objects, o->max_sessions, (unsigned long long)o->max_memory,
+            (unsigned long long)o->max_steps, (unsigned long long)o->max_bytes,
+            (long long)o->handshake_timeout, (long long)o->send_timeout);
+    if (r < 0) {
+        covey_value_free(types);
+        return r;
+    }
+    return covey_value_pack(
+        out, "(K, z, y#, i, i, i, N, N)", (unsigned long long)(uintptr_t)pipe,
+        o->address, o->authkey.data, o->authkey.size, o->allow_md5 == COVEY_ON,
+        o->standard_types != COVEY_OFF, o->method == COVEY_THREAD, sizes, types);
+}
+
+static int make_process(covey_process **out, const struct covey_manager_opts *o,
+                        const covey_conn *pipe)
+{
+    struct covey_bytes pickle = {0};
+    covey_value *plan = NULL;
+    char name[64];
+    struct covey_process_opts opts = {
+        .size = sizeof opts,
+        .name = o->name,
+        .method = o->method,
+        .die_with_parent = o->outlive == COVEY_ON ? COVEY_OFF : 0,
+        .holds = {pipe},
+    };
+    if (!o->name) {
+        (void)snprintf(name, sizeof name, "Manager-%u",
+                       atomic_fetch_add(&count, 1) + 1);
+        opts.name = name;
+    }
+    int r = plan_value(&plan, o, pipe);
+    if (r >= 0)
+        r = covey_value_pickle(plan, &pickle);
+    if (r >= 0)
+        r = covey_process_create(out, serve_child, COVEY_VIEW(pickle.data, pickle.size),
+                                 &opts);
+    covey_value_free(plan);
+    if (pickle.data)
+        explicit_bzero(pickle.data, pickle.capacity); /* it has the key */
+    covey_bytes_free(&pickle);
+    return r;
+}
+
+/* Wait for what the child says. */
+static int hear(covey_conn *pipe, covey_nsec timeout, char address[256])
+{
+    covey_value *said = NULL;
+    const char *text = "";
+    int code = 0, r = covey_conn_recv_value(pipe, &said, NULL, timeout);
+    if (r >= 0)
+        r = covey_value_unpack(said, "(i, s)", &code, &text);
+    if (r >= 0 && code < 0)
+        r = cvy_fail(code, "in the child: %s", text);
+    else if (r >= 0)
+        (void)snprintf(address, 256, "%s", text);
+    else
+        r = cvy_fail(COVEY_ESTART, "the child did not say that it serves: %s",
+                     covey_error_detail());
+    covey_value_free(said);
+    return r;
+}
+
+/* Start the process. Takes `pipe`, its end. A thread shares this process's hold of it. */
+static int start_process(covey_process **out, const struct covey_manager_opts *o,
+                         covey_conn *pipe)
+{
+    covey_process *process = NULL;
+    int r = make_process(&process, o, pipe);
+    if (r >= 0)
+        r = covey_process_start(process);
+    if (r < 0 || o->method != COVEY_THREAD)
+        covey_conn_free(pipe);
+    if (r < 0) {
+        covey_process_free(process);
+        return r;
+    }
+    *out = process;
+    return 0;
+}
+
+static int start(covey_process **out, const struct covey_manager_opts *o,
+                 char address[256])
+{
+    covey_process *process = NULL;
+    covey_conn *ours, *its;
+    int r = covey_pipe_create(&ours, &its, NULL);
+    if (r < 0)
+        return r;
+    r = start_process(&process, o, its);
+    if (r >= 0)
+        r = hear(ours, o->start_timeout, address);
+    covey_conn_free(ours);
+    if (r < 0 && process) {
+        (void)covey_process_kill(process);
+        (void)covey_process_join(process, COVEY_FOREVER);
+        covey_process_free(process);
+    }
+    *out = process;
+    return r;
+}
+
+int covey_manager_start(covey_manager **out, const struct covey_manager_opts *opts)
+{
+    static const char call[] = "covey_manager_start";
+    struct covey_manager_opts o;
+    struct covey_bytes own = {0};
+    char address[256];
+    covey_process *process;
+    int r = cvy_serve_take_opts(&o, opts, call);
+    if (r >= 0 && !out)
+        r = cvy_fail(-EINVAL, "%s: out is NULL", call);
+    if (r >= 0 && o.method == COVEY_DEFAULT_METHOD)
+        r = covey_get_start_method(0, &o.method);
+    if (r >= 0 && !o.authkey.data) {
+        r = covey_authkey(&own);
+        o.authkey = COVEY_VIEW(own.data, own.size);
+    }
+    if (r >= 0)
+        r = start(&process, &o, address);
+    if (r >= 0) {
+        r = note_started(process, address);
+        if (r < 0)
+            end_process(process, 0);
+    }
+    if (r >= 0) {
+        r = covey_manager_connect(
+            out, address,
+            COVEY_CONNECT_OPTS(.authkey = o.authkey, .allow_md5 = o.allow_md5),
+            o.start_timeout);
+        if (r < 0)
+            (void)cvy_start_end(address, 0);
+    }
+    covey_bytes_free(&own);
+    if (r < 0)
+        cvy_detail_prefix("%s", call);
+    return r;
+}

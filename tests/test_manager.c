@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT */
+/* Managers in children, under every start method, with clients in C. */
+#include "server_box.h"
+#include "server_help.h"
+
+static covey_manager *start(struct covey_manager_opts opts)
+{
+    covey_manager *manager = NULL;
+    opts.size = sizeof opts;
+    opts.method = check_method();
+    box_register();
+    CHECK_OK(covey_manager_start(&manager, &opts));
+    return manager;
+}
+
+static void end(covey_manager *manager)
+{
+    CHECK_OK(covey_manager_shutdown(manager, COVEY_SEC(20)));
+    covey_manager_free(manager);
+}
+
+static covey_proxy *box_of(covey_manager *manager, covey_value *value)
+{
+    covey_proxy *box;
+    covey_value *args;
+    CHECK_OK(covey_value_pack(&args, "(N)", value));
+    CHECK_OK(covey_proxy_create(&box, manager, "Box", args, NULL));
+    return box;
+}
+
+static int64_t number_in(covey_proxy *box)
+{
+    covey_value *value;
+    int64_t number = 0;
+    CHECK_OK(covey_proxy_call(box, &value, "get", "()"));
+    CHECK_OK(covey_value_get_int(value, &number));
+    covey_value_free(value);
+    return number;
+}
+
+TEST_EACH_METHOD_AND_THREAD(a_manager_has_the_classes_of_its_program)
+{
+    covey_manager *manager = start((struct covey_manager_opts){0});
+    covey_proxy *box = box_of(manager, covey_value_int(7));
+    CHECK_EQ(number_in(box), 7);
+    CHECK_OK(covey_proxy_call(box, NULL, "set", "(i)", 8));
+    CHECK_EQ(number_in(box), 8);
+    CHECK_ERR(covey_proxy_call(box, NULL, "set", "()"), COVEY_EREMOTE);
+    CHECK_STR_HAS(covey_error_detail(), "set() needs a value");
+    covey_proxy_free(box);
+    end(manager);
+}
+
+TEST_EACH_METHOD(standard_types_are_there_unless_they_are_not_wanted)
+{
+    covey_proxy *list;
+    covey_manager *manager = start((struct covey_manager_opts){0});
+    CHECK_OK(covey_proxy_create(&list, manager, "list", NULL, NULL));
+    CHECK_OK(covey_proxy_call(list, NULL, "append", "(i)", 1));
+    covey_proxy_free(list);
+    end(manager);
+    manager = start((struct covey_manager_opts){.standard_types = COVEY_OFF});
+    CHECK_ERR(covey_proxy_create(&list, manager, "list", NULL, NULL), COVEY_EREMOTE);
+    end(manager);
+}
+
+TEST_EACH_METHOD(shared_objects_and_exposed_lists_go_to_the_child)
+{
+    static const char *const few[] = {"get"};
+    covey_proxy *first, *second, *shut;
+    covey_value *value;
+    CHECK_OK(covey_manager_share("get_queue", "Queue", NULL));
+    CHECK_OK(covey_manager_register(
+        "Shut", &box_class, COVEY_REGISTER_OPTS(.exposed = few, .exposed_count = 1)));
+    covey_manager *manager = start((struct covey_manager_opts){0});
+    CHECK_OK(covey_proxy_create(&first, manager, "get_queue", NULL, NULL));
+    CHECK_OK(covey_proxy_create(&second, manager, "get_queue", NULL, NULL));
+    CHECK_OK(covey_proxy_call(first, NULL, "put", "(s)", "hello"));
+    CHECK_OK(covey_proxy_call(second, &value, "get", "()"));
+    covey_value_free(value);
+    CHECK_OK(covey_proxy_create(&shut, manager, "Shut", NULL, NULL));
+    CHECK_ERR(covey_proxy_call(shut, NULL, "set", "(i)", 1), COVEY_EREMOTE);
+    covey_proxy_free(first);
+    covey_proxy_free(second);
+    covey_proxy_free(shut);
+    end(manager);
+}
+
+TEST_EACH_METHOD(a_name_that_is_registered_again_is_replaced)
+{
+    static const struct covey_method only_get[] = {{"get", box_get, 0}};
+    struct covey_class cls = box_class;
+    covey_proxy *list;
+    cls.methods = only_get;
+    cls.method_count = 1;
+    CHECK_OK(covey_manager_register("list", &box_class, NULL));
+    CHECK_OK(covey_manager_register("list", &cls, NULL));
+    covey_manager *manager = start((struct covey_manager_opts){0});
+    CHECK_OK(covey_proxy_create(&list, manager, "list", NULL, NULL));
+    CHECK_ERR(covey_proxy_call(list, NULL, "append", "(i)", 1), COVEY_EREMOTE);
+    CHECK_OK(covey_proxy_call(list, NULL, "get", "()"));
+    covey_proxy_free(list);
+    end(manager);
+}
+
+TEST_EACH_METHOD(limits_and_keys_go_to_the_child)
+{
+    covey_manager *manager = start((struct covey_manager_opts){
+        .address = "127.0.0.1:0",
+        .authkey = COVEY_VIEW("of its own", 10),
+        .max_objects = 1,
+        .name = "Keeper",
+    });
+    covey_manager *other;
+    covey_proxy *box = box_of(manager, covey_value_int(1)), *second;
+    CHECK_ERR(covey_proxy_create(&second, manager, "Box", NULL, NULL), COVEY_EREMOTE);
+    CHECK_STR_HAS(covey_error_detail(), "the manager has 1 objects");
+    CHECK_ERR(covey_manager_connect(&other, covey_manager_address(manager), NULL,
+                                    COVEY_SEC(20)),
+              COVEY_EAUTH);
+    covey_proxy_free(box);
+    end(manager);
+}
+
+TEST_EACH_METHOD(a_manager_that_cannot_listen_says_why)
+{
+    covey_manager *manager = NULL;
+    CHECK_ERR(
+        covey_manager_start(&manager, COVEY_MANAGER_OPTS(.method = check_method(),
+                                                         .address = "/nowhere/socket")),
+        -ENOENT);
+    CHECK_STR_HAS(covey_error_detail(), "/nowhere/socket");
+    CHECK_ERR(covey_manager_start(
+                  &manager, COVEY_MANAGER_OPTS(.method = check_method(), .name = "")),
+              -EINVAL);
+    CHECK_ERR(covey_manager_start(NULL, COVEY_MANAGER_OPTS(.method = check_method())),
+              -EINVAL);
+    CHECK(!manager);
+}
+
+TEST_EACH_METHOD(a_killed_manager_is_noticed_and_reaped)
+{
+    covey_manager *manager = start((struct covey_manager_opts){0});
+    covey_proxy *box = box_of(manager, covey_value_int(1));
+    covey_process *child;
+    size_t count;
+    int pid;
+    CHECK_OK(covey_active_children(&child, 1, &count));
+    CHECK_EQ(count, 1);
+    CHECK_STR_EQ(covey_process_name(child), "Manager-1");
+    CHECK_OK(covey_process_pid(child, &pid));
+    CHECK_EQ(kill(pid, SIGKILL), 0);
+    CHECK_LT(covey_proxy_call(box, NULL, "get", "()"), 0);
+    CHECK_OK(covey_manager_shutdown(manager, COVEY_SEC(20)));
+    covey_proxy_free(box);
+    covey_manager_free(manager);
+}
+
+/* ---- parents that end ---- */
+
+/* A process that has a manager, says where, and ends as `how` says. */
+static void parent_of_a_manager(int how, enum covey_switch outlive, char address[256])
+{
+    int ends[2], status;
+    size_t size = 0;
+    CHECK_EQ(pipe(ends), 0);
+    fflush(NULL);
+    int pid = fork();
+    CHECK_GE(pid, 0);
+    if (!pid) {
+        covey_manager *manager = start(
+            (struct covey_manager_opts){.authkey = SERVER_KEY, .outlive = outlive});
+        const char *at = covey_manager_address(manager);
+        CHECK_EQ(write(ends[1], at, strlen(at) + 1), (ssize_t)strlen(at) + 1);
+        if (how == SIGKILL)
+            pause();
+        exit(0);
+    }
+    close(ends[1]);
+    while (size < 256 && read(ends[0], address + size, 1) == 1 && address[size])
+        size++;
+    close(ends[0]);
+    if (how)
+        CHECK_EQ(kill(pid, how), 0);
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    CHECK_EQ(status, how);
+}
+
+static int connect_there(const char *address, covey_conn **conn)
+{
+    return covey_client_connect(conn, address, COVEY_CLIENT_OPTS(.authkey = SERVER_KEY),
+                                COVEY_SEC(20));
+}
+
+TEST_EACH_METHOD(a_manager_ends_with_its_starter)
+{
+    char address[256];
+    covey_conn *conn;
+    parent_of_a_manager(0, COVEY_OFF, address);
+    CHECK_LT(connect_there(address, &conn), 0);
+    parent_of_a_manager(0, COVEY_ON, address);
+    CHECK_LT(connect_there(address, &conn), 0);
+    parent_of_a_manager(SIGKILL, COVEY_OFF, address);
+    while (connect_there(address, &conn) == 0)
+        covey_conn_free(conn);
+}
+
+TEST_EACH_METHOD(a_manager_outlives_a_killed_starter_if_it_is_told_to)
+{
+    struct server server = {0};
+    covey_value *value;
+    if (check_method() == COVEY_FORKSERVER)
+        return; /* its children end with the server */
+    parent_of_a_manager(SIGKILL, COVEY_ON, server.address);
+    control_ok(&server, "dummy", NULL);
+    covey_conn *conn = server_connect(&server);
+    REQUEST(conn, NULL, "shutdown", "()");
+    REPLIES(conn, "#RETURN", "None");
+    REPLIES(conn, "#RETURN", "None");
+    CHECK_EQ(covey_conn_recv_value(conn, &value, NULL, COVEY_SEC(20)), COVEY_EEOF);
+    covey_conn_free(conn);
+    while (waitpid(-1, NULL, WNOHANG) > 0) /* it was the test's to reap, an orphan */
+        continue;
+}
+
+/* ---- nesting ---- */
+
+TEST_EACH_METHOD(proxies_in_containers_keep_objects_and_cycles_do_not)
+{
+    size_t count;
+    covey_manager *manager = start((struct covey_manager_opts){0});
+    covey_proxy *outer, *inner;
+    covey_value *value;
+    CHECK_OK(covey_proxy_create(&outer, manager, "list", NULL, NULL));
+    CHECK_OK(covey_proxy_create(&inner, manager, "list", NULL, NULL));
+    CHECK_OK(covey_proxy_to_value(inner, &value));
+    CHECK_OK(covey_proxy_call(outer, NULL, "append", "(N)", value));
+    CHECK_OK(covey_proxy_to_value(outer, &value));
+    CHECK_OK(covey_proxy_call(inner, NULL, "append", "(N)", value));
+    CHECK_OK(covey_proxy_call(inner, NULL, "append", "(s)", "kept"));
+    covey_proxy_free(inner);
+    CHECK_OK(covey_manager_count(manager, &count));
+    CHECK_EQ(count, 2);
+    CHECK_OK(covey_proxy_call(outer, &value, "__getitem__", "(i)", 0));
+    CHECK_OK(covey_proxy_from_value(&inner, manager, value));
+    covey_value_free(value);
+    CHECK_OK(covey_proxy_call(inner, &value, "pop", "()"));
+    covey_value_free(value);
+    covey_proxy_free(inner);
+    covey_proxy_free(outer);
+    do
+        CHECK_OK(covey_manager_count(manager, &count));
+    while (count > 0);
+    end(manager);
+}
+
+CHECK_MAIN()
