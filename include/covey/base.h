@@ -62,7 +62,8 @@ extern "C" {
     X(-5016, EPICKLE, "malformed pickle", "UnpicklingError")                           \
     X(-5017, ERELEASED, "released more often than acquired", "ValueError")             \
     X(-5018, EEOF, "the other side has closed the connection", "EOFError")             \
-    X(-5019, ETRUNCATED, "the connection ended in the middle of a message", "OSError")
+    X(-5019, ETRUNCATED, "the connection ended in the middle of a message", "OSError") \
+    X(-5020, EEND, "there are no more", "StopIteration")
 
 /** Result codes of covey's own; see COVEY_ERROR_MAP for their texts. */
 enum covey_code {

@@ -17,6 +17,7 @@
 
 #include <covey/base.h>
 #include <covey/process.h>
+#include <covey/value.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -24,6 +25,10 @@ extern "C" {
 
 /** A pool of workers. */
 typedef struct covey_pool covey_pool;
+/** What will come of tasks that were submitted. Memory of the submitting process. */
+typedef struct covey_result covey_result;
+/** Results of tasks, one by one. Memory of the process that made it. */
+typedef struct covey_iterator covey_iterator;
 
 /** What became of one item. */
 enum covey_outcome {
@@ -102,7 +107,63 @@ static inline int covey_call_return(struct covey_call *call, const void *data,
 COVEY_API int covey_call_fail(struct covey_call *call, const char *format, ...)
     COVEY_PRINTF(2, 3);
 
+/**
+ * One part of the argument of a task of covey_pool_starmap; of any other task the whole
+ * argument is part 0. It is aligned to 16 bytes and valid until the task returns.
+ *
+ * `ret_size`: receives its size in bytes, may be NULL.
+ * Returns:  a pointer; NULL if there is no such part, or it is empty.
+ */
+COVEY_API const void *covey_call_arg_at(const struct covey_call *call, size_t part,
+                                        size_t *ret_size);
+
+/**
+ * The argument as a value, for tasks of covey_pool_map_values and whoever submits pickles.
+ *
+ * Returns:  0, `*out` is the task's to free; COVEY_EPICKLE; -ENOMEM.
+ */
+COVEY_API int covey_call_value(const struct covey_call *call, covey_value **out);
+
+/**
+ * Give a value as the result, as its pickle.
+ *
+ * Returns:  0; what covey_value_pickle says; -EMSGSIZE where results have one size.
+ * Owner:    `value` stays yours.
+ */
+COVEY_API int covey_call_return_value(struct covey_call *call,
+                                      const covey_value *value);
+
+/**
+ * Ask whether this task should end early: its soft time limit is over, or somebody
+ * cancelled it. Costs a load; nothing happens by itself.
+ *
+ * Returns:  1 or 0.
+ */
+COVEY_API int covey_call_cancelled(const struct covey_call *call);
+
+/**
+ * Keep something for the tasks to come in this worker, for instance what the initializer
+ * opened. Each worker has its own, NULL at first.
+ */
+COVEY_API void covey_worker_set_state(void *state);
+
+/**
+ * What was kept in this worker.
+ *
+ * Returns:  the pointer; NULL outside of workers.
+ */
+COVEY_API void *covey_worker_state(void);
+
 /* ---- a pool ----------------------------------------------------------------- */
+
+/** Faults to be made on purpose, for tests of programs that use pools: each number is that
+ * of a task, in the order in which tasks are submitted to the pool from 1 on; 0: none.
+ * Maps are submitted as tasks then, too. */
+struct covey_pool_faults {
+    uint64_t die_at;    /**< the worker is killed as it begins this task */
+    uint64_t hang_at;   /**< the task does not end */
+    uint64_t memory_at; /**< the task takes memory until it is stopped */
+};
 
 /** Options of a pool; zero means the default. */
 struct covey_pool_opts {
@@ -111,7 +172,24 @@ struct covey_pool_opts {
     enum covey_start_method method;
     unsigned
         retries; /**< how often an item whose worker died is run again; default 0 */
-    const void *holds[16]; /**< objects that workers hold while the pool lives */
+    const void *holds[16];        /**< objects that workers hold while the pool lives */
+    covey_target_fn *initializer; /**< run by each worker before its first task; if its
+                                       result is not 0 the worker ends */
+    struct covey_view initarg;    /**< its argument, copied */
+    covey_target_fn *exit_hook;   /**< run by each worker that ends in order */
+    struct covey_view exitarg;    /**< its argument, copied */
+    size_t max_tasks;   /**< a worker is replaced after so many; default never */
+    size_t max_workers; /**< most that covey_pool_resize may ask for; default 4 times
+                             what it begins with, at least 16 */
+    const char *cpus;   /**< processors workers may run on, as "0-3,6" */
+    enum covey_switch own_loop; /**< on: no thread of covey's; the program's event loop
+                                     polls covey_pool_fd and calls covey_pool_dispatch */
+    size_t backlog; /**< tasks that may wait; a submission waits while there are more;
+                         default a million, or 1 GiB of arguments */
+    const char *trace; /**< path of a file that receives a slice per task, in the format
+                            of Chrome's and Perfetto's viewers; default: the
+                            environment's COVEY_TRACE, with "%p" for the process id */
+    struct covey_pool_faults faults;
 };
 #define COVEY_POOL_OPTS(...)                                                           \
     (&(struct covey_pool_opts){.size = sizeof(struct covey_pool_opts), __VA_ARGS__})
@@ -122,10 +200,14 @@ struct covey_pool_opts {
  * `workers`: how many; 0 means covey_cpu_count, most 1024.
  * Returns:  0; -EINVAL for bad options; -ENOMEM when the family's budget is used up; the
  *           errors of covey_process_start, no worker is left then.
- * Blocks:   until the workers are started.
+ * Blocks:   until the workers are started, not until they are initialized.
  */
 COVEY_API int covey_pool_create(covey_pool **out, size_t workers,
                                 const struct covey_pool_opts *opts) COVEY_MUST_CHECK;
+
+/** Called when a result is there: by the pool's thread, or by who dispatches. It may use
+ * the pool and any result, but neither free nor join the pool. */
+typedef void covey_done_fn(void *ctx, covey_result *result);
 
 /** How a map went, for people and programs. */
 struct covey_map_summary {
@@ -153,6 +235,16 @@ struct covey_map_opts {
     void *progress_ctx;
     covey_nsec timeout; /**< default none; when it is over what has not begun is
                              CANCELLED, what runs is TIMEOUT and its worker replaced */
+    covey_nsec
+        time_limit; /**< of each item; when it is over the item is TIMEOUT and its
+                                 worker replaced */
+    covey_nsec soft_limit; /**< of each item; then covey_call_cancelled says 1 */
+    uint64_t memory_limit; /**< of each item: bytes that its worker may take in addition
+                                 to what it had before its first limited task */
+    int priority;          /**< of asynchronous maps, as of covey_task_opts */
+    covey_done_fn *callback; /**< of asynchronous maps: called if all items are OK */
+    covey_done_fn *error_callback; /**< called otherwise */
+    void *callback_ctx;            /**< handed to both */
 };
 #define COVEY_MAP_OPTS(...)                                                            \
     (&(struct covey_map_opts){.size = sizeof(struct covey_map_opts), __VA_ARGS__})
@@ -182,8 +274,343 @@ COVEY_API int covey_pool_map(covey_pool *pool, covey_task_fn *fn, const void *in
                              const struct covey_map_opts *opts);
 
 /**
- * End the workers at once, wait for them, and drop the pool. Maps of other threads return
- * COVEY_EFREED. In another process than the pool's, and for NULL, it does nothing.
+ * The same with arguments and results of any size: item i is `in[i]`, its result goes to
+ * `out[i]`, whose memory is reused and grows as needed. `out` NULL: no results are wanted.
+ * The results of items that are not OK have size 0. Arguments that lie in the family's
+ * shared memory are not copied.
+ *
+ * Returns:  as covey_pool_map; also blocks like that.
+ */
+COVEY_API int covey_pool_map_bytes(covey_pool *pool, covey_task_fn *fn,
+                                   const struct covey_view *in, struct covey_bytes *out,
+                                   size_t n, const struct covey_map_opts *opts);
+
+/**
+ * The same with tuples of `width` arguments: those of item i are `in[i * width]` and the
+ * following; tasks read them with covey_call_arg_at.
+ *
+ * Returns:  as covey_pool_map; -EINVAL if `width` is 0 or above 4096.
+ */
+COVEY_API int covey_pool_starmap(covey_pool *pool, covey_task_fn *fn,
+                                 const struct covey_view *in, size_t width,
+                                 struct covey_bytes *out, size_t n,
+                                 const struct covey_map_opts *opts);
+
+/**
+ * The same over values: `list` is a list or tuple, `*out` becomes a list of the results, to
+ * be freed by the caller; None where an item is not OK. Tasks use covey_call_value and
+ * covey_call_return_value.
+ *
+ * Returns:  as covey_pool_map; COVEY_ETYPE if `list` is none; the errors of
+ *           covey_value_pickle. `*out` is set when all items were run, also if some failed;
+ *           else untouched.
+ */
+COVEY_API int covey_pool_map_values(covey_pool *pool, covey_task_fn *fn,
+                                    const covey_value *list, covey_value **out,
+                                    const struct covey_map_opts *opts);
+
+/* ---- tasks ------------------------------------------------------------------ */
+
+/** Options of one task; zero means the default. */
+struct covey_task_opts {
+    size_t size; /**< sizeof(struct covey_task_opts); COVEY_TASK_OPTS fills it */
+    covey_nsec time_limit; /**< of a run; then it is TIMEOUT and its worker replaced */
+    covey_nsec soft_limit; /**< of a run; then covey_call_cancelled says 1 */
+    covey_nsec timeout;    /**< from the submission on: what has not begun then is
+                                CANCELLED, what runs is TIMEOUT */
+    uint64_t
+        memory_limit; /**< bytes that its worker may take in addition to what it had
+                                before its first limited task; then it is MEMORY */
+    int priority; /**< higher ones run first, -100 to 100; a task that waits gains one per
+                       second */
+    covey_done_fn *callback;       /**< called if the outcome is OK */
+    covey_done_fn *error_callback; /**< called otherwise */
+    void *callback_ctx;            /**< handed to both */
+};
+#define COVEY_TASK_OPTS(...)                                                           \
+    (&(struct covey_task_opts){.size = sizeof(struct covey_task_opts), __VA_ARGS__})
+
+/**
+ * Run one task and wait for its result.
+ *
+ * `arg`:    copied, but used in place if it lies in the family's shared memory.
+ * `ret_result`: receives the bytes, reused and grown; may be NULL.
+ * Returns:  0; the errors of covey_pool_map.
+ * Blocks:   until it is done, or `timeout` of the options.
+ */
+COVEY_API int covey_pool_apply(covey_pool *pool, covey_task_fn *fn,
+                               struct covey_view arg, struct covey_bytes *ret_result,
+                               const struct covey_task_opts *opts);
+
+/**
+ * Submit one task.
+ *
+ * `arg`:    copied, but used in place if it lies in the family's shared memory.
+ * `out`:    receives the result to come, to be freed with covey_result_free, at any time;
+ *           may be NULL when only callbacks matter.
+ * Returns:  0; -EINVAL; -ENOMEM; COVEY_ECLOSED after covey_pool_close or _terminate;
+ *           COVEY_ENOTOWNER; COVEY_EFREED; -EAGAIN in a callback when `backlog` tasks wait.
+ * Blocks:   while `backlog` tasks wait.
+ */
+COVEY_API int covey_pool_apply_async(covey_result **out, covey_pool *pool,
+                                     covey_task_fn *fn, struct covey_view arg,
+                                     const struct covey_task_opts *opts);
+
+/**
+ * covey_pool_map without waiting. `in` and `out` are read and written until the result is
+ * ready; `out` NULL: the result keeps the array, covey_result_get copies it. `.outcomes`
+ * and `.summary` of the options are filled before it is ready; `.progress` is not called.
+ *
+ * Returns:  as covey_pool_apply_async.
+ */
+COVEY_API int covey_pool_map_async(covey_result **out_result, covey_pool *pool,
+                                   covey_task_fn *fn, const void *in, size_t in_size,
+                                   void *out, size_t out_size, size_t n,
+                                   const struct covey_map_opts *opts);
+
+/**
+ * covey_pool_starmap without waiting; width 1 is covey_pool_map_bytes. `in`, what it
+ * refers to, and `out` are used until the result is ready.
+ *
+ * Returns:  as covey_pool_apply_async.
+ */
+COVEY_API int covey_pool_starmap_async(covey_result **out_result, covey_pool *pool,
+                                       covey_task_fn *fn, const struct covey_view *in,
+                                       size_t width, struct covey_bytes *out, size_t n,
+                                       const struct covey_map_opts *opts);
+
+/* ---- results ---------------------------------------------------------------- */
+
+/**
+ * Wait for a result and copy it. May be repeated. In a pool of `.own_loop` it dispatches
+ * meanwhile.
+ *
+ * `ret_bytes`: receives the bytes of covey_pool_apply_async, or the array of a
+ *           covey_pool_map_async without `out`; may be NULL.
+ * Returns:  0 if all tasks are OK; -ETIMEDOUT if it is not ready in time, or a task was
+ *           ended by its time limit (covey_result_ready tells which); else as
+ *           covey_pool_map; -ECANCELED if it was cancelled, also
+ *           by the end of its pool; -ENOMEM if it was ended by its
+ *           memory limit or there is no memory for the copy; COVEY_EBROKEN if workers
+ *           cannot be started.
+ * Blocks:   at most `timeout`.
+ * Threads:  any, of the process that submitted.
+ */
+COVEY_API int covey_result_get(covey_result *result, struct covey_bytes *ret_bytes,
+                               covey_nsec timeout);
+
+/**
+ * Wait until a result is ready, good or bad.
+ *
+ * Returns:  0; -ETIMEDOUT; COVEY_ENOTOWNER; -EINVAL.
+ * Blocks:   at most `timeout`.
+ */
+COVEY_API int covey_result_wait(covey_result *result, covey_nsec timeout);
+
+/**
+ * Ask whether a result is there.
+ *
+ * Returns:  1 or 0; COVEY_ENOTOWNER; -EINVAL.
+ */
+COVEY_API int covey_result_ready(covey_result *result);
+
+/**
+ * Ask whether all tasks of a result are OK.
+ *
+ * Returns:  1 or 0; COVEY_ESTATE while it is not ready.
+ */
+COVEY_API int covey_result_successful(covey_result *result);
+
+/**
+ * Take back what has not begun; with `running` not 0 also end what runs, at the price of
+ * its worker. Where that cannot be (COVEY_THREAD), and without `running`,
+ * covey_call_cancelled says 1 in the task, which may heed it.
+ *
+ * Returns:  0 if anything was taken back or asked to end; -EALREADY if it was ready.
+ */
+COVEY_API int covey_result_cancel(covey_result *result, int running);
+
+/** What is known about a task; of several, about the first one that is not OK. */
+struct covey_task_report {
+    enum covey_outcome outcome;
+    int code;        /**< what covey_result_get returns */
+    unsigned tries;  /**< how often it was begun, as far as known */
+    int pid;         /**< of the worker; 0 if it never began */
+    int exitcode;    /**< CRASHED: how the worker ended, as covey_process_exitcode */
+    covey_nsec wait; /**< from its submission to its begin */
+    covey_nsec run;  /**< how long it ran */
+    uint64_t peak;   /**< most bytes seen in addition, if it had a memory limit */
+    const char *backtrace; /**< CRASHED: one frame per line, else "" */
+    const char *text;      /**< one line, "" if it is OK */
+};
+
+/**
+ * Read what is known about a result. The strings live as long as the result.
+ *
+ * Returns:  0; COVEY_ESTATE while it is not ready; -EINVAL.
+ */
+COVEY_API int covey_result_report(covey_result *result,
+                                  struct covey_task_report *ret_report);
+
+/** Drop a result; NULL is fine. Its tasks go on, and its callbacks are called. */
+COVEY_API void covey_result_free(covey_result *result);
+
+/* ---- results one by one ----------------------------------------------------- */
+
+/** The next item of an input: sets `*ret_item`, which must be valid until the next call.
+ * Returns 1 for an item, 0 at the end, negative for an error. */
+typedef int covey_next_fn(void *ctx, struct covey_view *ret_item);
+
+/** Options of covey_pool_imap; zero means the default. */
+struct covey_imap_opts {
+    size_t size;      /**< sizeof(struct covey_imap_opts); COVEY_IMAP_OPTS fills it */
+    size_t chunksize; /**< items a worker takes at a time; default: by duration */
+    size_t window;    /**< most items that were taken from the input and whose results
+                                were not fetched yet; default: by duration */
+    size_t window_bytes; /**< most shared memory they use; default 64 MiB, but one item
+                                is always possible */
+    covey_nsec time_limit; /**< of each item, as of covey_task_opts */
+    covey_nsec soft_limit;
+    uint64_t memory_limit;
+};
+#define COVEY_IMAP_OPTS(...)                                                           \
+    (&(struct covey_imap_opts){.size = sizeof(struct covey_imap_opts), __VA_ARGS__})
+
+/**
+ * Call `fn` for each item of an input of any length, and hand out the results in order.
+ * The input is read by covey_iterator_next, in the thread that calls that, and never much
+ * further than the results are fetched: however long it is, memory is bounded.
+ *
+ * `next`:   called for items, from within covey_pool_imap and covey_iterator_next.
+ * Returns:  0; as covey_pool_apply_async; -EAGAIN when 63 iterators and maps of the pool are
+ *           under way.
+ */
+COVEY_API int covey_pool_imap(covey_iterator **out, covey_pool *pool, covey_task_fn *fn,
+                              covey_next_fn *next, void *ctx,
+                              const struct covey_imap_opts *opts);
+
+/**
+ * The same, with results as they come.
+ *
+ * Returns:  as covey_pool_imap.
+ */
+COVEY_API int covey_pool_imap_unordered(covey_iterator **out, covey_pool *pool,
+                                        covey_task_fn *fn, covey_next_fn *next,
+                                        void *ctx, const struct covey_imap_opts *opts);
+
+/**
+ * The next result. An item that failed gives its error in its place, later ones still come;
+ * an error of the input comes as the last one.
+ *
+ * `ret_bytes`: receives the bytes, reused and grown; may be NULL.
+ * Returns:  0; COVEY_EEND when all results were fetched; -ETIMEDOUT if none is ready in time,
+ *           it may be called again; what the input's function returned; COVEY_EFREED if the
+ *           pool was terminated; else as covey_pool_map for the item.
+ * Blocks:   at most `timeout`, plus what the input's function takes.
+ * Threads:  one at a time per iterator; others wait.
+ */
+COVEY_API int covey_iterator_next(covey_iterator *iterator,
+                                  struct covey_bytes *ret_bytes, covey_nsec timeout);
+
+/**
+ * The position in the input of the item whose result, or error, was fetched last.
+ *
+ * Returns:  0; COVEY_ESTATE if none was.
+ */
+COVEY_API int covey_iterator_index(covey_iterator *iterator, uint64_t *ret_index);
+
+/** Take back what has not begun, end what runs, and drop the iterator; NULL is fine. */
+COVEY_API void covey_iterator_free(covey_iterator *iterator);
+
+/* ---- running a pool --------------------------------------------------------- */
+
+/**
+ * Have another number of workers: new ones are started, those that are too many end when
+ * they have done the item they are at.
+ *
+ * Returns:  0; -EINVAL for 0 or more than `.max_workers`; COVEY_ECLOSED; the errors of
+ *           covey_process_start, those that came up stay.
+ */
+COVEY_API int covey_pool_resize(covey_pool *pool, size_t workers);
+
+/**
+ * The descriptor of a pool of `.own_loop`: it polls readable when covey_pool_dispatch has
+ * something to do. It belongs to the pool.
+ *
+ * Returns:  0; COVEY_ESTATE without `.own_loop`; COVEY_ENOTOWNER.
+ */
+COVEY_API int covey_pool_fd(covey_pool *pool, int *ret_fd);
+
+/**
+ * Do what is to be done: results are collected, callbacks called, limits watched, workers
+ * that died replaced.
+ *
+ * Returns:  0; -ETIMEDOUT if there was nothing to do; COVEY_ENOTOWNER.
+ * Blocks:   at most `timeout`, until there was something to do.
+ * Threads:  one at a time; others wait.
+ */
+COVEY_API int covey_pool_dispatch(covey_pool *pool, covey_nsec timeout);
+
+/** Numbers of a pool since its creation. */
+struct covey_pool_stats {
+    uint64_t workers; /**< how many there should be */
+    uint64_t
+        submitted; /**< tasks that were submitted, those of maps counted at their end */
+    uint64_t queued;    /**< asynchronous tasks that no worker was offered yet */
+    uint64_t running;   /**< tasks that are offered to workers or run */
+    uint64_t done;      /**< finished tasks */
+    uint64_t failed;    /**< of these with another outcome than OK */
+    uint64_t crashes;   /**< workers that died at a task */
+    uint64_t retried;   /**< tasks that were begun again */
+    uint64_t restarts;  /**< workers that were started besides the first ones */
+    uint64_t bytes_in;  /**< of arguments */
+    uint64_t bytes_out; /**< of results */
+};
+
+/**
+ * Read a pool's numbers.
+ *
+ * Returns:  0; COVEY_EFREED; -EINVAL.
+ * Threads:  any of any process of the family.
+ */
+COVEY_API int covey_pool_stats(covey_pool *pool, struct covey_pool_stats *ret_stats);
+
+/**
+ * A progress bar on standard error, if that is a terminal, as `.progress` of a map, with
+ * rate and time left. `ctx`: a title, or NULL.
+ */
+COVEY_API void covey_progress_bar(void *ctx, size_t done, size_t total);
+
+/**
+ * Accept no more tasks. Those that were submitted are done. Twice is fine.
+ *
+ * Returns:  0; COVEY_ENOTOWNER; COVEY_EFREED.
+ */
+COVEY_API int covey_pool_close(covey_pool *pool);
+
+/**
+ * End the workers at once. What is not done becomes CANCELLED; maps of other threads return
+ * COVEY_EFREED. Twice is fine.
+ *
+ * Returns:  0; COVEY_ENOTOWNER; COVEY_EFREED.
+ * Blocks:   as covey_pool_free.
+ */
+COVEY_API int covey_pool_terminate(covey_pool *pool);
+
+/**
+ * Wait until all submitted tasks are done, and end the workers in order. What iterators
+ * have not fetched is not waited for.
+ *
+ * Returns:  0; -ETIMEDOUT; COVEY_ESTATE before covey_pool_close or _terminate;
+ *           COVEY_ENOTOWNER; COVEY_EFREED.
+ * Blocks:   at most `timeout`.
+ */
+COVEY_API int covey_pool_join(covey_pool *pool, covey_nsec timeout);
+
+/**
+ * End the workers at once, wait for them, and drop the pool: covey_pool_terminate and _join.
+ * Results stay readable until they are freed themselves; those that are not ready become
+ * CANCELLED. Maps of other threads return COVEY_EFREED. In another process than the pool's, and for NULL, it does nothing.
  *
  * Blocks:   until the workers have ended: idle ones do at once, busy ones get SIGTERM and
  *           after 100 ms SIGKILL. Threads cannot be killed: what they run is waited for.

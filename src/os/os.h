@@ -284,12 +284,20 @@ enum cvy_os_limit {
 /** Set the soft and the hard limit. For processor time the hard one is a second more: the
  * process gets SIGXCPU first. -EPERM over the old hard one without privileges. */
 int cvy_os_set_limit(enum cvy_os_limit which, uint64_t value);
+/** The memory that is a process's own, in RAM and swapped out; 0: this process. Bytes.
+ * -ESRCH; -ENOENT without /proc. */
+int cvy_os_own_memory(int pid, uint64_t *ret_bytes);
+/** Let this process's private memory grow by at most so much from now on; can be called
+ * again. UINT64_MAX: as far as it may. Whatever is not possible is left as it is. */
+void cvy_os_limit_growth(uint64_t bytes);
 /** Processors this process may use: affinity cut by cgroup quota, at least 1. */
 int cvy_os_cpu_count(size_t *ret_count);
 /** Whether the process runs with raised privileges (AT_SECURE). */
 bool cvy_os_is_secure(void);
 /** Whether a program that this process runs would. */
 bool cvy_os_makes_secure(void);
+/** Whether a person reads this stream. */
+bool cvy_os_is_terminal(FILE *stream);
 /** Whether the stream has output that was not written yet. */
 bool cvy_os_has_output(FILE *stream);
 /** _exit; builds with sanitizers or coverage check for leaks and write their data first,

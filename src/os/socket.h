@@ -112,4 +112,9 @@ int cvy_os_flag_create(void);
 void cvy_os_flag_raise(int fd);
 void cvy_os_flag_lower(int fd);
 
+/** A descriptor that polls readable from the time it is set to. */
+int cvy_os_timer_create(void);
+/** `deadline` in the past: at once; INT64_MAX: never. It is not readable before. */
+void cvy_os_timer_set(int fd, int64_t deadline);
+
 #endif

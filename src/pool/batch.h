@@ -67,11 +67,20 @@ static inline bool cvy_range_is_of(uint64_t range, uint32_t slot)
 }
 
 /** A result of the wrong size, which callers see as ERROR. */
-#define CVY_OUTCOME_SIZE   0x40u
-#define CVY_OUTCOME_MASK   0x3fu
-#define CVY_POOL_ORPHANS   64u
-#define CVY_POOL_TEXT      256u
-#define CVY_BATCH_CANCELED 1u
+#define CVY_OUTCOME_SIZE 0x40u
+#define CVY_OUTCOME_MASK 0x3fu
+#define CVY_POOL_ORPHANS 64u
+#define CVY_POOL_TEXT    256u
+
+/* flags of a batch */
+#define CVY_BATCH_TASKS  1u /* it has entries: see struct cvy_entry */
+#define CVY_BATCH_TUPLES 2u /* arguments are tuples */
+#define CVY_BATCH_TIMED  4u /* begin and end are noted in the entries */
+
+/* Of a batch with entries, an outcome while the item runs: taken by one compare-and-swap,
+ * of which the worker in whose line the item is `begun` is the author. So the pool can
+ * take back, by the same word, what has not begun, and end what has. */
+#define CVY_OUTCOME_RUNNING 0x80u
 
 /*
  * Futex words that are rung: 1 = somebody may sleep, the rest counts in steps of 2.
@@ -83,15 +92,23 @@ static inline bool cvy_range_is_of(uint64_t range, uint32_t slot)
 /* One worker. What it stores per item has cache lines of its own, two at a time because
  * processors fetch them in pairs. */
 struct cvy_pool_line {
-    _Atomic uint64_t begun;   /* [own] item + 1 whose function was called last */
-    _Atomic uint64_t running; /* [own] range it runs, or wants to take */
-    uint64_t reserved[14];
-    _Atomic uint64_t claim; /* [own] range to run afterwards; [cas] by thieves */
-    cvy_word batch;         /* [own] slot + 1 of the batch it looks at, 0 none */
-    cvy_word taking;        /* [own] odd while it moves a range into its words */
-    cvy_word thread;        /* [own] owner word of its slot, 0 before it is up */
-    cvy_word finished;      /* [own] counts claims; for "does anything ever finish" */
-    uint64_t reserved2[13];
+    _Atomic uint64_t begun;    /* [own] item + 1 whose function was called last */
+    _Atomic uint64_t running;  /* [own] range it runs, or wants to take */
+    _Atomic uint64_t serial;   /* [own] counts the tasks it began */
+    _Atomic int64_t started;   /* [own] when the last of those began; 0: none runs */
+    _Atomic uint64_t resident; /* [own] its own memory before its first limited task */
+    uint64_t reserved[11];
+    _Atomic uint64_t claim;  /* [own] range to run afterwards; [cas] by thieves */
+    cvy_word batch;          /* [own] slot + 1 of the batch it looks at, 0 none */
+    cvy_word taking;         /* [own] odd while it moves a range into its words */
+    cvy_word thread;         /* [own] owner word of its slot, 0 before it is up */
+    cvy_word finished;       /* [own] counts claims; for "does anything ever finish" */
+    _Atomic uint64_t warned; /* [pool] serial of the task that is asked to stop */
+    cvy_word retire;         /* [pool] 1: end after the item that runs */
+    cvy_word left;           /* [own] 1: it ends in order, 2: its initializer failed */
+    _Atomic int32_t init_code; /* [own] what that returned */
+    uint32_t reserved2;
+    uint64_t reserved3[10];
 };
 _Static_assert(sizeof(struct cvy_pool_line) == 256, "two pairs of cache lines");
 
@@ -101,10 +118,32 @@ struct cvy_pool_ring {
     uint32_t reserved[15];
 };
 
+/* What workers do besides tasks; constant. */
+struct cvy_pool_hooks {
+    uint64_t init_arg, init_size; /* distance and size of the initializer's argument */
+    uint64_t exit_arg, exit_size;
+    uint32_t max_tasks; /* a worker ends after so many items, 0 never */
+    int32_t fd;         /* written to when `fd_armed`, -1 none */
+    cvy_word fd_armed;  /* [pool] 1: an event loop waits; [own] 0: it was told */
+    uint32_t has_init, has_exit;
+    uint32_t reserved[3];
+    struct cvy_code init, exit;
+};
+_Static_assert(sizeof(struct cvy_pool_hooks) % 64 == 0, "whole lines");
+
+/* What covey_pool_stats tells; [pool] under its private lock, anyone reads. */
+struct cvy_pool_counts {
+    _Atomic uint64_t submitted, done, failed, crashes, retried, restarts;
+    _Atomic uint64_t bytes_in, bytes_out;
+    _Atomic uint64_t queued, running, target;
+    uint64_t reserved[21];
+};
+_Static_assert(sizeof(struct cvy_pool_counts) == 256, "whole lines");
+
 struct cvy_pool_shared {
     cvy_word doorbell; /* workers sleep here; rung by the pool when there is work */
     cvy_word stop;     /* [pool] 1: workers end */
-    uint32_t workers;  /* lines */
+    cvy_word workers;  /* [pool] lines in use; grows only */
     uint32_t reserved;
     _Atomic uint64_t active; /* [pool] a bit per slot whose batch may be worked on */
     uint64_t reserved2[5];
@@ -114,9 +153,13 @@ struct cvy_pool_shared {
     uint32_t reserved4[31];
     struct cvy_pool_ring rings[CVY_POOL_BATCHES]; /* by map */
     uint64_t reserved5[8];
+    struct cvy_pool_hooks hooks;
+    struct cvy_pool_counts counts;
     struct cvy_pool_line lines[];
 };
-_Static_assert(sizeof(struct cvy_pool_shared) == 64 + 512 + 128 + 64 * 64, "as drawn");
+_Static_assert(sizeof(struct cvy_pool_shared) ==
+                   64 + 512 + 128 + 64 * 64 + sizeof(struct cvy_pool_hooks) + 256,
+               "as drawn");
 _Static_assert(offsetof(struct cvy_pool_shared, batches) == 64, "with the doorbell");
 _Static_assert(offsetof(struct cvy_pool_shared, lines) % 64 == 0, "line by line");
 
@@ -143,7 +186,10 @@ struct cvy_batch {
     int32_t text_code;           /* what the task returned */
     _Atomic uint64_t text_item;  /* it is about this item + 1, 0 none */
     uint32_t copy_out;           /* 1: `out` is in this run */
-    uint32_t reserved[5];
+    uint32_t flags;              /* CVY_BATCH_... */
+    uint32_t room;               /* entries, of which `n` are used */
+    uint32_t reserve;            /* bytes for each result, at `out` */
+    uint64_t memory;             /* limit of a task's own, in bytes, 0 none */
 
     _Atomic uint64_t orphans[CVY_POOL_ORPHANS]; /* [pool] in, [cas] out: ranges */
     char text[CVY_POOL_TEXT];                   /* text_owner's */
@@ -151,6 +197,44 @@ struct cvy_batch {
     _Atomic uint8_t outcomes[]; /* set by who has the item; [pool] if he died */
 };
 _Static_assert(sizeof(struct cvy_batch) == 128 + 512 + 256 + 512, "as drawn");
+
+/*
+ * An item of a batch with entries: any size in, any size out.
+ *
+ *   batch: | head | outcomes[room] | entries[room] | arguments | results[room] of
+ *                                                                `reserve` bytes each |
+ *
+ * A result that is larger has a run of its own. Tuples: a count, then offset and size of
+ * each part, then the parts.
+ */
+struct cvy_entry {
+    uint64_t arg, arg_size;       /* [pool] distance; in this run, or the caller's */
+    uint64_t result, result_size; /* [own] distance; of a failed item: its text */
+    int64_t started, ended;       /* [own] if TIMED */
+    int32_t code;                 /* [own] what the function returned */
+    uint32_t line;                /* [own] + 1 */
+    uint32_t fault;               /* [pool] enum cvy_fault, on purpose */
+    int32_t pid;                  /* [own] */
+};
+_Static_assert(sizeof(struct cvy_entry) == 64, "a line each");
+
+enum cvy_fault { CVY_FAULT_NONE, CVY_FAULT_DIE, CVY_FAULT_HANG, CVY_FAULT_MEMORY };
+
+/** How often a worker in a batch tells of finished items, at most. */
+#define CVY_RING_EVERY COVEY_USEC(200)
+
+static inline struct cvy_entry *cvy_batch_entries(struct cvy_batch *batch,
+                                                  uint32_t room)
+{
+    return (struct cvy_entry *)(void *)((char *)batch +
+                                        cvy_round_up(sizeof *batch + room, 64));
+}
+
+/** Whether an outcome says that the item is finished. */
+static inline bool cvy_outcome_is_final(uint8_t outcome)
+{
+    return outcome && outcome != CVY_OUTCOME_RUNNING;
+}
 
 /** Fields that workers and the pool both need of an object of kind CVY_KIND_POOL. */
 struct covey_pool {
@@ -170,6 +254,11 @@ struct cvy_worker_arg {
     uint32_t is_thread;
 };
 
+/** Where `address` lies, as batches have it; and back. */
+static inline uint64_t cvy_distance(const void *address)
+{
+    return (uint64_t)((uintptr_t)address - (uintptr_t)cvy_head);
+}
 static inline char *cvy_pool_address(uint64_t distance)
 {
     return (char *)((uintptr_t)cvy_head + (uintptr_t)distance);

@@ -30,14 +30,14 @@ static uint64_t items_in(uint64_t time, uint64_t cost)
 
 static uint64_t bite_size(const struct cvy_worker *w)
 {
-    if (w->chunk)
-        return w->chunk;
-    return cvy_max_u64(items_in(BITE_TIME, w->cost), 1);
+    uint64_t size = w->chunk ? w->chunk : cvy_max_u64(items_in(BITE_TIME, w->cost), 1);
+    return cvy_min_u64(size, w->tasks_left);
 }
 
 static uint64_t claim_size(const struct cvy_worker *w, uint64_t left)
 {
-    uint64_t fair = left / (2 * (uint64_t)w->shared->workers);
+    uint64_t workers = atomic_load_explicit(&w->shared->workers, memory_order_relaxed);
+    uint64_t fair = left / (2 * workers);
     uint64_t size = cvy_min_u64(items_in(CLAIM_TIME, w->cost), fair);
     size = cvy_max_u64(size, cvy_max_u64(w->chunk, 1));
     return cvy_min_u64(cvy_min_u64(size, left), CVY_RANGE_COUNT);
@@ -140,7 +140,7 @@ static bool steal_from(struct cvy_worker *w, struct cvy_pool_line *victim)
 
 static bool steal(struct cvy_worker *w)
 {
-    uint32_t workers = w->shared->workers;
+    uint32_t workers = atomic_load_explicit(&w->shared->workers, memory_order_acquire);
     for (uint32_t i = 0; i < workers; i++) {
         uint32_t victim = (w->steal_from + i) % workers;
         if (victim == w->index || !steal_from(w, &w->shared->lines[victim]))
@@ -153,7 +153,8 @@ static bool steal(struct cvy_worker *w)
 
 bool cvy_claim_take(struct cvy_worker *w)
 {
-    if (atomic_load_explicit(&w->batch->canceled, memory_order_acquire))
+    if (atomic_load_explicit(&w->batch->canceled, memory_order_acquire) ||
+        cvy_worker_is_leaving(w))
         return false;
     taking_begins(w);
     bool taken = take_orphan(w) || take_from_cursor(w) || steal(w);
@@ -163,10 +164,12 @@ bool cvy_claim_take(struct cvy_worker *w)
     return taken;
 }
 
+/* What a worker that leaves had claimed is in nobody's hands then, and the pool finds it. */
 uint64_t cvy_claim_next(struct cvy_worker *w)
 {
     uint64_t claim = atomic_load_explicit(&w->line->claim, memory_order_relaxed);
-    if (claim && atomic_load_explicit(&w->batch->canceled, memory_order_acquire)) {
+    if (claim && (cvy_worker_is_leaving(w) ||
+                  atomic_load_explicit(&w->batch->canceled, memory_order_acquire))) {
         atomic_store_explicit(&w->line->claim, 0, memory_order_release);
         claim = 0;
     }

@@ -8,8 +8,7 @@
  * that. A batch is finished when all its outcomes are set; nothing else says so.
  * Arrays that lie in the region, or in a pool of threads, are not copied.
  *
- * Who wakes the thread that waits here: the last worker that leaves a batch, the gong
- * when a process dies, and at the latest the slice. Then it looks for itself. */
+ * Maps with limits per item, and all maps of a pool with a trace, are flows instead. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,45 +21,29 @@
 #include "region/object.h"
 #include "region/wait.h"
 
-#define BATCH_BYTES    (UINT64_C(512) << 10)
-#define BATCHES_MOST   24u
-#define PROGRESS_STEP  COVEY_MSEC(50)
-#define LEAVE_TIME     COVEY_MSEC(2)
-#define PAST_CACHES    (UINT64_C(4) << 20)
-#define WORTH_SPINNING (UINT64_C(100000) * 16) /* 1/16 ns */
+#define BATCH_BYTES   (UINT64_C(512) << 10)
+#define BATCHES_MOST  24u
+#define PROGRESS_STEP COVEY_MSEC(50)
+#define STARVED_TIME  COVEY_MSEC(1)
+#define PAST_CACHES   (UINT64_C(4) << 20)
 
 static const char call[] = "covey_pool_map";
 
 /* ---- filling ---- */
-
-static uint64_t distance(const void *address)
-{
-    return (uint64_t)((uintptr_t)address - (uintptr_t)cvy_head);
-}
 
 static void fill(const struct cvy_map *map, struct cvy_pool_slot *s, uint64_t base)
 {
     struct cvy_batch *batch = s->batch;
     struct cvy_batch_parts parts = cvy_pool_parts(map, s->n);
     const char *in = map->in ? map->in + base * map->in_size : NULL;
-    atomic_store(&batch->n, s->n);
+    cvy_batch_reset(map, s, base);
     batch->in_size = map->in_size;
     batch->out_size = map->out_size;
-    batch->in = map->copy_in ? s->run.ref + parts.in : distance(in);
+    batch->in = map->copy_in ? s->run.ref + parts.in : cvy_distance(in);
     batch->out = map->copy_out
                      ? s->run.ref + parts.out
-                     : distance(map->out ? map->out + base * map->out_size : NULL);
+                     : cvy_distance(map->out ? map->out + base * map->out_size : NULL);
     batch->copy_out = map->copy_out;
-    batch->chunk = map->chunk;
-    batch->map = map->index;
-    batch->base = base;
-    atomic_store(&batch->orphan_set, 0);
-    atomic_store(&batch->canceled, 0);
-    atomic_store(&batch->measured, 0);
-    atomic_store(&batch->text_owner, 0);
-    atomic_store(&batch->text_item, 0);
-
-    memset((char *)batch + offsetof(struct cvy_batch, outcomes), 0, s->n);
     if (map->copy_in && in)
         memcpy((char *)batch + parts.in, in, s->n * map->in_size);
     atomic_store(&batch->cursor, 0);
@@ -79,7 +62,10 @@ static int add_batch(struct cvy_map *map)
         r = cvy_pool_slot_take(pool, map, items, &slot);
     }
     while (r == -EAGAIN && !map->mine && !map->give_up) {
-        cvy_pool_await_change(pool);
+        (void)pthread_mutex_unlock(&pool->lock);
+        cvy_iterators_relieve(pool);
+        cvy_pool_await_change_until(pool, cvy_os_now() + STARVED_TIME);
+        (void)pthread_mutex_lock(&pool->lock);
         r = cvy_pool_slot_take(pool, map, items, &slot);
     }
     (void)pthread_mutex_unlock(&pool->lock);
@@ -216,146 +202,7 @@ static int feed(struct cvy_map *map)
     return collected;
 }
 
-/* ---- waiting ---- */
-
-/* Work that is left in published batches, per worker; 1/16 ns, 0 unknown. */
-static uint64_t expected_time(const struct cvy_map *map)
-{
-    uint64_t sum = 0;
-    for (uint64_t mine = map->mine; mine; mine &= mine - 1) {
-        const struct cvy_pool_slot *s = &map->pool->slots[__builtin_ctzll(mine)];
-        uint64_t cost = atomic_load_explicit(&s->batch->measured, memory_order_relaxed);
-        if (!cost)
-            cost = s->batch->cost;
-        if (!cost)
-            return 0;
-        sum += (s->n - s->prefix) * cost;
-    }
-    return sum / map->pool->workers;
-}
-
-static bool spin_for_ring(const struct cvy_map *map, const cvy_word *word,
-                          uint32_t seen)
-{
-    struct cvy_spin spin = {.rounds = 6}; /* it looked often before */
-    if (!cvy_os_is_multicore() || expected_time(map) > WORTH_SPINNING)
-        return false;
-    if (cvy_word_changes_soon(word, seen))
-        return true;
-    while (atomic_load_explicit(word, memory_order_acquire) == seen)
-        if (!cvy_spin(&spin))
-            return false;
-    return true;
-}
-
-/* Before this thread sleeps, all sleeping workers are called for what is not claimed:
- * the estimate that one was enough may have been wrong. */
-static void call_all(struct cvy_map *map)
-{
-    struct cvy_pool *pool = map->pool;
-    for (uint64_t mine = map->mine; mine; mine &= mine - 1) {
-        struct cvy_pool_slot *s = &pool->slots[__builtin_ctzll(mine)];
-        if (s->all_called)
-            continue;
-        s->all_called = true;
-        (void)pthread_mutex_lock(&pool->lock);
-        cvy_pool_ring(pool, UINT64_MAX, 0);
-        (void)pthread_mutex_unlock(&pool->lock);
-        return;
-    }
-}
-
-/* Whether the thread may sleep: nobody died while it was busy, which it would not hear any
- * more. `until`: in, out, when it has to look at the workers at the latest. */
-static bool may_sleep(struct cvy_pool *pool, int64_t *until)
-{
-    (void)pthread_mutex_lock(&pool->lock);
-    bool may = !cvy_pool_wants_reaping(pool);
-    *until = cvy_min_i64(*until, cvy_pool_due(pool));
-    (void)pthread_mutex_unlock(&pool->lock);
-    return may;
-}
-
-/* Returns: whether a slice has gone by without a word. */
-static bool wait_for_ring(struct cvy_map *map, uint32_t seen, uint32_t gong,
-                          int64_t until)
-{
-    cvy_word *word = &map->pool->shared->rings[map->index].word;
-    if (spin_for_ring(map, word, seen))
-        return false;
-    call_all(map);
-    uint32_t now = seen;
-    if (!(seen & CVY_RING_SLEEPS) &&
-        !atomic_compare_exchange_strong(word, &now, seen | CVY_RING_SLEEPS))
-        return false;
-    int r = CVY_WOKEN;
-    if (may_sleep(map->pool, &until))
-        r = cvy_sleep(word, seen | CVY_RING_SLEEPS, gong, until,
-                      cvy_ref_of(map->pool->object));
-    atomic_fetch_and(word, ~CVY_RING_SLEEPS);
-    return r == CVY_SLICE;
-}
-
-static bool want_missing(const struct cvy_pool_slot *s, bool slice)
-{
-    return (s->deaths || slice) && atomic_load(&s->batch->cursor) >= s->n;
-}
-
-/* See to the workers: those that died, and what died with them. */
-static void look_after(struct cvy_map *map, bool slice)
-{
-    struct cvy_pool *pool = map->pool;
-    (void)pthread_mutex_lock(&pool->lock);
-    if (slice || cvy_pool_wants_reaping(pool))
-        cvy_pool_reap(pool, slice);
-    for (uint64_t mine = map->mine; mine; mine &= mine - 1) {
-        uint32_t slot = (uint32_t)__builtin_ctzll(mine);
-        if (want_missing(&pool->slots[slot], slice))
-            cvy_pool_find_missing(pool, slot);
-        if (slice)
-            pool->slots[slot].all_called = false; /* perhaps one who spun was stopped */
-    }
-    (void)pthread_mutex_unlock(&pool->lock);
-}
-
 /* ---- ending early ---- */
-
-static bool is_left(const struct cvy_map *map)
-{
-    for (uint64_t mine = map->mine; mine; mine &= mine - 1)
-        if (cvy_pool_slot_is_visited(map->pool, (uint32_t)__builtin_ctzll(mine)))
-            return false;
-    return true;
-}
-
-static void wait_until_left(struct cvy_map *map, int64_t deadline)
-{
-    cvy_word *word = &map->pool->shared->rings[map->index].word;
-    while (cvy_os_now() < deadline) {
-        uint32_t gong = cvy_gong(), seen = atomic_load(word);
-        if (is_left(map))
-            return;
-        look_after(map, false);
-        (void)wait_for_ring(map, seen, gong, deadline);
-    }
-}
-
-/* The time is over: what runs is ended with its worker. A thread cannot be; then the map
- * lasts as long as what it runs. */
-static void end_running(struct cvy_map *map)
-{
-    struct cvy_pool *pool = map->pool;
-    bool killed = true;
-    wait_until_left(map, cvy_os_deadline(LEAVE_TIME));
-    (void)pthread_mutex_lock(&pool->lock);
-    map->timed_out = true;
-    for (uint64_t mine = map->mine; mine; mine &= mine - 1)
-        killed = cvy_pool_kill_in(pool, (uint32_t)__builtin_ctzll(mine)) && killed;
-    (void)cvy_pool_start_workers(pool);
-    (void)pthread_mutex_unlock(&pool->lock);
-    if (!killed)
-        wait_until_left(map, INT64_MAX);
-}
 
 /* Whether tasks use the caller's arrays, which are his again when the map ends. */
 static bool is_in_place(const struct cvy_map *map)
@@ -372,7 +219,7 @@ static void stop(struct cvy_map *map, enum covey_outcome outcome)
         cvy_pool_cancel(pool, (uint32_t)__builtin_ctzll(mine));
     (void)pthread_mutex_unlock(&pool->lock);
     if (outcome == COVEY_OUTCOME_CANCELLED && (!map->give_up || is_in_place(map)))
-        end_running(map);
+        cvy_map_end_running(map);
     for (uint64_t mine = map->mine; mine; mine &= mine - 1) {
         struct cvy_pool_slot *s = &pool->slots[__builtin_ctzll(mine)];
         for (uint64_t i = s->prefix; i < s->n; i++) {
@@ -447,7 +294,7 @@ static int run(struct cvy_map *map, int64_t deadline, struct progress *progress)
         if (!map->mine && map->next == map->n)
             return 0;
         if (r == 0)
-            look_after(map, slice);
+            cvy_map_look_after(map, slice);
         if (map->give_up) {
             stop(map, pool->closing ? COVEY_OUTCOME_CANCELLED : COVEY_OUTCOME_LOST);
             return 0;
@@ -457,45 +304,8 @@ static int run(struct cvy_map *map, int64_t deadline, struct progress *progress)
             stop(map, COVEY_OUTCOME_CANCELLED);
             return 0;
         }
-        slice = r == 0 && wait_for_ring(map, seen, gong, until);
+        slice = r == 0 && cvy_map_wait(map, seen, gong, until);
     }
-}
-
-static int begin(struct cvy_map *map)
-{
-    struct cvy_pool *pool = map->pool;
-    (void)pthread_mutex_lock(&pool->lock);
-    uint32_t index = 0;
-    while (!pool->closing) {
-        for (index = 0; index < CVY_POOL_BATCHES && pool->maps[index];)
-            index++;
-        if (index < CVY_POOL_BATCHES)
-            break;
-        cvy_pool_await_change(pool);
-    }
-    if (pool->closing) {
-        (void)pthread_mutex_unlock(&pool->lock);
-        return cvy_fail(COVEY_EFREED, "%s: the pool is being freed", call);
-    }
-    if (pool->map_count++ == 0)
-        pool->barren = 0; /* what was wrong may have been put right */
-    map->index = index;
-    pool->maps[index] = map;
-    if (cvy_pool_wants_reaping(pool))
-        cvy_pool_reap(pool, false);
-    (void)pthread_mutex_unlock(&pool->lock);
-    return 0;
-}
-
-static void end(struct cvy_map *map)
-{
-    struct cvy_pool *pool = map->pool;
-    (void)pthread_mutex_lock(&pool->lock);
-    pool->maps[map->index] = NULL;
-    pool->map_count--;
-    (void)pthread_cond_broadcast(&pool->changed);
-    (void)pthread_mutex_unlock(&pool->lock);
-    cvy_free(map->attempts);
 }
 
 /* What the first failure comes to, in words and as a result. */
@@ -569,21 +379,15 @@ static int check_arguments(const struct cvy_map *map, size_t n)
     return 0;
 }
 
-static bool is_in_region(const void *data, size_t bytes)
-{
-    uintptr_t at = (uintptr_t)data - (uintptr_t)cvy_head;
-    return at < cvy_head->reservation && bytes <= cvy_head->reservation - at;
-}
-
 /* Into how many batches, of how many items. */
 static void plan(struct cvy_map *map)
 {
     uint32_t workers = map->pool->workers;
     bool threads = map->pool->method == COVEY_THREAD;
     map->copy_in =
-        map->in_size && !threads && !is_in_region(map->in, map->n * map->in_size);
-    map->copy_out =
-        map->out_size && !threads && !is_in_region(map->out, map->n * map->out_size);
+        map->in_size && !threads && !cvy_is_in_region(map->in, map->n * map->in_size);
+    map->copy_out = map->out_size && !threads &&
+                    !cvy_is_in_region(map->out, map->n * map->out_size);
     uint64_t each =
         1 + (map->copy_in ? map->in_size : 0) + (map->copy_out ? map->out_size : 0);
     map->batch_limit = (uint32_t)cvy_min_u64(2 * (uint64_t)workers + 2, BATCHES_MOST);
@@ -593,26 +397,13 @@ static void plan(struct cvy_map *map)
     map->batch_items = cvy_min_u64(map->batch_items, CVY_RANGE_ITEMS);
 }
 
-static int open_pool(covey_pool *object, struct cvy_pool **ret_pool)
-{
-    int r = cvy_enter();
-    if (r < 0)
-        return r;
-    r = cvy_object_check(object, CVY_KIND_POOL, call);
-    if (r < 0)
-        return r;
-    if (object->owner != cvy_member_owner())
-        return cvy_fail(COVEY_ENOTOWNER, "%s: another process created the pool", call);
-    *ret_pool = (struct cvy_pool *)(uintptr_t)object->state;
-    return 0;
-}
-
 int covey_pool_map(covey_pool *object, covey_task_fn *fn, const void *in,
                    size_t in_size, void *out, size_t out_size, size_t n,
                    const struct covey_map_opts *options)
 {
     struct covey_map_opts opts;
-    struct cvy_map map = {.fn = fn,
+    struct cvy_map map = {.call = call,
+                          .fn = fn,
                           .in = in,
                           .out = out,
                           .in_size = in_size,
@@ -622,13 +413,22 @@ int covey_pool_map(covey_pool *object, covey_task_fn *fn, const void *in,
                           .sum = {.first_failed = SIZE_MAX}};
     int r = CVY_TAKE_OPTS(&opts, options, call);
     if (r >= 0)
-        r = open_pool(object, &map.pool);
+        r = cvy_pool_enter(object, call, true, &map.pool);
     if (r >= 0)
         r = check_arguments(&map, n);
     if (r >= 0)
         r = cvy_code_encode((cvy_code_fn *)fn, &map.code);
     if (r < 0)
         return r;
+    if (cvy_map_needs_flow(map.pool, &opts)) {
+        struct cvy_work work = {.call = call,
+                                .n = n,
+                                .in = in,
+                                .in_size = in_size,
+                                .out = out,
+                                .out_size = out_size};
+        return cvy_gather(map.pool, fn, &work, &opts);
+    }
     int64_t deadline = opts.timeout ? cvy_os_deadline(opts.timeout) : INT64_MAX;
     struct progress progress = {opts.progress, opts.progress_ctx, 0};
     map.chunk = (uint32_t)cvy_min_u64(opts.chunksize, CVY_RANGE_COUNT);
@@ -636,11 +436,11 @@ int covey_pool_map(covey_pool *object, covey_task_fn *fn, const void *in,
     plan(&map);
     if (n == 0)
         return finish(&map, 0, &opts);
-    r = begin(&map);
+    r = cvy_map_begin(&map);
     if (r < 0)
         return r;
     r = run(&map, deadline, &progress);
     r = finish(&map, r, &opts);
-    end(&map);
+    cvy_map_end(&map);
     return r;
 }

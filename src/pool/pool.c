@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* pool.c: making and ending a pool.
- *
- *   open --(free)--> closing: maps end, then workers --> gone
+/* pool.c: making a pool, its private record, its size, its numbers.
  *
  * The object lies in the region and is held by its creator and by each worker process,
  * so that its memory is not given to others while a worker may still write to it. What
@@ -12,6 +10,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/error.h"
 #include "base/memory.h"
@@ -20,7 +19,8 @@
 #include "region/object.h"
 #include "region/wait.h"
 
-#define LISTED 64u
+#define LISTED      64u
+#define LEAST_LINES 16u
 
 static _Atomic uint32_t pools; /* made by this process, for names */
 
@@ -47,6 +47,14 @@ static int take_options(struct covey_pool_opts *opts,
     if (opts->name && (!opts->name[0] || strlen(opts->name) > 63))
         return cvy_fail(-EINVAL, "%s: the name has %zu bytes, 1 to 63 are possible",
                         call, strlen(opts->name));
+    if ((opts->initarg.size && !opts->initarg.data) ||
+        (opts->exitarg.size && !opts->exitarg.data))
+        return cvy_fail(-EINVAL, "%s: an argument is NULL", call);
+    if (opts->max_workers && opts->max_workers < *workers)
+        return cvy_fail(-EINVAL, "%s: %zu workers, and at most %zu", call, *workers,
+                        opts->max_workers);
+    if (opts->cpus && strlen(opts->cpus) > 63)
+        return cvy_fail(-EINVAL, "%s: `cpus` has more than 63 bytes", call);
     if (opts->method == COVEY_DEFAULT_METHOD) {
         r = covey_get_start_method(0, &opts->method);
         if (r < 0)
@@ -72,11 +80,55 @@ static void free_private(struct cvy_pool *pool)
     if (!pool)
         return;
     list_replace(pool, NULL);
+    cvy_tasks_free(pool);
     (void)pthread_mutex_destroy(&pool->lock);
+    (void)pthread_mutex_destroy(&pool->turn);
     (void)pthread_cond_destroy(&pool->changed);
+    for (uint32_t i = 0; i < CVY_POOL_BATCHES; i++) {
+        cvy_free(pool->rooms[i].marks);
+        cvy_free(pool->rooms[i].cookies);
+    }
     cvy_free(pool->worker);
     cvy_free(pool->ranges);
     cvy_free(pool);
+}
+
+void cvy_pool_unref(struct cvy_pool *pool)
+{
+    (void)pthread_mutex_lock(&pool->lock);
+    uint32_t left = --pool->refs;
+    (void)pthread_mutex_unlock(&pool->lock);
+    if (!left)
+        free_private(pool);
+}
+
+/* For waits with a deadline of covey's clock. */
+static void init_changed(struct cvy_pool *pool)
+{
+    pthread_condattr_t attributes;
+    (void)pthread_condattr_init(&attributes);
+    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&pool->changed, &attributes);
+    (void)pthread_condattr_destroy(&attributes);
+}
+
+void cvy_pool_await_change_until(struct cvy_pool *pool, int64_t deadline)
+{
+    struct timespec time = {deadline / COVEY_SEC(1), deadline % COVEY_SEC(1)};
+    int cancel;
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    (void)pthread_mutex_lock(&pool->lock);
+    (void)pthread_cond_timedwait(&pool->changed, &pool->lock, &time);
+    (void)pthread_mutex_unlock(&pool->lock);
+    (void)pthread_setcancelstate(cancel, NULL);
+}
+
+/* How many lines there are to be, which a resize can use. */
+static uint32_t capacity_for(size_t workers, size_t most)
+{
+    if (!most)
+        most = cvy_max_size(4 * workers, LEAST_LINES);
+    return (uint32_t)cvy_min_size(cvy_max_size(most, workers), CVY_POOL_WORKERS);
 }
 
 static struct cvy_pool *new_private(size_t workers, const struct covey_pool_opts *opts)
@@ -85,8 +137,15 @@ static struct cvy_pool *new_private(size_t workers, const struct covey_pool_opts
     if (!pool)
         return NULL;
     (void)pthread_mutex_init(&pool->lock, NULL);
-    (void)pthread_cond_init(&pool->changed, NULL);
-    pool->workers = (uint32_t)workers;
+    (void)pthread_mutex_init(&pool->turn, NULL);
+    init_changed(pool);
+    pool->refs = 1;
+    pool->target = pool->workers = (uint32_t)workers;
+    pool->capacity = capacity_for(workers, opts->max_workers);
+    pool->faults = opts->faults;
+    pool->backlog = opts->backlog;
+    if (opts->cpus)
+        (void)snprintf(pool->cpus, sizeof pool->cpus, "%s", opts->cpus);
     pool->method = opts->method;
     pool->retries = opts->retries;
     memcpy(pool->holds, opts->holds, sizeof pool->holds);
@@ -94,8 +153,9 @@ static struct cvy_pool *new_private(size_t workers, const struct covey_pool_opts
         (void)snprintf(pool->name, sizeof pool->name, "%s", opts->name);
     else
         (void)snprintf(pool->name, sizeof pool->name, "Pool-%u", ++pools);
-    pool->worker = cvy_calloc(workers, sizeof *pool->worker);
-    pool->ranges = cvy_calloc(2 * workers + CVY_POOL_ORPHANS, sizeof *pool->ranges);
+    pool->worker = cvy_calloc(pool->capacity, sizeof *pool->worker);
+    pool->ranges =
+        cvy_calloc(2 * (size_t)pool->capacity + CVY_POOL_ORPHANS, sizeof *pool->ranges);
     list_replace(NULL, pool);
     if (pool->worker && pool->ranges)
         return pool;
@@ -103,24 +163,58 @@ static struct cvy_pool *new_private(size_t workers, const struct covey_pool_opts
     return NULL;
 }
 
-static int new_object(struct cvy_pool *pool)
+/* What a worker runs before and after its tasks; the bytes lie behind the lines. */
+static int set_hook(covey_target_fn *fn, struct covey_view arg, struct cvy_code *code,
+                    uint32_t *ret_has, uint64_t *ret_arg, uint64_t *ret_size, char *to)
+{
+    if (!fn)
+        return 0;
+    int r = cvy_code_encode((cvy_code_fn *)fn, code);
+    if (r < 0)
+        return cvy_fail_os(r, "covey_pool_create: the initializer or exit hook");
+    if (arg.size)
+        memcpy(to, arg.data, arg.size);
+    *ret_has = 1;
+    *ret_arg = cvy_distance(to);
+    *ret_size = arg.size;
+    return 0;
+}
+
+static int set_hooks(struct cvy_pool *pool, const struct covey_pool_opts *opts,
+                     char *to)
+{
+    struct cvy_pool_hooks *hooks = &pool->shared->hooks;
+    hooks->fd = -1;
+    hooks->max_tasks = (uint32_t)cvy_min_size(opts->max_tasks, UINT32_MAX);
+    int r = set_hook(opts->initializer, opts->initarg, &hooks->init, &hooks->has_init,
+                     &hooks->init_arg, &hooks->init_size, to);
+    if (r >= 0)
+        r = set_hook(opts->exit_hook, opts->exitarg, &hooks->exit, &hooks->has_exit,
+                     &hooks->exit_arg, &hooks->exit_size,
+                     to + cvy_round_up(opts->initarg.size, 16));
+    return r;
+}
+
+static int new_object(struct cvy_pool *pool, const struct covey_pool_opts *opts)
 {
     void *object = NULL;
     cvy_ref shared = 0;
-    uint64_t size = sizeof(struct cvy_pool_shared) +
-                    pool->workers * (uint64_t)sizeof(struct cvy_pool_line);
+    uint64_t lines = sizeof(struct cvy_pool_shared) +
+                     pool->capacity * (uint64_t)sizeof(struct cvy_pool_line);
+    uint64_t size = lines + cvy_round_up(opts->initarg.size, 16) + opts->exitarg.size;
     int r = cvy_object_create(CVY_KIND_POOL, sizeof(struct covey_pool),
                               CVY_OBJECT_PRIVATE, size, &object, &shared);
     if (r < 0)
         return r;
     pool->object = object;
     pool->shared = cvy_at(shared);
-    memset((void *)pool->shared, 0, size);
-    pool->shared->workers = pool->workers;
+    memset((void *)pool->shared, 0, lines);
+    atomic_store(&pool->shared->workers, pool->workers);
+    atomic_store(&pool->shared->counts.target, pool->target);
     pool->object->owner = cvy_member_owner();
     pool->object->state = (uint64_t)(uintptr_t)pool;
     pool->object->shared = shared;
-    return 0;
+    return set_hooks(pool, opts, (char *)pool->shared + lines);
 }
 
 int covey_pool_create(covey_pool **out, size_t workers,
@@ -138,7 +232,11 @@ int covey_pool_create(covey_pool **out, size_t workers,
     if (!pool)
         return cvy_fail(-ENOMEM, "covey_pool_create: no memory for %zu workers",
                         workers);
-    r = new_object(pool);
+    r = new_object(pool, &opts);
+    if (r >= 0)
+        r = cvy_trace_open(pool, opts.trace);
+    if (r >= 0 && opts.own_loop == COVEY_ON)
+        r = cvy_loop_create(pool);
     if (r >= 0)
         r = cvy_pool_start_workers(pool);
     if (r >= 0) {
@@ -152,35 +250,94 @@ int covey_pool_create(covey_pool **out, size_t workers,
         (void)cvy_object_release(pool->object);
         (void)cvy_fail(r, "%s", detail);
     }
+    cvy_trace_close(pool);
+    cvy_loop_free(pool);
     free_private(pool);
     return r;
 }
 
-/* Tell all maps to end, and wait until they have. */
-static void end_maps(struct cvy_pool *pool)
+int cvy_pool_enter(covey_pool *object, const char *call, bool open,
+                   struct cvy_pool **ret_pool)
 {
-    (void)pthread_mutex_lock(&pool->lock);
-    pool->closing = true;
-    for (uint32_t m = 0; m < CVY_POOL_BATCHES; m++)
-        if (pool->maps[m]) {
-            pool->maps[m]->give_up = true;
-            cvy_pool_ring_map(pool, m);
-        }
-    (void)pthread_cond_broadcast(&pool->changed);
-    while (pool->map_count)
-        cvy_pool_await_change(pool);
-    (void)pthread_mutex_unlock(&pool->lock);
+    int r = cvy_enter();
+    if (r < 0)
+        return r;
+    r = cvy_object_check(object, CVY_KIND_POOL, call);
+    if (r < 0)
+        return r;
+    if (object->owner != cvy_member_owner())
+        return cvy_fail(COVEY_ENOTOWNER, "%s: another process created the pool", call);
+    struct cvy_pool *pool = (struct cvy_pool *)(uintptr_t)object->state;
+    if (open && atomic_load(&pool->state) != CVY_POOL_OPEN)
+        return cvy_fail(COVEY_ECLOSED, "%s: %s is closed", call, pool->name);
+    *ret_pool = pool;
+    return 0;
 }
 
-void covey_pool_free(covey_pool *object)
+/* ---- size ---- */
+
+/* Locked. */
+static void set_target(struct cvy_pool *pool, uint32_t workers)
 {
-    if (!object || cvy_enter() < 0 ||
-        cvy_object_check(object, CVY_KIND_POOL, "covey_pool_free") < 0 ||
-        object->owner != cvy_member_owner())
-        return;
-    struct cvy_pool *pool = (struct cvy_pool *)(uintptr_t)object->state;
-    end_maps(pool);
-    cvy_pool_stop_workers(pool);
-    (void)cvy_object_release(object);
-    free_private(pool);
+    for (uint32_t i = 0; i < pool->capacity; i++)
+        atomic_store(&pool->shared->lines[i].retire, i >= workers);
+    pool->target = workers;
+    pool->workers = (uint32_t)cvy_max_u64(pool->workers, workers);
+    atomic_store(&pool->shared->workers, pool->workers);
+    atomic_store(&pool->shared->counts.target, workers);
+    /* All look, also those that sleep. */
+    atomic_fetch_add(&pool->shared->doorbell, CVY_RING_STEP);
+    (void)cvy_os_futex_wake(&pool->shared->doorbell, INT32_MAX);
+}
+
+int covey_pool_resize(covey_pool *object, size_t workers)
+{
+    static const char call[] = "covey_pool_resize";
+    struct cvy_pool *pool = NULL;
+    int r = cvy_pool_enter(object, call, true, &pool);
+    if (r < 0)
+        return r;
+    if (!workers || workers > pool->capacity)
+        return cvy_fail(-EINVAL, "%s: %zu workers, 1 to %u are possible", call, workers,
+                        pool->capacity);
+    (void)pthread_mutex_lock(&pool->lock);
+    set_target(pool, (uint32_t)workers);
+    r = cvy_pool_start_workers(pool);
+    (void)pthread_mutex_unlock(&pool->lock);
+    return r;
+}
+
+/* ---- numbers ---- */
+
+static uint64_t count(const _Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+int covey_pool_stats(covey_pool *object, struct covey_pool_stats *ret_stats)
+{
+    static const char call[] = "covey_pool_stats";
+    int r = cvy_enter();
+    if (r >= 0)
+        r = cvy_object_check(object, CVY_KIND_POOL, call);
+    if (r >= 0 && !ret_stats)
+        r = cvy_fail(-EINVAL, "%s: ret_stats is NULL", call);
+    if (r < 0)
+        return r;
+    const struct cvy_pool_shared *shared = cvy_at(object->shared);
+    const struct cvy_pool_counts *counts = &shared->counts;
+    *ret_stats = (struct covey_pool_stats){
+        .workers = count(&counts->target),
+        .submitted = count(&counts->submitted),
+        .queued = count(&counts->queued),
+        .running = count(&counts->running),
+        .done = count(&counts->done),
+        .failed = count(&counts->failed),
+        .crashes = count(&counts->crashes),
+        .retried = count(&counts->retried),
+        .restarts = count(&counts->restarts),
+        .bytes_in = count(&counts->bytes_in),
+        .bytes_out = count(&counts->bytes_out),
+    };
+    return 0;
 }

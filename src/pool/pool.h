@@ -2,14 +2,25 @@
 /**
  * pool/pool.h: the side of a pool that its creating process keeps to itself.
  *
- *   pool.c     create, free; the private record
- *   map.c      one map: cut into batches, filled, waited for, its results collected
+ *   pool.c     create; the private record
+ *   end.c      close, terminate, join, free
+ *   map.c      one map of equal items: cut into batches, filled, its results collected
+ *   flow.c   items of any size, one after the other, through batches with entries
+ *   gather.c   flows from arrays into arrays, waited for; apply
+ *   iterator.c flows that are read one by one
+ *   submit.c   tasks that nobody waits for: their queue and their flow
+ *   result.c   what becomes of those
+ *   watcher.c  the thread, or the event loop, that sees to them
+ *   drive.c    waiting for batches, seeing to the workers meanwhile
  *   slots.c    slots and memory of batches, waking workers
+ *   limits.c   time and memory of tasks that run
  *   recover.c  workers that died: whom it cost what, and their successors
+ *   trace.c    a slice per task in a file
  *
  * All threads that map share the private record under `lock`; functions marked "locked"
  * need it. Nobody sleeps for items while holding it, but starting and reaping workers
- * happens under it.
+ * happens under it. `turn` comes before it: who has it may fill and collect the flow of
+ * submitted tasks. No user's function is called under either.
  */
 #ifndef CVY_POOL_POOL_H
 #define CVY_POOL_POOL_H
@@ -17,6 +28,7 @@
 #include <pthread.h>
 
 #include "pool/batch.h"
+#include "region/object.h"
 
 #include <covey/pool.h>
 
@@ -42,23 +54,61 @@ struct cvy_pool_slot {
     struct cvy_pool_run run;
     struct cvy_batch *batch;
     struct cvy_map *map;
+    covey_task_fn *fn;
     uint64_t n;
     uint64_t prefix; /* items below it are finished; the map's thread only */
     bool all_ok;     /* those are OK; the map's thread only */
     bool deaths;     /* a worker died in it: look for missing items */
     bool all_called; /* every worker has been woken for it */
+    /* of a flow; by who drives that */
+    uint64_t taken; /* items whose outcome was taken out */
+    uint64_t scan;  /* where to look for the next one */
 };
 
-/* How often an item's worker died. */
+/* Whose item of a flow it is, and which one there. */
+struct cvy_cookie {
+    void *owner;
+    uint64_t index;
+};
+
+/* What a slot needs for the items of a flow; stays for the next batch. */
+struct cvy_slot_room {
+    uint8_t *marks; /* 1: its outcome was taken out */
+    struct cvy_cookie *cookies;
+    uint64_t size;
+};
+
+/* What is known of a function's calls. */
+struct cvy_cost {
+    covey_task_fn *fn;
+    uint32_t cost;    /* 1/16 ns, 0 unknown */
+    uint32_t reserve; /* bytes for a result, 0 unknown */
+};
+
+/* How often an item's worker died, and how the last one did. */
 struct cvy_pool_attempts {
     uint64_t item;
     uint32_t deaths;
+    int exitcode;
+    char *text;      /* of flows; may be NULL */
+    char *backtrace; /* of flows; may be NULL */
 };
 
-/* One call of covey_pool_map; on its thread's stack. */
+struct cvy_limits {
+    int64_t time, soft; /* of a run, ns; 0 none */
+    uint64_t memory;    /* bytes of its own, 0 none */
+};
+static inline bool cvy_limits_any(const struct cvy_limits *limits)
+{
+    return limits->time || limits->soft || limits->memory;
+}
+
+/* One call of covey_pool_map, on its thread's stack; or the base of a flow. */
 struct cvy_map {
     struct cvy_pool *pool;
-    uint32_t index; /* of its ring */
+    struct cvy_flow *flow; /* whose base this is; NULL of a map */
+    const char *call;      /* for messages */
+    uint32_t index;        /* of its ring */
     struct cvy_code code;
     covey_task_fn *fn;
     const char *in;
@@ -90,8 +140,20 @@ struct cvy_map {
 
 struct cvy_pool_worker {
     covey_process *process; /* NULL: none at the moment */
-    int64_t due; /* no process: when to start one; not up yet: when to look */
+    int64_t due;    /* no process: when to start one; not up yet: when to look */
+    int pid;        /* of the process */
+    bool ended;     /* by us, for what its task did */
+    int64_t sample; /* when its memory is to be looked at again */
+    uint64_t sampled, peak; /* serial of the task, and its most memory so far */
 };
+
+/* A file of slices. */
+struct cvy_trace;
+struct cvy_submissions;
+struct cvy_watcher;
+struct cvy_loop;
+
+enum cvy_pool_state { CVY_POOL_OPEN = 0, CVY_POOL_CLOSED, CVY_POOL_ENDED };
 
 struct cvy_pool {
     pthread_mutex_t lock;
@@ -102,8 +164,25 @@ struct cvy_pool {
     unsigned retries;
     const void *holds[16];
     char name[64];
+    char cpus[64];
+    uint32_t refs;          /* the object's, results, iterators */
+    _Atomic uint32_t state; /* enum cvy_pool_state */
+    struct covey_pool_faults faults;
+    size_t backlog;
+    _Atomic uint64_t begun_items; /* of flows, for the faults */
 
-    uint32_t workers;
+    pthread_mutex_t turn;
+    struct cvy_submissions *tasks; /* what was submitted; NULL before the first */
+    struct cvy_watcher *watcher;
+    struct covey_result *callbacks, **callbacks_end; /* to be called */
+    bool calls_back;                                 /* one is being called */
+    struct cvy_loop *loop;
+    struct cvy_trace *trace;
+
+    bool limited;      /* there was a flow with limits */
+    uint32_t target;   /* workers wanted */
+    uint32_t capacity; /* lines there are */
+    uint32_t workers;  /* lines in use */
     struct cvy_pool_worker *worker;
     uint32_t started; /* for names */
 
@@ -113,15 +192,14 @@ struct cvy_pool {
     bool closing;
 
     struct cvy_pool_slot slots[CVY_POOL_BATCHES];
+    struct cvy_slot_room rooms[CVY_POOL_BATCHES];
     struct cvy_map *maps[CVY_POOL_BATCHES];
     uint32_t map_count;
     uint32_t next_code_id;
     struct cvy_pool_run spares[CVY_POOL_SPARES];
     uint64_t spare_bytes;
-    struct {
-        covey_task_fn *fn;
-        uint32_t cost;
-    } costs[CVY_POOL_COSTS];
+    struct cvy_cost costs[CVY_POOL_COSTS]; /* by function */
+    struct covey_iterator *iterators;
     uint64_t *ranges; /* room for a snapshot: 2 * workers + orphans */
 };
 
@@ -134,12 +212,312 @@ static inline void cvy_pool_await_change(struct cvy_pool *pool)
     (void)pthread_setcancelstate(cancel, NULL);
 }
 
+/* ---- pool.c ---- */
+
+/** The pool of a public call, of this process, not locked. With `open`, COVEY_ECLOSED when
+ * it accepts no more. */
+int cvy_pool_enter(covey_pool *object, const char *call, bool open,
+                   struct cvy_pool **ret_pool);
+/** Drop a reference; the last one frees the private record. */
+void cvy_pool_unref(struct cvy_pool *pool);
+
+/* ---- drive.c ---- */
+
+/** Get a ring of its own; the map must stay where it is until cvy_map_end. COVEY_EFREED;
+ * -EAGAIN for an iterator when there is none. */
+int cvy_map_begin(struct cvy_map *map);
+void cvy_map_end(struct cvy_map *map);
+/** The word that workers ring. */
+cvy_word *cvy_map_ring(const struct cvy_map *map);
+/** Wait until it was rung since `seen`; looks at limits first.
+ * Returns: whether a slice has gone by without a word. */
+bool cvy_map_wait(struct cvy_map *map, uint32_t seen, uint32_t gong, int64_t until);
+/** The same for one of several threads that wait for the same map, without a spin. */
+bool cvy_map_sleep(struct cvy_map *map, uint32_t seen, uint32_t gong, int64_t until);
+/** Call all sleeping workers for what is not claimed, before the caller sleeps. */
+void cvy_map_call_all(struct cvy_map *map);
+/** See to the workers: those that died, and what died with them. */
+void cvy_map_look_after(struct cvy_map *map, bool slice);
+/** The time is over: end what runs with its worker; wait where that cannot be. */
+void cvy_map_end_running(struct cvy_map *map);
+/** Give a batch's head its values, but for what depends on its kind. */
+void cvy_batch_reset(const struct cvy_map *map, struct cvy_pool_slot *s, uint64_t base);
+static inline bool cvy_is_in_region(const void *data, size_t bytes)
+{
+    uintptr_t at = (uintptr_t)data - (uintptr_t)cvy_head;
+    return at < cvy_head->reservation && bytes <= cvy_head->reservation - at;
+}
+
+/* ---- flow.c ---- */
+
+/** An item that a source gives. */
+struct cvy_item {
+    const struct covey_view *parts; /* one, or a tuple's */
+    struct cvy_cookie cookie;
+};
+
+/** The next item: 1; 0 none at the moment; negative: none ever again. */
+typedef int cvy_pull_fn(void *ctx, struct cvy_item *ret_item);
+
+/**
+ * Items of any size on their way through the pool. One thread at a time drives it. What
+ * the source gives is held here until there is room, so the source's bytes must stay until
+ * the next pull.
+ */
+struct cvy_flow {
+    struct cvy_map map; /* first */
+    cvy_pull_fn *pull;
+    void *ctx;
+    uint32_t width; /* parts of each item; 0: one, no tuple */
+    struct cvy_limits limits;
+    bool ordered;
+    bool is_read;  /* by iterator, or otherwise by nobody who waits in a map */
+    bool is_mixed; /* functions, widths and limits change between batches: the source */
+    bool is_filling; /* sets them, but not while a batch is being filled */
+    uint64_t window, window_bytes;
+    uint32_t batches; /* most at once; 0: the usual number */
+
+    uint64_t cost;    /* of an item, 1/16 ns; 0 unknown */
+    uint64_t reserve; /* bytes for each result */
+    uint64_t bytes;   /* of the batches that are out */
+    uint64_t out;     /* items that are out */
+    struct cvy_item held;
+    bool has_held;
+    int ended;                       /* what the source said at the end, 1 before */
+    bool is_starved;                 /* no slot was free for its first batch */
+    uint8_t order[CVY_POOL_BATCHES]; /* slots, oldest first */
+    uint32_t order_count;
+    struct {
+        uint64_t done, failed, in, out;
+    } tally; /* not in the pool's counts yet */
+};
+
+/** An item that is finished. */
+struct cvy_done {
+    uint32_t slot;
+    uint64_t at;   /* in the batch */
+    uint64_t item; /* in the flow */
+    struct cvy_cookie cookie;
+    uint8_t outcome;          /* without CVY_OUTCOME_SIZE */
+    int code;                 /* what a call for it alone returns */
+    struct covey_view result; /* while it is not released */
+    const char *text;         /* if it is not OK; in `buffer` or the attempt's */
+    const struct cvy_pool_attempts *attempt; /* NULL: no worker of it died */
+    int64_t started, ended;                  /* 0 unknown */
+    uint32_t line;                           /* + 1, 0 unknown */
+    int pid;                                 /* of its worker, 0 unknown */
+    uint64_t peak;                           /* memory, if that is limited */
+    char buffer[CVY_POOL_TEXT];
+};
+
+void cvy_flow_init(struct cvy_flow *flow, struct cvy_pool *pool, covey_task_fn *fn,
+                   cvy_pull_fn *pull, void *ctx);
+/** The function of the batches to come; locked. The caller sets map.code besides. */
+void cvy_flow_set_fn(struct cvy_flow *flow, covey_task_fn *fn);
+/** Give workers what there is room for. Returns: batches added; -ENOMEM. */
+int cvy_flow_feed(struct cvy_flow *flow);
+/** Take a finished item out. Returns: whether there was one. */
+bool cvy_flow_take(struct cvy_flow *flow, struct cvy_done *ret_done);
+/** Its result is used no more. */
+void cvy_flow_release(struct cvy_flow *flow, const struct cvy_done *done);
+/** Nothing that was pulled is out any more, and there will be nothing. */
+bool cvy_flow_is_over(const struct cvy_flow *flow);
+/** Begin nothing more, and finish all that is out: what has not begun gets `outcome`, what
+ * runs is ended as `running`, or waited for if that is NONE. */
+void cvy_flow_stop(struct cvy_flow *flow, enum covey_outcome outcome,
+                   enum covey_outcome running);
+/** An item of a batch that is out: take it back, or, if it runs, ask it to end, and end it
+ * unless `running` is NONE. Locked. Returns: whether it was not finished before. */
+bool cvy_flow_cancel(struct cvy_pool *pool, uint32_t slot, uint64_t at,
+                     enum covey_outcome outcome, enum covey_outcome running);
+/** Free what the flow has. */
+void cvy_flow_free(struct cvy_flow *flow);
+/** For an outcome without a text of its own. */
+const char *cvy_outcome_text(uint8_t outcome);
+
+/* ---- work.c ---- */
+
+/* Arrays that are worked off: where items come from, where results go, how it went. */
+struct cvy_work {
+    const char *call; /* for messages */
+    uint64_t n, next, done;
+    const char *in; /* items of `in_size` each, or */
+    size_t in_size;
+    const struct covey_view *views; /* `width` of them each, at least 1 */
+    uint32_t width;
+    struct covey_view view; /* what was pulled last */
+    char *out;              /* `out_size` each, and must be; or */
+    size_t out_size;
+    struct covey_bytes *bytes;
+
+    unsigned char *outcomes; /* the caller's; may be NULL */
+    struct covey_map_summary sum;
+    int first_code; /* of sum.first_failed, with its text */
+    uint8_t first_outcome;
+    char first_text[CVY_POOL_TEXT];
+};
+
+/** Take the next item. Returns: 1; COVEY_EEND. */
+int cvy_work_pull(struct cvy_work *work, struct cvy_item *ret_item);
+/** An item is finished: keep its result. */
+void cvy_work_put(struct cvy_work *work, uint64_t index, const struct cvy_done *done);
+/** All items from `next` on are not begun. */
+void cvy_work_skip(struct cvy_work *work, enum covey_outcome outcome);
+/** What it comes to. Returns: 0 or the first failure, with the detail. */
+int cvy_work_judge(struct cvy_work *work);
+
+/* ---- gather.c ---- */
+
+/** Whether a map has options that only flows can. */
+bool cvy_map_needs_flow(const struct cvy_pool *pool, const struct covey_map_opts *opts);
+/** Check arguments of flows. Returns: 0, -EINVAL. */
+int cvy_check_views(const char *call, const struct covey_view *in, size_t width,
+                    size_t n);
+/** Take the parts of a flow's options. */
+void cvy_flow_limit(struct cvy_flow *flow, int64_t time, int64_t soft, uint64_t memory);
+/** Work it off with a flow, and wait. */
+int cvy_gather(struct cvy_pool *pool, covey_task_fn *fn, struct cvy_work *work,
+               const struct covey_map_opts *opts);
+
+/* ---- limits.c; locked ---- */
+
+/** Look at the tasks that run. Returns: when to look again, INT64_MAX: not by itself. */
+int64_t cvy_limits_check(struct cvy_pool *pool);
+/** End the worker of an item that has its outcome; processes only. */
+void cvy_limits_end(struct cvy_pool *pool, uint32_t slot, uint64_t at);
+/** Let covey_call_cancelled say 1 in it. */
+void cvy_limits_warn(struct cvy_pool *pool, uint32_t slot, uint64_t at);
+
+/* ---- submit.c ---- */
+
+/** Make sure that tasks can be submitted. */
+int cvy_tasks_begin(struct cvy_pool *pool);
+/** Submit `result`, which takes a reference of its own then. -EAGAIN in callbacks. */
+int cvy_tasks_submit(struct cvy_pool *pool, struct covey_result *result);
+/** Feed and collect the submitted tasks once. Neither locked nor with the turn.
+ * Returns: whether anything happened. */
+bool cvy_tasks_step(struct cvy_pool *pool, bool slice);
+/** When cvy_tasks_step has to be called again though nothing was heard. */
+int64_t cvy_tasks_due(struct cvy_pool *pool);
+/** The base of their flow. */
+struct cvy_map *cvy_tasks_map(struct cvy_pool *pool);
+/** Whether any is not ready; locked. */
+bool cvy_tasks_are_left(const struct cvy_pool *pool);
+/** Take a result's tasks back. Returns: whether there were any. */
+bool cvy_tasks_cancel(struct cvy_pool *pool, struct covey_result *result,
+                      enum covey_outcome outcome, enum covey_outcome running);
+/** The pool ends, its workers may still run: whatever is left becomes CANCELLED. */
+void cvy_tasks_end(struct cvy_pool *pool);
+void cvy_tasks_free(struct cvy_pool *pool);
+/** Something has changed for those who wait for results. */
+void cvy_tasks_tell(struct cvy_pool *pool);
+
+/* ---- result.c ---- */
+
+enum cvy_result_state {
+    CVY_RESULT_PENDING = 0,
+    CVY_RESULT_DONE, /* its callback is to be called */
+    CVY_RESULT_READY
+};
+
+/* Its tasks are its creator's to count, under the turn; `state` and links are locked. */
+struct covey_result {
+    uint32_t magic;
+    uint32_t owner; /* owner word of the member that submitted */
+    struct cvy_pool *pool;
+    _Atomic uint32_t refs; /* the program's and the pool's */
+    _Atomic uint32_t state;
+    struct covey_result *next, *previous; /* that are not ready */
+    struct covey_result *next_callback;
+
+    covey_task_fn *fn;
+    struct cvy_limits limits;
+    int64_t submitted, deadline, key; /* what has the least key is begun first */
+    uint64_t place;                   /* in the heap, + 1; 0: not there */
+    covey_done_fn *callback, *error_callback;
+    void *callback_ctx;
+    struct covey_map_summary *summary; /* the caller's */
+    bool is_canceled;
+
+    struct cvy_work work;
+    struct covey_view arg; /* of a single task; behind this */
+    struct covey_bytes bytes;
+    bool keeps_array; /* work.out is to be freed */
+
+    int code; /* what get returns */
+    struct covey_task_report report;
+    char *backtrace;
+    char text[CVY_POOL_TEXT];
+};
+
+/** One more of its items is finished; with the turn. */
+void cvy_result_put(struct covey_result *result, const struct cvy_done *done);
+/** All are: note what came of it. Returns: whether a callback is to be called. */
+bool cvy_result_settle(struct covey_result *result);
+/** Whether it is ready for the caller, who may be in a callback. */
+bool cvy_result_is_ready(const struct covey_result *result);
+void cvy_result_unref(struct covey_result *result);
+
+/* ---- iterator.c ---- */
+
+/** Results that nobody has read yet hold batches: move them aside, where no batch is free
+ * for others. Neither locked nor with an iterator's mutex but the caller's own. */
+void cvy_iterators_relieve(struct cvy_pool *pool);
+/** End all iterators: the pool goes. */
+void cvy_iterators_end(struct cvy_pool *pool);
+
+/* ---- watcher.c ---- */
+
+/** Start the thread, unless it runs or an event loop does its work. */
+int cvy_watcher_start(struct cvy_pool *pool);
+/** End it and wait for that. Not from its own callbacks. */
+void cvy_watcher_stop(struct cvy_pool *pool);
+/** A result's callback is to be called; locked. */
+void cvy_watcher_queue(struct cvy_pool *pool, struct covey_result *result);
+/** Call one. Returns: whether there was one. */
+bool cvy_watcher_call_back(struct cvy_pool *pool);
+/** Whether the caller is in a callback. */
+bool cvy_watcher_is_me(void);
+
+/* ---- loop.c ---- */
+
+int cvy_loop_create(struct cvy_pool *pool);
+void cvy_loop_free(struct cvy_pool *pool);
+/** The event loop is to call covey_pool_dispatch. */
+void cvy_loop_raise(struct cvy_pool *pool);
+/** A worker came; is going; locked. */
+void cvy_loop_watch(struct cvy_pool *pool, uint32_t index);
+void cvy_loop_unwatch(struct cvy_pool *pool, uint32_t index);
+
+/* ---- trace.c ---- */
+
+/** Open the file; NULL as path: by environment. Returns: 0, also for no file; -errno. */
+int cvy_trace_open(struct cvy_pool *pool, const char *path);
+/** One slice; locked. */
+void cvy_trace_add(struct cvy_pool *pool, const struct cvy_done *done);
+void cvy_trace_close(struct cvy_pool *pool);
+
+/* ---- counting; locked, or relaxed by the one who drives ---- */
+
+static inline void cvy_count(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+/** The same, not locked, until `deadline` at most. */
+void cvy_pool_await_change_until(struct cvy_pool *pool, int64_t deadline);
+
 /* ---- slots.c; locked ---- */
 
+/** What is known of this function, now or from now on. */
+struct cvy_cost *cvy_pool_cost(struct cvy_pool *pool, covey_task_fn *fn);
 /** A slot with room for `items` of the map, in state FILLING.
  * Returns: 0; -EAGAIN if all are in use; -ENOMEM with the detail set. */
 int cvy_pool_slot_take(struct cvy_pool *pool, struct cvy_map *map, uint64_t items,
                        uint32_t *ret_slot);
+/** The same with room for `items` entries, and a run of `bytes`. */
+int cvy_pool_slot_take_bytes(struct cvy_pool *pool, struct cvy_map *map, uint64_t items,
+                             uint64_t bytes, uint32_t *ret_slot);
 /** Let workers have it. */
 void cvy_pool_slot_publish(struct cvy_pool *pool, uint32_t slot);
 /** Workers get it no more; its memory is used again when the last one has left it. */
@@ -176,5 +554,12 @@ void cvy_pool_cancel(struct cvy_pool *pool, uint32_t slot);
 bool cvy_pool_kill_in(struct cvy_pool *pool, uint32_t slot);
 /** End all workers: what is idle at once, what is busy by force. */
 void cvy_pool_stop_workers(struct cvy_pool *pool);
+/** Reap the worker, which has died or was killed. */
+void cvy_pool_reap_worker(struct cvy_pool *pool, uint32_t index);
+/** How often the item's worker died; NULL: never. */
+const struct cvy_pool_attempts *cvy_pool_attempts_of(const struct cvy_map *map,
+                                                     uint64_t item);
+void cvy_pool_forget_attempt(struct cvy_map *map, uint64_t item);
+void cvy_pool_forget_attempts(struct cvy_map *map);
 
 #endif

@@ -10,6 +10,7 @@
  * among the missing while it may be retried. All others are just missing, and become
  * orphans, which workers take first. */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -41,7 +42,13 @@ static int start_worker(struct cvy_pool *pool, uint32_t index)
                                       .name = name,
                                       .method = pool->method,
                                       .daemon = COVEY_ON,
-                                      .holds = {COVEY_NO_HOLDS}};
+                                      .holds = {COVEY_NO_HOLDS},
+                                      .cpus = pool->cpus[0] ? pool->cpus : NULL};
+    int fd = pool->shared->hooks.fd;
+    if (fd >= 0 && (pool->method == COVEY_SPAWN || pool->method == COVEY_FORKSERVER)) {
+        opts.fds = &fd;
+        opts.fd_count = 1;
+    }
     (void)snprintf(name, sizeof name, "PoolWorker-%u", ++pool->started);
     if (pool->holds[0])
         memcpy(opts.holds, pool->holds, sizeof opts.holds);
@@ -53,8 +60,14 @@ static int start_worker(struct cvy_pool *pool, uint32_t index)
     if (r < 0) {
         covey_process_free(worker->process);
         worker->process = NULL;
+        return r;
     }
-    return r;
+    (void)covey_process_pid(worker->process, &worker->pid);
+    worker->ended = false;
+    if (pool->started > pool->target)
+        cvy_count(&pool->shared->counts.restarts, 1);
+    cvy_loop_watch(pool, index);
+    return 0;
 }
 
 static uint64_t finished_claims(const struct cvy_pool *pool)
@@ -88,7 +101,7 @@ static int64_t pause_before_start(const struct cvy_pool *pool)
 int cvy_pool_start_workers(struct cvy_pool *pool)
 {
     int first = 0;
-    for (uint32_t i = 0; i < pool->workers; i++) {
+    for (uint32_t i = 0; i < pool->target; i++) {
         struct cvy_pool_worker *worker = &pool->worker[i];
         if (worker->process || pool->closing ||
             (worker->due && worker->due > cvy_os_now()))
@@ -108,7 +121,8 @@ int64_t cvy_pool_due(const struct cvy_pool *pool)
 {
     int64_t due = INT64_MAX;
     for (uint32_t i = 0; i < pool->workers; i++)
-        if (!pool->worker[i].process || !atomic_load(&pool->shared->lines[i].thread))
+        if (pool->worker[i].process ? !atomic_load(&pool->shared->lines[i].thread)
+                                    : i < pool->target)
             due = cvy_min_i64(due, pool->worker[i].due);
     return due;
 }
@@ -183,8 +197,8 @@ static uint64_t covered_until(const struct cvy_pool *pool, const struct snapshot
 
 static uint64_t end_of_zeros(const struct cvy_batch *batch, uint64_t item, uint64_t end)
 {
-    while (item < end &&
-           !atomic_load_explicit(&batch->outcomes[item], memory_order_acquire))
+    while (item < end && !cvy_outcome_is_final(atomic_load_explicit(
+                             &batch->outcomes[item], memory_order_acquire)))
         item++;
     return item;
 }
@@ -244,7 +258,8 @@ void cvy_pool_find_missing(struct cvy_pool *pool, uint32_t slot)
             }
             i = until;
         }
-        while (i < shot.cursor && atomic_load(&batch->outcomes[i]))
+        while (i < shot.cursor &&
+               cvy_outcome_is_final(atomic_load(&batch->outcomes[i])))
             i++;
     }
     if (found)
@@ -253,21 +268,84 @@ void cvy_pool_find_missing(struct cvy_pool *pool, uint32_t slot)
 
 /* ---- a death ---- */
 
-static uint32_t count_attempt(struct cvy_map *map, uint64_t item)
+const struct cvy_pool_attempts *cvy_pool_attempts_of(const struct cvy_map *map,
+                                                     uint64_t item)
 {
     for (size_t i = 0; i < map->attempt_count; i++)
         if (map->attempts[i].item == item)
-            return ++map->attempts[i].deaths;
+            return &map->attempts[i];
+    return NULL;
+}
+
+void cvy_pool_forget_attempt(struct cvy_map *map, uint64_t item)
+{
+    for (size_t i = 0; i < map->attempt_count; i++)
+        if (map->attempts[i].item == item) {
+            cvy_free(map->attempts[i].text);
+            cvy_free(map->attempts[i].backtrace);
+            map->attempts[i] = map->attempts[--map->attempt_count];
+            return;
+        }
+}
+
+void cvy_pool_forget_attempts(struct cvy_map *map)
+{
+    for (size_t i = 0; i < map->attempt_count; i++) {
+        cvy_free(map->attempts[i].text);
+        cvy_free(map->attempts[i].backtrace);
+    }
+    cvy_free(map->attempts);
+    map->attempts = NULL;
+    map->attempt_count = map->attempt_room = 0;
+}
+
+/* Returns: NULL if there is no memory: then it is not remembered, so not retried. */
+static struct cvy_pool_attempts *count_attempt(struct cvy_map *map, uint64_t item)
+{
+    for (size_t i = 0; i < map->attempt_count; i++)
+        if (map->attempts[i].item == item) {
+            map->attempts[i].deaths++;
+            return &map->attempts[i];
+        }
     if (map->attempt_count == map->attempt_room) {
         size_t room = map->attempt_room ? 2 * map->attempt_room : 16;
         void *more = cvy_realloc(map->attempts, room * sizeof *map->attempts);
         if (!more)
-            return UINT32_MAX; /* not remembered, so not retried */
+            return NULL;
         map->attempts = more;
         map->attempt_room = room;
     }
-    map->attempts[map->attempt_count++] = (struct cvy_pool_attempts){item, 1};
-    return 1;
+    map->attempts[map->attempt_count] =
+        (struct cvy_pool_attempts){.item = item, .deaths = 1};
+    return &map->attempts[map->attempt_count++];
+}
+
+static char *copy_text(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = cvy_malloc(size);
+    if (copy)
+        memcpy(copy, text, size);
+    return copy;
+}
+
+/* How a worker ended. */
+struct death {
+    int exitcode;
+    uint64_t peak; /* of the item it was at, if that has a limit of memory */
+    char how[CVY_POOL_TEXT];
+    char *backtrace; /* NULL: none */
+};
+
+/* Flows tell about each item. */
+static void keep_death(struct cvy_pool_attempts *attempt, struct death *death)
+{
+    cvy_free(attempt->text);
+    cvy_free(attempt->backtrace);
+    attempt->exitcode = death->exitcode;
+    attempt->text = copy_text(death->how);
+    attempt->backtrace = death->backtrace;
+    death->backtrace = NULL;
 }
 
 static void note_death(struct cvy_map *map, uint64_t item, bool blamed, bool is_last,
@@ -280,6 +358,7 @@ static void note_death(struct cvy_map *map, uint64_t item, bool blamed, bool is_
     else
         (void)snprintf(text, sizeof text, "%.220s, before it began an item", how);
     map->sum.crashes++;
+    cvy_count(&map->pool->shared->counts.crashes, 1);
     if (!map->crash_text[0])
         memcpy(map->crash_text, text, sizeof text);
     if (blamed && is_last && item < map->lost_item) {
@@ -288,38 +367,89 @@ static void note_death(struct cvy_map *map, uint64_t item, bool blamed, bool is_
     }
 }
 
+/* What the item gets that killed its worker for the last time: where memory is limited, a
+ * crash with much of it taken is put down to that. */
+static uint8_t last_outcome(const struct cvy_map *map, const struct death *death)
+{
+    uint64_t limit = map->flow ? map->flow->limits.memory : 0;
+    if (limit && death->exitcode < 0 && death->peak >= limit / 2)
+        return COVEY_OUTCOME_MEMORY;
+    return COVEY_OUTCOME_CRASHED;
+}
+
+/* Whether this item is the dead worker's: of a map not finished, of a flow running. */
+static bool is_blamed(const struct cvy_map *map, const struct cvy_pool_slot *s,
+                      uint64_t begun)
+{
+    uint8_t running = map->flow ? CVY_OUTCOME_RUNNING : COVEY_OUTCOME_NONE;
+    return begun && begun <= s->n &&
+           atomic_load(&s->batch->outcomes[begun - 1]) == running;
+}
+
+/* The worker died at this item. */
+static void blame(struct cvy_map *map, struct cvy_batch *batch, uint64_t at,
+                  struct death *death)
+{
+    uint64_t item = batch->base + at;
+    struct cvy_pool_attempts *attempt = count_attempt(map, item);
+    bool is_last = !attempt || attempt->deaths > map->pool->retries ||
+                   (map->flow && atomic_load(&batch->canceled));
+    note_death(map, item, true, is_last, death->how);
+    if (attempt && map->flow)
+        keep_death(attempt, death);
+    if (is_last) {
+        atomic_store(&batch->outcomes[at], last_outcome(map, death));
+        return;
+    }
+    atomic_store(&batch->outcomes[at], COVEY_OUTCOME_NONE);
+    map->sum.retried++;
+    cvy_count(&map->pool->shared->counts.retried, 1);
+}
+
 /* What was in the dead worker's hands. Returns: whether it had begun an item. */
 static bool settle_batch(struct cvy_pool *pool, struct cvy_pool_line *line,
-                         uint32_t slot, uint32_t index, const char *how)
+                         uint32_t slot, uint32_t index, struct death *death)
 {
     struct cvy_pool_slot *s = &pool->slots[slot];
     struct cvy_batch *batch = s->batch;
     struct cvy_map *map = s->map;
     uint64_t begun = atomic_load(&line->begun), running = atomic_load(&line->running);
     bool had = cvy_range_is_of(running, slot);
-    bool blamed = begun && begun <= s->n && !atomic_load(&batch->outcomes[begun - 1]);
+    bool blamed = is_blamed(map, s, begun);
     uint32_t writer = index + 1;
     (void)atomic_compare_exchange_strong(&batch->text_owner, &writer, 0);
     s->deaths = true;
     if (map->timed_out) {
         if (blamed)
             atomic_store(&batch->outcomes[begun - 1], COVEY_OUTCOME_TIMEOUT);
-        return blamed;
+    } else if (blamed) {
+        blame(map, batch, begun - 1, death);
+    } else if (had && !pool->worker[index].ended && !atomic_load(&line->left)) {
+        note_death(map, 0, false, false, death->how);
     }
-    if (!had && !blamed)
-        return false;
-    uint64_t item = batch->base + begun - 1;
-    bool is_last = blamed && count_attempt(map, item) > pool->retries;
-    note_death(map, item, blamed, is_last, how);
-    if (is_last)
-        atomic_store(&batch->outcomes[begun - 1], COVEY_OUTCOME_CRASHED);
-    else if (blamed)
-        map->sum.retried++;
     return blamed;
 }
 
+static void clear_line(struct cvy_pool_line *line)
+{
+    atomic_store(&line->started, 0);
+    atomic_store(&line->resident, 0);
+    atomic_store(&line->warned, 0);
+    atomic_store(&line->retire, 0);
+    atomic_store(&line->left, 0);
+    atomic_store(&line->init_code, 0);
+}
+
+/* The worker had left its batch, perhaps with a claim that it had not worked off. */
+static void find_all_missing(struct cvy_pool *pool)
+{
+    for (uint32_t slot = 0; slot < CVY_POOL_BATCHES; slot++)
+        if (pool->slots[slot].use == CVY_SLOT_ACTIVE)
+            cvy_pool_find_missing(pool, slot);
+}
+
 /* The worker in line `index` has ended and was reaped. */
-static void bury(struct cvy_pool *pool, uint32_t index, const char *how)
+static void bury(struct cvy_pool *pool, uint32_t index, struct death *death)
 {
     struct cvy_pool_line *line = &pool->shared->lines[index];
     uint32_t looked_at = atomic_load(&line->batch), spinner = index + 1;
@@ -329,44 +459,67 @@ static void bury(struct cvy_pool *pool, uint32_t index, const char *how)
     if (looked_at) {
         is_active = pool->slots[looked_at - 1].use == CVY_SLOT_ACTIVE;
         if (is_active)
-            blamed = settle_batch(pool, line, looked_at - 1, index, how);
+            blamed = settle_batch(pool, line, looked_at - 1, index, death);
     }
+    uint32_t left = atomic_load(&line->left);
     atomic_store(&line->running, 0);
     atomic_store(&line->begun, 0);
     atomic_store(&line->batch, 0);
     atomic_store(&line->thread, 0);
     if (atomic_load(&line->taking) & 1)
         atomic_fetch_add(&line->taking, 1);
+    clear_line(line);
     if (blamed)
         pool->barren = 0;
-    else
-        count_barren(pool, how);
+    else if (left != 1 && !pool->worker[index].ended)
+        count_barren(pool, death->how);
     pool->worker[index].due = cvy_os_now() + pause_before_start(pool);
     if (!is_active)
-        return;
-    cvy_pool_find_missing(pool, looked_at - 1);
-    cvy_pool_ring_map(pool, pool->slots[looked_at - 1].map->index);
+        find_all_missing(pool);
+    else
+        cvy_pool_find_missing(pool, looked_at - 1);
+    if (is_active)
+        cvy_pool_ring_map(pool, pool->slots[looked_at - 1].map->index);
 }
 
-static void reap_worker(struct cvy_pool *pool, uint32_t index)
+static void tell_death(struct cvy_pool *pool, uint32_t index, struct death *death)
 {
+    const struct cvy_pool_line *line = &pool->shared->lines[index];
     struct cvy_pool_worker *worker = &pool->worker[index];
     struct covey_process_report report;
-    char how[CVY_POOL_TEXT];
+    if (worker->sampled == atomic_load(&line->serial))
+        death->peak = worker->peak;
+    if (covey_process_report(worker->process, &report) < 0) {
+        (void)snprintf(death->how, sizeof death->how, "a worker died");
+    } else {
+        (void)snprintf(death->how, sizeof death->how, "%.240s", report.text);
+        death->exitcode = report.exitcode;
+        if (report.backtrace[0])
+            death->backtrace = copy_text(report.backtrace);
+    }
+    if (atomic_load(&line->left) == 2)
+        (void)snprintf(death->how, sizeof death->how,
+                       "the initializer returned %d in a worker",
+                       atomic_load(&line->init_code));
+    cvy_flatten(death->how);
+}
+
+void cvy_pool_reap_worker(struct cvy_pool *pool, uint32_t index)
+{
+    struct cvy_pool_worker *worker = &pool->worker[index];
+    struct death death = {0};
     if (covey_process_join(worker->process, REAP_TIME) < 0) {
         /* Its thread is gone, and it is not: it exec'd, or hangs in an exit handler. */
         (void)covey_process_kill(worker->process);
         if (covey_process_join(worker->process, COVEY_SEC(30)) < 0)
             return;
     }
-    if (covey_process_report(worker->process, &report) < 0)
-        (void)snprintf(how, sizeof how, "a worker died");
-    else
-        (void)snprintf(how, sizeof how, "%.240s", report.text);
-    cvy_flatten(how);
+    tell_death(pool, index, &death);
+    cvy_loop_unwatch(pool, index);
     covey_process_free(worker->process);
     worker->process = NULL;
-    bury(pool, index, how);
+    bury(pool, index, &death);
+    cvy_free(death.backtrace);
 }
 
 /* A worker that dies before it is up rings no bell: it is looked at from time to time. */
@@ -374,7 +527,8 @@ static bool is_dead(struct cvy_pool *pool, uint32_t index, bool ask_kernel)
 {
     struct cvy_pool_worker *worker = &pool->worker[index];
     uint32_t thread = atomic_load(&pool->shared->lines[index].thread);
-    if (thread && cvy_slot_is_dead(thread, false))
+    if (atomic_load(&pool->shared->lines[index].left) ||
+        (thread && cvy_slot_is_dead(thread, false)))
         return true;
     if (thread && !ask_kernel)
         return false;
@@ -388,8 +542,10 @@ bool cvy_pool_wants_reaping(const struct cvy_pool *pool)
     if (due != INT64_MAX && due <= cvy_os_now())
         return true;
     for (uint32_t i = 0; i < pool->workers; i++) {
-        uint32_t thread = atomic_load(&pool->shared->lines[i].thread);
-        if (thread && cvy_slot_is_dead(thread, false))
+        const struct cvy_pool_line *line = &pool->shared->lines[i];
+        uint32_t thread = atomic_load(&line->thread);
+        if (pool->worker[i].process &&
+            (atomic_load(&line->left) || (thread && cvy_slot_is_dead(thread, false))))
             return true;
     }
     return false;
@@ -398,7 +554,7 @@ bool cvy_pool_wants_reaping(const struct cvy_pool *pool)
 /* Nothing is finished any more, and nobody is at it: the maps are told. */
 static void give_up_if_broken(struct cvy_pool *pool)
 {
-    if (pool->barren < 3 * pool->workers + 8)
+    if (pool->barren < 3 * pool->target + 8)
         return;
     for (uint32_t i = 0; i < pool->workers; i++)
         if (pool->worker[i].process && atomic_load(&pool->shared->lines[i].running))
@@ -414,7 +570,7 @@ void cvy_pool_reap(struct cvy_pool *pool, bool ask_kernel)
 {
     for (uint32_t i = 0; i < pool->workers; i++)
         if (pool->worker[i].process && is_dead(pool, i, ask_kernel))
-            reap_worker(pool, i);
+            cvy_pool_reap_worker(pool, i);
     (void)cvy_pool_start_workers(pool);
     give_up_if_broken(pool);
 }
@@ -439,7 +595,7 @@ bool cvy_pool_kill_in(struct cvy_pool *pool, uint32_t slot)
             continue;
         if (covey_process_kill(pool->worker[i].process) == -ENOTSUP)
             return false;
-        reap_worker(pool, i);
+        cvy_pool_reap_worker(pool, i);
     }
     return true;
 }
@@ -451,6 +607,7 @@ static bool join_worker(struct cvy_pool *pool, uint32_t index, int64_t deadline)
     if (worker->process && covey_process_join(worker->process, left) == 0) {
         covey_process_free(worker->process);
         worker->process = NULL;
+        cvy_loop_unwatch(pool, index);
     }
     return !worker->process;
 }

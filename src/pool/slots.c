@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "pool/pool.h"
 #include "region/object.h"
 #include "region/wait.h"
@@ -137,8 +138,8 @@ static bool settle(struct cvy_pool *pool, uint32_t slot)
     return s->use == CVY_SLOT_UNUSED;
 }
 
-int cvy_pool_slot_take(struct cvy_pool *pool, struct cvy_map *map, uint64_t items,
-                       uint32_t *ret_slot)
+static int take_slot(struct cvy_pool *pool, struct cvy_map *map, uint64_t items,
+                     uint64_t bytes, uint64_t written, uint32_t *ret_slot)
 {
     uint32_t slot = 0;
     while (slot < CVY_POOL_BATCHES && !settle(pool, slot))
@@ -146,8 +147,7 @@ int cvy_pool_slot_take(struct cvy_pool *pool, struct cvy_map *map, uint64_t item
     if (slot == CVY_POOL_BATCHES)
         return -EAGAIN;
     struct cvy_pool_run run;
-    struct cvy_batch_parts parts = cvy_pool_parts(map, items);
-    int r = take_run(pool, parts.end, parts.out, &run);
+    int r = take_run(pool, bytes, written, &run);
     if (r < 0)
         return r;
     pool->slots[slot] = (struct cvy_pool_slot){.use = CVY_SLOT_FILLING,
@@ -158,6 +158,55 @@ int cvy_pool_slot_take(struct cvy_pool *pool, struct cvy_map *map, uint64_t item
                                                .all_ok = true};
     *ret_slot = slot;
     return 0;
+}
+
+int cvy_pool_slot_take(struct cvy_pool *pool, struct cvy_map *map, uint64_t items,
+                       uint32_t *ret_slot)
+{
+    struct cvy_batch_parts parts = cvy_pool_parts(map, items);
+    return take_slot(pool, map, items, parts.end, parts.out, ret_slot);
+}
+
+static int make_room(struct cvy_slot_room *room, uint64_t items)
+{
+    if (room->size < items) {
+        uint64_t size = cvy_max_u64(2 * room->size, cvy_max_u64(items, 64));
+        uint8_t *marks = cvy_malloc(size);
+        struct cvy_cookie *cookies = cvy_calloc(size, sizeof *cookies);
+        if (!marks || !cookies) {
+            cvy_free(marks);
+            cvy_free(cookies);
+            return cvy_fail(-ENOMEM, "no memory for %llu tasks",
+                            (unsigned long long)items);
+        }
+        cvy_free(room->marks);
+        cvy_free(room->cookies);
+        *room = (struct cvy_slot_room){marks, cookies, size};
+    }
+    memset(room->marks, 0, items);
+    return 0;
+}
+
+int cvy_pool_slot_take_bytes(struct cvy_pool *pool, struct cvy_map *map, uint64_t items,
+                             uint64_t bytes, uint32_t *ret_slot)
+{
+    int r = take_slot(pool, map, items, bytes, 0, ret_slot);
+    if (r < 0)
+        return r;
+    r = make_room(&pool->rooms[*ret_slot], items);
+    if (r < 0) {
+        pool->slots[*ret_slot].use = CVY_SLOT_RETIRED;
+        (void)settle(pool, *ret_slot);
+    }
+    return r;
+}
+
+struct cvy_cost *cvy_pool_cost(struct cvy_pool *pool, covey_task_fn *fn)
+{
+    struct cvy_cost *cost = &pool->costs[(uintptr_t)fn / 16 % CVY_POOL_COSTS];
+    if (cost->fn != fn)
+        *cost = (struct cvy_cost){.fn = fn};
+    return cost;
 }
 
 void cvy_pool_slot_publish(struct cvy_pool *pool, uint32_t slot)
@@ -171,8 +220,8 @@ void cvy_pool_slot_publish(struct cvy_pool *pool, uint32_t slot)
         if (!batch->code_id)
             batch->code_id = ++pool->next_code_id;
     }
-    uint32_t place = (uint32_t)((uintptr_t)s->map->fn / 16 % CVY_POOL_COSTS);
-    batch->cost = pool->costs[place].fn == s->map->fn ? pool->costs[place].cost : 0;
+    s->fn = s->map->fn;
+    batch->cost = cvy_pool_cost(pool, s->fn)->cost;
     s->use = CVY_SLOT_ACTIVE;
     atomic_store(&pool->shared->batches[slot], s->run.ref);
     atomic_fetch_or(&pool->shared->active, UINT64_C(1) << slot);
@@ -183,12 +232,9 @@ void cvy_pool_slot_publish(struct cvy_pool *pool, uint32_t slot)
 void cvy_pool_slot_retire(struct cvy_pool *pool, uint32_t slot)
 {
     struct cvy_pool_slot *s = &pool->slots[slot];
-    uint32_t place = (uint32_t)((uintptr_t)s->map->fn / 16 % CVY_POOL_COSTS);
     uint32_t cost = atomic_load_explicit(&s->batch->measured, memory_order_relaxed);
-    if (cost) {
-        pool->costs[place].fn = s->map->fn;
-        pool->costs[place].cost = cost;
-    }
+    if (cost)
+        cvy_pool_cost(pool, s->fn)->cost = cost;
     /* Pairs with enter() of the worker. */
     atomic_fetch_and(&pool->shared->active, ~(UINT64_C(1) << slot));
     s->use = CVY_SLOT_RETIRED;

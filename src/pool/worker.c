@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "os/socket.h"
 #include "region/member.h"
 #include "region/object.h"
 #include "region/wait.h"
@@ -64,7 +65,7 @@ static __attribute__((noinline)) void commit_failure(struct cvy_worker *w, uint6
     atomic_store_explicit(&w->batch->outcomes[i], outcome, memory_order_release);
 }
 
-static void run_items(struct cvy_worker *w, uint64_t range)
+static void run_equal(struct cvy_worker *w, uint64_t range)
 {
     struct covey_call *call = &w->call;
     _Atomic uint64_t *begun = &w->line->begun;
@@ -91,6 +92,16 @@ static void run_items(struct cvy_worker *w, uint64_t range)
         out += out_size;
         call->index++;
     }
+}
+
+static void run_items(struct cvy_worker *w, uint64_t range)
+{
+    if (w->entries)
+        cvy_task_run(w, range);
+    else
+        run_equal(w, range);
+    if (w->tasks_left != UINT64_MAX)
+        w->tasks_left -= cvy_min_u64(cvy_range_count(range), w->tasks_left);
 }
 
 /* ---- a batch ---- */
@@ -129,7 +140,8 @@ static bool looks_open(struct cvy_worker *w, const struct cvy_batch *batch,
         if (atomic_load_explicit(&batch->orphans[__builtin_ctzll(set)],
                                  memory_order_relaxed))
             return true;
-    for (uint32_t i = 0; i < w->shared->workers; i++)
+    uint32_t workers = atomic_load_explicit(&w->shared->workers, memory_order_relaxed);
+    for (uint32_t i = 0; i < workers; i++)
         if (i != w->index &&
             cvy_range_is_of(
                 atomic_load_explicit(&w->shared->lines[i].claim, memory_order_relaxed),
@@ -180,17 +192,26 @@ static bool enter(struct cvy_worker *w, uint32_t slot)
     w->out = cvy_pool_address(batch->out);
     w->call.arg_size = batch->in_size;
     w->call.result_capacity = batch->out_size;
+    w->flags = batch->flags;
+    w->entries =
+        w->flags & CVY_BATCH_TASKS ? cvy_batch_entries(batch, batch->room) : NULL;
     if (find_function(w) < 0)
         w->fn = no_function;
     make_pages(w, run);
     return true;
 }
 
-static void ring_map(struct cvy_worker *w, uint32_t map)
+/* Who waits there is told of each death besides, so it does not matter that one can be
+ * killed between the two stores for an event loop. */
+void cvy_worker_ring(struct cvy_worker *w, uint32_t map)
 {
     cvy_word *word = &w->shared->rings[map].word;
+    struct cvy_pool_hooks *hooks = &w->shared->hooks;
     if (cvy_ring_step(word))
         (void)cvy_os_futex_wake(word, INT_MAX);
+    if (hooks->fd >= 0 && atomic_load(&hooks->fd_armed) &&
+        atomic_exchange(&hooks->fd_armed, 0))
+        cvy_os_flag_raise(hooks->fd);
 }
 
 /* Out of the batch; whoever finds itself the last one in it rings. Of two that leave at
@@ -199,10 +220,11 @@ static void leave(struct cvy_worker *w)
 {
     uint32_t map = w->batch->map;
     atomic_store(&w->line->batch, 0);
-    for (uint32_t i = 0; i < w->shared->workers; i++)
+    uint32_t workers = atomic_load(&w->shared->workers);
+    for (uint32_t i = 0; i < workers; i++)
         if (atomic_load(&w->shared->lines[i].batch) == w->slot + 1)
             return;
-    ring_map(w, map);
+    cvy_worker_ring(w, map);
 }
 
 static void count_claim(struct cvy_worker *w)
@@ -220,6 +242,7 @@ static bool others_wait(const struct cvy_worker *w)
 /* An item of its own is not measured: it would wait for the clock. */
 static void work_alone(struct cvy_worker *w)
 {
+    w->rung = INT64_MAX; /* leaving the batch rings */
     while (cvy_claim_take(w)) {
         run_items(w, atomic_load_explicit(&w->line->running, memory_order_relaxed));
         count_claim(w);
@@ -229,6 +252,7 @@ static void work_alone(struct cvy_worker *w)
 static void work_in_batch(struct cvy_worker *w)
 {
     int64_t start = cvy_os_now(), turn_ends = start + TURN;
+    w->rung = start;
     while (cvy_claim_take(w)) {
         uint64_t range = atomic_load_explicit(&w->line->running, memory_order_relaxed);
         uint64_t count = 0;
@@ -241,6 +265,10 @@ static void work_in_batch(struct cvy_worker *w)
             now = cvy_os_now();
             cvy_claim_measure(w, cvy_range_count(range), now - start);
             start = now;
+            if (w->entries && now - w->rung > CVY_RING_EVERY) {
+                w->rung = now;
+                cvy_worker_ring(w, w->batch->map);
+            }
         }
         if (w->chunk) {
             now = cvy_os_now();
@@ -335,11 +363,19 @@ static void serve(struct cvy_worker *w)
 {
     for (;;) {
         uint32_t bell = atomic_load(&w->shared->doorbell);
-        if (atomic_load(&w->shared->stop))
+        if (atomic_load(&w->shared->stop) || cvy_worker_is_leaving(w))
             return;
         if (!look_around(w))
             wait_for_work(w, bell);
     }
+}
+
+/* Its end is at hand, which is told now: an end in order wakes nobody. */
+static void leave_pool(struct cvy_worker *w, uint32_t how)
+{
+    atomic_store(&w->line->left, how);
+    if (!atomic_load(&w->shared->stop))
+        cvy_gong_strike();
 }
 
 /* The worker holds the pool: its memory stays until no worker can write to it any more,
@@ -355,10 +391,25 @@ int cvy_pool_work(struct covey_view view)
         if (cvy_object_hold(pool, cvy_member_owner(), "a pool's worker") < 0)
             return 1;
     }
-    struct cvy_worker w = {.shared = cvy_at(pool->shared), .index = arg->line};
-    w.line = &w.shared->lines[arg->line];
-    w.steal_from = arg->line + 1;
-    atomic_store(&w.line->thread, cvy_thread_owner());
-    serve(&w);
-    return 0;
+    struct cvy_pool_shared *shared = cvy_at(pool->shared);
+    struct cvy_worker w = {.shared = shared,
+                           .pool = pool,
+                           .index = arg->line,
+                           .line = &shared->lines[arg->line],
+                           .steal_from = arg->line + 1,
+                           .tasks_left = shared->hooks.max_tasks,
+                           .is_thread = arg->is_thread,
+                           .pid = cvy_os_pid()};
+    if (!w.tasks_left)
+        w.tasks_left = UINT64_MAX;
+    int r = cvy_task_init(&w);
+    if (r == 0) {
+        atomic_store(&w.line->thread, cvy_thread_owner());
+        serve(&w);
+        r = cvy_task_exit(&w);
+    } else {
+        atomic_store(&w.line->init_code, r);
+    }
+    leave_pool(&w, atomic_load(&w.line->init_code) ? 2 : 1);
+    return r ? 1 : 0;
 }

@@ -28,6 +28,20 @@ struct cvy_worker {
     const char *in;
     char *out;
     covey_task_fn *fn;
+    struct cvy_entry *entries; /* of a batch that has them, else NULL */
+    uint32_t flags;            /* of the batch */
+
+    uint64_t item;        /* with entries: the one that runs */
+    char *result;         /* where its result is */
+    cvy_ref extra;        /* a run that it got for that, 0 none, */
+    uint64_t extra_bytes; /* and its size */
+    uint64_t net;         /* limit of memory that its process has, 0 none */
+    int64_t rung;         /* when it last told the map of finished items */
+
+    struct covey_pool *pool;
+    uint64_t tasks_left; /* items until it ends; UINT64_MAX: never */
+    bool is_thread;
+    int pid;
 
     struct {
         uint32_t code_id;
@@ -36,6 +50,24 @@ struct cvy_worker {
     cvy_ref runs[CVY_WORKER_RUNS]; /* large memory of batches that it has been to */
     uint32_t next_run;
 };
+
+/** Whether it is to end, with this item or after it. */
+static inline bool cvy_worker_is_leaving(const struct cvy_worker *w)
+{
+    return !w->tasks_left ||
+           atomic_load_explicit(&w->line->retire, memory_order_relaxed);
+}
+
+/** Run items of a batch with entries. */
+void cvy_task_run(struct cvy_worker *w, uint64_t range);
+/** covey_call_return in such a batch. */
+int cvy_task_return(struct cvy_worker *w, const void *data, size_t size);
+/** Run the initializer; the exit hook. Returns: what it returned, 0 if there is none. */
+int cvy_task_init(struct cvy_worker *w);
+int cvy_task_exit(struct cvy_worker *w);
+
+/** Wake who waits for the batches of a map; also an event loop. */
+void cvy_worker_ring(struct cvy_worker *w, uint32_t map);
 
 /** Target of a worker process. */
 int cvy_pool_work(struct covey_view arg);

@@ -339,3 +339,8 @@ int cvy_os_random(void *data, size_t size)
     }
     return 0;
 }
+
+bool cvy_os_is_terminal(FILE *stream)
+{
+    return isatty(fileno(stream));
+}

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <time.h>
 
 #include "base/base.h"
@@ -133,4 +134,24 @@ void cvy_os_flag_lower(int fd)
     uint64_t count;
 
     (void)!cvy_call_read(fd, &count, sizeof(count));
+}
+
+int cvy_os_timer_create(void)
+{
+    int fd;
+
+    CVY_FAULT_POINT("timerfd_create", EMFILE);
+    fd = cvy_fd_above_std(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+    return fd < 0 ? -errno : fd;
+}
+
+/* Zero would disarm it; it is long past 1. */
+void cvy_os_timer_set(int fd, int64_t deadline)
+{
+    struct itimerspec when = {{0}, {0}};
+    struct timespec buffer;
+
+    if (deadline != INT64_MAX)
+        when.it_value = *cvy_clock_absolute(deadline > 0 ? deadline : 1, &buffer);
+    (void)timerfd_settime(fd, TFD_TIMER_ABSTIME, &when, NULL);
 }

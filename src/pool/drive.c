@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+/* drive.c: what all who wait for batches have in common: a ring of their own, seeing to
+ * workers while they wait, and ending what runs when the time is over.
+ *
+ * Who wakes the thread that waits here: the last worker that leaves a batch, the gong
+ * when a process dies, and at the latest the slice. Then it looks for itself. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "pool/pool.h"
+#include "region/wait.h"
+
+#define LEAVE_TIME     COVEY_MSEC(2)
+#define WORTH_SPINNING (UINT64_C(100000) * 16) /* 1/16 ns */
+
+cvy_word *cvy_map_ring(const struct cvy_map *map)
+{
+    return &map->pool->shared->rings[map->index].word;
+}
+
+void cvy_batch_reset(const struct cvy_map *map, struct cvy_pool_slot *s, uint64_t base)
+{
+    struct cvy_batch *batch = s->batch;
+    atomic_store(&batch->n, s->n);
+    batch->chunk = map->chunk;
+    batch->map = map->index;
+    batch->base = base;
+    batch->flags = 0;
+    batch->memory = 0;
+    atomic_store(&batch->orphan_set, 0);
+    atomic_store(&batch->canceled, 0);
+    atomic_store(&batch->measured, 0);
+    atomic_store(&batch->text_owner, 0);
+    atomic_store(&batch->text_item, 0);
+    memset((char *)batch + offsetof(struct cvy_batch, outcomes), 0, s->n);
+}
+
+/* ---- waiting ---- */
+
+/* Work that is left in published batches, per worker; 1/16 ns, 0 unknown. */
+static uint64_t expected_time(const struct cvy_map *map)
+{
+    uint64_t sum = 0;
+    for (uint64_t mine = map->mine; mine; mine &= mine - 1) {
+        const struct cvy_pool_slot *s = &map->pool->slots[__builtin_ctzll(mine)];
+        uint64_t cost = atomic_load_explicit(&s->batch->measured, memory_order_relaxed);
+        if (!cost)
+            cost = s->batch->cost;
+        if (!cost)
+            return 0;
+        sum += (s->n - s->prefix) * cost;
+    }
+    return sum / map->pool->workers;
+}
+
+static bool spin_for_ring(const struct cvy_map *map, const cvy_word *word,
+                          uint32_t seen)
+{
+    struct cvy_spin spin = {.rounds = 6}; /* it looked often before */
+    if (!cvy_os_is_multicore() || expected_time(map) > WORTH_SPINNING)
+        return false;
+    if (cvy_word_changes_soon(word, seen))
+        return true;
+    while (atomic_load_explicit(word, memory_order_acquire) == seen)
+        if (!cvy_spin(&spin))
+            return false;
+    return true;
+}
+
+/* The estimate that one worker was enough may have been wrong. */
+void cvy_map_call_all(struct cvy_map *map)
+{
+    struct cvy_pool *pool = map->pool;
+    for (uint64_t mine = map->mine; mine; mine &= mine - 1) {
+        struct cvy_pool_slot *s = &pool->slots[__builtin_ctzll(mine)];
+        if (s->all_called)
+            continue;
+        s->all_called = true;
+        (void)pthread_mutex_lock(&pool->lock);
+        cvy_pool_ring(pool, UINT64_MAX, 0);
+        (void)pthread_mutex_unlock(&pool->lock);
+        return;
+    }
+}
+
+/* Whether the thread may sleep: nobody died while it was busy, which it would not hear any
+ * more. `until`: in, out, when it has to look at the workers at the latest. */
+static bool may_sleep(struct cvy_pool *pool, int64_t *until)
+{
+    (void)pthread_mutex_lock(&pool->lock);
+    *until = cvy_min_i64(*until, cvy_limits_check(pool));
+    bool may = !cvy_pool_wants_reaping(pool);
+    *until = cvy_min_i64(*until, cvy_pool_due(pool));
+    (void)pthread_mutex_unlock(&pool->lock);
+    return may;
+}
+
+bool cvy_map_sleep(struct cvy_map *map, uint32_t seen, uint32_t gong, int64_t until)
+{
+    cvy_word *word = cvy_map_ring(map);
+    uint32_t now = seen;
+    if (!(seen & CVY_RING_SLEEPS) &&
+        !atomic_compare_exchange_strong(word, &now, seen | CVY_RING_SLEEPS))
+        return false;
+    int r = CVY_WOKEN;
+    if (may_sleep(map->pool, &until))
+        r = cvy_sleep(word, seen | CVY_RING_SLEEPS, gong, until,
+                      cvy_ref_of(map->pool->object));
+    return r == CVY_SLICE;
+}
+
+bool cvy_map_wait(struct cvy_map *map, uint32_t seen, uint32_t gong, int64_t until)
+{
+    cvy_word *word = cvy_map_ring(map);
+    if (spin_for_ring(map, word, seen))
+        return false;
+    cvy_map_call_all(map);
+    bool slice = cvy_map_sleep(map, seen, gong, until);
+    atomic_fetch_and(word, ~CVY_RING_SLEEPS);
+    return slice;
+}
+
+static bool want_missing(const struct cvy_pool_slot *s, bool slice)
+{
+    return (s->deaths || slice) && atomic_load(&s->batch->cursor) >= s->n;
+}
+
+void cvy_map_look_after(struct cvy_map *map, bool slice)
+{
+    struct cvy_pool *pool = map->pool;
+    (void)pthread_mutex_lock(&pool->lock);
+    if (slice || cvy_pool_wants_reaping(pool))
+        cvy_pool_reap(pool, slice);
+    for (uint64_t mine = map->mine; mine; mine &= mine - 1) {
+        uint32_t slot = (uint32_t)__builtin_ctzll(mine);
+        if (want_missing(&pool->slots[slot], slice))
+            cvy_pool_find_missing(pool, slot);
+        if (slice)
+            pool->slots[slot].all_called = false; /* perhaps one who spun was stopped */
+    }
+    (void)pthread_mutex_unlock(&pool->lock);
+}
+
+/* ---- ending early ---- */
+
+static bool is_left(const struct cvy_map *map)
+{
+    for (uint64_t mine = map->mine; mine; mine &= mine - 1)
+        if (cvy_pool_slot_is_visited(map->pool, (uint32_t)__builtin_ctzll(mine)))
+            return false;
+    return true;
+}
+
+static void wait_until_left(struct cvy_map *map, int64_t deadline)
+{
+    cvy_word *word = cvy_map_ring(map);
+    while (cvy_os_now() < deadline) {
+        uint32_t gong = cvy_gong(), seen = atomic_load(word);
+        if (is_left(map))
+            return;
+        cvy_map_look_after(map, false);
+        (void)cvy_map_wait(map, seen, gong, deadline);
+    }
+}
+
+/* A thread cannot be ended; then the map lasts as long as what it runs. */
+void cvy_map_end_running(struct cvy_map *map)
+{
+    struct cvy_pool *pool = map->pool;
+    bool killed = true;
+    wait_until_left(map, cvy_os_deadline(LEAVE_TIME));
+    (void)pthread_mutex_lock(&pool->lock);
+    map->timed_out = true;
+    for (uint64_t mine = map->mine; mine; mine &= mine - 1)
+        killed = cvy_pool_kill_in(pool, (uint32_t)__builtin_ctzll(mine)) && killed;
+    (void)cvy_pool_start_workers(pool);
+    (void)pthread_mutex_unlock(&pool->lock);
+    if (!killed)
+        wait_until_left(map, INT64_MAX);
+}
+
+/* ---- begin and end ---- */
+
+int cvy_map_begin(struct cvy_map *map)
+{
+    struct cvy_pool *pool = map->pool;
+    (void)pthread_mutex_lock(&pool->lock);
+    uint32_t index = 0;
+    while (!pool->closing) {
+        for (index = 0; index < CVY_POOL_BATCHES && pool->maps[index];)
+            index++;
+        if (index < CVY_POOL_BATCHES)
+            break;
+        if (map->flow && map->flow->is_read) {
+            (void)pthread_mutex_unlock(&pool->lock);
+            return cvy_fail(-EAGAIN, "%s: %u iterators and maps are under way",
+                            map->call, CVY_POOL_BATCHES);
+        }
+        cvy_pool_await_change(pool);
+    }
+    if (pool->closing) {
+        (void)pthread_mutex_unlock(&pool->lock);
+        return cvy_fail(COVEY_EFREED, "%s: the pool is being freed", map->call);
+    }
+    if (pool->map_count++ == 0)
+        pool->barren = 0; /* what was wrong may have been put right */
+    map->index = index;
+    pool->maps[index] = map;
+    if (cvy_pool_wants_reaping(pool))
+        cvy_pool_reap(pool, false);
+    (void)pthread_mutex_unlock(&pool->lock);
+    return 0;
+}
+
+void cvy_map_end(struct cvy_map *map)
+{
+    struct cvy_pool *pool = map->pool;
+    (void)pthread_mutex_lock(&pool->lock);
+    pool->maps[map->index] = NULL;
+    pool->map_count--;
+    (void)pthread_cond_broadcast(&pool->changed);
+    (void)pthread_mutex_unlock(&pool->lock);
+    cvy_pool_forget_attempts(map);
+}

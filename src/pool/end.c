@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+/* end.c: the end of a pool.
+ *
+ *   OPEN --(close)--> CLOSED --(join)--> ENDED          all is done, workers end in order
+ *      \---------------\--(terminate, free)--> ENDED    what runs is ended by force
+ *
+ * The object stays until covey_pool_free, so that everything else says what is wrong. */
+#include <errno.h>
+#include <time.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "pool/pool.h"
+#include "region/member.h"
+#include "region/wait.h"
+
+#define LOOK_TIME COVEY_MSEC(100)
+
+/* Tell all maps to end, and wait until they have. */
+static void end_maps(struct cvy_pool *pool)
+{
+    (void)pthread_mutex_lock(&pool->lock);
+    pool->closing = true;
+    for (uint32_t m = 0; m < CVY_POOL_BATCHES; m++)
+        if (pool->maps[m]) {
+            pool->maps[m]->give_up = true;
+            cvy_pool_ring_map(pool, m);
+        }
+    (void)pthread_cond_broadcast(&pool->changed);
+    (void)pthread_mutex_unlock(&pool->lock);
+    cvy_tasks_end(pool);
+    cvy_iterators_end(pool);
+    (void)pthread_mutex_lock(&pool->lock);
+    while (pool->map_count)
+        cvy_pool_await_change(pool);
+    (void)pthread_mutex_unlock(&pool->lock);
+}
+
+/* Callbacks of what was cancelled are still called, here. */
+static void call_back(struct cvy_pool *pool)
+{
+    while (pool->tasks && cvy_watcher_call_back(pool))
+        ;
+}
+
+/* Returns: whether this call is the one that ends it. */
+static bool end_state(struct cvy_pool *pool)
+{
+    return atomic_exchange(&pool->state, CVY_POOL_ENDED) != CVY_POOL_ENDED;
+}
+
+static void terminate(struct cvy_pool *pool)
+{
+    if (!end_state(pool))
+        return;
+    cvy_watcher_stop(pool);
+    end_maps(pool);
+    call_back(pool);
+    cvy_pool_stop_workers(pool);
+    cvy_trace_close(pool);
+}
+
+int covey_pool_close(covey_pool *object)
+{
+    struct cvy_pool *pool = NULL;
+    uint32_t open = CVY_POOL_OPEN;
+    int r = cvy_pool_enter(object, "covey_pool_close", false, &pool);
+    if (r < 0)
+        return r;
+    (void)pthread_mutex_lock(&pool->lock);
+    (void)atomic_compare_exchange_strong(&pool->state, &open, CVY_POOL_CLOSED);
+    (void)pthread_mutex_unlock(&pool->lock);
+    return 0;
+}
+
+int covey_pool_terminate(covey_pool *object)
+{
+    static const char call[] = "covey_pool_terminate";
+    struct cvy_pool *pool = NULL;
+    int r = cvy_pool_enter(object, call, false, &pool);
+    if (r >= 0 && cvy_watcher_is_me())
+        r = cvy_fail(COVEY_ESTATE, "%s: not from a callback", call);
+    if (r >= 0)
+        terminate(pool);
+    return r < 0 ? r : 0;
+}
+
+/* ---- joining ---- */
+
+/* Maps that other threads wait in, besides what has a ring for other reasons. */
+static uint32_t maps_left(struct cvy_pool *pool)
+{
+    uint32_t others = 0;
+    (void)pthread_mutex_lock(&pool->lock);
+    for (uint32_t m = 0; m < CVY_POOL_BATCHES; m++) {
+        const struct cvy_map *map = pool->maps[m];
+        others += map && !(map->flow && map->flow->is_read);
+    }
+    (void)pthread_mutex_unlock(&pool->lock);
+    return others;
+}
+
+static bool tasks_left(struct cvy_pool *pool)
+{
+    (void)pthread_mutex_lock(&pool->lock);
+    bool left = cvy_tasks_are_left(pool);
+    (void)pthread_mutex_unlock(&pool->lock);
+    return left;
+}
+
+/* Returns: 0; -ETIMEDOUT. */
+static int await_tasks(struct cvy_pool *pool, int64_t deadline)
+{
+    bool slice = false;
+    if (!pool->tasks)
+        return 0;
+    struct cvy_map *map = cvy_tasks_map(pool);
+    for (;;) {
+        uint32_t gong = cvy_gong(), seen = atomic_load(cvy_map_ring(map));
+        bool any = cvy_tasks_step(pool, slice);
+        if (pool->loop)
+            any = cvy_watcher_call_back(pool) || any;
+        slice = false;
+        if (!tasks_left(pool))
+            return 0;
+        if (any)
+            continue;
+        if (cvy_os_now() >= deadline)
+            return -ETIMEDOUT;
+        slice =
+            cvy_map_sleep(map, seen, gong, cvy_min_i64(deadline, cvy_tasks_due(pool)));
+    }
+}
+
+static int await_maps(struct cvy_pool *pool, int64_t deadline)
+{
+    while (maps_left(pool)) {
+        int64_t now = cvy_os_now();
+        if (now >= deadline)
+            return -ETIMEDOUT;
+        /* `changed` is broadcast by their ends; the time is only for the deadline. */
+        cvy_pool_await_change_until(pool, cvy_min_i64(deadline, now + LOOK_TIME));
+    }
+    return 0;
+}
+
+int covey_pool_join(covey_pool *object, covey_nsec timeout)
+{
+    static const char call[] = "covey_pool_join";
+    struct cvy_pool *pool = NULL;
+    int r = cvy_pool_enter(object, call, false, &pool);
+    if (r < 0)
+        return r;
+    if (atomic_load(&pool->state) == CVY_POOL_OPEN)
+        return cvy_fail(COVEY_ESTATE, "%s: the pool was not closed", call);
+    if (cvy_watcher_is_me())
+        return cvy_fail(COVEY_ESTATE, "%s: not from a callback", call);
+    if (atomic_load(&pool->state) == CVY_POOL_ENDED)
+        return 0;
+    int64_t deadline = cvy_os_deadline(timeout);
+    r = await_tasks(pool, deadline);
+    if (r >= 0)
+        r = await_maps(pool, deadline);
+    if (r < 0)
+        return cvy_fail(r, "%s: tasks are not done yet", call);
+    if (end_state(pool)) {
+        cvy_watcher_stop(pool);
+        end_maps(pool);
+        cvy_pool_stop_workers(pool);
+        cvy_trace_close(pool);
+    }
+    return 0;
+}
+
+void covey_pool_free(covey_pool *object)
+{
+    if (!object || cvy_enter() < 0 ||
+        cvy_object_check(object, CVY_KIND_POOL, "covey_pool_free") < 0 ||
+        object->owner != cvy_member_owner())
+        return;
+    struct cvy_pool *pool = (struct cvy_pool *)(uintptr_t)object->state;
+    if (cvy_watcher_is_me()) {
+        (void)covey_log(COVEY_LOG_ERROR, "covey_pool_free of %s in a callback",
+                        pool->name);
+        return;
+    }
+    terminate(pool);
+    cvy_loop_free(pool);
+    (void)cvy_object_release(object);
+    (void)pthread_mutex_lock(&pool->lock);
+    pool->object = NULL;
+    pool->shared = NULL;
+    (void)pthread_mutex_unlock(&pool->lock);
+    cvy_pool_unref(pool);
+}

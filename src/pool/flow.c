@@ -1,0 +1,517 @@
+/* SPDX-License-Identifier: MIT */
+/* flow.c: items of any size on their way through the pool.
+ *
+ *     source -> held -> filled into a batch -> (workers) -> taken -> released
+ *                       `out` counts these ----------------'
+ *
+ * Batches have entries here (see batch.h). How many items go into one follows from what
+ * they cost: about 100 us of work, one each while that is unknown. So a slow item never has
+ * many others behind it, and tiny ones do not cost a slot each. There are no more items out
+ * than what keeps the workers busy for a while: a source of any length is read only as fast
+ * as its results are taken, and needs a bounded amount of memory.
+ *
+ * A batch is over when each of its items was taken. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "pool/pool.h"
+
+#define BATCH_TIME   (UINT64_C(100000) * 16)   /* 1/16 ns of work */
+#define WINDOW_TIME  (UINT64_C(10000000) * 16) /* per worker */
+#define FILL_TIME    COVEY_USEC(200)
+#define ITEMS_MOST   2048u
+#define WINDOW_MOST  UINT64_C(65536)
+#define BATCHES_MOST 24u
+#define ARGS_BYTES   (UINT64_C(128) << 10)
+#define RESULT_BYTES (UINT64_C(1) << 20)
+#define RESERVE      UINT64_C(64)
+#define RESERVE_MOST (UINT64_C(4) << 20)
+#define IN_PLACE     UINT64_C(1024) /* what is smaller is copied all the same */
+#define WINDOW_BYTES (UINT64_C(64) << 20)
+
+void cvy_flow_init(struct cvy_flow *flow, struct cvy_pool *pool, covey_task_fn *fn,
+                   cvy_pull_fn *pull, void *ctx)
+{
+    flow->map.pool = pool;
+    flow->map.flow = flow;
+    flow->map.fn = fn;
+    flow->map.lost_item = UINT64_MAX;
+    flow->map.sum.first_failed = SIZE_MAX;
+    flow->pull = pull;
+    flow->ctx = ctx;
+    flow->ended = 1;
+    (void)pthread_mutex_lock(&pool->lock);
+    cvy_flow_set_fn(flow, fn);
+    (void)pthread_mutex_unlock(&pool->lock);
+}
+
+void cvy_flow_set_fn(struct cvy_flow *flow, covey_task_fn *fn)
+{
+    const struct cvy_cost *cost = cvy_pool_cost(flow->map.pool, fn);
+    flow->map.fn = fn;
+    flow->cost = cost->cost;
+    flow->reserve = cvy_max_u64(cost->reserve, RESERVE);
+}
+
+/* ---- sizes ---- */
+
+static uint64_t window_items(const struct cvy_flow *flow)
+{
+    uint64_t workers = flow->map.pool->target, items = 0;
+    if (flow->window)
+        return flow->window;
+    if (flow->cost)
+        items = cvy_min_u64(workers * WINDOW_TIME / flow->cost, WINDOW_MOST);
+    return cvy_max_u64(items, 2 * workers + 2);
+}
+
+static uint64_t batch_items(const struct cvy_flow *flow)
+{
+    uint64_t items = flow->cost ? BATCH_TIME / flow->cost : 1;
+    items = cvy_max_u64(items, cvy_max_u64(flow->map.chunk, 1));
+    if (flow->batches && flow->cost)
+        items = cvy_max_u64(items, window_items(flow) / flow->batches);
+    items = cvy_min_u64(items, cvy_max_u64(RESULT_BYTES / flow->reserve, 1));
+    return cvy_min_u64(items, ITEMS_MOST);
+}
+
+static bool has_room(const struct cvy_flow *flow)
+{
+    uint64_t bytes = flow->window_bytes ? flow->window_bytes : WINDOW_BYTES;
+    return !flow->order_count ||
+           (flow->order_count < (flow->batches ? flow->batches : BATCHES_MOST) &&
+            flow->out < window_items(flow) && flow->bytes < bytes);
+}
+
+static bool is_in_place(const struct covey_view *part)
+{
+    return part->size >= IN_PLACE && cvy_is_in_region(part->data, part->size);
+}
+
+static uint64_t tuple_head(uint32_t width)
+{
+    return cvy_round_up((1 + 2 * (uint64_t)width) * sizeof(uint64_t), 16);
+}
+
+static uint64_t item_bytes(const struct cvy_flow *flow)
+{
+    const struct covey_view *parts = flow->held.parts;
+    if (!flow->width)
+        return is_in_place(parts) ? 0 : cvy_round_up(parts->size, 16);
+    uint64_t bytes = tuple_head(flow->width);
+    for (uint32_t i = 0; i < flow->width; i++)
+        bytes += cvy_round_up(parts[i].size, 16);
+    return bytes;
+}
+
+/* ---- filling ---- */
+
+/* Whether there is an item to be filled in. */
+static bool hold_item(struct cvy_flow *flow)
+{
+    if (flow->has_held || flow->ended != 1)
+        return flow->has_held;
+    int r = flow->pull(flow->ctx, &flow->held);
+    if (r < 0)
+        flow->ended = r;
+    flow->has_held = r > 0;
+    return flow->has_held;
+}
+
+static void put_tuple(const struct cvy_flow *flow, char *to)
+{
+    uint64_t *head = (uint64_t *)(void *)to;
+    uint64_t at = tuple_head(flow->width);
+    head[0] = flow->width;
+    for (uint32_t i = 0; i < flow->width; i++) {
+        const struct covey_view *part = &flow->held.parts[i];
+        head[1 + 2 * i] = at;
+        head[2 + 2 * i] = part->size;
+        if (part->size)
+            memcpy(to + at, part->data, part->size);
+        at += cvy_round_up(part->size, 16);
+    }
+}
+
+static void put_item(struct cvy_flow *flow, struct cvy_entry *entry, char *to,
+                     uint64_t bytes)
+{
+    const struct covey_view *part = flow->held.parts;
+    *entry = (struct cvy_entry){.arg = cvy_distance(to), .arg_size = bytes};
+    if (flow->width) {
+        put_tuple(flow, to);
+    } else {
+        entry->arg_size = part->size;
+        if (is_in_place(part))
+            entry->arg = cvy_distance(part->data);
+        else if (part->size)
+            memcpy(to, part->data, part->size);
+    }
+    flow->tally.in += entry->arg_size;
+}
+
+static uint32_t next_fault(struct cvy_pool *pool)
+{
+    const struct covey_pool_faults *faults = &pool->faults;
+    if (!(faults->die_at | faults->hang_at | faults->memory_at))
+        return CVY_FAULT_NONE;
+    uint64_t number = atomic_fetch_add(&pool->begun_items, 1) + 1;
+    if (number == faults->die_at)
+        return CVY_FAULT_DIE;
+    if (number == faults->hang_at)
+        return CVY_FAULT_HANG;
+    return number == faults->memory_at ? CVY_FAULT_MEMORY : CVY_FAULT_NONE;
+}
+
+static void set_head(const struct cvy_flow *flow, struct cvy_pool_slot *s,
+                     uint32_t room, uint64_t results)
+{
+    struct cvy_batch *batch = s->batch;
+    cvy_batch_reset(&flow->map, s, flow->map.next);
+    batch->flags = CVY_BATCH_TASKS | (flow->width ? CVY_BATCH_TUPLES : 0);
+    if (s->n == 1 || cvy_limits_any(&flow->limits) || flow->map.pool->trace)
+        batch->flags |= CVY_BATCH_TIMED;
+    batch->room = room;
+    batch->reserve = (uint32_t)flow->reserve;
+    batch->memory = flow->limits.memory;
+    batch->in = batch->in_size = 0;
+    batch->out = s->run.ref + results;
+    batch->out_size = 0;
+    batch->copy_out = 0;
+    atomic_store(&batch->cursor, 0);
+}
+
+/* As many items as there are, and as fit; fewer if the source takes its time. */
+static void fill(struct cvy_flow *flow, uint32_t slot, uint64_t args, uint64_t results)
+{
+    struct cvy_pool *pool = flow->map.pool;
+    struct cvy_pool_slot *s = &pool->slots[slot];
+    struct cvy_entry *entries = cvy_batch_entries(s->batch, (uint32_t)s->n);
+    char *base = (char *)s->batch;
+    uint64_t at = args, n = 0, room = s->n;
+    flow->is_filling = true;
+    int64_t until = room > 1 ? cvy_os_now() + FILL_TIME : 0;
+    while (n < room && hold_item(flow)) {
+        uint64_t bytes = item_bytes(flow);
+        if (bytes > results - at)
+            break;
+        put_item(flow, &entries[n], base + at, bytes);
+        entries[n].fault = next_fault(pool);
+        pool->rooms[slot].cookies[n] = flow->held.cookie;
+        flow->has_held = false;
+        at += bytes;
+        n++;
+        if (n < room && cvy_os_now() > until)
+            break;
+    }
+    flow->is_filling = false;
+    s->n = n;
+    set_head(flow, s, (uint32_t)room, results);
+}
+
+/* Returns: 1; 0 when it has to wait; -ENOMEM. */
+static int add_batch(struct cvy_flow *flow)
+{
+    struct cvy_map *map = &flow->map;
+    struct cvy_pool *pool = map->pool;
+    uint32_t slot = 0;
+    flow->is_starved = false;
+    if (!hold_item(flow))
+        return 0;
+    uint64_t items = batch_items(flow), first = item_bytes(flow);
+    uint64_t most = cvy_max_u64(ARGS_BYTES, first);
+    uint64_t args = cvy_round_up(sizeof(struct cvy_batch) + items, 64) +
+                    items * sizeof(struct cvy_entry);
+    uint64_t results =
+        cvy_round_up(args + cvy_min_u64(cvy_max_u64(first, 16) * items, most), 64);
+    (void)pthread_mutex_lock(&pool->lock);
+    int r = cvy_pool_slot_take_bytes(pool, map, items, results + items * flow->reserve,
+                                     &slot);
+    (void)pthread_mutex_unlock(&pool->lock);
+    if (r < 0) {
+        flow->is_starved = r == -EAGAIN;
+        return map->mine || r == -EAGAIN ? 0 : r;
+    }
+    fill(flow, slot, args, results);
+    flow->order[flow->order_count++] = (uint8_t)slot;
+    flow->out += pool->slots[slot].n;
+    flow->bytes += pool->slots[slot].run.bytes;
+    map->next += pool->slots[slot].n;
+    map->mine |= UINT64_C(1) << slot;
+    (void)pthread_mutex_lock(&pool->lock);
+    cvy_pool_slot_publish(pool, slot);
+    (void)pthread_mutex_unlock(&pool->lock);
+    return 1;
+}
+
+static void count_tally(struct cvy_flow *flow)
+{
+    struct cvy_pool_counts *counts = &flow->map.pool->shared->counts;
+    if (flow->tally.done | flow->tally.in) {
+        cvy_count(&counts->done, flow->tally.done);
+        cvy_count(&counts->failed, flow->tally.failed);
+        cvy_count(&counts->bytes_in, flow->tally.in);
+        cvy_count(&counts->bytes_out, flow->tally.out);
+    }
+    memset(&flow->tally, 0, sizeof flow->tally);
+}
+
+int cvy_flow_feed(struct cvy_flow *flow)
+{
+    int added = 0, r = 0;
+    while (!flow->map.give_up && has_room(flow)) {
+        r = add_batch(flow);
+        if (r <= 0)
+            break;
+        added++;
+    }
+    count_tally(flow);
+    return r < 0 ? r : added;
+}
+
+/* ---- taking ---- */
+
+const char *cvy_outcome_text(uint8_t outcome)
+{
+    switch (outcome) {
+    case COVEY_OUTCOME_TIMEOUT:
+        return "it ran longer than it may";
+    case COVEY_OUTCOME_CANCELLED:
+        return "it was cancelled before it was done";
+    case COVEY_OUTCOME_CRASHED:
+        return "its worker died";
+    case COVEY_OUTCOME_MEMORY:
+        return "it took more memory than it may";
+    case COVEY_OUTCOME_LOST:
+        return "nobody is left to run it";
+    default:
+        return "";
+    }
+}
+
+static int code_of(uint8_t outcome)
+{
+    static const int codes[] = {
+        [COVEY_OUTCOME_OK] = 0,
+        [COVEY_OUTCOME_ERROR] = COVEY_EREMOTE,
+        [COVEY_OUTCOME_TIMEOUT] = -ETIMEDOUT,
+        [COVEY_OUTCOME_CANCELLED] = -ECANCELED,
+        [COVEY_OUTCOME_CRASHED] = COVEY_ECRASHED,
+        [COVEY_OUTCOME_MEMORY] = -ENOMEM,
+        [COVEY_OUTCOME_LOST] = COVEY_EBROKEN,
+    };
+    return outcome < CVY_ARRAY_SIZE(codes) ? codes[outcome] : COVEY_EREMOTE;
+}
+
+static void tell_text(const struct cvy_entry *entry, struct cvy_done *done)
+{
+    done->text = cvy_outcome_text(done->outcome);
+    if (done->attempt && done->attempt->text && done->outcome == COVEY_OUTCOME_CRASHED)
+        done->text = done->attempt->text;
+    if (done->outcome != COVEY_OUTCOME_ERROR)
+        return;
+    size_t size = cvy_min_size((size_t)entry->result_size, sizeof done->buffer - 1);
+    if (size) {
+        memcpy(done->buffer, cvy_pool_address(entry->result), size);
+        done->buffer[size] = 0;
+    } else {
+        (void)snprintf(done->buffer, sizeof done->buffer, "the task returned %s (%s)",
+                       covey_error_name(entry->code), covey_strerror(entry->code));
+    }
+    done->text = done->buffer;
+}
+
+/* Where functions change from batch to batch the pool's notes are kept by each. */
+static void learn(struct cvy_flow *flow, covey_task_fn *fn, const struct cvy_done *done)
+{
+    struct cvy_cost *known = cvy_pool_cost(flow->map.pool, fn);
+    if (done->result.size > cvy_max_u64(known->reserve, RESERVE) &&
+        done->result.size <= RESERVE_MOST)
+        known->reserve = (uint32_t)cvy_min_u64(
+            cvy_round_up(done->result.size + done->result.size / 4, 64), RESERVE_MOST);
+    if (done->ended > done->started && done->started) {
+        uint64_t time = (uint64_t)(done->ended - done->started);
+        uint64_t cost = cvy_min_u64(cvy_max_u64(time, 1) * 16, UINT32_MAX);
+        known->cost =
+            (uint32_t)(known->cost ? (3 * (uint64_t)known->cost + cost) / 4 : cost);
+    }
+    if (fn == flow->map.fn) {
+        flow->cost = known->cost;
+        flow->reserve = cvy_max_u64(known->reserve, RESERVE);
+    }
+}
+
+static uint64_t peak_of(struct cvy_pool *pool, uint32_t line)
+{
+    (void)pthread_mutex_lock(&pool->lock);
+    uint64_t peak = line && line <= pool->workers ? pool->worker[line - 1].peak : 0;
+    (void)pthread_mutex_unlock(&pool->lock);
+    return peak;
+}
+
+static void describe(struct cvy_flow *flow, uint32_t slot, uint64_t at, uint8_t outcome,
+                     struct cvy_done *done)
+{
+    struct cvy_pool *pool = flow->map.pool;
+    struct cvy_batch *batch = pool->slots[slot].batch;
+    const struct cvy_entry *entry = &cvy_batch_entries(batch, batch->room)[at];
+    bool timed = batch->flags & CVY_BATCH_TIMED;
+    done->slot = slot;
+    done->at = at;
+    done->item = batch->base + at;
+    done->cookie = pool->rooms[slot].cookies[at];
+    done->outcome = outcome & CVY_OUTCOME_MASK;
+    done->code = code_of(done->outcome);
+    done->result = COVEY_NO_VIEW;
+    done->attempt = NULL;
+    done->text = "";
+    done->line = entry->line;
+    done->pid = entry->pid;
+    done->peak = flow->limits.memory ? peak_of(pool, entry->line) : 0;
+    done->started = timed ? entry->started : 0;
+    done->ended = timed ? entry->ended : 0;
+    if (flow->map.attempt_count)
+        done->attempt = cvy_pool_attempts_of(&flow->map, done->item);
+    if (cvy_likely(outcome == COVEY_OUTCOME_OK)) {
+        if (entry->result_size)
+            done->result =
+                COVEY_VIEW(cvy_pool_address(entry->result), entry->result_size);
+    } else {
+        tell_text(entry, done);
+        flow->tally.failed++;
+    }
+    flow->tally.done++;
+    flow->tally.out += done->result.size;
+    if (cvy_unlikely(done->result.size > flow->reserve || done->started)) {
+        (void)pthread_mutex_lock(&pool->lock);
+        learn(flow, pool->slots[slot].fn, done);
+        (void)pthread_mutex_unlock(&pool->lock);
+    }
+}
+
+/* The first item of the batch that is finished and not taken. */
+static bool find_done(struct cvy_flow *flow, uint32_t slot, uint64_t *ret_at,
+                      uint8_t *ret_outcome)
+{
+    struct cvy_pool_slot *s = &flow->map.pool->slots[slot];
+    const uint8_t *marks = flow->map.pool->rooms[slot].marks;
+    uint64_t end = flow->ordered ? cvy_min_u64(s->taken + 1, s->n) : s->n;
+    for (uint64_t i = flow->ordered ? s->taken : s->scan; i < end; i++) {
+        uint8_t outcome =
+            atomic_load_explicit(&s->batch->outcomes[i], memory_order_acquire);
+        if (marks[i] || !cvy_outcome_is_final(outcome))
+            continue;
+        s->scan = i + 1;
+        *ret_at = i;
+        *ret_outcome = outcome;
+        return true;
+    }
+    while (s->prefix < s->n && marks[s->prefix])
+        s->prefix++;
+    s->scan = s->prefix;
+    return false;
+}
+
+bool cvy_flow_take(struct cvy_flow *flow, struct cvy_done *ret_done)
+{
+    struct cvy_pool *pool = flow->map.pool;
+    uint32_t batches = flow->ordered ? flow->order_count > 0 : flow->order_count;
+    for (uint32_t b = 0; b < batches; b++) {
+        uint64_t at = 0;
+        uint8_t outcome = 0;
+        uint32_t slot = flow->order[b];
+        if (!find_done(flow, slot, &at, &outcome))
+            continue;
+        describe(flow, slot, at, outcome, ret_done);
+        pool->rooms[slot].marks[at] = 1;
+        pool->slots[slot].taken++;
+        if (pool->trace) {
+            (void)pthread_mutex_lock(&pool->lock);
+            cvy_trace_add(pool, ret_done);
+            (void)pthread_mutex_unlock(&pool->lock);
+        }
+        return true;
+    }
+    return false;
+}
+
+static void retire(struct cvy_flow *flow, uint32_t slot)
+{
+    struct cvy_pool *pool = flow->map.pool;
+    struct cvy_pool_slot *s = &pool->slots[slot];
+    uint32_t b = 0;
+    uint64_t cost = atomic_load_explicit(&s->batch->measured, memory_order_relaxed);
+    if (cost && s->fn == flow->map.fn)
+        flow->cost = cost;
+    while (flow->order[b] != slot)
+        b++;
+    flow->order_count--;
+    memmove(&flow->order[b], &flow->order[b + 1], flow->order_count - b);
+    flow->bytes -= s->run.bytes;
+    flow->map.mine &= ~(UINT64_C(1) << slot);
+    (void)pthread_mutex_lock(&pool->lock);
+    cvy_pool_slot_retire(pool, slot);
+    (void)pthread_mutex_unlock(&pool->lock);
+}
+
+void cvy_flow_release(struct cvy_flow *flow, const struct cvy_done *done)
+{
+    struct cvy_pool_slot *s = &flow->map.pool->slots[done->slot];
+    const struct cvy_entry *entry =
+        &cvy_batch_entries(s->batch, s->batch->room)[done->at];
+    uint64_t result = entry->result;
+    if (result && (result < s->run.ref || result >= s->run.ref + s->run.bytes))
+        cvy_object_give_run((cvy_ref)result);
+    flow->out--;
+    if (s->taken == s->n)
+        retire(flow, done->slot);
+}
+
+bool cvy_flow_is_over(const struct cvy_flow *flow)
+{
+    return flow->ended != 1 && !flow->has_held && !flow->out;
+}
+
+/* ---- ending ---- */
+
+bool cvy_flow_cancel(struct cvy_pool *pool, uint32_t slot, uint64_t at,
+                     enum covey_outcome outcome, enum covey_outcome running)
+{
+    _Atomic uint8_t *word = &pool->slots[slot].batch->outcomes[at];
+    uint8_t none = COVEY_OUTCOME_NONE, runs = CVY_OUTCOME_RUNNING;
+    if (atomic_compare_exchange_strong(word, &none, (uint8_t)outcome))
+        return true;
+    if (none != CVY_OUTCOME_RUNNING)
+        return false;
+    cvy_limits_warn(pool, slot, at);
+    if (running && pool->method != COVEY_THREAD &&
+        atomic_compare_exchange_strong(word, &runs, (uint8_t)running))
+        cvy_limits_end(pool, slot, at);
+    return true;
+}
+
+void cvy_flow_stop(struct cvy_flow *flow, enum covey_outcome outcome,
+                   enum covey_outcome running)
+{
+    struct cvy_pool *pool = flow->map.pool;
+    flow->has_held = false;
+    if (flow->ended == 1)
+        flow->ended = COVEY_EEND;
+    (void)pthread_mutex_lock(&pool->lock);
+    for (uint32_t b = 0; b < flow->order_count; b++) {
+        struct cvy_pool_slot *s = &pool->slots[flow->order[b]];
+        cvy_pool_cancel(pool, flow->order[b]);
+        for (uint64_t i = 0; i < s->n; i++)
+            (void)cvy_flow_cancel(pool, flow->order[b], i, outcome, running);
+    }
+    (void)cvy_pool_start_workers(pool);
+    (void)pthread_mutex_unlock(&pool->lock);
+}
+
+void cvy_flow_free(struct cvy_flow *flow)
+{
+    count_tally(flow);
+}

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+/* gather.c: flows from arrays into arrays, for callers that wait: arguments of any size,
+ * tuples, values, a single task, and maps whose items have limits. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/opts.h"
+#include "pool/pool.h"
+#include "region/wait.h"
+
+#define PROGRESS_STEP COVEY_MSEC(50)
+#define STARVED_TIME  COVEY_MSEC(1)
+#define WIDTH_MOST    4096u
+
+bool cvy_map_needs_flow(const struct cvy_pool *pool, const struct covey_map_opts *opts)
+{
+    return opts->time_limit || opts->soft_limit || opts->memory_limit || pool->trace ||
+           pool->faults.die_at || pool->faults.hang_at || pool->faults.memory_at;
+}
+
+void cvy_flow_limit(struct cvy_flow *flow, int64_t time, int64_t soft, uint64_t memory)
+{
+    struct cvy_pool *pool = flow->map.pool;
+    flow->limits = (struct cvy_limits){time, soft, memory};
+    if (!cvy_limits_any(&flow->limits))
+        return;
+    (void)pthread_mutex_lock(&pool->lock);
+    pool->limited = true;
+    (void)pthread_mutex_unlock(&pool->lock);
+}
+
+/* ---- driving ---- */
+
+struct gather {
+    struct cvy_flow flow;
+    struct cvy_work *work;
+    const struct covey_map_opts *opts;
+    int64_t deadline, progress_due;
+};
+
+static int pull(void *ctx, struct cvy_item *ret_item)
+{
+    return cvy_work_pull(ctx, ret_item);
+}
+
+/* Returns: whether anything was finished. */
+static bool collect(struct gather *g)
+{
+    struct cvy_done done;
+    bool any = false;
+    while (cvy_flow_take(&g->flow, &done)) {
+        cvy_work_put(g->work, done.cookie.index, &done);
+        cvy_flow_release(&g->flow, &done);
+        any = true;
+    }
+    return any;
+}
+
+static int64_t show_progress(struct gather *g)
+{
+    if (!g->opts->progress)
+        return INT64_MAX;
+    int64_t now = cvy_os_now();
+    if (now >= g->progress_due) {
+        g->progress_due = now + PROGRESS_STEP;
+        g->opts->progress(g->opts->progress_ctx, (size_t)g->work->done,
+                          (size_t)g->work->n);
+    }
+    return g->progress_due;
+}
+
+/* Begin nothing more; what is out is collected as it comes. An item that was held is not
+ * begun either. */
+static void stop(struct gather *g, enum covey_outcome outcome,
+                 enum covey_outcome running)
+{
+    if (g->flow.has_held)
+        g->work->next--;
+    cvy_flow_stop(&g->flow, outcome, running);
+    cvy_work_skip(g->work, outcome);
+    g->deadline = INT64_MAX;
+}
+
+/* Whether it ends early now: the pool is broken or goes, or the time is over. */
+static void check_end(struct gather *g)
+{
+    struct cvy_pool *pool = g->flow.map.pool;
+    if (g->flow.ended != 1 && !g->flow.out)
+        return;
+    if (g->flow.map.give_up && pool->closing)
+        stop(g, COVEY_OUTCOME_CANCELLED, COVEY_OUTCOME_CANCELLED);
+    else if (g->flow.map.give_up)
+        stop(g, COVEY_OUTCOME_LOST, COVEY_OUTCOME_LOST);
+    else if (g->deadline != INT64_MAX && cvy_os_now() >= g->deadline)
+        stop(g, COVEY_OUTCOME_CANCELLED, COVEY_OUTCOME_TIMEOUT);
+}
+
+static int run(struct gather *g)
+{
+    struct cvy_map *map = &g->flow.map;
+    cvy_word *word = cvy_map_ring(map);
+    bool slice = false;
+    int failed = 0;
+    for (;;) {
+        uint32_t gong = cvy_gong(), seen = atomic_load(word);
+        int fed = cvy_flow_feed(&g->flow);
+        bool any = collect(g);
+        if (fed < 0) {
+            failed = fed;
+            stop(g, COVEY_OUTCOME_CANCELLED, COVEY_OUTCOME_NONE);
+        }
+        if (cvy_flow_is_over(&g->flow))
+            return failed;
+        if (any || fed > 0)
+            continue;
+        cvy_map_look_after(map, slice);
+        check_end(g);
+        int64_t until = cvy_min_i64(g->deadline, show_progress(g));
+        if (g->flow.is_starved) {
+            cvy_iterators_relieve(g->flow.map.pool);
+            until = cvy_min_i64(until, cvy_os_now() + STARVED_TIME);
+        }
+        slice = cvy_map_wait(map, seen, gong, until);
+    }
+}
+
+static int finish(struct gather *g, int r)
+{
+    struct cvy_map *map = &g->flow.map;
+    struct cvy_pool *pool = map->pool;
+    struct cvy_work *work = g->work;
+    if (r < 0)
+        (void)snprintf(work->sum.text, sizeof work->sum.text, "%s",
+                       covey_error_detail());
+    else
+        r = cvy_work_judge(work);
+    if (work->first_outcome == COVEY_OUTCOME_CANCELLED && r == -ECANCELED)
+        r = cvy_fail(-ETIMEDOUT,
+                     "%s: item %zu of %llu had not begun when the time was over",
+                     work->call, work->sum.first_failed, (unsigned long long)work->n);
+    if (map->give_up && pool->closing)
+        r = cvy_fail(COVEY_EFREED, "%s: the pool was freed meanwhile", work->call);
+    else if (map->give_up && work->sum.failed)
+        r = cvy_fail(COVEY_EBROKEN, "%s: workers keep dying: %s", work->call,
+                     pool->cause);
+    if (g->opts->summary)
+        *g->opts->summary = work->sum;
+    if (g->opts->progress)
+        g->opts->progress(g->opts->progress_ctx, (size_t)work->n, (size_t)work->n);
+    return r;
+}
+
+int cvy_gather(struct cvy_pool *pool, covey_task_fn *fn, struct cvy_work *work,
+               const struct covey_map_opts *opts)
+{
+    struct gather g = {.work = work, .opts = opts};
+    if (!fn)
+        return cvy_fail(-EINVAL, "%s: the function is NULL", work->call);
+    int r = cvy_code_encode((cvy_code_fn *)fn, &g.flow.map.code);
+    if (r < 0)
+        return cvy_fail_os(r, "%s: the function", work->call);
+    cvy_flow_init(&g.flow, pool, fn, pull, work);
+    g.flow.map.call = work->call;
+    g.flow.map.chunk = (uint32_t)cvy_min_u64(opts->chunksize, CVY_RANGE_COUNT);
+    g.flow.width = work->width;
+    g.deadline = opts->timeout ? cvy_os_deadline(opts->timeout) : INT64_MAX;
+    work->outcomes = opts->outcomes;
+    work->sum.first_failed = SIZE_MAX;
+    cvy_flow_limit(&g.flow, opts->time_limit, opts->soft_limit, opts->memory_limit);
+    r = cvy_map_begin(&g.flow.map);
+    if (r < 0)
+        return r;
+    r = run(&g);
+    r = finish(&g, r);
+    cvy_flow_free(&g.flow);
+    cvy_map_end(&g.flow.map);
+    return r;
+}
+
+/* ---- public calls ---- */
+
+int cvy_check_views(const char *call, const struct covey_view *in, size_t width,
+                    size_t n)
+{
+    size_t views = 0;
+    if (n && !in)
+        return cvy_fail(-EINVAL, "%s: `in` is NULL", call);
+    if (!width || width > WIDTH_MOST)
+        return cvy_fail(-EINVAL, "%s: `width` is %zu, 1 to %u are possible", call,
+                        width, WIDTH_MOST);
+    if (__builtin_mul_overflow(n, width * sizeof *in, &views))
+        return cvy_fail(-EINVAL, "%s: %zu items do not fit into memory", call, n);
+    for (size_t i = 0; i < n * width; i++)
+        if (in[i].size && !in[i].data)
+            return cvy_fail(-EINVAL, "%s: argument %zu of item %zu is NULL", call,
+                            i % width, i / width);
+    return 0;
+}
+
+int covey_pool_map_bytes(covey_pool *object, covey_task_fn *fn,
+                         const struct covey_view *in, struct covey_bytes *out, size_t n,
+                         const struct covey_map_opts *options)
+{
+    static const char call[] = "covey_pool_map_bytes";
+    struct covey_map_opts opts;
+    struct cvy_pool *pool = NULL;
+    struct cvy_work work = {.call = call, .n = n, .views = in, .bytes = out};
+    int r = CVY_TAKE_OPTS(&opts, options, call);
+    if (r >= 0)
+        r = cvy_pool_enter(object, call, true, &pool);
+    if (r >= 0)
+        r = cvy_check_views(call, in, 1, n);
+    return r < 0 ? r : cvy_gather(pool, fn, &work, &opts);
+}
+
+int covey_pool_starmap(covey_pool *object, covey_task_fn *fn,
+                       const struct covey_view *in, size_t width,
+                       struct covey_bytes *out, size_t n,
+                       const struct covey_map_opts *options)
+{
+    static const char call[] = "covey_pool_starmap";
+    struct covey_map_opts opts;
+    struct cvy_pool *pool = NULL;
+    struct cvy_work work = {.call = call,
+                            .n = n,
+                            .views = in,
+                            .width = width > 1 ? (uint32_t)width : 0,
+                            .bytes = out};
+    int r = CVY_TAKE_OPTS(&opts, options, call);
+    if (r >= 0)
+        r = cvy_pool_enter(object, call, true, &pool);
+    if (r >= 0)
+        r = cvy_check_views(call, in, width, n);
+    return r < 0 ? r : cvy_gather(pool, fn, &work, &opts);
+}
+
+int covey_pool_apply(covey_pool *object, covey_task_fn *fn, struct covey_view arg,
+                     struct covey_bytes *ret_result,
+                     const struct covey_task_opts *options)
+{
+    static const char call[] = "covey_pool_apply";
+    struct covey_task_opts opts;
+    struct cvy_pool *pool = NULL;
+    struct cvy_work work = {.call = call, .n = 1, .views = &arg, .bytes = ret_result};
+    int r = CVY_TAKE_OPTS(&opts, options, call);
+    if (r >= 0)
+        r = cvy_pool_enter(object, call, true, &pool);
+    if (r >= 0)
+        r = cvy_check_views(call, &arg, 1, 1);
+    if (r < 0)
+        return r;
+    struct covey_map_opts map_opts = {.size = sizeof map_opts,
+                                      .timeout = opts.timeout,
+                                      .time_limit = opts.time_limit,
+                                      .soft_limit = opts.soft_limit,
+                                      .memory_limit = opts.memory_limit};
+    return cvy_gather(pool, fn, &work, &map_opts);
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+/* loop.c: a pool that the program's event loop drives, without a thread of covey's.
+ *
+ *   descriptor = set of: flag    raised by workers that finished something, if `fd_armed`
+ *                        timer   when a limit, a deadline or a start is due
+ *                        ends    of the workers
+ *
+ * A worker that is killed between taking `fd_armed` down and raising the flag is seen by
+ * its end. After arming, the pool is looked at once more. */
+#include <errno.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "os/socket.h"
+#include "pool/pool.h"
+#include "region/wait.h"
+
+struct cvy_loop {
+    int set, flag, timer;
+    int *ends; /* by worker, -1 none */
+    pthread_mutex_t mutex;
+};
+
+enum { TAG_FLAG = 1, TAG_TIMER, TAG_END };
+
+static void free_loop(struct cvy_loop *loop)
+{
+    if (!loop)
+        return;
+    cvy_os_close(loop->flag);
+    cvy_os_close(loop->timer);
+    cvy_os_close(loop->set);
+    (void)pthread_mutex_destroy(&loop->mutex);
+    cvy_free(loop->ends);
+    cvy_free(loop);
+}
+
+void cvy_loop_free(struct cvy_pool *pool)
+{
+    free_loop(pool->loop);
+    pool->loop = NULL;
+}
+
+int cvy_loop_create(struct cvy_pool *pool)
+{
+    struct cvy_loop *loop = cvy_calloc(1, sizeof *loop);
+    if (!loop)
+        return cvy_fail(-ENOMEM, "no memory for an event loop");
+    (void)pthread_mutex_init(&loop->mutex, NULL);
+    loop->ends = cvy_calloc(pool->capacity, sizeof *loop->ends);
+    for (uint32_t i = 0; loop->ends && i < pool->capacity; i++)
+        loop->ends[i] = -1;
+    int r = loop->ends ? 0 : -ENOMEM;
+    loop->set = r < 0 ? -1 : cvy_os_set_create();
+    loop->flag = loop->set < 0 ? -1 : cvy_os_flag_create();
+    loop->timer = loop->flag < 0 ? -1 : cvy_os_timer_create();
+    if (r >= 0)
+        r = loop->set < 0 ? loop->set : loop->flag < 0 ? loop->flag : loop->timer;
+    if (r >= 0)
+        r = cvy_os_set_add(loop->set, loop->flag, TAG_FLAG);
+    if (r >= 0)
+        r = cvy_os_set_add(loop->set, loop->timer, TAG_TIMER);
+    if (r < 0) {
+        free_loop(loop);
+        return cvy_fail_os(r, "descriptors for an event loop");
+    }
+    pool->loop = loop;
+    pool->shared->hooks.fd = loop->flag;
+    atomic_store(&pool->shared->hooks.fd_armed, 1);
+    return 0;
+}
+
+void cvy_loop_raise(struct cvy_pool *pool)
+{
+    if (pool->loop && atomic_exchange(&pool->shared->hooks.fd_armed, 0))
+        cvy_os_flag_raise(pool->loop->flag);
+}
+
+/* Without a sentinel, which threads have none of as cheap, the timer looks from time to
+ * time. */
+void cvy_loop_watch(struct cvy_pool *pool, uint32_t index)
+{
+    int fd = -1;
+    if (!pool->loop || covey_process_sentinel(pool->worker[index].process, &fd) < 0)
+        return;
+    if (cvy_os_set_add(pool->loop->set, fd, TAG_END + index) >= 0)
+        pool->loop->ends[index] = fd;
+}
+
+void cvy_loop_unwatch(struct cvy_pool *pool, uint32_t index)
+{
+    if (!pool->loop || pool->loop->ends[index] < 0)
+        return;
+    cvy_os_set_remove(pool->loop->set, pool->loop->ends[index]);
+    pool->loop->ends[index] = -1;
+}
+
+/* ---- dispatching ---- */
+
+/* Returns: whether anything happened. */
+static bool work(struct cvy_pool *pool, bool slice)
+{
+    bool any = cvy_tasks_step(pool, slice);
+    while (!cvy_watcher_is_me() && cvy_watcher_call_back(pool))
+        any = true;
+    return any;
+}
+
+static int64_t next_due(struct cvy_pool *pool)
+{
+    (void)pthread_mutex_lock(&pool->lock);
+    int64_t due = cvy_min_i64(cvy_limits_check(pool), cvy_pool_due(pool));
+    (void)pthread_mutex_unlock(&pool->lock);
+    return cvy_min_i64(due, cvy_tasks_due(pool));
+}
+
+static void arm(struct cvy_pool *pool)
+{
+    struct cvy_loop *loop = pool->loop;
+    if (!loop)
+        return;
+    cvy_os_flag_lower(loop->flag);
+    atomic_store(&pool->shared->hooks.fd_armed, 1);
+    if (work(pool, false))
+        cvy_loop_raise(pool);
+    cvy_os_timer_set(loop->timer, next_due(pool));
+}
+
+static bool wait(struct cvy_pool *pool, int64_t deadline)
+{
+    struct cvy_map *map = cvy_tasks_map(pool);
+    bool slice = false, any = false;
+    while (!any) {
+        uint32_t gong = cvy_gong(), seen = atomic_load(cvy_map_ring(map));
+        any = work(pool, slice);
+        if (any || cvy_os_now() >= deadline)
+            break;
+        slice = cvy_map_sleep(map, seen, gong, cvy_min_i64(deadline, next_due(pool)));
+    }
+    return any;
+}
+
+int covey_pool_dispatch(covey_pool *object, covey_nsec timeout)
+{
+    static const char call[] = "covey_pool_dispatch";
+    struct cvy_pool *pool = NULL;
+    int r = cvy_pool_enter(object, call, false, &pool);
+    if (r >= 0)
+        r = cvy_tasks_begin(pool);
+    if (r < 0)
+        return r;
+    bool any = wait(pool, cvy_os_deadline(timeout));
+    arm(pool);
+    return any ? 0 : cvy_fail(-ETIMEDOUT, "%s: there was nothing to do", call);
+}
+
+int covey_pool_fd(covey_pool *object, int *ret_fd)
+{
+    static const char call[] = "covey_pool_fd";
+    struct cvy_pool *pool = NULL;
+    int r = cvy_pool_enter(object, call, false, &pool);
+    if (r >= 0 && !ret_fd)
+        r = cvy_fail(-EINVAL, "%s: ret_fd is NULL", call);
+    if (r >= 0 && !pool->loop)
+        r = cvy_fail(COVEY_ESTATE, "%s: the pool was not made with .own_loop", call);
+    if (r >= 0)
+        *ret_fd = pool->loop->set;
+    return r < 0 ? r : 0;
+}

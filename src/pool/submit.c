@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: MIT */
+/* submit.c: tasks that nobody waits for.
+ *
+ *   submission -> heap --(pull)--> flow of the pool --> its result --> callback, ready
+ *
+ * The heap is private memory: what waits costs nothing in the region, can be taken back at
+ * any time, and is in the order of priorities. Only what keeps the workers busy for a while
+ * is in batches; tasks of the same function and limits share them. Whoever has the `turn`
+ * feeds and collects: who submits, who waits for a result, the watcher, or the event loop.
+ *
+ * A key is the time of the submission minus a second per priority: so what waits ages
+ * without anybody counting. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "pool/pool.h"
+#include "region/wait.h"
+
+#define BACKLOG       100000u
+#define BACKLOG_BYTES (UINT64_C(1) << 30)
+#define FULL_TIME     COVEY_MSEC(50)
+#define STARVED_TIME  COVEY_MSEC(1)
+
+struct cvy_submissions {
+    struct cvy_flow flow;
+    struct covey_result **heap; /* least key first */
+    size_t count, room;
+    uint64_t waiting, bytes;    /* tasks in the heap, and of their arguments */
+    struct covey_result *first; /* that are not ready */
+    int64_t next_deadline;
+    _Atomic bool is_open; /* its ring may be waited for */
+};
+
+/* ---- the heap; locked ---- */
+
+static void place(struct cvy_submissions *tasks, size_t at, struct covey_result *result)
+{
+    tasks->heap[at] = result;
+    result->place = at + 1;
+}
+
+static void sift_up(struct cvy_submissions *tasks, size_t at)
+{
+    struct covey_result *result = tasks->heap[at];
+    for (; at && tasks->heap[(at - 1) / 2]->key > result->key; at = (at - 1) / 2)
+        place(tasks, at, tasks->heap[(at - 1) / 2]);
+    place(tasks, at, result);
+}
+
+static void sift_down(struct cvy_submissions *tasks, size_t at)
+{
+    struct covey_result *result = tasks->heap[at];
+    for (;;) {
+        size_t child = 2 * at + 1;
+        if (child + 1 < tasks->count &&
+            tasks->heap[child + 1]->key < tasks->heap[child]->key)
+            child++;
+        if (child >= tasks->count || tasks->heap[child]->key >= result->key)
+            break;
+        place(tasks, at, tasks->heap[child]);
+        at = child;
+    }
+    place(tasks, at, result);
+}
+
+static int heap_add(struct cvy_submissions *tasks, struct covey_result *result)
+{
+    if (tasks->count == tasks->room) {
+        size_t room = tasks->room ? 2 * tasks->room : 64;
+        void *more = cvy_realloc(tasks->heap, room * sizeof(struct covey_result *));
+        if (!more)
+            return cvy_fail(-ENOMEM, "%s: no memory for %zu tasks", result->work.call,
+                            room);
+        tasks->heap = more;
+        tasks->room = room;
+    }
+    tasks->heap[tasks->count] = result;
+    sift_up(tasks, tasks->count++);
+    tasks->waiting += result->work.n - result->work.next;
+    tasks->bytes += result->arg.size;
+    return 0;
+}
+
+static void heap_remove(struct cvy_submissions *tasks, struct covey_result *result)
+{
+    size_t at = (size_t)result->place - 1;
+    if (!result->place)
+        return;
+    result->place = 0;
+    tasks->bytes -= result->arg.size;
+    tasks->waiting -= result->work.n - result->work.next;
+    if (at == --tasks->count)
+        return;
+    place(tasks, at, tasks->heap[tasks->count]);
+    sift_down(tasks, at);
+    sift_up(tasks, (size_t)tasks->heap[at]->place - 1);
+}
+
+/* ---- the source ---- */
+
+static bool is_like(const struct cvy_flow *flow, const struct covey_result *result)
+{
+    return flow->map.fn == result->fn && flow->width == result->work.width &&
+           memcmp(&flow->limits, &result->limits, sizeof flow->limits) == 0;
+}
+
+/* Batches from now on are of this function. It was encoded once before. */
+static void turn_to(struct cvy_flow *flow, const struct covey_result *result)
+{
+    if (flow->map.fn != result->fn)
+        (void)cvy_code_encode((cvy_code_fn *)result->fn, &flow->map.code);
+    cvy_flow_set_fn(flow, result->fn);
+    flow->width = result->work.width;
+    flow->limits = result->limits;
+    if (cvy_limits_any(&result->limits))
+        flow->map.pool->limited = true;
+}
+
+static int pull(void *ctx, struct cvy_item *ret_item)
+{
+    struct cvy_submissions *tasks = ctx;
+    struct cvy_flow *flow = &tasks->flow;
+    struct cvy_pool *pool = flow->map.pool;
+    int r = 0;
+    (void)pthread_mutex_lock(&pool->lock);
+    struct covey_result *result = tasks->count ? tasks->heap[0] : NULL;
+    if (result && (!flow->is_filling || is_like(flow, result))) {
+        if (!is_like(flow, result))
+            turn_to(flow, result);
+        r = cvy_work_pull(&result->work, ret_item);
+        ret_item->cookie.owner = result;
+        tasks->waiting--;
+        if (result->work.next == result->work.n)
+            heap_remove(tasks, result);
+    }
+    (void)pthread_mutex_unlock(&pool->lock);
+    return r;
+}
+
+/* ---- ends ---- */
+
+void cvy_tasks_tell(struct cvy_pool *pool)
+{
+    cvy_pool_ring_map(pool, pool->tasks->flow.map.index);
+    cvy_loop_raise(pool);
+}
+
+/* With the turn, not locked. */
+static void complete(struct cvy_submissions *tasks, struct covey_result *result)
+{
+    struct cvy_pool *pool = tasks->flow.map.pool;
+    bool calls_back = cvy_result_settle(result);
+    (void)pthread_mutex_lock(&pool->lock);
+    if (result->previous)
+        result->previous->next = result->next;
+    else
+        tasks->first = result->next;
+    if (result->next)
+        result->next->previous = result->previous;
+    atomic_store(&result->state, calls_back ? CVY_RESULT_DONE : CVY_RESULT_READY);
+    if (calls_back)
+        cvy_watcher_queue(pool, result);
+    (void)pthread_mutex_unlock(&pool->lock);
+    cvy_tasks_tell(pool);
+    if (!calls_back)
+        cvy_result_unref(result);
+}
+
+/* What waits of it is not begun any more; what is out is ended if `running` says so. */
+static bool take_back(struct cvy_submissions *tasks, struct covey_result *result,
+                      enum covey_outcome outcome, enum covey_outcome running)
+{
+    struct cvy_flow *flow = &tasks->flow;
+    struct cvy_pool *pool = flow->map.pool;
+    uint64_t done = result->work.done;
+    bool any = false;
+    (void)pthread_mutex_lock(&pool->lock);
+    heap_remove(tasks, result);
+    if (flow->has_held && flow->held.cookie.owner == result) {
+        flow->has_held = false;
+        result->work.next--; /* it is the last one that was pulled */
+    }
+    for (uint32_t b = 0; b < flow->order_count; b++) {
+        uint32_t slot = flow->order[b];
+        const struct cvy_slot_room *room = &pool->rooms[slot];
+        for (uint64_t i = 0; i < pool->slots[slot].n; i++)
+            if (room->cookies[i].owner == result && !room->marks[i])
+                any |= cvy_flow_cancel(pool, slot, i, outcome, running);
+    }
+    (void)cvy_pool_start_workers(pool);
+    (void)pthread_mutex_unlock(&pool->lock);
+    cvy_work_skip(&result->work, outcome);
+    any |= result->work.done > done;
+    if (result->work.done == result->work.n && result->work.done > done)
+        complete(tasks, result);
+    return any;
+}
+
+/* A reference for the time in which a list is walked that changes meanwhile. */
+static struct covey_result *first_over(struct cvy_submissions *tasks, int64_t now)
+{
+    struct cvy_pool *pool = tasks->flow.map.pool;
+    struct covey_result *over = NULL;
+    int64_t next = INT64_MAX;
+    (void)pthread_mutex_lock(&pool->lock);
+    for (struct covey_result *r = tasks->first; r && !over; r = r->next) {
+        if (r->deadline <= now) {
+            over = r;
+            r->deadline = INT64_MAX;
+        } else {
+            next = cvy_min_i64(next, r->deadline);
+        }
+    }
+    if (!over)
+        tasks->next_deadline = next;
+    (void)pthread_mutex_unlock(&pool->lock);
+    return over;
+}
+
+static void check_deadlines(struct cvy_submissions *tasks)
+{
+    struct covey_result *result;
+    int64_t now;
+    if (tasks->next_deadline == INT64_MAX ||
+        (now = cvy_os_now()) < tasks->next_deadline)
+        return;
+    while ((result = first_over(tasks, now)))
+        (void)take_back(tasks, result, COVEY_OUTCOME_CANCELLED, COVEY_OUTCOME_TIMEOUT);
+}
+
+/* ---- driving; with the turn ---- */
+
+static bool collect(struct cvy_submissions *tasks)
+{
+    struct cvy_flow *flow = &tasks->flow;
+    struct cvy_done done;
+    bool any = false;
+    while (cvy_flow_take(flow, &done)) {
+        struct covey_result *result = done.cookie.owner;
+        cvy_result_put(result, &done);
+        if (done.attempt)
+            cvy_pool_forget_attempt(&flow->map, done.item);
+        cvy_flow_release(flow, &done);
+        if (result->work.done == result->work.n)
+            complete(tasks, result);
+        any = true;
+    }
+    return any;
+}
+
+/* All of them, waiting or out. */
+static void drop_all(struct cvy_submissions *tasks, enum covey_outcome outcome)
+{
+    struct cvy_flow *flow = &tasks->flow;
+    if (flow->has_held) {
+        struct covey_result *result = flow->held.cookie.owner;
+        result->work.next--;
+        flow->has_held = false;
+    }
+    cvy_flow_stop(flow, outcome, outcome);
+    for (;;) {
+        (void)pthread_mutex_lock(&flow->map.pool->lock);
+        struct covey_result *result = tasks->count ? tasks->heap[0] : NULL;
+        if (result)
+            heap_remove(tasks, result);
+        (void)pthread_mutex_unlock(&flow->map.pool->lock);
+        if (!result)
+            break;
+        cvy_work_skip(&result->work, outcome);
+        if (result->work.done == result->work.n)
+            complete(tasks, result);
+    }
+    (void)collect(tasks);
+    flow->ended = 1;
+}
+
+/* The workers keep dying: what there is is LOST, what comes later tries anew. */
+static bool give_up(struct cvy_submissions *tasks)
+{
+    struct cvy_pool *pool = tasks->flow.map.pool;
+    if (!tasks->flow.map.give_up || pool->closing)
+        return false;
+    drop_all(tasks, COVEY_OUTCOME_LOST);
+    (void)pthread_mutex_lock(&pool->lock);
+    tasks->flow.map.give_up = false;
+    pool->barren = 0;
+    (void)pthread_mutex_unlock(&pool->lock);
+    return true;
+}
+
+static void count_queue(const struct cvy_submissions *tasks)
+{
+    struct cvy_pool_counts *counts = &tasks->flow.map.pool->shared->counts;
+    atomic_store_explicit(&counts->queued, tasks->waiting, memory_order_relaxed);
+    atomic_store_explicit(&counts->running, tasks->flow.out, memory_order_relaxed);
+}
+
+bool cvy_tasks_step(struct cvy_pool *pool, bool slice)
+{
+    struct cvy_submissions *tasks = pool->tasks;
+    bool any = false;
+    (void)pthread_mutex_lock(&pool->turn);
+    if (atomic_load(&tasks->is_open)) {
+        check_deadlines(tasks);
+        any = collect(tasks);
+        int fed = cvy_flow_feed(&tasks->flow);
+        any = any || fed > 0;
+        if (fed < 0 && !tasks->flow.out)
+            drop_all(tasks, COVEY_OUTCOME_CANCELLED);
+        if (!any) {
+            cvy_map_look_after(&tasks->flow.map, slice);
+            any = give_up(tasks);
+        }
+        if (!any)
+            cvy_map_call_all(&tasks->flow.map);
+        count_queue(tasks);
+    }
+    bool starved = tasks->flow.is_starved && !tasks->flow.out;
+    (void)pthread_mutex_unlock(&pool->turn);
+    if (starved)
+        cvy_iterators_relieve(pool);
+    return any;
+}
+
+int64_t cvy_tasks_due(struct cvy_pool *pool)
+{
+    (void)pthread_mutex_lock(&pool->lock);
+    int64_t due = pool->tasks->next_deadline;
+    if (pool->tasks->flow.is_starved)
+        due = cvy_min_i64(due, cvy_os_now() + STARVED_TIME);
+    (void)pthread_mutex_unlock(&pool->lock);
+    return due;
+}
+
+struct cvy_map *cvy_tasks_map(struct cvy_pool *pool)
+{
+    return &pool->tasks->flow.map;
+}
+
+bool cvy_tasks_are_left(const struct cvy_pool *pool)
+{
+    return (pool->tasks && pool->tasks->first) || pool->callbacks || pool->calls_back;
+}
+
+/* ---- from outside ---- */
+
+int cvy_tasks_begin(struct cvy_pool *pool)
+{
+    int r = 0;
+    (void)pthread_mutex_lock(&pool->turn);
+    if (!pool->tasks) {
+        struct cvy_submissions *tasks = cvy_calloc(1, sizeof *tasks);
+        r = tasks ? 0 : cvy_fail(-ENOMEM, "no memory for tasks");
+        if (tasks) {
+            cvy_flow_init(&tasks->flow, pool, NULL, pull, tasks);
+            tasks->flow.is_mixed = true;
+            tasks->flow.is_read = true;
+            tasks->flow.map.call = "submitted tasks";
+            tasks->next_deadline = INT64_MAX;
+            r = cvy_map_begin(&tasks->flow.map);
+        }
+        if (r >= 0) {
+            atomic_store(&tasks->is_open, true);
+            pool->tasks = tasks;
+        } else {
+            cvy_free(tasks);
+        }
+    }
+    (void)pthread_mutex_unlock(&pool->turn);
+    return r;
+}
+
+static bool is_full(const struct cvy_pool *pool)
+{
+    const struct cvy_submissions *tasks = pool->tasks;
+    return tasks->count &&
+           (tasks->waiting >= (pool->backlog ? pool->backlog : BACKLOG) ||
+            tasks->bytes >= BACKLOG_BYTES);
+}
+
+/* Back-pressure: who submits faster than tasks are done waits, and helps. */
+static int await_room(struct cvy_pool *pool, const char *call)
+{
+    struct cvy_map *map = cvy_tasks_map(pool);
+    for (;;) {
+        uint32_t gong = cvy_gong(), seen = atomic_load(cvy_map_ring(map));
+        bool any = cvy_tasks_step(pool, false);
+        (void)pthread_mutex_lock(&pool->lock);
+        bool full = is_full(pool), open = atomic_load(&pool->state) == CVY_POOL_OPEN;
+        (void)pthread_mutex_unlock(&pool->lock);
+        if (!open)
+            return cvy_fail(COVEY_ECLOSED, "%s: the pool is closed", call);
+        if (!full)
+            return 0;
+        if (cvy_watcher_is_me())
+            return cvy_fail(-EAGAIN, "%s: too many tasks wait", call);
+        if (!any)
+            (void)cvy_map_sleep(map, seen, gong, cvy_os_deadline(FULL_TIME));
+    }
+}
+
+int cvy_tasks_submit(struct cvy_pool *pool, struct covey_result *result)
+{
+    struct cvy_submissions *tasks = pool->tasks;
+    int r = 0;
+    (void)pthread_mutex_lock(&pool->lock);
+    while (r >= 0 && is_full(pool)) {
+        (void)pthread_mutex_unlock(&pool->lock);
+        r = await_room(pool, result->work.call);
+        (void)pthread_mutex_lock(&pool->lock);
+    }
+    if (r >= 0 && atomic_load(&pool->state) != CVY_POOL_OPEN)
+        r = cvy_fail(COVEY_ECLOSED, "%s: the pool is closed", result->work.call);
+    if (r >= 0)
+        r = heap_add(tasks, result);
+    if (r >= 0) {
+        atomic_fetch_add(&result->refs, 1);
+        result->next = tasks->first;
+        if (tasks->first)
+            tasks->first->previous = result;
+        tasks->first = result;
+        tasks->next_deadline = cvy_min_i64(tasks->next_deadline, result->deadline);
+        cvy_count(&pool->shared->counts.submitted, result->work.n);
+    }
+    (void)pthread_mutex_unlock(&pool->lock);
+    return r;
+}
+
+bool cvy_tasks_cancel(struct cvy_pool *pool, struct covey_result *result,
+                      enum covey_outcome outcome, enum covey_outcome running)
+{
+    bool any = false;
+    (void)pthread_mutex_lock(&pool->turn);
+    if (atomic_load(&result->state) == CVY_RESULT_PENDING)
+        any = take_back(pool->tasks, result, outcome, running);
+    (void)pthread_mutex_unlock(&pool->turn);
+    if (any)
+        (void)cvy_tasks_step(pool, false);
+    return any;
+}
+
+void cvy_tasks_end(struct cvy_pool *pool)
+{
+    struct cvy_submissions *tasks = pool->tasks;
+    (void)pthread_mutex_lock(&pool->turn);
+    if (tasks && atomic_load(&tasks->is_open)) {
+        struct cvy_map *map = &tasks->flow.map;
+        drop_all(tasks, COVEY_OUTCOME_CANCELLED);
+        while (tasks->flow.out) { /* threads, which cannot be ended */
+            uint32_t gong = cvy_gong(), seen = atomic_load(cvy_map_ring(map));
+            cvy_map_look_after(map, false);
+            if (!collect(tasks))
+                (void)cvy_map_sleep(map, seen, gong, cvy_os_deadline(FULL_TIME));
+        }
+        atomic_store(&tasks->is_open, false);
+        cvy_flow_free(&tasks->flow);
+        cvy_map_end(map);
+        cvy_tasks_tell(pool);
+    }
+    (void)pthread_mutex_unlock(&pool->turn);
+}
+
+void cvy_tasks_free(struct cvy_pool *pool)
+{
+    if (pool->tasks) {
+        cvy_free(pool->tasks->heap);
+        cvy_free(pool->tasks);
+    }
+    pool->tasks = NULL;
+}

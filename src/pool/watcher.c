@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+/* watcher.c: who sees to submitted tasks while the program does something else: a thread of
+ * the pool's own, from the first submission on. It collects results, replaces workers that
+ * die while nobody waits, ends tasks over their limits, and calls callbacks.
+ *
+ * Callbacks run one after the other, without any lock, so they may use the pool; one that
+ * lasts delays other callbacks, but no result: who waits for one collects for himself. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "pool/pool.h"
+#include "region/member.h"
+#include "region/wait.h"
+
+struct cvy_watcher {
+    struct cvy_pool *pool;
+    struct cvy_watcher *next;
+    uint32_t owner; /* of the process whose thread it is */
+    cvy_word stops; /* 1: the thread is to end */
+    cvy_word over;  /* 1: it touches nothing any more */
+};
+
+/* All of a process, to be ended when it leaves the family. A fork child finds its parent's,
+ * by another owner, and leaves them alone. */
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct cvy_watcher *watchers;
+static _Thread_local bool in_callback __attribute__((tls_model("initial-exec")));
+
+bool cvy_watcher_is_me(void)
+{
+    return in_callback;
+}
+
+/* ---- callbacks ---- */
+
+void cvy_watcher_queue(struct cvy_pool *pool, struct covey_result *result)
+{
+    result->next_callback = NULL;
+    if (!pool->callbacks)
+        pool->callbacks_end = &pool->callbacks;
+    *pool->callbacks_end = result;
+    pool->callbacks_end = &result->next_callback;
+}
+
+static struct covey_result *take_callback(struct cvy_pool *pool)
+{
+    (void)pthread_mutex_lock(&pool->lock);
+    struct covey_result *result = pool->calls_back ? NULL : pool->callbacks;
+    if (result) {
+        pool->callbacks = result->next_callback;
+        pool->calls_back = true;
+    }
+    (void)pthread_mutex_unlock(&pool->lock);
+    return result;
+}
+
+bool cvy_watcher_call_back(struct cvy_pool *pool)
+{
+    struct covey_result *result = take_callback(pool);
+    if (!result)
+        return false;
+    covey_done_fn *fn = result->code < 0 ? result->error_callback : result->callback;
+    in_callback = true;
+    fn(result->callback_ctx, result);
+    in_callback = false;
+    (void)pthread_mutex_lock(&pool->lock);
+    pool->calls_back = false;
+    atomic_store(&result->state, CVY_RESULT_READY);
+    (void)pthread_mutex_unlock(&pool->lock);
+    cvy_tasks_tell(pool);
+    cvy_result_unref(result);
+    return true;
+}
+
+/* ---- the thread ---- */
+
+static void look(struct cvy_watcher *watcher)
+{
+    struct cvy_pool *pool = watcher->pool;
+    struct cvy_map *map = cvy_tasks_map(pool);
+    bool slice = false;
+    while (!atomic_load(&watcher->stops)) {
+        uint32_t gong = cvy_gong(), seen = atomic_load(cvy_map_ring(map));
+        bool any = cvy_tasks_step(pool, slice);
+        slice = false;
+        while (!atomic_load(&watcher->stops) && cvy_watcher_call_back(pool))
+            any = true;
+        if (!any && !atomic_load(&watcher->stops))
+            slice = cvy_map_sleep(map, seen, gong, cvy_tasks_due(pool));
+    }
+}
+
+static void *watch(void *arg)
+{
+    struct cvy_watcher *watcher = arg;
+    cvy_os_set_comm("covey-pool");
+    if (cvy_enter() >= 0) {
+        cvy_thread_set_aside();
+        look(watcher);
+        cvy_thread_detach();
+    }
+    atomic_store(&watcher->over, 1);
+    /* A mere number if it was freed meanwhile. */
+    (void)cvy_os_futex_wake(&watcher->over, 1);
+    return NULL;
+}
+
+/* ---- the list ---- */
+
+static void end_watcher(struct cvy_watcher *watcher)
+{
+    struct cvy_os_wait wait = {&watcher->over, 0};
+    atomic_store(&watcher->stops, 1);
+    cvy_tasks_tell(watcher->pool);
+    while (!atomic_load(&watcher->over))
+        (void)cvy_os_futex_waitv(&wait, 1, INT64_MAX);
+    cvy_free(watcher);
+}
+
+static bool take_out(struct cvy_watcher *watcher)
+{
+    struct cvy_watcher **at = &watchers;
+    while (*at && *at != watcher)
+        at = &(*at)->next;
+    bool found = *at != NULL;
+    if (found)
+        *at = watcher->next;
+    return found;
+}
+
+/* The process gives up its holds: no thread may look at a pool any more. */
+static void end_all(void)
+{
+    for (;;) {
+        (void)pthread_mutex_lock(&mutex);
+        struct cvy_watcher *watcher = watchers;
+        while (watcher && watcher->owner != cvy_member_owner())
+            watcher = watcher->next;
+        if (watcher)
+            (void)take_out(watcher);
+        (void)pthread_mutex_unlock(&mutex);
+        if (!watcher)
+            return;
+        watcher->pool->watcher = NULL;
+        end_watcher(watcher);
+    }
+}
+
+static void before_fork(void)
+{
+    (void)pthread_mutex_lock(&mutex);
+}
+static void after_fork(void)
+{
+    (void)pthread_mutex_unlock(&mutex);
+}
+
+/* mutex held. */
+static void prepare(void)
+{
+    static bool prepared;
+    if (!prepared)
+        (void)pthread_atfork(before_fork, after_fork, after_fork);
+    prepared = true;
+    cvy_leave_add(end_all);
+}
+
+int cvy_watcher_start(struct cvy_pool *pool)
+{
+    int r = 0;
+    if (pool->loop || in_callback)
+        return 0;
+    (void)pthread_mutex_lock(&mutex);
+    if (!pool->watcher) {
+        struct cvy_watcher *watcher = cvy_calloc(1, sizeof *watcher);
+        r = watcher ? 0 : -ENOMEM;
+        prepare();
+        if (watcher) {
+            watcher->pool = pool;
+            watcher->owner = cvy_member_owner();
+            r = cvy_os_run_aside(watch, watcher);
+        }
+        if (r >= 0) {
+            watcher->next = watchers;
+            watchers = watcher;
+            pool->watcher = watcher;
+        } else {
+            cvy_free(watcher);
+        }
+    }
+    (void)pthread_mutex_unlock(&mutex);
+    return r < 0 ? cvy_fail_os(r, "a thread that sees to the tasks of %s", pool->name)
+                 : 0;
+}
+
+void cvy_watcher_stop(struct cvy_pool *pool)
+{
+    (void)pthread_mutex_lock(&mutex);
+    struct cvy_watcher *watcher = pool->watcher;
+    if (watcher && !take_out(watcher))
+        watcher = NULL;
+    pool->watcher = NULL;
+    (void)pthread_mutex_unlock(&mutex);
+    if (watcher)
+        end_watcher(watcher);
+}

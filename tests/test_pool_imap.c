@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT */
+/* Results one by one: imap and imap_unordered. */
+#include "pool_help.h"
+
+struct numbers {
+    uint64_t next, end;
+    int error; /* at the end, 0: an ordinary one */
+    uint64_t number;
+};
+
+static int next_number(void *ctx, struct covey_view *ret_item)
+{
+    struct numbers *n = ctx;
+    if (n->next == n->end)
+        return n->error;
+    n->number = n->next++;
+    *ret_item = COVEY_VIEW_OF(n->number);
+    return 1;
+}
+
+static int fail_if_odd(struct covey_call *call)
+{
+    const uint64_t *x = covey_call_arg(call, NULL);
+    return *x % 2 ? covey_call_fail(call, "%d is odd", (int)*x) : task_square(call);
+}
+
+static int die_if_five(struct covey_call *call)
+{
+    const uint64_t *x = covey_call_arg(call, NULL);
+    return *x == 5 ? task_die(call) : task_square(call);
+}
+
+static uint64_t number_in(const struct covey_bytes *bytes)
+{
+    uint64_t number;
+    CHECK_EQ(bytes->size, sizeof number);
+    memcpy(&number, bytes->data, sizeof number);
+    return number;
+}
+
+static void check_ordered(covey_pool *pool, uint64_t n,
+                          const struct covey_imap_opts *opts)
+{
+    struct numbers in = {.end = n};
+    covey_iterator *it = NULL;
+    struct covey_bytes got = {0};
+    CHECK_OK(covey_pool_imap(&it, pool, task_square, next_number, &in, opts));
+    for (uint64_t i = 0; i < n; i++) {
+        CHECK_OK(covey_iterator_next(it, &got, COVEY_FOREVER));
+        CHECK_EQ(number_in(&got), i * i);
+    }
+    CHECK_ERR(covey_iterator_next(it, &got, COVEY_FOREVER), COVEY_EEND);
+    CHECK_ERR(covey_iterator_next(it, &got, COVEY_NOWAIT), COVEY_EEND);
+    covey_iterator_free(it);
+    covey_bytes_free(&got);
+}
+
+TEST_EACH_METHOD_AND_THREAD(imap_gives_results_in_order)
+{
+    covey_pool *pool = pool_with(3, POOL_OPTS());
+    check_ordered(pool, 0, NULL);
+    check_ordered(pool, 1, NULL);
+    check_ordered(pool, 10, NULL);
+    check_ordered(pool, 30000, NULL);
+    check_ordered(pool, 1000, COVEY_IMAP_OPTS(.window = 1));
+    check_ordered(pool, 1000, COVEY_IMAP_OPTS(.chunksize = 10));
+    check_ordered(pool, 1000, COVEY_IMAP_OPTS(.window_bytes = 1));
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD_AND_THREAD(imap_unordered_gives_each_result_once)
+{
+    covey_pool *pool = pool_with(3, POOL_OPTS());
+    enum { N = 30000 };
+    static unsigned char seen[N];
+    struct numbers in = {.end = N};
+    covey_iterator *it = NULL;
+    struct covey_bytes got = {0};
+    uint64_t index = 0;
+    CHECK_OK(covey_pool_imap_unordered(&it, pool, task_square, next_number, &in, NULL));
+    CHECK_ERR(covey_iterator_index(it, &index), COVEY_ESTATE);
+    for (size_t i = 0; i < N; i++) {
+        CHECK_OK(covey_iterator_next(it, &got, COVEY_FOREVER));
+        CHECK_OK(covey_iterator_index(it, &index));
+        CHECK_LT(index, N);
+        CHECK_EQ(number_in(&got), index * index);
+        CHECK_EQ(seen[index]++, 0);
+    }
+    CHECK_ERR(covey_iterator_next(it, &got, COVEY_FOREVER), COVEY_EEND);
+    covey_iterator_free(it);
+    covey_bytes_free(&got);
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD_AND_THREAD(an_item_that_fails_does_so_in_its_place)
+{
+    covey_pool *pool = pool_with(2, POOL_OPTS());
+    struct numbers in = {.end = 200};
+    covey_iterator *it = NULL;
+    struct covey_bytes got = {0};
+    CHECK_OK(covey_pool_imap(&it, pool, fail_if_odd, next_number, &in, NULL));
+    for (uint64_t i = 0; i < 200; i++) {
+        if (i % 2) {
+            CHECK_ERR(covey_iterator_next(it, &got, COVEY_FOREVER), COVEY_EREMOTE);
+            CHECK_STR_HAS(covey_error_detail(), "is odd");
+        } else {
+            CHECK_OK(covey_iterator_next(it, &got, COVEY_FOREVER));
+            CHECK_EQ(number_in(&got), i * i);
+        }
+    }
+    CHECK_ERR(covey_iterator_next(it, &got, COVEY_FOREVER), COVEY_EEND);
+    covey_iterator_free(it);
+    covey_bytes_free(&got);
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD(a_death_costs_one_result)
+{
+    covey_pool *pool = pool_with(2, POOL_OPTS());
+    struct numbers in = {.end = 300};
+    covey_iterator *it = NULL;
+    struct covey_bytes got = {0};
+    CHECK_OK(covey_pool_imap(&it, pool, die_if_five, next_number, &in, NULL));
+    for (uint64_t i = 0; i < 300; i++)
+        if (i == 5)
+            CHECK_ERR(covey_iterator_next(it, &got, COVEY_FOREVER), COVEY_ECRASHED);
+        else
+            CHECK_OK(covey_iterator_next(it, &got, COVEY_FOREVER));
+    CHECK_ERR(covey_iterator_next(it, &got, COVEY_FOREVER), COVEY_EEND);
+    covey_iterator_free(it);
+    covey_bytes_free(&got);
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD_AND_THREAD(an_error_of_the_input_comes_last)
+{
+    covey_pool *pool = pool_with(2, POOL_OPTS());
+    struct numbers in = {.end = 100, .error = -EIO};
+    covey_iterator *it = NULL;
+    struct covey_bytes got = {0};
+    CHECK_OK(covey_pool_imap(&it, pool, task_square, next_number, &in, NULL));
+    for (uint64_t i = 0; i < 100; i++)
+        CHECK_OK(covey_iterator_next(it, &got, COVEY_FOREVER));
+    CHECK_ERR(covey_iterator_next(it, &got, COVEY_FOREVER), -EIO);
+    CHECK_ERR(covey_iterator_next(it, &got, COVEY_FOREVER), COVEY_EEND);
+    covey_iterator_free(it);
+    covey_bytes_free(&got);
+    covey_pool_free(pool);
+}
+
+static int wait_if_first(struct covey_call *call)
+{
+    struct shared *const *s = covey_call_arg(call, NULL);
+    if (atomic_fetch_add(&(*s)->begun, 1) == 0)
+        family_await(&(*s)->go, 1);
+    return 0;
+}
+
+static int next_pointer(void *ctx, struct covey_view *ret_item)
+{
+    struct shared **s = ctx;
+    if (atomic_fetch_add(&(*s)->told, 1) >= 1000)
+        return 0;
+    *ret_item = COVEY_VIEW_OF(*s);
+    return 1;
+}
+
+TEST_EACH_METHOD_AND_THREAD(next_times_out_and_goes_on_and_input_is_not_read_ahead)
+{
+    covey_pool *pool = pool_with(1, POOL_OPTS());
+    struct shared *s = share();
+    covey_iterator *it = NULL;
+    CHECK_OK(covey_pool_imap(&it, pool, wait_if_first, next_pointer, &s,
+                             COVEY_IMAP_OPTS(.window = 8)));
+    CHECK_ERR(covey_iterator_next(it, NULL, COVEY_NOWAIT), -ETIMEDOUT);
+    CHECK_ERR(covey_iterator_next(it, NULL, COVEY_MSEC(5)), -ETIMEDOUT);
+    CHECK_LE(atomic_load(&s->told), 16);
+    family_tell(&s->go);
+    for (int i = 0; i < 1000; i++)
+        CHECK_OK(covey_iterator_next(it, NULL, COVEY_FOREVER));
+    CHECK_ERR(covey_iterator_next(it, NULL, COVEY_FOREVER), COVEY_EEND);
+    covey_iterator_free(it);
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD_AND_THREAD(an_iterator_may_be_dropped_in_the_middle)
+{
+    covey_pool *pool = pool_with(2, POOL_OPTS());
+    for (int i = 0; i < 10; i++) {
+        struct numbers in = {.end = UINT64_MAX};
+        covey_iterator *it = NULL;
+        CHECK_OK(
+            covey_pool_imap_unordered(&it, pool, task_square, next_number, &in, NULL));
+        for (int k = 0; k < i * 50; k++)
+            CHECK_OK(covey_iterator_next(it, NULL, COVEY_FOREVER));
+        covey_iterator_free(it);
+    }
+    CHECK_OK(covey_pool_apply(pool, task_echo, text_view("on"), NULL, NULL));
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD_AND_THREAD(several_iterators_at_once_and_more_than_there_are_rings)
+{
+    covey_pool *pool = pool_with(2, POOL_OPTS());
+    enum { MANY = 40 };
+    struct numbers in[MANY];
+    covey_iterator *its[MANY];
+    for (int i = 0; i < MANY; i++) {
+        in[i] = (struct numbers){.end = 50};
+        CHECK_OK(
+            covey_pool_imap(&its[i], pool, task_square, next_number, &in[i], NULL));
+    }
+    for (int k = 0; k < 50; k++)
+        for (int i = 0; i < MANY; i++)
+            CHECK_OK(covey_iterator_next(its[i], NULL, COVEY_FOREVER));
+    for (int i = 0; i < MANY; i++) {
+        CHECK_ERR(covey_iterator_next(its[i], NULL, COVEY_FOREVER), COVEY_EEND);
+        covey_iterator_free(its[i]);
+    }
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD(an_iterator_outlives_its_pool)
+{
+    covey_pool *pool = pool_with(2, POOL_OPTS());
+    struct numbers in = {.end = UINT64_MAX};
+    covey_iterator *it = NULL;
+    CHECK_OK(covey_pool_imap(&it, pool, task_square, next_number, &in, NULL));
+    CHECK_OK(covey_iterator_next(it, NULL, COVEY_FOREVER));
+    covey_pool_free(pool);
+    CHECK_ERR(covey_iterator_next(it, NULL, COVEY_FOREVER), COVEY_EFREED);
+    covey_iterator_free(it);
+}
+
+static uint64_t used_now(void)
+{
+    struct covey_family_usage usage;
+    CHECK_OK(covey_family_usage(&usage));
+    return usage.used;
+}
+
+/* Ten million take a minute here; a million says the same about memory. */
+TEST_TIMEOUT(a_million_tasks_need_no_more_memory_than_a_thousand, 120)
+{
+    enum { N = SANITIZED ? 100000 : 1000000 };
+    covey_pool *pool = pool_with(2, NULL);
+    struct numbers in = {.end = N};
+    covey_iterator *it = NULL;
+    struct covey_bytes got = {0};
+    uint64_t sum = 0, most = 0;
+    CHECK_OK(covey_pool_imap_unordered(&it, pool, task_square, next_number, &in, NULL));
+    for (uint64_t i = 0; i < N; i++) {
+        CHECK_OK(covey_iterator_next(it, &got, COVEY_FOREVER));
+        sum += number_in(&got);
+        if (i % 1000 == 0) {
+            uint64_t used = used_now();
+            most = used > most ? used : most;
+        }
+    }
+    CHECK_EQ(sum, (uint64_t)(N - 1) * N / 2 * (2 * (uint64_t)N - 1) / 3);
+    CHECK_LT(most, 96 << 20);
+    covey_iterator_free(it);
+    covey_bytes_free(&got);
+    covey_pool_free(pool);
+}
+
+TEST(bad_arguments_are_refused)
+{
+    covey_pool *pool = pool_with(1, NULL);
+    struct numbers in = {0};
+    covey_iterator *it = NULL;
+    CHECK_ERR(covey_pool_imap(NULL, pool, task_square, next_number, &in, NULL),
+              -EINVAL);
+    CHECK_ERR(covey_pool_imap(&it, pool, NULL, next_number, &in, NULL), -EINVAL);
+    CHECK_ERR(covey_pool_imap(&it, pool, task_square, NULL, &in, NULL), -EINVAL);
+    CHECK_ERR(covey_iterator_next(NULL, NULL, COVEY_NOWAIT), -EINVAL);
+    covey_iterator_free(NULL);
+    covey_pool_free(pool);
+}
+
+CHECK_MAIN()

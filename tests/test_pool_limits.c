@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: MIT */
+/* Limits of time and memory per task, faults on purpose, and what a pool does besides
+ * tasks: initializers, exit hooks, replacing workers, another size, an event loop. */
+#include <poll.h>
+
+#include "pool_help.h"
+
+/* ---- time --------------------------------------------------------------------- */
+
+static int block_if_three(struct covey_call *call)
+{
+    const uint64_t *x = covey_call_arg(call, NULL);
+    return *x == 3 ? task_block(call) : task_square(call);
+}
+
+TEST_EACH_METHOD(a_time_limit_ends_one_item_of_a_map)
+{
+    covey_pool *pool = pool_with(2, POOL_OPTS());
+    enum { N = 50 };
+    uint64_t in[N], out[N];
+    unsigned char outcomes[N];
+    for (uint64_t i = 0; i < N; i++)
+        in[i] = i;
+    CHECK_ERR(covey_pool_map(
+                  pool, block_if_three, in, 8, out, 8, N,
+                  COVEY_MAP_OPTS(.time_limit = COVEY_MSEC(150), .outcomes = outcomes)),
+              -ETIMEDOUT);
+    CHECK_STR_HAS(covey_error_detail(), "item 3");
+    for (uint64_t i = 0; i < N; i++) {
+        CHECK_EQ(outcomes[i], i == 3 ? COVEY_OUTCOME_TIMEOUT : COVEY_OUTCOME_OK);
+        CHECK_EQ(out[i], i == 3 ? 0 : i * i);
+    }
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD(a_time_limit_ends_a_submitted_task)
+{
+    covey_pool *pool = pool_with(1, POOL_OPTS());
+    covey_result *result = NULL;
+    struct covey_task_report report;
+    CHECK_OK(covey_pool_apply_async(&result, pool, task_block, COVEY_NO_VIEW,
+                                    COVEY_TASK_OPTS(.time_limit = COVEY_MSEC(40))));
+    CHECK_ERR(covey_result_get(result, NULL, COVEY_FOREVER), -ETIMEDOUT);
+    CHECK_EQ(covey_result_ready(result), 1);
+    CHECK_OK(covey_result_report(result, &report));
+    CHECK_EQ(report.outcome, COVEY_OUTCOME_TIMEOUT);
+    CHECK_GE(report.run, COVEY_MSEC(40));
+    covey_result_free(result);
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD_AND_THREAD(a_soft_limit_asks)
+{
+    covey_pool *pool = pool_with(1, POOL_OPTS());
+    CHECK_ERR(covey_pool_apply(pool, task_hang, COVEY_NO_VIEW, NULL,
+                               COVEY_TASK_OPTS(.soft_limit = COVEY_MSEC(20))),
+              COVEY_EREMOTE);
+    CHECK_STR_HAS(covey_error_detail(), "was asked to end");
+    covey_pool_free(pool);
+}
+
+static int next_x(void *ctx, struct covey_view *ret_item)
+{
+    int *left = ctx;
+    *ret_item = text_view("x");
+    return (*left)-- > 0;
+}
+
+/* Nobody reads while the limit is over. */
+TEST_EACH_METHOD(a_time_limit_ends_items_of_an_iterator)
+{
+    covey_pool *pool = pool_with(1, POOL_OPTS());
+    covey_iterator *it = NULL;
+    int left = 3;
+    CHECK_OK(covey_pool_imap(&it, pool, task_block, next_x, &left,
+                             COVEY_IMAP_OPTS(.time_limit = COVEY_MSEC(30))));
+    for (int i = 0; i < 3; i++)
+        CHECK_ERR(covey_iterator_next(it, NULL, COVEY_FOREVER), -ETIMEDOUT);
+    CHECK_ERR(covey_iterator_next(it, NULL, COVEY_FOREVER), COVEY_EEND);
+    covey_iterator_free(it);
+    covey_pool_free(pool);
+}
+
+/* ---- memory ------------------------------------------------------------------- */
+
+static int take_if_seven(struct covey_call *call)
+{
+    const uint64_t *x = covey_call_arg(call, NULL);
+    size_t size = *x == 7 ? (size_t)8 << 30 : 1 << 20;
+    for (size_t at = 0; at < size; at += 1 << 20) {
+        char *memory = malloc(1 << 20);
+        if (!memory)
+            return -ENOMEM;
+        memset(memory, 1, 1 << 20);
+        if (*x != 7)
+            free(memory);
+    }
+    return covey_call_return(call, x, sizeof *x);
+}
+
+TEST_EACH_METHOD_TIMEOUT(one_that_eats_memory_beside_many_good_ones, 60)
+{
+    if (SANITIZED)
+        return; /* their allocators keep what is freed */
+    covey_pool *pool = pool_with(2, POOL_OPTS());
+    enum { N = 300 };
+    uint64_t in[N], out[N];
+    unsigned char outcomes[N];
+    for (uint64_t i = 0; i < N; i++)
+        in[i] = i;
+    CHECK_ERR(
+        covey_pool_map(pool, take_if_seven, in, 8, out, 8, N,
+                       COVEY_MAP_OPTS(.memory_limit = 64 << 20, .outcomes = outcomes)),
+        -ENOMEM);
+    CHECK_STR_HAS(covey_error_detail(), "item 7");
+    for (uint64_t i = 0; i < N; i++)
+        CHECK_EQ(outcomes[i], i == 7 ? COVEY_OUTCOME_MEMORY : COVEY_OUTCOME_OK);
+    covey_pool_free(pool);
+}
+
+/* ---- faults ------------------------------------------------------------------- */
+
+TEST_EACH_METHOD(faults_on_purpose_happen)
+{
+    if (SANITIZED)
+        return;
+    covey_pool *pool =
+        pool_with(2, POOL_OPTS(.faults = {.die_at = 2, .hang_at = 3, .memory_at = 4}));
+    const struct covey_task_opts *opts =
+        COVEY_TASK_OPTS(.time_limit = COVEY_MSEC(500), .memory_limit = 16 << 20);
+    static const int codes[] = {0, COVEY_ECRASHED, -ETIMEDOUT, -ENOMEM, 0, 0};
+    for (int i = 0; i < 6; i++) {
+        int r = covey_pool_apply(pool, task_echo, text_view("x"), NULL, opts);
+        if (r != codes[i])
+            check_failed(__FILE__, __LINE__, "task %d: %d, %s", i + 1, r,
+                         covey_error_detail());
+    }
+    covey_pool_free(pool);
+}
+
+/* ---- before and after tasks ---------------------------------------------------- */
+
+static int init_worker(struct covey_view arg)
+{
+    struct shared *s = shared_of(arg);
+    covey_worker_set_state(s);
+    atomic_fetch_add(&s->begun, 1);
+    return 0;
+}
+
+static int end_worker(struct covey_view arg)
+{
+    struct shared *s = shared_of(arg);
+    CHECK(covey_worker_state() == s);
+    atomic_fetch_add(&s->ended, 1);
+    return 0;
+}
+
+static int use_state(struct covey_call *call)
+{
+    struct shared *s = covey_worker_state();
+    (void)call;
+    atomic_fetch_add(&s->told, 1);
+    return 0;
+}
+
+TEST_EACH_METHOD_AND_THREAD(initializer_and_exit_hook_run_once_per_worker)
+{
+    struct shared *s = share();
+    covey_pool *pool =
+        pool_with(3, POOL_OPTS(.initializer = init_worker, .initarg = COVEY_VIEW_OF(s),
+                               .exit_hook = end_worker, .exitarg = COVEY_VIEW_OF(s)));
+    for (int i = 0; i < 100; i++)
+        CHECK_OK(covey_pool_apply(pool, use_state, COVEY_NO_VIEW, NULL, NULL));
+    CHECK_EQ(atomic_load(&s->told), 100);
+    await_count(&s->begun, 1);
+    CHECK_OK(covey_pool_close(pool));
+    CHECK_OK(covey_pool_join(pool, COVEY_FOREVER));
+    CHECK_EQ(atomic_load(&s->begun), atomic_load(&s->ended));
+    CHECK_LE(atomic_load(&s->begun), 3);
+    covey_pool_free(pool);
+}
+
+static int fail_init(struct covey_view arg)
+{
+    (void)arg;
+    return 42;
+}
+
+TEST_EACH_METHOD(a_failing_initializer_is_told)
+{
+    covey_pool *pool = pool_with(2, POOL_OPTS(.initializer = fail_init));
+    covey_result *result = NULL;
+    int r = covey_pool_apply(pool, task_echo, text_view("x"), NULL, NULL);
+    CHECK_EQ(r, COVEY_EBROKEN);
+    CHECK_STR_HAS(covey_error_detail(), "the initializer returned 42");
+    CHECK_OK(covey_pool_apply_async(&result, pool, task_echo, text_view("x"), NULL));
+    CHECK_ERR(covey_result_get(result, NULL, COVEY_FOREVER), COVEY_EBROKEN);
+    CHECK_STR_HAS(covey_error_detail(), "the initializer returned 42");
+    covey_result_free(result);
+    covey_pool_free(pool);
+}
+
+static int crash_init(struct covey_view arg)
+{
+    (void)arg;
+    raise(SIGKILL);
+    return 0;
+}
+
+TEST_EACH_METHOD(a_crashing_initializer_is_told)
+{
+    covey_pool *pool = pool_with(1, POOL_OPTS(.initializer = crash_init));
+    CHECK_ERR(covey_pool_apply(pool, task_echo, text_view("x"), NULL, NULL),
+              COVEY_EBROKEN);
+    CHECK_STR_HAS(covey_error_detail(), "SIGKILL");
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD(a_worker_is_replaced_after_its_tasks)
+{
+    covey_pool *pool = pool_with(1, POOL_OPTS(.max_tasks = 3));
+    struct covey_bytes got = {0};
+    int pids[12], changes = 0;
+    for (int i = 0; i < 12; i++) {
+        CHECK_OK(covey_pool_apply(pool, task_pid, COVEY_NO_VIEW, &got, NULL));
+        pids[i] = *(int *)got.data;
+        changes += i && pids[i] != pids[i - 1];
+        CHECK_EQ(i && pids[i] != pids[i - 1], i && i % 3 == 0);
+    }
+    CHECK_EQ(changes, 3);
+    covey_bytes_free(&got);
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD_AND_THREAD(maps_go_through_workers_that_are_replaced)
+{
+    covey_pool *pool = pool_with(2, POOL_OPTS(.max_tasks = 40));
+    enum { N = 1000 };
+    uint64_t in[N], out[N];
+    struct covey_map_summary sum;
+    for (uint64_t i = 0; i < N; i++)
+        in[i] = i;
+    CHECK_OK(covey_pool_map(pool, task_square, in, 8, out, 8, N,
+                            COVEY_MAP_OPTS(.summary = &sum)));
+    for (uint64_t i = 0; i < N; i++)
+        CHECK_EQ(out[i], i * i);
+    CHECK_EQ(sum.crashes, 0);
+    covey_pool_free(pool);
+}
+
+/* ---- size --------------------------------------------------------------------- */
+
+static size_t children(void)
+{
+    size_t n = 0;
+    CHECK_OK(covey_active_children(NULL, 0, &n));
+    return n;
+}
+
+TEST_EACH_METHOD(a_pool_gets_larger_and_smaller)
+{
+    covey_pool *pool = pool_with(1, POOL_OPTS(.max_workers = 5));
+    struct covey_pool_stats stats;
+    enum { N = 2000 };
+    uint64_t in[N], out[N];
+    for (uint64_t i = 0; i < N; i++)
+        in[i] = i;
+    static const size_t sizes[] = {5, 2, 3, 1, 4};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        CHECK_OK(covey_pool_resize(pool, sizes[i]));
+        CHECK_OK(covey_pool_map(pool, task_square, in, 8, out, 8, N, NULL));
+        for (uint64_t k = 0; k < N; k++)
+            CHECK_EQ(out[k], k * k);
+        CHECK_OK(covey_pool_stats(pool, &stats));
+        CHECK_EQ(stats.workers, sizes[i]);
+        while (children() != sizes[i]) /* those that are too many are about to end */
+            cvy_os_yield();
+    }
+    CHECK_ERR(covey_pool_resize(pool, 0), -EINVAL);
+    CHECK_ERR(covey_pool_resize(pool, 6), -EINVAL);
+    covey_pool_free(pool);
+}
+
+/* ---- an event loop -------------------------------------------------------------- */
+
+static void count_call(void *ctx, covey_result *result)
+{
+    CHECK_EQ(covey_result_ready(result), 1);
+    (*(int *)ctx)++;
+}
+
+static size_t own_threads(void)
+{
+    return (size_t)cvy_os_thread_count();
+}
+
+TEST_EACH_METHOD(an_event_loop_drives_a_pool_without_a_thread)
+{
+    covey_pool *pool = pool_with(2, POOL_OPTS(.own_loop = COVEY_ON));
+    struct pollfd entry = {.events = POLLIN};
+    int called = 0, died = 0;
+    size_t threads = own_threads();
+    CHECK_OK(covey_pool_fd(pool, &entry.fd));
+    for (int i = 0; i < 200; i++)
+        CHECK_OK(covey_pool_apply_async(
+            NULL, pool, task_echo, text_view("x"),
+            COVEY_TASK_OPTS(.callback = count_call, .callback_ctx = &called)));
+    CHECK_OK(covey_pool_apply_async(
+        NULL, pool, task_die, COVEY_NO_VIEW,
+        COVEY_TASK_OPTS(.error_callback = count_call, .callback_ctx = &died)));
+    CHECK_OK(covey_pool_apply_async(NULL, pool, task_block, COVEY_NO_VIEW,
+                                    COVEY_TASK_OPTS(.time_limit = COVEY_MSEC(50),
+                                                    .error_callback = count_call,
+                                                    .callback_ctx = &died)));
+    while (called < 200 || died < 2) {
+        CHECK_EQ(poll(&entry, 1, 20000), 1);
+        (void)covey_pool_dispatch(pool, COVEY_NOWAIT);
+    }
+    CHECK_EQ(own_threads(), threads);
+    covey_result *result = NULL;
+    CHECK_OK(covey_pool_apply_async(&result, pool, task_echo, text_view("x"), NULL));
+    CHECK_OK(covey_result_get(result, NULL, COVEY_FOREVER));
+    covey_result_free(result);
+    CHECK_OK(covey_pool_close(pool));
+    CHECK_OK(covey_pool_join(pool, COVEY_FOREVER));
+    covey_pool_free(pool);
+}
+
+TEST(a_pool_with_a_thread_has_no_descriptor)
+{
+    covey_pool *pool = pool_with(1, NULL);
+    int fd = -1;
+    CHECK_ERR(covey_pool_fd(pool, &fd), COVEY_ESTATE);
+    CHECK_ERR(covey_pool_dispatch(pool, COVEY_NOWAIT), -ETIMEDOUT);
+    covey_pool_free(pool);
+}
+
+/* ---- numbers and traces --------------------------------------------------------- */
+
+static int look_at_stats(struct covey_call *call)
+{
+    covey_pool *const *pool = covey_call_arg(call, NULL);
+    struct covey_pool_stats stats;
+    int r = covey_pool_stats(*pool, &stats);
+    return r < 0 ? r : covey_call_return(call, &stats, sizeof stats);
+}
+
+TEST_EACH_METHOD_AND_THREAD(any_process_may_read_the_numbers)
+{
+    covey_pool *pool = pool_with(2, POOL_OPTS());
+    struct covey_pool_stats stats;
+    struct covey_bytes got = {0};
+    for (int i = 0; i < 10; i++)
+        CHECK_OK(covey_pool_apply(pool, task_echo, text_view("abc"), NULL, NULL));
+    CHECK_ERR(covey_pool_apply(pool, task_fail, text_view("abc"), NULL, NULL),
+              COVEY_EREMOTE);
+    CHECK_OK(covey_pool_apply(pool, look_at_stats, COVEY_VIEW_OF(pool), &got, NULL));
+    memcpy(&stats, got.data, sizeof stats);
+    CHECK_EQ(stats.workers, 2);
+    CHECK_EQ(stats.done, 11);
+    CHECK_EQ(stats.failed, 1);
+    CHECK_EQ(stats.bytes_out, 30);
+    covey_bytes_free(&got);
+    covey_pool_free(pool);
+}
+
+static char *file_text(const char *path)
+{
+    static char text[1 << 20];
+    FILE *file = fopen(path, "r");
+    CHECK(file != NULL);
+    text[fread(text, 1, sizeof text - 1, file)] = 0;
+    fclose(file);
+    return text;
+}
+
+TEST_EACH_METHOD(a_trace_has_a_slice_per_task)
+{
+    char path[] = "/tmp/covey-trace-XXXXXX", command[256];
+    int fd = mkstemp(path);
+    CHECK_GE(fd, 0);
+    close(fd);
+    covey_pool *pool = pool_with(2, POOL_OPTS(.trace = path));
+    enum { N = 100 };
+    uint64_t in[N] = {0}, out[N];
+    CHECK_OK(covey_pool_map(pool, task_square, in, 8, out, 8, N, NULL));
+    CHECK_ERR(covey_pool_apply(pool, task_fail, text_view("\"quoted\""), NULL, NULL),
+              COVEY_EREMOTE);
+    covey_pool_free(pool);
+    size_t slices = 0;
+    for (const char *at = file_text(path); (at = strstr(at, "\"ph\":\"X\"")); at++)
+        slices++;
+    CHECK_EQ(slices, N + 1);
+    CHECK_STR_HAS(file_text(path), "no \\\"quoted\\\" today");
+    snprintf(command, sizeof command,
+             "python3 -c 'import json,sys; json.load(open(sys.argv[1]))' %s", path);
+    CHECK_EQ(system(command), 0);
+    unlink(path);
+}
+
+TEST(progress_is_quiet_where_nobody_looks)
+{
+    struct catcher c = catch_output(2);
+    covey_progress_bar(NULL, 0, 100);
+    covey_progress_bar(NULL, 100, 100);
+    CHECK_STR_EQ(caught(&c), "");
+}
+
+CHECK_MAIN()
