@@ -245,6 +245,18 @@ TEST(path_is_removed_by_exit)
     CHECK_EQ(access(path, F_OK), -1);
 }
 
+TEST(relative_path_is_removed_from_another_folder)
+{
+    char folder[] = "/tmp/covey-test-XXXXXX";
+    CHECK(mkdtemp(folder) != NULL);
+    CHECK_EQ(chdir(folder), 0);
+    covey_listener *l = listener_at("./socket", NULL);
+    CHECK_STR_EQ(covey_listener_address(l), "./socket");
+    CHECK_EQ(chdir("/"), 0);
+    covey_listener_free(l);
+    CHECK_EQ(rmdir(folder), 0);
+}
+
 static int free_listener(struct covey_view arg)
 {
     covey_listener_free(*(covey_listener *const *)arg.data);

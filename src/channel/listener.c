@@ -25,7 +25,7 @@ struct cvy_path_note {
     struct cvy_path_note *next;
     _Atomic uint32_t creator; /* member; 0: free */
     uint64_t device, inode;
-    char path[CVY_OS_ADDRESS_TEXT];
+    char path[CVY_OS_WHOLE_PATH];
 };
 static struct cvy_path_note *_Atomic notes;
 
@@ -75,7 +75,7 @@ static int note_path(struct covey_listener *l)
     l->note = new_note();
     if (!l->note)
         return -ENOMEM;
-    memcpy(l->note->path, l->address, sizeof l->note->path);
+    cvy_os_path_whole(l->address, l->note->path);
     int r = cvy_os_path_id(l->address, &l->note->device, &l->note->inode);
     cvy_leave_add(remove_paths);
     atomic_store(&l->note->creator, r < 0 ? 0 : cvy_member_owner());

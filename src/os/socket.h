@@ -63,6 +63,10 @@ int cvy_os_local_address(int fd, struct cvy_os_address *ret_address);
 /** What the file system knows of a socket's name, to see whether it is still the same. */
 int cvy_os_path_id(const char *path, uint64_t *ret_device, uint64_t *ret_inode);
 int cvy_os_unlink(const char *path);
+/** Where a path leads to after the working folder changes; as it is where that cannot be
+ * told. */
+#define CVY_OS_WHOLE_PATH (4096 + CVY_OS_ADDRESS_TEXT)
+void cvy_os_path_whole(const char *path, char whole[CVY_OS_WHOLE_PATH]);
 
 enum cvy_os_stream_kind {
     CVY_OS_STREAM_OTHER = 0, /* pipe, terminal, file */

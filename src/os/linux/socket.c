@@ -219,6 +219,18 @@ int cvy_os_unlink(const char *path)
     return unlink(path) < 0 ? -errno : 0;
 }
 
+void cvy_os_path_whole(const char *path, char whole[CVY_OS_WHOLE_PATH])
+{
+    size_t length = 0;
+
+    if (path[0] != '/' && getcwd(whole, CVY_OS_WHOLE_PATH - CVY_OS_ADDRESS_TEXT) &&
+        whole[0] == '/') {
+        length = strlen(whole);
+        whole[length++] = '/';
+    }
+    memcpy(whole + length, path, strnlen(path, CVY_OS_ADDRESS_TEXT - 2) + 1);
+}
+
 int cvy_os_stream_kind(int fd, enum cvy_os_stream_kind *ret_kind, bool *ret_readable,
                        bool *ret_writable)
 {
