@@ -319,7 +319,8 @@ TEST(wrong_key_is_refused_and_the_next_is_accepted)
     struct client wrong, right;
     covey_conn *conn;
     client_start(&wrong, l, COVEY_CLIENT_OPTS(WRONG_KEY));
-    CHECK_ERR(covey_listener_accept(l, &conn, COVEY_MSEC(300)), -ETIMEDOUT);
+    while (!refused(l))
+        CHECK_ERR(covey_listener_accept(l, &conn, COVEY_MSEC(5)), -ETIMEDOUT);
     CHECK_EQ(client_result(&wrong), COVEY_EAUTH);
     CHECK_EQ(refused(l), 1);
     client_start(&right, l, COVEY_CLIENT_OPTS(KEY));
@@ -389,7 +390,7 @@ TEST(peer_that_takes_too_long_is_dropped)
     covey_conn *conn;
     char byte;
     int fd = bare_client(l);
-    CHECK_ERR(covey_listener_accept(l, &conn, COVEY_SEC(20)), -ETIMEDOUT);
+    CHECK_ERR(covey_listener_accept(l, &conn, COVEY_FOREVER), COVEY_EAUTH);
     CHECK_STR_HAS(covey_error_detail(), "in time");
     CHECK_EQ(refused(l), 1);
     for (int i = 0; i < 63; i++)

@@ -148,8 +148,8 @@ COVEY_API int covey_conn_send_value(covey_conn *conn, const covey_value *value,
  * Receive a pickle and read it; nothing in it is executed.
  *
  * `limits`: of covey_value_unpickle; a message larger than `.max_memory` is refused.
- * Returns:  as covey_conn_recv_max; COVEY_EPICKLE, -ENOTSUP, -EMSGSIZE of reading it: the
- *           message is consumed, and the next one can be received.
+ * Returns:  as covey_conn_recv_max; COVEY_EPICKLE, -ENOTSUP, -EMSGSIZE, -ENOMEM of reading
+ *           it: the message is consumed, and the next one can be received.
  * Blocks:   until it has come, at most `timeout`.
  */
 COVEY_API int covey_conn_recv_value(covey_conn *conn, covey_value **out,
@@ -301,8 +301,9 @@ covey_listener_create(covey_listener **out, const char *address,
  * fail are closed, logged and counted.
  *
  * Returns:  0; -ETIMEDOUT; COVEY_ECLOSED; -EMFILE, -ENFILE, -ENOMEM; with
- *           `.report_refused`: COVEY_EAUTH, COVEY_EPROTOCOL, COVEY_EEOF,
- *           COVEY_ETRUNCATED of a peer that failed; the detail names it.
+ *           `.report_refused`: COVEY_EAUTH, also of a peer that was too slow,
+ *           COVEY_EPROTOCOL, COVEY_EEOF, COVEY_ETRUNCATED of a peer that failed; the
+ *           detail names it.
  * Blocks:   at most `timeout`.
  * Threads:  several at the same time.
  */

@@ -83,7 +83,7 @@ static int add_pending(struct covey_listener *l, covey_conn *conn, int fd,
 {
     int r = 0;
     if (l->pending_count >= l->max_pending) {
-        r = cvy_fail(-ETIMEDOUT, "others came while it was slow");
+        r = cvy_fail(COVEY_EAUTH, "others came while it was slow");
         r = refuse_pending(l, &l->pending, r);
     }
     struct cvy_pending *p = cvy_calloc(1, sizeof *p), **link = &l->pending;
@@ -144,7 +144,7 @@ static int take_in(struct covey_listener *l, covey_conn **out, const char *call)
 static int expire(struct covey_listener *l)
 {
     while (l->pending && l->pending->deadline <= cvy_os_now()) {
-        int r = cvy_fail(-ETIMEDOUT, "it did not prove in time that it knows the key");
+        int r = cvy_fail(COVEY_EAUTH, "it did not prove in time that it knows the key");
         r = refuse_pending(l, &l->pending, r);
         if (r < 0)
             return r;
