@@ -135,6 +135,39 @@ TEST_EACH_METHOD(a_child_has_its_own)
     covey_queue_free(q);
 }
 
+/* Until so many threads sleep on the queue. */
+static void await_sleepers(covey_queue *q, int wanted)
+{
+    for (int asleep = 0; asleep < wanted; cvy_os_yield()) {
+        asleep = 0;
+        for (uint32_t i = 0; i < atomic_load(&cvy_head->slot_high); i++)
+            asleep += atomic_load(&cvy_slot_at(i)->waits_for) == cvy_ref_of(q);
+    }
+}
+
+static void *get_one(void *arg)
+{
+    char to;
+    size_t size;
+    CHECK_OK(covey_queue_get_into(arg, &to, 1, &size, COVEY_SEC(20)));
+    return NULL;
+}
+
+TEST(watching_takes_no_message_from_who_gets)
+{
+    int fd;
+    pthread_t getter;
+    CHECK_OK(covey_family_configure(COVEY_FAMILY_OPTS(.slice = COVEY_SEC(3600))));
+    covey_queue *q = queue_and_fd(&fd);
+    await_sleepers(q, 1); /* it will be woken first */
+    CHECK_EQ(pthread_create(&getter, NULL, get_one, q), 0);
+    await_sleepers(q, 2);
+    CHECK_OK(covey_queue_put(q, COVEY_VIEW("x", 1), COVEY_NOWAIT));
+    CHECK_EQ(pthread_join(getter, NULL), 0);
+    CHECK(!is_readable(fd, 0));
+    covey_queue_free(q);
+}
+
 TEST_EACH_METHOD(watching_alone_keeps_nobody_waiting)
 {
     int fd;

@@ -78,6 +78,9 @@ static void look_once(struct watch *w)
     bool stops = atomic_load(&w->stops);
     bool raised = !stops && raise_if_ready(w);
     (void)pthread_mutex_unlock(&mutex);
+    /* This thread may have been woken in place of one that gets. */
+    if (raised)
+        cvy_waiters_wake(w->items, 1);
     if (raised)
         (void)cvy_os_futex_waitv(&waits[1], 1, INT64_MAX);
     else if (!stops)
