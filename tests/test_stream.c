@@ -79,6 +79,12 @@ TEST(values_and_bad_pickles)
     CHECK_ERR(covey_conn_recv_value(b.conn, &got, COVEY_UNPICKLE_OPTS(.max_memory = 4),
                                     COVEY_NOWAIT),
               -EMSGSIZE);
+    CHECK_ERR(covey_conn_recv_value(b.conn, &got,
+                                    COVEY_UNPICKLE_OPTS(.max_depth = SIZE_MAX),
+                                    COVEY_NOWAIT),
+              -EINVAL);
+    CHECK_OK(covey_conn_recv_value(b.conn, &got, NULL, COVEY_NOWAIT)); /* still there */
+    covey_value_free(got);
     bare_free(&b);
 }
 

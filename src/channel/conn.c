@@ -202,7 +202,7 @@ int covey_conn_recv_value(covey_conn *conn, covey_value **out,
 {
     static const char call[] = "covey_conn_recv_value";
     struct covey_bytes pickle = {0};
-    int r = out ? 0 : cvy_fail(-EINVAL, "%s: out is NULL", call);
+    int r = cvy_check_limits(out, limits, call);
     if (r >= 0)
         r = recv_bytes(conn, &pickle, most_of(limits), timeout, call);
     if (r >= 0)

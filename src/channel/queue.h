@@ -115,6 +115,10 @@ struct cvy_shortage {
 int cvy_shortage_wait(struct cvy_shortage *shortage, struct cvy_ring *ring,
                       cvy_word *space, bool others, int64_t deadline, cvy_ref what);
 
+/** What is wrong with the caller's limits must be known before a message is gone. */
+int cvy_check_limits(const void *out, const struct covey_unpickle_opts *limits,
+                     const char *call);
+
 /** Joinable queues, get_lock held: `n` messages have been taken by this process. */
 int cvy_joinable_prepare(struct covey_joinable_queue *queue);
 void cvy_joinable_took(struct covey_joinable_queue *queue, uint32_t n);

@@ -24,9 +24,8 @@ static int put_value(covey_queue *q, const covey_value *value, covey_nsec timeou
     return r;
 }
 
-/* What is wrong with the caller's limits must be known before a message is gone. */
-static int check_limits(const void *out, const struct covey_unpickle_opts *limits,
-                        const char *call)
+int cvy_check_limits(const void *out, const struct covey_unpickle_opts *limits,
+                     const char *call)
 {
     struct covey_unpickle_opts copy;
     int r = CVY_TAKE_OPTS(&copy, limits, call);
@@ -45,7 +44,7 @@ static int get_value(covey_queue *q, covey_value **out, covey_nsec timeout,
     struct covey_bytes more = {0};
     size_t size = 0;
     struct cvy_target t = {usual, sizeof usual, &more, &size, 0};
-    int r = check_limits(out, limits, call);
+    int r = cvy_check_limits(out, limits, call);
     if (r >= 0)
         r = cvy_queue_get(q, &t, cvy_os_deadline(timeout), call);
     if (r >= 0) {
