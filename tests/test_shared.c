@@ -251,6 +251,7 @@ TEST(character_arrays_are_strings)
     CHECK_OK(covey_array_get_string(array, &text));
     CHECK_STR_EQ(text.data, "abcde");
     CHECK_ERR(covey_array_set_string(array, COVEY_VIEW("abcdef", 6)), -ERANGE);
+    CHECK_ERR(covey_array_set_string(array, COVEY_VIEW(NULL, 1)), -EINVAL);
     CHECK_OK(covey_array_create(&numbers, 'i', 5, NULL, NULL));
     CHECK_ERR(covey_array_get_string(numbers, &text), -EINVAL);
     CHECK_ERR(covey_array_set_string(numbers, COVEY_NO_VIEW), -EINVAL);

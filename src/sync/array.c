@@ -152,6 +152,8 @@ int covey_array_set_string(covey_array *array, struct covey_view text)
 {
     static const char call[] = "covey_array_set_string";
     int r = enter_string(array, call);
+    if (r >= 0 && !text.data && text.size)
+        r = cvy_fail(-EINVAL, "%s: %zu bytes at NULL", call, text.size);
     if (r < 0)
         return r;
     struct cvy_shared *s = &array->shared;
