@@ -102,7 +102,7 @@ TEST(values_are_limited)
     CHECK_ERR(covey_queue_get_value(q, &value, COVEY_NOWAIT,
                                     COVEY_UNPICKLE_OPTS(.max_count = 50)),
               -EMSGSIZE);
-    CHECK_STR_HAS(covey_error_detail(), "is gone");
+    CHECK_STR_HAS(covey_error_detail(), "is gone: pickle of");
     CHECK_OK(covey_queue_get_value(q, &value, COVEY_NOWAIT,
                                    COVEY_UNPICKLE_OPTS(.max_count = 200)));
     CHECK_EQ(covey_value_count(value), 100);

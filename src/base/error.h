@@ -23,7 +23,7 @@ int cvy_fail_os(int code, const char *format, ...) COVEY_PRINTF(2, 3);
 /** The code that came with this thread's last detail; -EINVAL before the first. */
 int cvy_last_code(void);
 
-/** Put text in front of the detail: what a caller further up was about to do. */
+/** Put text and a colon in front of the detail: what a caller further up was about to do. */
 void cvy_detail_prefix(const char *format, ...) COVEY_PRINTF(1, 2);
 
 /* So that analyzers, which look into one file at a time, see that what fails is a failure.

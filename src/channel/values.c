@@ -17,7 +17,7 @@ static int put_value(covey_queue *q, const covey_value *value, covey_nsec timeou
     struct covey_bytes pickle = {0};
     int r = covey_value_pickle(value, &pickle);
     if (r < 0)
-        cvy_detail_prefix("%s: ", call);
+        cvy_detail_prefix("%s", call);
     else
         r = covey_queue_put(q, COVEY_VIEW(pickle.data, pickle.size), timeout);
     covey_bytes_free(&pickle);
@@ -50,8 +50,8 @@ static int get_value(covey_queue *q, covey_value **out, covey_nsec timeout,
     if (r >= 0) {
         r = covey_value_unpickle(out, t.to, size, limits);
         if (r < 0)
-            cvy_detail_prefix("%s: a message of %zu bytes from queue %s is gone: ",
-                              call, size, q->name);
+            cvy_detail_prefix("%s: a message of %zu bytes from queue %s is gone", call,
+                              size, q->name);
     }
     covey_bytes_free(&more);
     return r;

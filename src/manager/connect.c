@@ -108,7 +108,7 @@ static int ask(covey_manager *m, covey_value **out, const char *method,
     cvy_remote_forget();
     int r = cvy_link_ask(m, &message, method, args, kwargs, until_end, deadline);
     if (r < 0)
-        cvy_detail_prefix("manager %s, %s: ", m->address, method);
+        cvy_detail_prefix("manager %s, %s", m->address, method);
     else
         r = cvy_remote_result(message, method, &kind, &value);
     if (r >= 0 && kind != CVY_REPLY_RETURN)

@@ -127,7 +127,7 @@ int cvy_remote_result(const covey_value *message, const char *what,
     enum cvy_reply_kind kind;
     int r = cvy_reply_read(message, &kind, &value);
     if (r < 0) {
-        cvy_detail_prefix("%s: ", what);
+        cvy_detail_prefix("%s", what);
         return r;
     }
     if (kind == CVY_REPLY_RETURN || kind == CVY_REPLY_PROXY) {
@@ -141,7 +141,7 @@ int cvy_remote_result(const covey_value *message, const char *what,
     r = kind == CVY_REPLY_ERROR ? raised(e, value, what)
                                 : went_wrong(e, kind, value, what);
     if (r != COVEY_EREMOTE)
-        cvy_detail_prefix("%s: ", what);
+        cvy_detail_prefix("%s", what);
     return r;
 }
 
@@ -170,7 +170,7 @@ static int fail_answer(const struct covey_reply *reply, int r)
                         what);
     if (r == COVEY_ECLOSED)
         return cvy_fail(r, "%s: the manager was freed", what);
-    cvy_detail_prefix("%s: ", what);
+    cvy_detail_prefix("%s", what);
     return r;
 }
 
@@ -190,7 +190,7 @@ static int take_answer(const struct covey_reply *reply, covey_value **out,
     if (kind == CVY_REPLY_PROXY) {
         r = cvy_proxy_adopt(&proxy, m, value);
         if (r < 0)
-            cvy_detail_prefix("%s: ", what);
+            cvy_detail_prefix("%s", what);
         if (r >= 0 && out_proxy) {
             *out_proxy = proxy;
         } else if (r >= 0) {
