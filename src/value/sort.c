@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Sorting: runs that are there already, made longer by insertion where they are short, and
- * merged two by two. It asks for the same comparisons in the same order as CPython while
- * it looks for the first runs, so that of many items without order the same two are named.
+ * merged two by two. It asks for the same comparisons in the same order as CPython 3.13
+ * while it looks for the first runs, so that of many items without order the same two are
+ * named.
  */
 #include "value/sort.h"
 
@@ -43,28 +44,71 @@ static void reverse_items(covey_value **items, size_t count)
 
 /* ---- runs -------------------------------------------------------------------- */
 
-/* How many from the first on are in order already, put in order if they fall. */
+/* How many from the first on do not fall, `*n` of which are known. Returns: 0; 1: the next
+ * one falls; a negative code. */
+static int find_rise(const struct sorter *s, covey_value **items, size_t count,
+                     size_t *n)
+{
+    int r = 0;
+
+    while (*n < count && (r = less(s, items[*n], items[*n - 1])) == 0)
+        ++*n;
+    return r;
+}
+
+/* Turn the last of `n` items round that equal each other: `equal` and the one before. */
+static void turn_equal(covey_value **items, size_t n, size_t equal)
+{
+    if (equal)
+        reverse_items(items + n - equal - 1, equal + 1);
+}
+
+/* How many from the first on do not rise, `*n` of which are known and fall, and put them in
+ * order. Equal ones are turned round before all are, and thus keep theirs. */
+static int find_fall(const struct sorter *s, covey_value **items, size_t count,
+                     size_t *n)
+{
+    size_t equal = 0;
+    int r;
+
+    for (; *n < count; ++*n) {
+        if ((r = less(s, items[*n], items[*n - 1])) < 0)
+            return r;
+        if (r) {
+            turn_equal(items, *n, equal);
+            equal = 0;
+            continue;
+        }
+        if ((r = less(s, items[*n - 1], items[*n])) < 0)
+            return r;
+        if (r)
+            break;
+        equal++;
+    }
+    turn_equal(items, *n, equal);
+    reverse_items(items, *n);
+    return 0;
+}
+
+/* How many from the first on are in order already, or are after being turned round. */
 static int find_run(const struct sorter *s, covey_value **items, size_t count,
                     size_t *ret)
 {
-    size_t n = 1;
-    int falls, r;
+    int r;
 
-    *ret = count;
-    if (count < 2)
-        return 0;
-    if ((falls = less(s, items[1], items[0])) < 0)
-        return falls;
-    while (++n < count) {
-        if ((r = less(s, items[n], items[n - 1])) < 0)
-            return r;
-        if (r != falls)
-            break;
+    *ret = 1;
+    if ((r = find_rise(s, items, count, ret)) <= 0)
+        return r;
+    if (*ret > 1) { /* a fall may begin with equal ones */
+        if ((r = less(s, items[0], items[*ret - 1])) != 0)
+            return r < 0 ? r : 0;
+        reverse_items(items, *ret);
     }
-    if (falls)
-        reverse_items(items, n);
-    *ret = n;
-    return 0;
+    ++*ret;
+    if ((r = find_fall(s, items, count, ret)) < 0)
+        return r;
+    r = find_rise(s, items, count, ret);
+    return r < 0 ? r : 0;
 }
 
 /* Insert those from `sorted` on into those before. */
