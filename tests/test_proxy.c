@@ -119,7 +119,7 @@ static void texts(covey_manager *m, const struct python *p)
 
 TEST_TIMEOUT(proxies_print_as_in_python, 120)
 {
-    with_each_python(texts);
+    with_each_manager(texts);
 }
 
 static void errors(covey_manager *m, const struct python *p)
@@ -157,7 +157,7 @@ static void errors(covey_manager *m, const struct python *p)
 
 TEST_TIMEOUT(errors_say_what_python_said, 120)
 {
-    with_each_python(errors);
+    with_each_manager(errors);
 }
 
 static const char custom[] =
@@ -260,7 +260,7 @@ static void nest_dict(covey_manager *m, const struct python *p)
 
 TEST_TIMEOUT(a_list_holds_a_dict_itself, 120)
 {
-    with_each_python(nest_dict);
+    with_each_manager(nest_dict);
 }
 
 static void nest_queue(covey_manager *m, const struct python *p)
@@ -288,7 +288,7 @@ static void nest_queue(covey_manager *m, const struct python *p)
 
 TEST_TIMEOUT(a_list_holds_a_queue_itself, 120)
 {
-    with_each_python(nest_queue);
+    with_each_manager(nest_queue);
 }
 
 /* ---- processes and threads ---- */
@@ -395,7 +395,7 @@ static void use_in_pool(covey_manager *m, const struct python *p)
 
 TEST_TIMEOUT(tasks_of_pools_use_proxies, 120)
 {
-    with_each_python(use_in_pool);
+    with_each_manager(use_in_pool);
 }
 
 #define THREADS 4
@@ -442,7 +442,7 @@ static void use_threads(covey_manager *m, const struct python *p)
 
 TEST_TIMEOUT(threads_use_one_proxy, 120)
 {
-    with_each_python(use_threads);
+    with_each_manager(use_threads);
 }
 
 /* ---- calls that are not awaited ---- */
@@ -489,7 +489,7 @@ static void pipeline(covey_manager *m, const struct python *p)
 
 TEST_TIMEOUT(calls_are_sent_before_others_are_answered, 120)
 {
-    with_each_python(pipeline);
+    with_each_manager(pipeline);
 }
 
 /* More than sockets hold goes both ways: nobody may wait for the other for ever. */
@@ -519,7 +519,7 @@ static void pipeline_large(covey_manager *m, const struct python *p)
 
 TEST_TIMEOUT(large_calls_and_answers_do_not_stop_each_other, 120)
 {
-    with_each_python(pipeline_large);
+    with_each_manager(pipeline_large);
 }
 
 /* ---- a manager that does not answer, or dies ---- */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The standard objects of managers: those of every CPython of this machine. */
+/* The standard objects of managers: covey's own, and those of every CPython of this
+ * machine. */
 #include "proxy_help.h"
 
 static covey_value *texts(const char *a, const char *b)
@@ -37,7 +38,7 @@ static void change_list(covey_manager *m, const struct python *p)
 
 TEST_TIMEOUT(a_list_is_changed, 120)
 {
-    with_each_python(change_list);
+    with_each_manager(change_list);
 }
 
 static void read_list(covey_manager *m, const struct python *p)
@@ -76,7 +77,7 @@ static void read_list(covey_manager *m, const struct python *p)
 
 TEST_TIMEOUT(a_list_is_read, 120)
 {
-    with_each_python(read_list);
+    with_each_manager(read_list);
 }
 
 static void order_list(covey_manager *m, const struct python *p)
@@ -99,7 +100,7 @@ static void order_list(covey_manager *m, const struct python *p)
 
 TEST_TIMEOUT(a_list_is_ordered_and_sliced, 120)
 {
-    with_each_python(order_list);
+    with_each_manager(order_list);
 }
 
 static void break_list(covey_manager *m, const struct python *p)
@@ -128,7 +129,7 @@ static void break_list(covey_manager *m, const struct python *p)
 
 TEST_TIMEOUT(errors_of_lists_have_codes, 120)
 {
-    with_each_python(break_list);
+    with_each_manager(break_list);
 }
 
 /* ---- dicts ---- */
@@ -177,7 +178,7 @@ static void use_dict(covey_manager *m, const struct python *p)
 
 TEST_TIMEOUT(a_dict_is_used, 120)
 {
-    with_each_python(use_dict);
+    with_each_manager(use_dict);
 }
 
 static void iterate_dict(covey_manager *m, const struct python *p)
@@ -209,7 +210,7 @@ end:
 
 TEST_TIMEOUT(a_dict_is_iterated_over, 120)
 {
-    with_each_python(iterate_dict);
+    with_each_manager(iterate_dict);
 }
 
 /* ---- the others ---- */
@@ -248,7 +249,7 @@ static void use_values(covey_manager *m, const struct python *p)
 
 TEST_TIMEOUT(namespace_value_and_array, 120)
 {
-    with_each_python(use_values);
+    with_each_manager(use_values);
 }
 
 static void use_queue(covey_manager *m, const struct python *p)
@@ -284,7 +285,7 @@ static void use_queue(covey_manager *m, const struct python *p)
 
 TEST_TIMEOUT(queues_of_a_manager, 120)
 {
-    with_each_python(use_queue);
+    with_each_manager(use_queue);
 }
 
 /* Another thread: locks there belong to threads, as connections do. */
@@ -334,7 +335,7 @@ static void use_locks(covey_manager *m, const struct python *p)
 
 TEST_TIMEOUT(locks_belong_to_threads, 120)
 {
-    with_each_python(use_locks);
+    with_each_manager(use_locks);
 }
 
 struct signals {
@@ -386,7 +387,7 @@ static void use_signals(covey_manager *m, const struct python *p)
 
 TEST_TIMEOUT(conditions_events_and_barriers, 120)
 {
-    with_each_python(use_signals);
+    with_each_manager(use_signals);
 }
 
 CHECK_MAIN()
