@@ -467,6 +467,26 @@ static int compare_key(struct covey_view arg)
     return 0;
 }
 
+static int tell_key(struct covey_view arg)
+{
+    struct covey_bytes key = {0};
+    CHECK_OK(covey_authkey(&key));
+    CHECK_EQ(key.size, 32);
+    memcpy(shared_of(arg)->text, key.data, 32);
+    covey_bytes_free(&key);
+    return 0;
+}
+
+TEST_EACH_METHOD(key_that_nobody_asked_for_is_handed_down)
+{
+    struct shared *s = share();
+    struct covey_bytes key = {0};
+    CHECK_EQ(run(tell_key, COVEY_VIEW_OF(s), OPTS(0)), 0);
+    CHECK_OK(covey_authkey(&key));
+    CHECK_MEM_EQ(s->text, key.data, 32);
+    covey_bytes_free(&key);
+}
+
 TEST_EACH_METHOD(key_is_handed_down)
 {
     struct covey_bytes key = {0}, again = {0};

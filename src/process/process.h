@@ -184,6 +184,8 @@ void cvy_self_renamed(const struct covey_process *process);
 /** Forget what the parent's memory image says about itself; in a child. */
 void cvy_self_forget(void);
 size_t cvy_self_authkey(unsigned char key[256]);
+/** Have one, for a fork child to inherit. */
+int cvy_self_make_authkey(void);
 /** In a child that has one thread: the starter's key. */
 void cvy_self_take_authkey(const unsigned char *key, size_t size);
 

@@ -195,6 +195,14 @@ static int make_authkey(void)
     return 0;
 }
 
+CVY_CHILD_CODE int cvy_self_make_authkey(void)
+{
+    cvy_children_lock();
+    int r = make_authkey();
+    cvy_children_unlock();
+    return r;
+}
+
 size_t cvy_self_authkey(unsigned char key[256])
 {
     cvy_children_lock();

@@ -48,7 +48,9 @@ CVY_CHILD_CODE static int fork_it(struct covey_process *p, struct cvy_child *chi
 
 CVY_CHILD_CODE int cvy_start_fork(struct covey_process *p, struct cvy_child *child)
 {
-    int tail[2] = {-1, -1}, lifeline = -1, r = 0;
+    int tail[2] = {-1, -1}, lifeline = -1, r = cvy_self_make_authkey();
+    if (r < 0)
+        return r;
     lifeline = cvy_lifeline_for(p);
     if (lifeline < -1)
         return lifeline;
