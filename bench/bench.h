@@ -24,7 +24,7 @@ struct bench_case {
     void (*run)(void);
 };
 
-/** The rows of process.c, pool.c, memory.c, sync.c, queue.c and shared.c. */
+/** The rows of process.c, pool.c, memory.c, sync.c, queue.c, shared.c, pipe.c and manager.c. */
 extern const struct bench_case bench_process_cases[];
 extern const size_t bench_process_count;
 extern const struct bench_case bench_pool_cases[];
@@ -39,6 +39,8 @@ extern const struct bench_case bench_shared_cases[];
 extern const size_t bench_shared_count;
 extern const struct bench_case bench_pipe_cases[];
 extern const size_t bench_pipe_count;
+extern const struct bench_case bench_manager_cases[];
+extern const size_t bench_manager_count;
 
 /** The row that runs, and the key=value arguments it was given. */
 void bench_begin(const struct bench_case *now, int argc, char **argv);
