@@ -3,6 +3,7 @@
  * The pool rows, over two workers that are up before the clock starts:
  *   pool_apply    a map of one empty task, awaited, one after another        us/call
  *   pool_map      x*x for n numbers; chunksize=0 leaves it to covey          tasks/s
+ *   pool_imap_unordered  the same one by one, in any order; the sum          tasks/s
  *   pool_primes   for x = 0, step, ... below 100000 the sum of the primes below x:
  *                 time of this process alone over time of the pool           x
  *   pool_skew     n tasks of 1 to 1000 units: time over the ideal, which is half of the
@@ -96,6 +97,53 @@ static void run_map(void)
     covey_pool_free(run.pool);
     free(run.in);
     free(run.out);
+}
+
+struct numbers {
+    uint64_t last, end;
+};
+
+/* 1 to `end`. */
+static int next_number(void *ctx, struct covey_view *ret_item)
+{
+    struct numbers *numbers = ctx;
+    if (numbers->last == numbers->end)
+        return 0;
+    numbers->last++;
+    *ret_item = COVEY_VIEW_OF(numbers->last);
+    return 1;
+}
+
+static double imap_squares(void *ctx, uint64_t n)
+{
+    covey_iterator *results;
+    struct covey_bytes got = {0};
+    struct numbers numbers = {0, n};
+    uint64_t sum = 0, right = 0;
+    double begin = bench_clock();
+    BENCH_MUST(covey_pool_imap_unordered(&results, ctx, task_call_square, next_number,
+                                         &numbers, NULL));
+    for (uint64_t i = 0; i < n; i++) {
+        BENCH_MUST(covey_iterator_next(results, &got, COVEY_FOREVER));
+        sum += *(const uint64_t *)got.data;
+    }
+    double time = bench_clock() - begin;
+    covey_iterator_free(results);
+    covey_bytes_free(&got);
+    for (uint64_t i = 1; i <= n; i++)
+        right += task_square(i);
+    if (sum != right)
+        bench_fail("the sum of the squares is wrong");
+    return time;
+}
+
+static void run_imap(void)
+{
+    covey_pool *pool = warm_pool();
+    uint64_t n = (uint64_t)bench_number("n", 100000);
+    bench_emit("tasks/s",
+               bench_rate(imap_squares, pool, 1000, n, bench_number("seconds", 0.5)));
+    covey_pool_free(pool);
 }
 
 /* What this process alone takes for all numbers and for the slowest one, in seconds. */
@@ -204,8 +252,11 @@ static void run_array(void)
 }
 
 const struct bench_case bench_pool_cases[] = {
-    {"pool_apply", "covey:pool", run_apply},   {"pool_map", "covey:pool", run_map},
-    {"pool_primes", "covey:pool", run_primes}, {"pool_skew", "covey:pool", run_skew},
+    {"pool_apply", "covey:pool", run_apply},
+    {"pool_map", "covey:pool", run_map},
+    {"pool_imap_unordered", "covey:pool", run_imap},
+    {"pool_primes", "covey:pool", run_primes},
+    {"pool_skew", "covey:pool", run_skew},
     {"pool_array", "covey:pool", run_array},
 };
 const size_t bench_pool_count = sizeof bench_pool_cases / sizeof bench_pool_cases[0];
