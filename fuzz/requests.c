@@ -7,6 +7,7 @@
 
 #include "fuzz.h"
 #include "manager/server.h"
+#include "os/os.h"
 
 enum { STEPS = 100000, BYTES = 1 << 20 };
 
@@ -79,7 +80,7 @@ static void talk(struct cvy_server *server, int fd, const uint8_t *data, size_t 
             drain(fd);
         }
         cvy_parking_run(&server->parking, i % 8 ? 0 : INT64_MAX - 1);
-        cvy_nested_look(server, INT64_MAX / 2);
+        cvy_nested_look(server, cvy_os_now() + COVEY_SEC(10));
         drain(fd);
     }
 }

@@ -152,10 +152,12 @@ static bool is_exposed(const struct cvy_type *type, const char *method)
 static void refuse_method(struct cvy_connection *c, const char *method)
 {
     const struct cvy_class *cls = c->hosted->referent.cls;
+    covey_value *request = covey_value_ref(c->request); /* which has the name */
     covey_value_free(end_call(c));
     cvy_connection_traceback(c, "AttributeError",
                              "method '%.80s' of '%s' object is not exposed", method,
                              cls->name);
+    covey_value_free(request);
 }
 
 static void refuse_value(struct cvy_connection *c)
@@ -188,9 +190,10 @@ static void call_object(struct cvy_connection *c, const struct cvy_request *requ
     struct cvy_server *server = c->server;
     struct cvy_hosted *hosted = cvy_hosted_find(server, request->ident);
     if (!hosted) {
-        covey_value_free(c->request);
+        covey_value *message = c->request; /* which has the ident */
         c->request = NULL;
         cvy_connection_traceback(c, "KeyError", "'%s'", request->ident);
+        covey_value_free(message);
         return;
     }
     const struct cvy_class *cls = hosted->referent.cls;
