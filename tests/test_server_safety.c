@@ -334,6 +334,72 @@ TEST(what_a_killed_client_waited_for_goes_to_the_next)
     still_serves(&server);
 }
 
+/* ---- all at once ---- */
+
+/* Works until it is killed: takes a lock, changes what others change, makes objects. */
+static void work_for_ever(const struct server *server, const char *list,
+                          const char *lock, int progress)
+{
+    char own[64];
+    covey_conn *conn = server_session(server, "worker");
+    control_ok(server, "incref", list);
+    for (;;) {
+        REQUEST(conn, lock, "acquire", "()");
+        REPLIES(conn, "#RETURN", "True");
+        REQUEST(conn, list, "append", "(i)", 1);
+        REPLIES(conn, "#RETURN", "None");
+        server_create(server, "dict", own);
+        REQUEST(conn, list, "pop", "()");
+        REPLIES(conn, "#RETURN", "1");
+        REQUEST(conn, lock, "release", "()");
+        REPLIES(conn, "#RETURN", "None");
+        CHECK_EQ(write(progress, "", 1), 1);
+    }
+}
+
+/* Some of the children of the test work; each is killed after some rounds of anybody, and
+ * replaced. Whoever has the lock then was in the middle of something. */
+TEST_TIMEOUT(clients_killed_at_random_leave_nothing, 60)
+{
+    enum { WORKERS = 4, ROUNDS = 60 };
+    char list[64], lock[64], bytes[16];
+    int pids[WORKERS] = {0}, progress[2];
+    unsigned seed = 7;
+    struct server server = start((struct covey_manager_opts){0});
+    server_create(&server, "list", list);
+    server_create(&server, "Lock", lock);
+    CHECK_EQ(pipe(progress), 0);
+    for (int round = 0; round < ROUNDS; round++) {
+        int i = round % WORKERS;
+        if (pids[i]) {
+            ssize_t rounds = 1 + rand_r(&seed) % 16;
+            CHECK_GT(read(progress[0], bytes, (size_t)rounds), 0);
+            CHECK_EQ(kill(pids[i], SIGKILL), 0);
+            CHECK_EQ(waitpid(pids[i], NULL, 0), pids[i]);
+        }
+        fflush(NULL);
+        pids[i] = fork();
+        CHECK_GE(pids[i], 0);
+        if (!pids[i])
+            work_for_ever(&server, list, lock, progress[1]);
+    }
+    for (int i = 0; i < WORKERS; i++) {
+        CHECK_EQ(kill(pids[i], SIGKILL), 0);
+        CHECK_EQ(waitpid(pids[i], NULL, 0), pids[i]);
+    }
+    close(progress[0]);
+    close(progress[1]);
+    covey_conn *conn = server_session(&server, "last");
+    REQUEST(conn, lock, "acquire", "()");
+    REPLIES(conn, "#RETURN", "True");
+    while (server_count(&server) > 2)
+        continue;
+    covey_conn_free(conn);
+    control_ok(&server, "decref", list);
+    control_ok(&server, "decref", lock);
+    still_serves(&server);
+}
+
 /* ---- clients that do not read ---- */
 
 TEST(a_client_that_never_reads_is_left_after_a_while)
