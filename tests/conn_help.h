@@ -35,6 +35,24 @@ static inline void bare_free(struct bare *b)
         close(b->fd);
 }
 
+/* Both ends of a pipe. */
+struct pair {
+    covey_conn *a, *b;
+};
+
+static inline struct pair pair_new(const struct covey_pipe_opts *opts)
+{
+    struct pair p;
+    CHECK_OK(covey_pipe_create(&p.a, &p.b, opts));
+    return p;
+}
+
+static inline void pair_free(struct pair *p)
+{
+    covey_conn_free(p->a);
+    covey_conn_free(p->b);
+}
+
 /* "0000 0a" as bytes. Returns: how many. */
 static inline size_t unhex(const char *hex, unsigned char *to)
 {

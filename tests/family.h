@@ -145,6 +145,20 @@ static inline void family_tell(cvy_word *word)
     (void)cvy_os_futex_wake(word, 1 << 20);
 }
 
+/* As /proc has it: S is asleep. */
+static inline int state_of_thread(int tid)
+{
+    char path[64], line[512] = "";
+    snprintf(path, sizeof path, "/proc/%d/stat", tid);
+    FILE *file = fopen(path, "re");
+    if (file && !fgets(line, sizeof line, file))
+        line[0] = '\0';
+    if (file)
+        fclose(file);
+    const char *end = strrchr(line, ')');
+    return end && end[1] ? end[2] : 'X';
+}
+
 static inline _Noreturn void family_pause(void)
 {
     for (;;)

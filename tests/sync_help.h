@@ -70,19 +70,6 @@ static inline bool is_thread_run(void)
 
 /* ---- who sleeps ---- */
 
-static inline int state_of_thread(int tid)
-{
-    char path[64], line[512] = "";
-    snprintf(path, sizeof path, "/proc/%d/stat", tid);
-    FILE *file = fopen(path, "re");
-    if (file && !fgets(line, sizeof line, file))
-        line[0] = '\0';
-    if (file)
-        fclose(file);
-    const char *end = strrchr(line, ')');
-    return end && end[1] ? end[2] : 'X';
-}
-
 /* How many threads sleep, in the kernel, on the object. */
 static inline unsigned sleepers(const void *object)
 {

@@ -5,23 +5,6 @@
 #include "conn_help.h"
 #include "python_help.h"
 
-struct pair {
-    covey_conn *a, *b;
-};
-
-static struct pair pair_new(void)
-{
-    struct pair p;
-    CHECK_OK(covey_pipe_create(&p.a, &p.b, NULL));
-    return p;
-}
-
-static void pair_free(struct pair *p)
-{
-    covey_conn_free(p->a);
-    covey_conn_free(p->b);
-}
-
 static struct pair sockets_new(void)
 {
     struct pair p;
@@ -72,7 +55,7 @@ TEST(descriptor_goes_over_a_socket)
 
 TEST(descriptor_goes_over_a_pipe)
 {
-    struct pair p = pair_new();
+    struct pair p = pair_new(NULL);
     passes(p);
     passes((struct pair){p.b, p.a});
     free_and_await_end(&p);
@@ -80,7 +63,7 @@ TEST(descriptor_goes_over_a_pipe)
 
 TEST(several_are_under_way_at_the_same_time)
 {
-    struct pair p = pair_new();
+    struct pair p = pair_new(NULL);
     int ends[2], got[20];
     CHECK_EQ(pipe2(ends, O_CLOEXEC), 0);
     for (int i = 0; i < 20; i++)
@@ -100,7 +83,7 @@ TEST(several_are_under_way_at_the_same_time)
 
 static void offer_and_go(void)
 {
-    struct pair p = pair_new();
+    struct pair p = pair_new(NULL);
     int ends[2], got = -1;
     char byte;
     CHECK_EQ(pipe2(ends, O_CLOEXEC), 0);
@@ -137,7 +120,7 @@ static void errors_of(struct pair p)
 
 TEST(errors_are_told_apart)
 {
-    struct pair p = pair_new();
+    struct pair p = pair_new(NULL);
     int got = -1, ends[2];
     errors_of(p);
     CHECK_ERR(covey_conn_recv_fd(p.b, &got, COVEY_NOWAIT), COVEY_EEOF);
@@ -180,7 +163,7 @@ static int write_to_what_comes(struct covey_view arg)
 
 TEST_EACH_METHOD(child_gets_a_descriptor)
 {
-    struct pair p = pair_new();
+    struct pair p = pair_new(NULL);
     char text[8] = "";
     int ends[2];
     CHECK_EQ(pipe2(ends, O_CLOEXEC), 0);
@@ -209,7 +192,7 @@ static int send_one_back(struct covey_view arg)
 
 TEST_EACH_METHOD(parent_gets_a_descriptor)
 {
-    struct pair p = pair_new();
+    struct pair p = pair_new(NULL);
     char text[16] = "";
     int fd = -1;
     covey_process *child = started(send_one_back, COVEY_VIEW_OF(p), OPTS());
@@ -224,7 +207,7 @@ TEST_EACH_METHOD(parent_gets_a_descriptor)
 
 TEST(fork_child_forgets_what_its_parent_offered)
 {
-    struct pair p = pair_new();
+    struct pair p = pair_new(NULL);
     int ends[2], got = -1;
     char byte;
     CHECK_EQ(pipe2(ends, O_CLOEXEC), 0);

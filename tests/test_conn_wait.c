@@ -2,23 +2,6 @@
 /* Waiting for several things at once, and descriptors of pipes. */
 #include "conn_help.h"
 
-struct pair {
-    covey_conn *a, *b;
-};
-
-static struct pair pair_new(void)
-{
-    struct pair p;
-    CHECK_OK(covey_pipe_create(&p.a, &p.b, NULL));
-    return p;
-}
-
-static void pair_free(struct pair *p)
-{
-    covey_conn_free(p->a);
-    covey_conn_free(p->b);
-}
-
 /* Wait, and see which one is ready: a bit for each. */
 static unsigned ready_of(struct covey_wait_item *items, size_t count,
                          covey_nsec timeout)
@@ -48,7 +31,7 @@ TEST(nothing_to_wait_for_takes_its_time)
 
 TEST(each_kind_is_seen_when_it_is_ready)
 {
-    struct pair p = pair_new();
+    struct pair p = pair_new(NULL);
     struct bare b = bare_new();
     covey_queue *q;
     covey_listener *l;
@@ -91,7 +74,7 @@ TEST(each_kind_is_seen_when_it_is_ready)
 
 TEST(ends_count_as_ready)
 {
-    struct pair p = pair_new();
+    struct pair p = pair_new(NULL);
     struct bare b = bare_new();
     covey_queue *q;
     CHECK_OK(covey_queue_create(&q, 0, NULL));
@@ -167,7 +150,7 @@ static int send_late(struct covey_view arg)
 
 TEST_EACH_METHOD(sleepers_are_woken_by_what_comes)
 {
-    struct pair p = pair_new();
+    struct pair p = pair_new(NULL);
     covey_queue *q;
     struct covey_bytes got = {0};
     int ends[2];
@@ -197,7 +180,7 @@ TEST_EACH_METHOD(sleepers_are_woken_by_what_comes)
 
 TEST_EACH_METHOD(sleeper_on_memory_hears_of_a_descriptor_and_of_a_process)
 {
-    struct pair p = pair_new();
+    struct pair p = pair_new(NULL);
     forks_beside_threads();
     covey_process *child = started(run_for_ever, COVEY_NO_VIEW, OPTS());
     struct covey_wait_item items[2] = {covey_wait_conn(p.b), covey_wait_process(child)};
@@ -216,7 +199,7 @@ TEST_EACH_METHOD(many_items_are_waited_for)
     struct covey_wait_item items[MANY + 1];
     size_t ready = 0;
     for (int i = 0; i < MANY; i++) {
-        p[i] = pair_new();
+        p[i] = pair_new(NULL);
         items[i] = covey_wait_conn(p[i].b);
     }
     struct late l = {p[MANY - 1].a, NULL};
@@ -253,7 +236,7 @@ TEST(descriptor_of_a_socket_is_its_own)
 
 TEST(descriptor_of_a_pipe_is_raised_and_lowered)
 {
-    struct pair p = pair_new();
+    struct pair p = pair_new(NULL);
     int fd = -1, again = -2;
     CHECK_OK(covey_conn_fd(p.b, &fd));
     CHECK_OK(covey_conn_fd(p.b, &again));
@@ -281,7 +264,7 @@ TEST(descriptor_of_a_pipe_is_raised_and_lowered)
 
 TEST(descriptor_is_right_from_the_start)
 {
-    struct pair p = pair_new();
+    struct pair p = pair_new(NULL);
     int fd = -1;
     send_text(p.a, "there");
     CHECK_OK(covey_conn_fd(p.b, &fd));
@@ -316,7 +299,7 @@ static int poll_in_child(struct covey_view arg)
 
 TEST_EACH_METHOD(children_have_descriptors_of_their_own)
 {
-    struct pair p = pair_new();
+    struct pair p = pair_new(NULL);
     int fd = -1;
     forks_beside_threads();
     CHECK_OK(covey_conn_fd(p.b, &fd));
@@ -331,7 +314,7 @@ TEST_EACH_METHOD(children_have_descriptors_of_their_own)
 
 TEST_EACH_METHOD(descriptor_is_raised_by_the_death_of_the_other_end)
 {
-    struct pair p = pair_new();
+    struct pair p = pair_new(NULL);
     struct shared *s = share();
     int fd = -1;
     covey_process *child = started(run_for_ever, COVEY_VIEW_OF(s), OPTS());

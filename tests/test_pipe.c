@@ -3,23 +3,6 @@
  * how one learns that the other end is gone. */
 #include "conn_help.h"
 
-struct pair {
-    covey_conn *a, *b;
-};
-
-static struct pair pair_new(const struct covey_pipe_opts *opts)
-{
-    struct pair p;
-    CHECK_OK(covey_pipe_create(&p.a, &p.b, opts));
-    return p;
-}
-
-static void pair_free(struct pair *p)
-{
-    covey_conn_free(p->a);
-    covey_conn_free(p->b);
-}
-
 TEST(messages_go_both_ways_in_order)
 {
     struct pair p = pair_new(NULL);

@@ -2,7 +2,7 @@
 /* Queues in event loops: the descriptor is readable while there is something to get. */
 #include <sys/epoll.h>
 
-#include "process_help.h"
+#include "sync_help.h"
 
 static bool is_readable(int fd, int ms)
 {
@@ -133,16 +133,6 @@ TEST_EACH_METHOD(a_child_has_its_own)
     CHECK_ERR(covey_queue_get_into(q, &to, 1, &size, COVEY_NOWAIT), -ETIMEDOUT);
     CHECK(!is_readable(fd, 0));
     covey_queue_free(q);
-}
-
-/* Until so many threads sleep on the queue. */
-static void await_sleepers(covey_queue *q, int wanted)
-{
-    for (int asleep = 0; asleep < wanted; cvy_os_yield()) {
-        asleep = 0;
-        for (uint32_t i = 0; i < atomic_load(&cvy_head->slot_high); i++)
-            asleep += atomic_load(&cvy_slot_at(i)->waits_for) == cvy_ref_of(q);
-    }
 }
 
 static void *get_one(void *arg)

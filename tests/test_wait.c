@@ -18,19 +18,6 @@ static void found_with_bell_only(void)
         SKIP("no futex_waitv, deaths are found by slices only");
 }
 
-static int state_of_thread(int tid)
-{
-    char path[64], line[512] = "";
-    snprintf(path, sizeof path, "/proc/%d/stat", tid);
-    FILE *file = fopen(path, "re");
-    if (file && !fgets(line, sizeof line, file))
-        line[0] = '\0';
-    if (file)
-        fclose(file);
-    const char *end = strrchr(line, ')');
-    return end && end[1] ? end[2] : 'X';
-}
-
 /* Wait until that thread has gone to sleep on something of the family's. */
 static void await_sleep(uint32_t owner, int tid)
 {
