@@ -306,7 +306,9 @@ COVEY_API int covey_joinable_queue_task_done(covey_joinable_queue *queue);
 
 /**
  * Wait until every message that was put has been worked off. Those that a process had got
- * when it died count as worked off; covey_joinable_queue_abandoned counts them.
+ * when it died count as worked off; covey_joinable_queue_abandoned counts them. That can
+ * be told only of processes that acknowledge what they got themselves: once one has called
+ * task_done for what others had got, deaths do not end a join of this queue any more.
  *
  * Returns:  0; -ETIMEDOUT; -EINTR.
  * Blocks:   at most `timeout`.
