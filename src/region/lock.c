@@ -3,6 +3,7 @@
 #include "region/lock.h"
 
 #include <errno.h>
+#include <limits.h>
 
 #include "base/mutant.h"
 #include "region/alloc.h"
@@ -59,10 +60,12 @@ void cvy_lock_wake(cvy_word *lock)
 {
     if (cvy_os_futex_wake(lock, 1) > 0)
         return;
-    /* Nobody slept: clear the bit, and wake whoever went to sleep on it meanwhile. */
+    /* Nobody slept: clear the bit, and wake all who went to sleep on it meanwhile, for
+     * without it nobody else will. That can be several: others may have had the lock since,
+     * and have released it to WAITERS again. */
     uint32_t waiters = CVY_WAITERS;
     if (atomic_compare_exchange_strong(lock, &waiters, 0))
-        (void)cvy_os_futex_wake(lock, 1);
+        (void)cvy_os_futex_wake(lock, INT_MAX);
 }
 
 int cvy_lock_acquire(cvy_word *lock, int64_t deadline)

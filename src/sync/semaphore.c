@@ -170,11 +170,13 @@ static int find_entry_slowly(covey_semaphore *s, cvy_entry **ret)
     return 0;
 }
 
-/* WAITERS, where a wake found nobody asleep. */
+/* WAITERS, where a wake found nobody asleep. Who has gone to sleep since is woken: without
+ * the bit nobody else will. */
 static void forget_waiters(covey_semaphore *s)
 {
     uint64_t word = take_guard(s);
     publish(s, word, value_of(word));
+    (void)cvy_os_futex_wake(cvy_low_half(&s->word), INT_MAX);
 }
 
 static void wake(covey_semaphore *s, uint32_t n)
