@@ -125,20 +125,28 @@ unsigned long stepper_place(const struct stepper *s)
     return 0;
 }
 
-/* Whether the next instruction is a wait for a futex. The tracer looks at its own code:
- * the victim is a fork of it. */
+#if defined(__x86_64__)
+static bool is_call(const struct stepper *s, unsigned long at)
+{
+    static const unsigned char syscall_insn[2] = {0x0f, 0x05};
+    if (!s->any_call) /* the victim is a fork, and its code is the tracer's */
+        return memcmp((const void *)(uintptr_t)at, syscall_insn, 2) == 0;
+    long code = ptrace(PTRACE_PEEKTEXT, s->pid, at, NULL);
+    return memcmp(&code, syscall_insn, 2) == 0;
+}
+#endif
+
+/* Whether the next instruction is a system call that may sleep. */
 static bool may_sleep(struct stepper *s)
 {
     s->called = false;
 #if defined(__x86_64__)
-    static const unsigned char syscall_insn[2] = {0x0f, 0x05};
     struct user_regs_struct regs;
-    if (ptrace(PTRACE_GETREGS, s->pid, NULL, &regs) < 0 ||
-        memcmp((const void *)(uintptr_t)regs.rip, syscall_insn, 2) != 0)
+    if (ptrace(PTRACE_GETREGS, s->pid, NULL, &regs) < 0 || !is_call(s, regs.rip))
         return false;
     s->called = true;
     int operation = (int)regs.rsi & FUTEX_CMD_MASK;
-    return regs.rax == SYS_futex_waitv ||
+    return s->any_call || regs.rax == SYS_futex_waitv ||
            (regs.rax == SYS_futex &&
             (operation == FUTEX_WAIT || operation == FUTEX_WAIT_BITSET));
 #else

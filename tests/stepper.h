@@ -26,15 +26,17 @@ struct stepper {
     int (*find)(void *context);
     struct stepper_progress *progress;
     int pid;
-    bool asleep; /* its last instruction, a system call, sleeps */
-    bool called; /* its last instruction was a system call */
-    int status;  /* of the last wait, for messages */
+    bool any_call; /* all its system calls may sleep, not only waits for futexes; and it
+                      may run another image than the tracer */
+    bool asleep;   /* its last instruction, a system call, sleeps */
+    bool called;   /* its last instruction was a system call */
+    int status;    /* of the last wait, for messages */
 };
 
 enum stepper_event {
     STEPPER_STEPPED, /* it has run one more instruction */
-    STEPPER_ASLEEP,  /* it sleeps on a futex; the next step waits for that to end */
-    STEPPER_LOST     /* it did not stop again; `status` says what it did */
+    STEPPER_ASLEEP, /* it sleeps in a system call; the next step waits for that to end */
+    STEPPER_LOST    /* it did not stop again; `status` says what it did */
 };
 
 /* Whether processes may be traced here. */
