@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "program.h"
+#include "storm.h"
 
 /* A case that does not get on for so long is killed. */
 #define PATIENCE COVEY_SEC(60)
@@ -178,8 +178,9 @@ static void run_program(struct program *p, const char *name)
 
 static void run_programs(struct program *p)
 {
-    static const char *const names[] = {"region_kills", "queue_kills", "pool_points",
-                                        "memory_kills"};
+    static const char *const names[] = {"region_kills", "queue_kills",
+                                        "conn_kills",   "process_points",
+                                        "pool_points",  "memory_kills"};
     printf("\nkilled in the region, in processes and in pools: points, of so many\n");
     for (size_t i = 0; i < CVY_ARRAY_SIZE(names); i++) {
         char path[600];
@@ -229,15 +230,12 @@ static int64_t time_of(const char *text)
     return (int64_t)(number * (strcmp(unit, "ms") == 0 ? 1e6 : 1e9));
 }
 
-static const struct option long_options[] = {{"only", required_argument, NULL, 'o'},
-                                             {"slice", required_argument, NULL, 's'},
-                                             {"bell", required_argument, NULL, 'b'},
-                                             {"mutate", required_argument, NULL, 'm'},
-                                             {"long", no_argument, NULL, 'l'},
-                                             {"tap", no_argument, NULL, 't'},
-                                             {"limit", required_argument, NULL, 'L'},
-                                             {"brief", no_argument, NULL, 'B'},
-                                             {NULL, 0, NULL, 0}};
+static const struct option long_options[] = {
+    {"only", required_argument, NULL, 'o'},  {"slice", required_argument, NULL, 's'},
+    {"bell", required_argument, NULL, 'b'},  {"mutate", required_argument, NULL, 'm'},
+    {"long", no_argument, NULL, 'l'},        {"tap", no_argument, NULL, 't'},
+    {"limit", required_argument, NULL, 'L'}, {"brief", no_argument, NULL, 'B'},
+    {"storm", required_argument, NULL, 'S'}, {NULL, 0, NULL, 0}};
 
 /* Which makes ten steps of each. */
 static bool is_sanitized(void)
@@ -252,7 +250,7 @@ static bool is_sanitized(void)
 static int usage(void)
 {
     fprintf(stderr, "usage: crash [--only PATTERN] [--slice TIME] [--bell off] "
-                    "[--mutate NAME|list|all] [--long] [--brief]\n");
+                    "[--mutate NAME|list|all] [--long] [--brief] [--storm TIME]\n");
     return 2;
 }
 
@@ -284,6 +282,9 @@ static bool take_options(struct program *p, int argc, char **argv)
         case 'B':
             p->brief = true;
             break;
+        case 'S':
+            p->storm = time_of(optarg);
+            break;
         default:
             return false;
         }
@@ -310,9 +311,16 @@ int main(int argc, char **argv)
     }
     if (p.mutant)
         return run_mutants(&p);
-    run_all_ways(&p);
+    if (p.storm)
+        (void)run_storms(&p);
+    else
+        run_all_ways(&p);
     if (p.tap) {
         printf("1..%ld\n", p.cases);
+        return p.failed > 0;
+    }
+    if (p.storm) {
+        printf("\n%ld kills, %ld failed\n", p.points, p.failed);
         return p.failed > 0;
     }
     if (!p.only && !p.options.slice && !p.options.bell_off && !p.brief)

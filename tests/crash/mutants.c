@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "base/mutant.h"
-#include "program.h"
+#include "storm.h"
 
 struct mutant {
     const char *name, *text;
@@ -73,9 +73,9 @@ static bool try_mutant(struct program *p, size_t i)
     p->points = 0;
     cvy_mutant = (enum cvy_mutant)(i + 1);
     const struct place *at = place_of(mutants[i].name);
-    if (!only && at)
+    if (!only && at && !p->storm)
         p->only = at->only;
-    bool caught = at && is_caught(p, at->way, at->bell_off);
+    bool caught = p->storm ? !run_storms(p) : at && is_caught(p, at->way, at->bell_off);
     p->only = only;
     for (int way = CRASH_KILL; way <= CRASH_SPARE && !caught && p->at_length; way++)
         caught = is_caught(p, (enum crash_way)way, false);
@@ -107,10 +107,20 @@ int run_mutants(struct program *p)
             caught += try_mutant(p, i);
         }
 #else
-    char path[500];
+    char path[500], storm_ns[40];
+    const char *argv[8] = {path, "--mutate", p->mutant};
+    int argc = 3;
     snprintf(path, sizeof path, "%s/crash_mutants", p->folder);
-    execl(path, path, "--mutate", p->mutant, p->only ? "--only" : NULL, p->only,
-          (char *)NULL);
+    snprintf(storm_ns, sizeof storm_ns, "%.3gs", (double)p->storm / 1e9);
+    if (p->only) {
+        argv[argc++] = "--only";
+        argv[argc++] = p->only;
+    }
+    if (p->storm) {
+        argv[argc++] = "--storm";
+        argv[argc++] = storm_ns;
+    }
+    execv(path, (char **)(uintptr_t)argv);
     perror(path);
 #endif
     printf("%u mutants, %u caught\n", tried, caught);

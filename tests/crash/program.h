@@ -8,6 +8,7 @@
 struct program {
     const char *only, *mutant;
     struct crash_options options; /* 0: the usual */
+    covey_nsec storm;             /* 0: no storm, but the points */
     bool at_length, tap, brief;
     bool quiet; /* stop at the first failure, and say nothing */
     char folder[400];
