@@ -37,6 +37,8 @@ static int start(struct job *job, struct cvy_session *session, const char *metho
 {
     job->args = args ? args : covey_value_tuple();
     cvy_call_begin(&job->call, &parking, session, &subject, job->args, NULL);
+    job->call.budget.steps = 1000 * 1000; /* less than usual, to be quick */
+    job->call.budget.limit = (size_t)16 << 20;
     return cvy_call_run(&job->call, method);
 }
 
@@ -296,6 +298,15 @@ static covey_value *name(const char *text)
     return tuple;
 }
 
+static covey_value *two(covey_value *first, covey_value *second)
+{
+    covey_value *tuple = covey_value_tuple();
+
+    CHECK_OK(covey_value_append(tuple, first));
+    CHECK_OK(covey_value_append(tuple, second));
+    return tuple;
+}
+
 TEST(a_barrier_opens_for_all_parties_again_and_again)
 {
     struct job jobs[2];
@@ -414,6 +425,29 @@ TEST(a_queue_that_is_shut_down_lets_all_go)
     goes_on(&putter, "queue.ShutDown()");
     goes_on(&joiner, "None");
     gives(&here, "get", NULL, "queue.ShutDown()");
+    finish();
+}
+
+/* ---- names --------------------------------------------------------------------- */
+
+TEST(names_of_attributes_and_keywords_are_strs)
+{
+    covey_value *dict = covey_value_dict(), *none = covey_value_tuple();
+    struct cvy_call call;
+    void *self = NULL;
+
+    CHECK_OK(covey_value_put(dict, covey_value_int(1), covey_value_int(2)));
+    cvy_call_begin(&call, &parking, &here, &subject, none, dict);
+    CHECK_EQ(cvy_type_namespace.create(&call, &self), CVY_RAISED);
+    is(covey_value_ref(call.reply), "TypeError('keywords must be strings')");
+    CHECK_EQ(cvy_type_dict.create(&call, &self), CVY_RAISED);
+    CHECK_EQ(cvy_type_queue.create(&call, &self), CVY_RAISED);
+    cvy_call_end(&call);
+    begin(&cvy_type_namespace, NULL);
+    gives(&here, "__setattr__", two(covey_value_str("__dict__"), dict),
+          "TypeError('keywords must be strings')");
+    gives(&here, "__repr__", NULL, "'Namespace()'");
+    covey_value_free(none);
     finish();
 }
 

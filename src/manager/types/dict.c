@@ -133,9 +133,11 @@ static int merge(struct cvy_call *call, void *self, const covey_value *other)
 
 static int update_from_args(struct cvy_call *call, void *self, const covey_value *other)
 {
-    int r = other ? merge(call, self, other) : 0;
+    int r = cvy_check_names(call, call->kwds);
 
-    return r ? r : put_all(call, self, call->kwds);
+    if (r || (other && (r = merge(call, self, other))))
+        return r;
+    return put_all(call, self, call->kwds);
 }
 
 static int dict_update(struct cvy_call *call, void *self)

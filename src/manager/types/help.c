@@ -136,7 +136,7 @@ static int unexpected(struct cvy_call *call, const char *function,
     size_t size;
 
     if (covey_value_get_str(key, &text, &size) < 0)
-        return cvy_raise(call, "TypeError", "%s() keywords must be strings", function);
+        return cvy_raise(call, "TypeError", "keywords must be strings");
     return cvy_raise(call, "TypeError", "%s() got an unexpected keyword argument '%s'",
                      function, text);
 }
@@ -164,6 +164,18 @@ int cvy_take_keywords(struct cvy_call *call, const char *function, size_t count,
                              "(%zu)",
                              function, names[i], i + 1);
         ret[i] = value;
+    }
+    return 0;
+}
+
+int cvy_check_names(struct cvy_call *call, const covey_value *kwds)
+{
+    const covey_value *key;
+    size_t position = 0;
+
+    while (covey_value_next(kwds, &position, &key, NULL)) {
+        if (!cvy_is_kind(key, COVEY_VALUE_STR))
+            return cvy_raise(call, "TypeError", "keywords must be strings");
     }
     return 0;
 }

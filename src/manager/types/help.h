@@ -49,6 +49,9 @@ int cvy_take_keywords(struct cvy_call *call, const char *function, size_t count,
                       const char *const names[],
                       const covey_value **ret) COVEY_MUST_CHECK;
 
+/** Whether all keys of a dict of keywords, which may be NULL, are strs; TypeError. */
+int cvy_check_names(struct cvy_call *call, const covey_value *kwds) COVEY_MUST_CHECK;
+
 enum { CVY_PARAMS = 4 };
 
 /** A function in Python. */

@@ -25,7 +25,7 @@ static int put_all(struct cvy_call *call, void *self, const covey_value *dict)
 {
     const covey_value *name, *value;
     size_t position = 0;
-    int r = 0;
+    int r = cvy_check_names(call, dict);
 
     while (r == 0 && covey_value_next(dict, &position, &name, &value))
         r = put(call, self, name, value);
@@ -185,6 +185,8 @@ static int set_dict(struct cvy_call *call, void *self, const covey_value *value)
         return cvy_raise(call, "TypeError",
                          "__dict__ must be set to a dictionary, not a '%s'",
                          cvy_type_of(value));
+    if ((r = cvy_check_names(call, value)))
+        return r;
     cvy_clear(self);
     r = put_all(call, self, value);
     return r ? r : cvy_return_none(call);
