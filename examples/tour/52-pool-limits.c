@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* Limits of time and memory per task: what is over is ended, all others finish. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tour.h"
+
+enum { COUNT = 6, MIB = 1 << 20 };
+
+static int work(struct covey_call *call)
+{
+    const int *x = covey_call_arg(call, NULL);
+    if (*x == 2)
+        for (;;)
+            pause();
+    for (int i = 0; *x == 4 && i < 8192; i++) {
+        char *memory = malloc(MIB); /* and never gives it back */
+        if (memory)
+            memset(memory, 1, MIB);
+    }
+    return covey_call_return(call, x, sizeof *x);
+}
+
+int main(int argc, char **argv)
+{
+    static const char *const names[] = {"none",      "ok",      "error",  "timeout",
+                                        "cancelled", "crashed", "memory", "lost"};
+    covey_init(argc, argv);
+
+    int in[COUNT] = {0, 1, 2, 3, 4, 5}, out[COUNT];
+    unsigned char outcomes[COUNT];
+    covey_pool *pool;
+    must(covey_pool_create(&pool, 2, NULL));
+    int r =
+        covey_pool_map(pool, work, in, sizeof *in, out, sizeof *out, COUNT,
+                       COVEY_MAP_OPTS(.time_limit = COVEY_SEC(3),
+                                      .memory_limit = 64 * MIB, .outcomes = outcomes));
+    printf("the map says %s: %s\n", covey_error_name(r), covey_error_detail());
+    for (int i = 0; i < COUNT; i++)
+        printf("task %d: %s\n", i, names[outcomes[i]]);
+    covey_pool_free(pool);
+}
