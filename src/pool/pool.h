@@ -284,7 +284,7 @@ struct cvy_flow {
     struct cvy_item held;
     bool has_held;
     int ended;                       /* what the source said at the end, 1 before */
-    bool is_starved;                 /* no slot was free for its first batch */
+    _Atomic bool is_starved;         /* no slot was free for its first batch */
     uint8_t order[CVY_POOL_BATCHES]; /* slots, oldest first */
     uint32_t order_count;
     struct {

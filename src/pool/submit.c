@@ -28,9 +28,10 @@ struct cvy_submissions {
     struct cvy_flow flow;
     struct covey_result **heap; /* least key first */
     size_t count, room;
-    uint64_t waiting, bytes;    /* tasks in the heap, and of their arguments */
+    _Atomic uint64_t waiting;   /* tasks in the heap */
+    uint64_t bytes;             /* of their arguments */
     struct covey_result *first; /* that are not ready */
-    int64_t next_deadline;
+    _Atomic int64_t next_deadline;
     _Atomic bool is_open; /* its ring may be waited for */
 };
 
@@ -294,7 +295,8 @@ static bool give_up(struct cvy_submissions *tasks)
 static void count_queue(const struct cvy_submissions *tasks)
 {
     struct cvy_pool_counts *counts = &tasks->flow.map.pool->shared->counts;
-    atomic_store_explicit(&counts->queued, tasks->waiting, memory_order_relaxed);
+    atomic_store_explicit(&counts->queued, atomic_load(&tasks->waiting),
+                          memory_order_relaxed);
     atomic_store_explicit(&counts->running, tasks->flow.out, memory_order_relaxed);
 }
 
@@ -327,11 +329,9 @@ bool cvy_tasks_step(struct cvy_pool *pool, bool slice)
 
 int64_t cvy_tasks_due(struct cvy_pool *pool)
 {
-    (void)pthread_mutex_lock(&pool->lock);
-    int64_t due = pool->tasks->next_deadline;
-    if (pool->tasks->flow.is_starved)
+    int64_t due = atomic_load(&pool->tasks->next_deadline);
+    if (atomic_load(&pool->tasks->flow.is_starved))
         due = cvy_min_i64(due, cvy_os_now() + STARVED_TIME);
-    (void)pthread_mutex_unlock(&pool->lock);
     return due;
 }
 

@@ -42,7 +42,7 @@ static int pickle_all(struct sides *sides, const covey_value *list, const char *
     for (size_t i = 0; i < sides->n; i++) {
         int r = covey_value_pickle(covey_value_at(list, i), &sides->in[i]);
         if (r < 0) {
-            cvy_detail_prefix("%s: item %zu: ", call, i);
+            cvy_detail_prefix("%s: item %zu", call, i);
             return r;
         }
         sides->views[i] = COVEY_VIEW(sides->in[i].data, sides->in[i].size);
@@ -65,7 +65,7 @@ static int read_all(const struct sides *sides, covey_value **out, const char *ca
         if (r >= 0)
             r = covey_value_append(list, item);
         if (r < 0) {
-            cvy_detail_prefix("%s: result %zu: ", call, i);
+            cvy_detail_prefix("%s: result %zu", call, i);
             covey_value_free(list);
             return r;
         }

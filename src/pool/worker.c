@@ -128,9 +128,10 @@ static int no_function(struct covey_call *call)
     return covey_call_fail(call, "the task's function: %s", covey_error_detail());
 }
 
-/* Does something seem to be left in it? A hint, read without holding the batch. */
-static bool looks_open(struct cvy_worker *w, const struct cvy_batch *batch,
-                       uint32_t slot)
+/* Does something seem to be left in it? A hint, read without holding the batch, whose memory
+ * may be a large result or argument by now. */
+__attribute__((no_sanitize("thread"))) static bool
+looks_open(struct cvy_worker *w, const struct cvy_batch *batch, uint32_t slot)
 {
     if (atomic_load_explicit(&batch->cursor, memory_order_acquire) <
         atomic_load_explicit(&batch->n, memory_order_relaxed))
