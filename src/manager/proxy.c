@@ -34,8 +34,8 @@ __attribute__((constructor)) static void prepare(void)
 
 static bool copy_name(char *to, size_t room, const char *name)
 {
-    size_t size = strlen(name);
-    if (size >= room)
+    size_t size = strlen(name) + 1;
+    if (size > room)
         return false;
     memcpy(to, name, size);
     return true;
@@ -302,10 +302,12 @@ int covey_proxy_from_value(covey_proxy **out, covey_manager *manager,
         r = cvy_pickled_proxy_read(value, &pickled);
     if (r >= 0)
         r = cvy_address_from_value(pickled.token.address, home);
-    if (r >= 0 && !is_home(manager, home)) {
+    if (r < 0 || !manager) /* NULL is an error above */
+        return r;
+    if (!is_home(manager, home)) {
         r = another(&other, manager, home, call);
         m = other;
-    } else if (r >= 0) {
+    } else {
         cvy_manager_learn_home(manager, home);
     }
     if (r >= 0)
@@ -338,7 +340,7 @@ int covey_proxy_repr(covey_proxy *proxy, struct covey_bytes *ret_text)
 {
     static const char call[] = "covey_proxy_repr";
     int r = cvy_proxy_enter(proxy, call);
-    if (r < 0)
+    if (r < 0 || !proxy) /* NULL is an error above */
         return r;
     bool is_auto_proxy = is_auto(proxy);
     return cvy_sync_text(ret_text, call,
