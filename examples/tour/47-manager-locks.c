@@ -53,7 +53,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < WORKERS; i++) {
         must(covey_process_create(&processes[i], work, COVEY_VIEW_OF(t), NULL));
         must(covey_process_start(processes[i]));
-        must(covey_proxy_queue_put(t.queue, covey_value_int(10 * i), COVEY_FOREVER));
+        must(covey_proxy_queue_put(t.queue, covey_value_int(i), COVEY_FOREVER));
     }
     printf("set: %d\n", covey_proxy_event_is_set(t.event));
     must(covey_proxy_event_set(t.event));
