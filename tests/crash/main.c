@@ -12,8 +12,8 @@
 
 #include "storm.h"
 
-/* A case that does not get on for so long is killed. */
-#define PATIENCE COVEY_SEC(60)
+/* A case that does not get on for so many times what survivors may take is killed. */
+#define PATIENCE 10
 
 static const struct crash_case *const sets[] = {crash_locks,      crash_semaphores,
                                                 crash_conditions, crash_events,
@@ -24,7 +24,7 @@ static const char *const way_names[] = {"killed", "smashed, killed", "stopped",
 /* ---- one case ------------------------------------------------------------------- */
 
 /* Wait for the case's process; what it leaves dies with it. */
-static void end_case(int pid, struct crash_verdict *verdict)
+static void end_case(int pid, covey_nsec patience, struct crash_verdict *verdict)
 {
     long seen = -1;
     int64_t since = cvy_os_now();
@@ -35,7 +35,7 @@ static void end_case(int pid, struct crash_verdict *verdict)
             seen = verdict->points;
             since = now;
         }
-        if (now - since > PATIENCE) {
+        if (now - since > patience) {
             kill(pid, SIGKILL);
             waitpid(pid, &status, 0);
             break;
@@ -62,7 +62,7 @@ static void run_case(const struct crash_case *c, const struct crash_options *o,
         cvy_region_abandon();
         _exit(0);
     }
-    end_case(pid, verdict);
+    end_case(pid, PATIENCE * o->limit, verdict);
 }
 
 /* The short form leaves out what takes long, and of the other ways most. */
