@@ -170,6 +170,7 @@ static int finish_empty(struct covey_result *result, covey_result **out)
     return 0;
 }
 
+/* What covey_pool_map takes, and the result. NOLINTNEXTLINE(readability-function-size) */
 int covey_pool_map_async(covey_result **out_result, covey_pool *object,
                          covey_task_fn *fn, const void *in, size_t in_size, void *out,
                          size_t out_size, size_t n,

@@ -57,7 +57,8 @@ static int read_all(const struct sides *sides, covey_value **out, const char *ca
     for (size_t i = 0; i < sides->n; i++) {
         covey_value *item = NULL;
         int r = 0;
-        if (sides->outcomes[i] == COVEY_OUTCOME_OK && sides->out[i].size)
+        if (sides->outcomes && sides->outcomes[i] == COVEY_OUTCOME_OK &&
+            sides->out[i].size)
             r = covey_value_unpickle(&item, sides->out[i].data, sides->out[i].size,
                                      NULL);
         else
