@@ -42,14 +42,31 @@ static void settle_put_extent(struct cvy_ring *ring, uint64_t tail)
     cvy_set64(&ring->put_extent, 0);
 }
 
+/* Whether consumers are in a later segment than `tail`: all that was not noted there is the
+ * JUMP that led them on, and they may have given the segment back with it. */
+static bool is_left_behind(struct cvy_ring *ring, uint64_t tail)
+{
+    return (int16_t)(cvy_position_number_of(atomic_load(&ring->head)) -
+                     cvy_position_number_of(tail)) > 0;
+}
+
+/* The word of the record at `tail`, if it was committed, else 0. */
+static uint64_t committed_at(struct cvy_ring *ring, uint64_t tail)
+{
+    uint64_t word = 0;
+    if (!is_left_behind(ring, tail) &&
+        cvy_ring_segment(ring, cvy_position_number_of(tail))->at)
+        word = atomic_load(&cvy_record_at(ring, tail)->word);
+    return is_left_behind(ring, tail) ? CVY_RECORD_JUMP : word;
+}
+
 /* What was committed and not noted, and what was not committed. */
 static void repair_put(struct cvy_ring *ring)
 {
     uint64_t tail = atomic_load(&ring->tail), word;
-    while (cvy_ring_segment(ring, cvy_position_number_of(tail))->at &&
-           (word = atomic_load(&cvy_record_at(ring, tail)->word))) {
-        const struct cvy_record *r = cvy_record_at(ring, tail);
+    while ((word = committed_at(ring, tail))) {
         if (!(word & (CVY_RECORD_PAD | CVY_RECORD_JUMP))) {
+            const struct cvy_record *r = cvy_record_at(ring, tail);
             atomic_store(&ring->put_ordinal, (uint32_t)(word >> 32) + 1);
             atomic_store(&ring->put_bytes, r->before + items_size(r, word));
         }
@@ -177,10 +194,17 @@ void cvy_ring_load(struct cvy_ring *ring, uint32_t *ret_items, uint64_t *ret_byt
         *ret_bytes = 0;
         if (head != tail) {
             const struct cvy_record *r = cvy_record_at(ring, head);
-            *ret_items =
-                ordinal -
-                (uint32_t)(atomic_load_explicit(&r->word, memory_order_acquire) >> 32);
-            *ret_bytes = bytes - r->before;
+            uint64_t word = atomic_load_explicit(&r->word, memory_order_acquire);
+            uint32_t items = ordinal - (uint32_t)(word >> 32);
+            /* A producer may have stopped before it noted what others have got: then there
+             * is nothing, or the last of several that it put at once. */
+            if (word && items - 1 < UINT32_MAX / 2) {
+                *ret_items = items;
+                *ret_bytes = bytes - r->before;
+            } else if (word) {
+                *ret_items = 1;
+                *ret_bytes = items_size(r, word);
+            }
         }
         atomic_thread_fence(memory_order_acquire);
         if (atomic_load(&ring->head) == head && atomic_load(&ring->tail) == tail)
