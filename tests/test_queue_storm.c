@@ -224,7 +224,7 @@ static void get_of_fresh_queues(struct fresh *fresh, uint64_t queues)
 /* Its memory is that of the one before, with messages in it still. */
 TEST_TIMEOUT(first_message_of_a_queue_is_not_one_of_another, 120)
 {
-    const uint64_t queues = (uint64_t)family_long(20000, 200000);
+    const uint64_t queues = (uint64_t)family_long(3000, 200000);
     family_found(NULL);
     struct fresh *fresh = family_shared(sizeof *fresh);
     int pid = family_fork();
