@@ -254,4 +254,53 @@ TEST_EACH_METHOD(proxies_in_containers_keep_objects_and_cycles_do_not)
     end(manager);
 }
 
+/* ---- proxies that change hands ---- */
+
+struct maker {
+    covey_manager *manager;
+    covey_queue *made, *held;
+};
+
+static int make_for_others(struct covey_view arg)
+{
+    const struct maker *m = arg.data;
+    struct covey_bytes byte = {0};
+    covey_proxy *box = box_of(m->manager, covey_value_int(5));
+    CHECK_OK(covey_queue_put(m->made, COVEY_VIEW_OF(box), COVEY_SEC(20)));
+    CHECK_OK(covey_queue_get(m->held, &byte, COVEY_SEC(20)));
+    covey_bytes_free(&byte);
+    covey_proxy_free(box);
+    return 0;
+}
+
+TEST_EACH_METHOD(a_proxy_outlives_the_process_that_made_it)
+{
+    struct maker m = {.manager = start((struct covey_manager_opts){0})};
+    covey_process *child;
+    covey_proxy *box;
+    struct covey_bytes got = {0};
+    size_t count;
+    CHECK_OK(covey_queue_create(&m.made, 0, NULL));
+    CHECK_OK(covey_queue_create(&m.held, 0, NULL));
+    CHECK_OK(covey_process_create(&child, make_for_others, COVEY_VIEW_OF(m),
+                                  COVEY_PROCESS_OPTS(.method = check_method())));
+    CHECK_OK(covey_process_start(child));
+    CHECK_OK(covey_queue_get(m.made, &got, COVEY_SEC(20)));
+    memcpy(&box, got.data, sizeof box);
+    CHECK_OK(covey_hold(box));
+    CHECK_OK(covey_queue_put(m.held, COVEY_VIEW("", 1), COVEY_SEC(20)));
+    CHECK_OK(covey_process_join(child, COVEY_FOREVER));
+    covey_process_free(child);
+    CHECK_OK(covey_manager_count(m.manager, &count)); /* it has seen the end by then */
+    CHECK_EQ(count, 1);
+    CHECK_EQ(number_in(box), 5);
+    covey_proxy_free(box);
+    CHECK_OK(covey_manager_count(m.manager, &count));
+    CHECK_EQ(count, 0);
+    covey_bytes_free(&got);
+    covey_queue_free(m.made);
+    covey_queue_free(m.held);
+    end(m.manager);
+}
+
 CHECK_MAIN()

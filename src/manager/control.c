@@ -354,9 +354,27 @@ static void fail(struct cvy_connection *c, int code)
     cvy_connection_traceback(c, name, "%s", covey_error_detail());
 }
 
+/* A client of covey's counts for its whole family: "covey-FIRST-OWN" are the numbers of the
+ * family's first process and of its own. */
+static void count_for_family(struct cvy_connection *c, const char *ident)
+{
+    unsigned first, own;
+    if (!ident || sscanf(ident, "covey-%u-%u", &first, &own) != 2)
+        return;
+    if (c->client->pid <= 0 || own != (unsigned)c->client->pid || first == own)
+        return;
+    struct cvy_client *family = cvy_client_of_process(c->server, (int)first);
+    if (!family)
+        return;
+    cvy_client_leave(c->server, c->client);
+    c->client = family;
+}
+
 void cvy_control_do(struct cvy_connection *c, const struct cvy_request *request)
 {
     bool once = c->state == CVY_CONTROL;
+    if (once)
+        count_for_family(c, request->ident);
     size_t i = 0;
     while (i < CVY_ARRAY_SIZE(controls) &&
            strcmp(controls[i].name, request->method) != 0)

@@ -239,6 +239,17 @@ struct cvy_client *cvy_client_of(struct cvy_server *server, int fd)
     return client;
 }
 
+struct cvy_client *cvy_client_of_process(struct cvy_server *server, int pid)
+{
+    struct cvy_client *client = pid > 0 ? find(server, pid) : NULL;
+    if (!client && pid > 0)
+        client = watch_process(server, pid);
+    if (!client || client == &server->unknown)
+        return NULL;
+    client->connections++;
+    return client;
+}
+
 struct cvy_client *cvy_client_alone(struct cvy_server *server)
 {
     struct cvy_client *client = add(server, 0, -1);

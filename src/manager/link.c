@@ -491,13 +491,25 @@ int cvy_link_send(struct covey_reply *reply, covey_value *args, covey_value *kwa
     return r == COVEY_PENDING ? -ETIMEDOUT : unify(r);
 }
 
+/* Whose references these are: the family's, which ends with its first process. Of requests
+ * for the manager itself CPython's servers do not look at the ident. The own pid shows that
+ * client and server count processes alike. */
+static const char *family_ident(char ident[CVY_IDENT_MAX + 1])
+{
+    uint64_t word = atomic_load_explicit(&cvy_member_at(0)->word, memory_order_relaxed);
+    (void)snprintf(ident, CVY_IDENT_MAX + 1, "covey-%u-%u", (unsigned)(uint32_t)word,
+                   (unsigned)cvy_os_pid());
+    return ident;
+}
+
 int cvy_link_ask(covey_manager *m, covey_value **out, const char *method,
                  covey_value *args, covey_value *kwargs, bool until_end,
                  int64_t deadline)
 {
     covey_conn *conn = NULL;
     covey_value *request = NULL, *more = NULL;
-    int r = cvy_request_make(&request, NULL, method, args, kwargs);
+    char ident[CVY_IDENT_MAX + 1];
+    int r = cvy_request_make(&request, family_ident(ident), method, args, kwargs);
     if (r >= 0)
         r = connect_to(m, &conn, deadline);
     if (r >= 0)

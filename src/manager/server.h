@@ -162,6 +162,8 @@ struct cvy_client {
 
 /** The client of a new connection; NULL: no memory. */
 struct cvy_client *cvy_client_of(struct cvy_server *server, int fd);
+/** The client that is this process, for one more connection; NULL: it does not run. */
+struct cvy_client *cvy_client_of_process(struct cvy_server *server, int pid);
 /** A connection of one whose end is seen by that of the connection itself. */
 struct cvy_client *cvy_client_alone(struct cvy_server *server);
 void cvy_client_leave(struct cvy_server *server, struct cvy_client *client);
