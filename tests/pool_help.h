@@ -13,6 +13,7 @@
 static inline covey_pool *pool_with(size_t workers, const struct covey_pool_opts *opts)
 {
     covey_pool *pool = NULL;
+    threads_fork(); /* workers that come later */
     CHECK_OK(covey_pool_create(&pool, workers, opts));
     return pool;
 }

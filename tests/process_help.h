@@ -21,10 +21,18 @@
 /* A leak checker takes for lost what only another thread's stack of the forking process
  * points to. From here on this process and its fork children are not checked. */
 static bool leaks_are_unknown;
+static int only_checked_process;
 __attribute__((visibility("default"))) int __lsan_is_turned_off(void);
 int __lsan_is_turned_off(void)
 {
-    return leaks_are_unknown;
+    return leaks_are_unknown ||
+           (only_checked_process && (int)getpid() != only_checked_process);
+}
+
+/* The same where this process's own threads fork, of whose children that is true. */
+static inline void threads_fork(void)
+{
+    only_checked_process = (int)getpid();
 }
 
 static inline void forks_beside_threads(void)

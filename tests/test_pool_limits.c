@@ -85,15 +85,20 @@ TEST_EACH_METHOD(a_time_limit_ends_items_of_an_iterator)
 
 static int take_if_seven(struct covey_call *call)
 {
+    static void *volatile taken; /* each piece points to the one before */
     const uint64_t *x = covey_call_arg(call, NULL);
     size_t size = *x == 7 ? (size_t)8 << 30 : 1 << 20;
     for (size_t at = 0; at < size; at += 1 << 20) {
-        char *memory = malloc(1 << 20);
+        void *memory = malloc(1 << 20);
         if (!memory)
             return -ENOMEM;
         memset(memory, 1, 1 << 20);
-        if (*x != 7)
+        if (*x != 7) {
             free(memory);
+            continue;
+        }
+        *(void **)memory = taken;
+        taken = memory;
     }
     return covey_call_return(call, x, sizeof *x);
 }

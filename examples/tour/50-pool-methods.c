@@ -77,14 +77,14 @@ int main(int argc, char **argv)
     covey_init(argc, argv);
 
     int in[COUNT], out[COUNT];
-    struct covey_view pairs[2 * COUNT];
+    struct covey_view pairs[COUNT][2];
     struct covey_bytes sums[COUNT] = {{0}}, one = {0};
     struct count first = {0}, second = {0};
     covey_iterator *it;
     covey_pool *pool;
     for (int i = 0; i < COUNT; i++) {
         in[i] = i;
-        pairs[2 * i] = pairs[2 * i + 1] = COVEY_VIEW_OF(in[i]);
+        pairs[i][0] = pairs[i][1] = COVEY_VIEW_OF(in[i]);
     }
     must(covey_pool_create(&pool, 4, NULL));
 
@@ -93,7 +93,7 @@ int main(int argc, char **argv)
     must(covey_pool_map(pool, square, in, sizeof *in, out, sizeof *out, COUNT, NULL));
     for (int i = 0; i < COUNT; i++)
         printf(" %d", out[i]);
-    must(covey_pool_starmap(pool, add, pairs, 2, sums, COUNT, NULL));
+    must(covey_pool_starmap(pool, add, pairs[0], 2, sums, COUNT, NULL));
     printf("\nstarmap:");
     for (int i = 0; i < COUNT; i++) {
         printf(" %d", *(int *)sums[i].data);

@@ -32,10 +32,10 @@ int main(int argc, char **argv)
     unsigned char outcomes[COUNT];
     covey_pool *pool;
     must(covey_pool_create(&pool, 2, NULL));
-    int r =
-        covey_pool_map(pool, work, in, sizeof *in, out, sizeof *out, COUNT,
-                       COVEY_MAP_OPTS(.time_limit = COVEY_SEC(3),
-                                      .memory_limit = 64 * MIB, .outcomes = outcomes));
+    int r = covey_pool_map(pool, work, in, sizeof *in, out, sizeof *out, COUNT,
+                           COVEY_MAP_OPTS(.time_limit = COVEY_SEC(3),
+                                          .memory_limit = UINT64_C(64) * MIB,
+                                          .outcomes = outcomes));
     printf("the map says %s: %s\n", covey_error_name(r), covey_error_detail());
     for (int i = 0; i < COUNT; i++)
         printf("task %d: %s\n", i, names[outcomes[i]]);

@@ -322,7 +322,8 @@ struct covey_task_opts {
         memory_limit; /**< bytes that its worker may take in addition to what it had
                                 before its first limited task; then it is MEMORY */
     int priority; /**< higher ones run first, -100 to 100; a task that waits gains one per
-                       second */
+                       second. What the workers have been given already, some 10 ms of
+                       work each, is not overtaken */
     covey_done_fn *callback;       /**< called if the outcome is OK */
     covey_done_fn *error_callback; /**< called otherwise */
     void *callback_ctx;            /**< handed to both */

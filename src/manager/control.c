@@ -2,6 +2,7 @@
 /* control.c: requests for the manager itself. A stock client makes a connection for each.
  * On one that serves objects they are taken, too: then references belong to it. */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -358,10 +359,16 @@ static void fail(struct cvy_connection *c, int code)
  * family's first process and of its own. */
 static void count_for_family(struct cvy_connection *c, const char *ident)
 {
-    unsigned first, own;
-    if (!ident || sscanf(ident, "covey-%u-%u", &first, &own) != 2)
+    static const char mark[] = "covey-";
+    if (!ident || strncmp(ident, mark, sizeof mark - 1) != 0)
         return;
-    if (c->client->pid <= 0 || own != (unsigned)c->client->pid || first == own)
+    char *end;
+    unsigned long first = strtoul(ident + sizeof mark - 1, &end, 10);
+    if (*end != '-' || first > INT_MAX)
+        return;
+    unsigned long own = strtoul(end + 1, &end, 10);
+    if (*end || c->client->pid <= 0 || own != (unsigned long)c->client->pid ||
+        first == own)
         return;
     struct cvy_client *family = cvy_client_of_process(c->server, (int)first);
     if (!family)

@@ -113,12 +113,14 @@ static void hang(struct cvy_worker *w)
 
 static void take_memory(void)
 {
+    static void *volatile taken; /* each piece points to the one before */
     for (int i = 0; i < FAULT_STEPS; i++) {
-        volatile char *memory = malloc(FAULT_STEP);
+        void *memory = malloc(FAULT_STEP);
         if (!memory)
             return;
-        for (uint64_t at = 0; at < FAULT_STEP; at += CVY_PAGE)
-            memory[at] = 1;
+        memset(memory, 1, FAULT_STEP);
+        *(void **)memory = taken;
+        taken = memory;
     }
 }
 
