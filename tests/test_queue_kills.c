@@ -151,8 +151,8 @@ static void enter(void *unused)
 static long points_of(const struct operation *what)
 {
     if (what->size > 200000)
-        return family_long(3, 60);
-    return what->size < 20000 ? family_long(40, 0) : family_long(8, 400);
+        return family_long(2, 60);
+    return what->size < 20000 ? family_long(25, 0) : family_long(5, 400);
 }
 
 static void kill_at_each(const char *name, struct operation what,
