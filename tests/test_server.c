@@ -336,6 +336,7 @@ TEST(requests_and_replies_of_many_megabytes_pass)
     server_create(&server, "Box", ident);
     covey_conn *conn = server_session(&server, "me");
     char *bytes = malloc(BIG);
+    CHECK(bytes != NULL);
     memset(bytes, 'b', BIG);
     REQUEST(conn, ident, "set", "(y#)", bytes, (size_t)BIG);
     REPLIES(conn, "#RETURN", "None");

@@ -548,6 +548,7 @@ TEST_TIMEOUT(ten_thousand_idle_connections_cost_nobody_anything, 120)
     count = count < room ? count : room;
     struct server server = start((struct covey_manager_opts){0});
     covey_conn **conns = calloc(count, sizeof *conns);
+    CHECK(conns != NULL);
     for (size_t i = 0; i < count; i++)
         conns[i] = server_connect(&server);
     char ident[64];

@@ -161,6 +161,7 @@ TEST(message_that_keeps_going_takes_no_more_than_its_time)
     int fd, r, calls = 0;
     covey_conn *conn = endless(&fd);
     char *data = calloc(1, LARGE);
+    CHECK(data != NULL);
     data[0] = data[LARGE - 1] = 'x';
     CHECK_EQ(covey_conn_send(conn, COVEY_VIEW(data, LARGE), COVEY_USEC(1)),
              COVEY_PENDING);

@@ -84,7 +84,8 @@ int main(int argc, char **argv)
     covey_pool *pool;
     for (int i = 0; i < COUNT; i++) {
         in[i] = i;
-        pairs[i][0] = pairs[i][1] = COVEY_VIEW_OF(in[i]);
+        pairs[i][0] = COVEY_VIEW_OF(in[i]);
+        pairs[i][1] = COVEY_VIEW_OF(in[i]);
     }
     must(covey_pool_create(&pool, 4, NULL));
 

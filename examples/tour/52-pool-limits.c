@@ -8,17 +8,28 @@
 
 enum { COUNT = 6, MIB = 1 << 20 };
 
+/* Takes memory and never gives it back: each piece points to the one before. */
+static void hoard(int pieces)
+{
+    static void *volatile last;
+    for (int i = 0; i < pieces; i++) {
+        void *memory = malloc(MIB);
+        if (!memory)
+            return;
+        memset(memory, 1, MIB);
+        *(void **)memory = last;
+        last = memory;
+    }
+}
+
 static int work(struct covey_call *call)
 {
     const int *x = covey_call_arg(call, NULL);
     if (*x == 2)
         for (;;)
             pause();
-    for (int i = 0; *x == 4 && i < 8192; i++) {
-        char *memory = malloc(MIB); /* and never gives it back */
-        if (memory)
-            memset(memory, 1, MIB);
-    }
+    if (*x == 4)
+        hoard(8192);
     return covey_call_return(call, x, sizeof *x);
 }
 
