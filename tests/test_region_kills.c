@@ -81,7 +81,7 @@ static void kill_at_some(const char *name, long most, void (*before)(void *),
 static void kill_at_each(const char *name, void (*before)(void *),
                          void (*prepare)(void *), void (*operate)(void *))
 {
-    kill_at_some(name, family_long(60, 0), before, prepare, operate);
+    kill_at_some(name, family_long(40, 0), before, prepare, operate);
 }
 
 /* ---- objects ---- */
