@@ -413,7 +413,7 @@ TEST_EACH_METHOD_AND_THREAD(a_failing_task_fails_its_item_only)
     CHECK_ERR(covey_pool_map(pool, fail_if_odd, x, 8, y, 8, N,
                              COVEY_MAP_OPTS(.outcomes = outcomes, .summary = &sum)),
               COVEY_EREMOTE);
-    CHECK_STR_HAS(covey_error_detail(), "item 1 of 1001: ");
+    CHECK_STR_HAS(covey_error_detail(), "item 1 of 1001: 1 is odd");
     for (size_t i = 0; i < N; i++) {
         CHECK_EQ(outcomes[i], i % 2 ? COVEY_OUTCOME_ERROR : COVEY_OUTCOME_OK);
         CHECK_EQ(y[i], i % 2 ? 0 : i);
@@ -422,10 +422,38 @@ TEST_EACH_METHOD_AND_THREAD(a_failing_task_fails_its_item_only)
     CHECK_EQ(sum.failed, 500);
     CHECK_EQ(sum.first_failed, 1);
     CHECK_EQ(sum.crashes, 0);
-    CHECK_STR_HAS(sum.text, "item 1");
+    CHECK_STR_HAS(sum.text, "1 is odd");
     check_squares(pool, 100, 0);
     free(x);
     free(y);
+    covey_pool_free(pool);
+}
+
+static atomic_uint arrived;
+
+/* Two at a time. */
+static int fail_with_another(struct covey_call *call)
+{
+    unsigned pair = atomic_fetch_add(&arrived, 1) / 2;
+    while (atomic_load(&arrived) / 2 == pair)
+        sched_yield();
+    return covey_call_fail(call, "%s fails",
+                           *(const int *)covey_call_arg(call, NULL) ? "second"
+                                                                    : "first");
+}
+
+/* By threads, which can meet so closely. */
+TEST(first_text_is_kept_of_items_that_fail_at_once)
+{
+    covey_pool *pool = NULL;
+    const int x[2] = {0, 1};
+    CHECK_OK(covey_pool_create(&pool, 2, COVEY_POOL_OPTS(.method = COVEY_THREAD)));
+    for (int i = 0; i < 500; i++) {
+        CHECK_ERR(covey_pool_map(pool, fail_with_another, x, sizeof *x, NULL, 0, 2,
+                                 COVEY_MAP_OPTS(.chunksize = 1)),
+                  COVEY_EREMOTE);
+        CHECK_STR_HAS(covey_error_detail(), "item 0 of 2: first fails");
+    }
     covey_pool_free(pool);
 }
 

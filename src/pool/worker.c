@@ -23,17 +23,43 @@
 #include "region/object.h"
 #include "region/wait.h"
 
-#define TURN COVEY_MSEC(10) /* in one batch while others are active */
+#define TURN          COVEY_MSEC(10) /* in one batch while others are active */
+#define TEXT_PATIENCE COVEY_SEC(1)
 
 /* ---- items ---- */
 
-/* Keep the text of the failed item that comes first in the batch. One at a time writes;
- * who finds it being written does without. Who dies here only blocks texts. */
+/* Become the writer of the batch's text. One at a time writes, which takes no time, and
+ * who died here is put right soon; one that is stopped is awaited only once, and its text
+ * with those of the items before it are lost. Returns: whether this item's is wanted. */
+static bool own_text(struct cvy_worker *w, uint64_t i)
+{
+    cvy_word *owner = &w->batch->text_owner;
+    int64_t end = 0;
+    for (;;) {
+        uint32_t writer = 0;
+        uint64_t kept = atomic_load(&w->batch->text_item);
+        if (kept && kept <= i + 1)
+            return false;
+        if (atomic_compare_exchange_strong(owner, &writer, w->index + 1))
+            break;
+        if (writer == w->stuck_writer || (end && cvy_os_now() > end)) {
+            w->stuck_writer = writer;
+            return false;
+        }
+        if (end)
+            (void)cvy_os_futex_wait_for(owner, writer, COVEY_USEC(50));
+        else
+            end = cvy_os_deadline(TEXT_PATIENCE);
+    }
+    w->stuck_writer = 0;
+    return true;
+}
+
+/* Keep the text of the failed item that comes first in the batch. */
 static void keep_text(struct cvy_worker *w, uint64_t i, int code)
 {
     struct cvy_batch *batch = w->batch;
-    uint32_t nobody = 0;
-    if (!atomic_compare_exchange_strong(&batch->text_owner, &nobody, w->index + 1))
+    if (!own_text(w, i))
         return;
     uint64_t kept = atomic_load(&batch->text_item);
     if (!kept || i + 1 < kept) {
