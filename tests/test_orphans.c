@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Who dies with its parent, and who does not. */
 #include "process_help.h"
+#include "stepper.h"
 
 /* How long a killed parent's processes may outlive it. */
 #define SOON COVEY_SEC(1)
@@ -151,6 +152,95 @@ TEST_EACH_METHOD(child_of_a_thread_dies_with_the_process)
     family_kill(pid);
     check_gone_soon(s, 1, 1);
     CHECK_EQ(kill(s->numbers[2], SIGKILL), 0);
+}
+
+/* ---- a starter that is killed as soon as its child may begin -------------------- */
+
+static struct stepper_progress *starter_progress;
+static covey_process *_Atomic *to_start;
+
+static int note_pid(struct covey_view arg)
+{
+    shared_of(arg)->numbers[1] = getpid();
+    return 0;
+}
+
+static void make_survivor(void *context)
+{
+    CHECK_OK(covey_set_forkserver_spares(0));
+    CHECK_EQ(
+        run(do_nothing, COVEY_NO_VIEW, COVEY_PROCESS_OPTS(.method = COVEY_FORKSERVER)),
+        0); /* its server is there */
+    struct shared *s = context;
+    atomic_store(to_start, made(note_pid, COVEY_VIEW_OF(s),
+                                COVEY_PROCESS_OPTS(.method = COVEY_FORKSERVER,
+                                                   .die_with_parent = COVEY_OFF)));
+}
+
+static void start_survivor(void *unused)
+{
+    (void)unused;
+    CHECK_OK(covey_process_start(atomic_load(to_start)));
+    raise(SIGKILL);
+}
+
+/* The youngest child of a process. */
+static int youngest_of(int pid)
+{
+    char path[64];
+    int child = 0, next;
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", pid, pid);
+    FILE *file = fopen(path, "re");
+    CHECK(file != NULL);
+    while (fscanf(file, "%d", &next) == 1)
+        child = next;
+    fclose(file);
+    return child;
+}
+
+/* Step by step, until the clone waits. */
+static void step_to_gate(struct stepper *starter)
+{
+    for (bool waits = false; !waits;) {
+        CHECK_EQ(stepper_step(starter, INT64_MAX), STEPPER_STEPPED);
+        int64_t end = cvy_os_deadline(COVEY_MSEC(20));
+        while (starter->called && !waits && cvy_os_now() < end)
+            waits = atomic_load(&atomic_load(to_start)->gate) == CVY_GATE_WAITED_AT;
+        CHECK(!stepper_is_done(starter));
+    }
+}
+
+/* The clone of a fork server is about to see that it may begin when its starter dies. */
+TEST(child_at_the_gate_outlives_a_starter_that_opened_it)
+{
+    struct shared *s = share();
+    void *place = NULL;
+    if (!stepper_works())
+        SKIP("processes may not be traced here");
+    place = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(place != MAP_FAILED);
+    starter_progress = place;
+    to_start = (void *)((char *)place + 64);
+    struct stepper starter = {.name = "starter",
+                              .prepare = make_survivor,
+                              .operate = start_survivor,
+                              .context = s,
+                              .any_call = true,
+                              .progress = starter_progress};
+    CHECK_OK(stepper_start(&starter));
+    step_to_gate(&starter);
+    int status, child = youngest_of(starter.pid);
+    CHECK_EQ(kill(child, SIGSTOP), 0);
+    while (stepper_state_of(child) != 'T')
+        sched_yield();
+    stepper_stop(&starter);
+    CHECK_EQ(kill(starter.pid, SIGCONT), 0);
+    CHECK_EQ(waitpid(starter.pid, &status, 0), starter.pid);
+    CHECK_EQ(status, SIGKILL);
+    CHECK_EQ(kill(child, SIGCONT), 0);
+    await_gone(child);
+    CHECK_EQ(s->numbers[1], child);
+    munmap(place, 4096);
 }
 
 static covey_process *left_by_main;

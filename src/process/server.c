@@ -57,17 +57,21 @@ CVY_CHILD_CODE static void spin_at_gate(const struct server *s, struct covey_pro
 CVY_CHILD_CODE static bool pass_gate(const struct server *s, struct covey_process *p)
 {
     spin_at_gate(s, p);
-    for (;;) {
+    for (bool orphaned = false;;) {
         uint32_t gate = atomic_load(&p->gate), shut = CVY_GATE_SHUT;
         if (gate == CVY_GATE_OPEN &&
             atomic_compare_exchange_strong(&p->gate, &gate, CVY_GATE_PASSED))
             return true;
         if (gate != CVY_GATE_SHUT && gate != CVY_GATE_WAITED_AT)
             return false;
+        if (orphaned)
+            return false; /* nobody opens */
+        /* The starter may have opened, and died then: the gate is looked at once more. */
+        orphaned = cvy_os_ppid() != s->owner_pid;
+        if (orphaned)
+            continue;
         (void)atomic_compare_exchange_strong(&p->gate, &shut, CVY_GATE_WAITED_AT);
         (void)cvy_os_futex_wait_for(&p->gate, CVY_GATE_WAITED_AT, COVEY_MSEC(200));
-        if (cvy_os_ppid() != s->owner_pid)
-            return false; /* the starter is dead, nobody opens */
     }
 }
 
