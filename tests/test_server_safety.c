@@ -259,6 +259,42 @@ TEST(references_of_a_killed_client_are_dropped)
     still_serves(&server);
 }
 
+/* A client that is gone when the server hears of it. It proves that it knows the key, lets
+ * the server prove that, too, and has it wait for the word that this is well. */
+static void create_and_die(const struct server *server)
+{
+    covey_conn *conn = NULL;
+    covey_value *request;
+    struct covey_bytes digest = {0};
+    char challenge[] = "#CHALLENGE#{sha256}01234567890123456789";
+    CHECK_OK(covey_client_connect(&conn, server->address, NULL, COVEY_SEC(20)));
+    CHECK_OK(covey_answer_challenge(conn, SERVER_KEY, NULL, COVEY_SEC(20)));
+    CHECK_OK(
+        covey_conn_send(conn, COVEY_VIEW(challenge, strlen(challenge)), COVEY_SEC(20)));
+    CHECK_OK(covey_conn_recv(conn, &digest, COVEY_SEC(20)));
+    CHECK_EQ(kill(server->pid, SIGSTOP), 0);
+    CHECK_OK(covey_conn_send(conn, COVEY_VIEW("#WELCOME#", 9), COVEY_SEC(20)));
+    CHECK_OK(covey_value_pack(&request, "(z, s, (s), {})", NULL, "create", "list"));
+    request_send(conn, request);
+    raise(SIGKILL);
+}
+
+TEST(a_client_that_died_before_it_was_heard_leaves_nothing)
+{
+    struct server server = start((struct covey_manager_opts){0});
+    fflush(NULL);
+    int status, pid = fork();
+    CHECK_GE(pid, 0);
+    if (!pid)
+        create_and_die(&server);
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    CHECK_EQ(status, SIGKILL);
+    CHECK_EQ(kill(server.pid, SIGCONT), 0);
+    while (server_count(&server) > 0)
+        continue;
+    still_serves(&server);
+}
+
 static void begin_request(const struct server *server, const char *ident)
 {
     covey_conn *conn = server_session(server, "doomed");
