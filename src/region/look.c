@@ -144,7 +144,6 @@ static int add_members(const struct cvy_head *head, struct snapshot *s)
 static int add_threads(const struct cvy_head *head, struct snapshot *s)
 {
     uint32_t high = atomic_load(&head->slot_high);
-    int64_t now = cvy_os_now();
     for (uint32_t i = 0; i < high && i < head->slot_limit; i++) {
         const struct cvy_slot *slot = slot_at(head, i);
         uint64_t word = word_of(&slot->word), what = word_of(&slot->waits_for),
@@ -155,7 +154,8 @@ static int add_threads(const struct cvy_head *head, struct snapshot *s)
             .tid = (int)(uint32_t)word, .pid = pid_of(head, cvy_load32(&slot->member))};
         if (what) {
             shown.waits_for = (const void *)(uintptr_t)(head->base + what);
-            shown.waiting = now - (int64_t)since;
+            /* Not against a time before the look: it may have begun to wait meanwhile. */
+            shown.waiting = cvy_os_now() - (int64_t)since;
         }
         int r = append(&s->threads, &shown, sizeof shown);
         if (r < 0)
