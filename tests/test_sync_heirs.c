@@ -313,9 +313,10 @@ static int meet(struct covey_view arg)
 {
     struct stage *s = scene = stage_of(arg);
     int r = covey_barrier_wait(s->object, COVEY_FOREVER, NULL);
-    s->numbers[atomic_fetch_add(&s->told, 1)] = r;
     if (r < 0)
         strcpy(s->text, covey_error_detail());
+    s->numbers[atomic_fetch_add(&s->counter, 1)] = r;
+    atomic_fetch_add(&s->told, 1);
     return 0;
 }
 
