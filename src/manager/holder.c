@@ -209,7 +209,8 @@ static struct cvy_client *find(struct cvy_server *server, int pid)
 static struct cvy_client *watch_process(struct cvy_server *server, int pid)
 {
     int pidfd = cvy_os_pidfd_open(pid);
-    if (pidfd == -ESRCH) /* only what it has sent is left: a client until that is read */
+    if (pidfd ==
+        -ESRCH) /* only what it has sent is left: a client until that is read */
         return add(server, 0, -1);
     if (pidfd < 0)
         return &server->unknown;
