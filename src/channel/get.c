@@ -134,7 +134,7 @@ int cvy_queue_get(covey_queue *q, struct cvy_target *t, int64_t deadline,
         int r = cvy_queue_take(q, take_into, t, &taken, deadline, call);
         if (cvy_likely(r >= 0))
             break;
-        if (r != -EAGAIN)
+        if (r != -EAGAIN || !t->bytes) /* which only a resizable target is told */
             return r == -EMSGSIZE
                        ? cvy_fail(r,
                                   "%s: a message of %zu bytes; there is room for %zu",
