@@ -29,8 +29,8 @@ struct kill_points {
 void kill_points_begin(void);
 void kill_points_end(void);
 
-/* Whether processes may be traced here. */
-int kill_points_work(void);
+/* Ends the test where victims cannot be stepped. First of all: nothing is cleared up. */
+void kill_points_need(void);
 
 /* Try all points, or about `most` that are spread evenly if that is not 0. A point after
  * which something is wrong fails the test. Returns: how many instructions there are. */

@@ -4,6 +4,7 @@
 #define TESTS_SERVER_BOX_H
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -13,7 +14,7 @@
 struct box {
     covey_value *value;
     int gate[2]; /* a pipe: reading waits, opening writes */
-    int sums;
+    atomic_int sums;
 };
 
 static inline int box_make(covey_request *request, void **ret_self)

@@ -4,7 +4,7 @@
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 
-#include "kill_points.h"
+#include "stepper.h"
 #include "memory_help.h"
 #include "os_help.h"
 
@@ -141,7 +141,7 @@ static void try_other_ways(const struct scene *scene, int stops)
 
 TEST_TIMEOUT(kill_at_any_system_call_harms_nobody, 120)
 {
-    if (!kill_points_work())
+    if (!stepper_works())
         SKIP("processes cannot be traced here");
     for (size_t i = 0; i < sizeof scenes / sizeof *scenes; i++) {
         int stops = 0;

@@ -288,6 +288,9 @@ TEST_TIMEOUT(handler_without_restart_ends_the_wait, 60)
 
 TEST_TIMEOUT(handler_with_restart_does_not, 60)
 {
+#ifdef __SANITIZE_THREAD__
+    SKIP("ThreadSanitizer runs a handler when the system call is over");
+#endif
     CHECK_OK(covey_family_configure(COVEY_FAMILY_OPTS(.slice = COVEY_SEC(100))));
     for (int i = 0; i < WAITS; i++) {
         on_signal(SA_RESTART);
