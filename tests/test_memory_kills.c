@@ -4,9 +4,9 @@
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 
-#include "stepper.h"
 #include "memory_help.h"
 #include "os_help.h"
+#include "stepper.h"
 
 struct scene {
     const char *name;

@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -52,6 +53,16 @@ static inline ssize_t cvy_call_sendmsg(int fd, const struct msghdr *message, int
 static inline ssize_t cvy_call_recvmsg(int fd, struct msghdr *message, int flags)
 {
     return syscall(SYS_recvmsg, fd, message, flags);
+}
+
+static inline int cvy_call_epoll(int set, struct epoll_event *events, int capacity,
+                                 int milliseconds)
+{
+#ifdef __SANITIZE_THREAD__ /* which runs handlers only in calls that it knows to wait */
+    return epoll_wait(set, events, capacity, milliseconds);
+#else
+    return (int)syscall(SYS_epoll_pwait, set, events, capacity, milliseconds, NULL, 0);
+#endif
 }
 
 /** `left` NULL: for ever. It is not changed. */

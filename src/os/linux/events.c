@@ -12,6 +12,7 @@
 
 #include "base/base.h"
 #include "os/faults.h"
+#include "os/linux/calls.h"
 #include "os/linux/linux.h"
 #include "os/os.h"
 
@@ -87,9 +88,8 @@ int cvy_os_events_wait(int events, struct cvy_os_event *ret_events, size_t capac
     int r;
 
     do {
-        r = (int)syscall(SYS_epoll_pwait, events, got,
-                         (int)cvy_min_size(capacity, PIECE), milliseconds(deadline),
-                         NULL, 0);
+        r = cvy_call_epoll(events, got, (int)cvy_min_size(capacity, PIECE),
+                           milliseconds(deadline));
     } while (r < 0 && errno == EINTR);
     if (r < 0)
         return -errno;

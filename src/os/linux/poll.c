@@ -101,8 +101,7 @@ int cvy_os_set_wait(int set, uint32_t *ret_tags, size_t capacity, int64_t deadli
     if (r <= 0)
         return r;
     do {
-        r = (int)syscall(SYS_epoll_pwait, set, events,
-                         (int)cvy_min_size(capacity, PIECE), 0, NULL, 0);
+        r = cvy_call_epoll(set, events, (int)cvy_min_size(capacity, PIECE), 0);
     } while (r < 0 && errno == EINTR);
     if (r < 0)
         return -errno;
