@@ -9,8 +9,6 @@
 #include <string.h>
 #include <time.h>
 
-#include <covey.h>
-
 enum { EXIT_IMPOSSIBLE = 77 };
 
 static const struct bench_case *running;
@@ -92,6 +90,32 @@ void *bench_memory(size_t count, size_t size)
     if (!memory)
         bench_fail("no memory for %zu times %zu bytes", count, size);
     return memory;
+}
+
+covey_process *bench_start(covey_target_fn *fn, struct covey_view arg)
+{
+    covey_process *process;
+    BENCH_MUST(covey_process_create(&process, fn, arg,
+                                    COVEY_PROCESS_OPTS(.method = COVEY_FORK)));
+    BENCH_MUST(covey_process_start(process));
+    return process;
+}
+
+void bench_join(covey_process *process)
+{
+    int exitcode;
+    BENCH_MUST(covey_process_join(process, COVEY_FOREVER));
+    BENCH_MUST(covey_process_exitcode(process, &exitcode));
+    covey_process_free(process);
+    if (exitcode)
+        bench_fail("a process ended with %d", exitcode);
+}
+
+void bench_kill(covey_process *process)
+{
+    BENCH_MUST(covey_process_kill(process));
+    BENCH_MUST(covey_process_join(process, COVEY_FOREVER));
+    covey_process_free(process);
 }
 
 /* A run counts when it is long enough or as long as it may be. */

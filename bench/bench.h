@@ -17,6 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <covey.h>
+
 /** A row: one workload done in one way. */
 struct bench_case {
     const char *workload;
@@ -66,6 +68,11 @@ void bench_must(int result, const char *call);
 
 /** calloc that ends the program when there is no memory. */
 void *bench_memory(size_t count, size_t size);
+
+/** A child by fork that runs `fn`, and its end: with 0, or killed here. */
+covey_process *bench_start(covey_target_fn *fn, struct covey_view arg);
+void bench_join(covey_process *process);
+void bench_kill(covey_process *process);
 
 /** Do `n` operations; the answer is the seconds of the measured part. */
 typedef double bench_body(void *ctx, uint64_t n);

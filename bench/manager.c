@@ -154,25 +154,6 @@ static int be_manager(struct covey_view arg)
     return 0;
 }
 
-static covey_process *start(covey_target_fn *fn, struct covey_view arg)
-{
-    covey_process *process;
-    BENCH_MUST(covey_process_create(&process, fn, arg,
-                                    COVEY_PROCESS_OPTS(.method = COVEY_FORK)));
-    BENCH_MUST(covey_process_start(process));
-    return process;
-}
-
-static void join(covey_process *process)
-{
-    int exitcode;
-    BENCH_MUST(covey_process_join(process, COVEY_FOREVER));
-    BENCH_MUST(covey_process_exitcode(process, &exitcode));
-    covey_process_free(process);
-    if (exitcode)
-        bench_fail("a process ended with %d", exitcode);
-}
-
 static covey_process *start_manager(struct bench *b)
 {
     char address[256] = "";
@@ -180,7 +161,7 @@ static covey_process *start_manager(struct bench *b)
     if (pipe(ends) < 0)
         bench_fail("no pipe");
     b->ready = ends[1];
-    covey_process *manager = start(be_manager, COVEY_VIEW_OF(b));
+    covey_process *manager = bench_start(be_manager, COVEY_VIEW_OF(b));
     close(ends[1]);
     for (size_t i = 0; read(ends[0], address + i, 1) == 1 && address[i]; i++)
         continue;
@@ -260,15 +241,15 @@ static void run(void)
                                   arguments(b->job), NULL));
     for (int i = 0; i < count; i++) {
         struct seat seat = {b, i};
-        clients[i] = start(be_client, COVEY_VIEW_OF(seat));
+        clients[i] = bench_start(be_client, COVEY_VIEW_OF(seat));
     }
     for (int i = 0; i < count; i++)
-        join(clients[i]);
+        bench_join(clients[i]);
     bench_emit("ops/s", finish(b, count));
     covey_proxy_free(b->proxy);
     BENCH_MUST(covey_manager_shutdown(b->manager, COVEY_SEC(10)));
     covey_manager_free(b->manager);
-    join(manager);
+    bench_join(manager);
     covey_barrier_free(b->start);
 }
 

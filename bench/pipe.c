@@ -133,15 +133,6 @@ static _Noreturn int echo(struct covey_view arg)
     }
 }
 
-static covey_process *start(struct run *run, covey_target_fn *fn)
-{
-    covey_process *process;
-    BENCH_MUST(covey_process_create(&process, fn, COVEY_VIEW_OF(run),
-                                    COVEY_PROCESS_OPTS(.method = COVEY_FORK)));
-    BENCH_MUST(covey_process_start(process));
-    return process;
-}
-
 static double run_once(struct run *run, uint64_t n, covey_target_fn *one,
                        covey_target_fn *other)
 {
@@ -150,19 +141,16 @@ static double run_once(struct run *run, uint64_t n, covey_target_fn *one,
     atomic_store(&run->done, 0);
     run->open(run);
     BENCH_MUST(covey_barrier_create(&run->start, 2, NULL));
-    processes[0] = start(run, one);
-    processes[1] = start(run, other);
+    processes[0] = bench_start(one, COVEY_VIEW_OF(run));
+    processes[1] = bench_start(other, COVEY_VIEW_OF(run));
     while (!atomic_load(&run->done)) {
         for (int i = 0; i < 2; i++)
             if (covey_process_is_alive(processes[i]) != 1)
                 bench_fail("a process ended early");
         usleep(1000);
     }
-    for (int i = 0; i < 2; i++) {
-        BENCH_MUST(covey_process_kill(processes[i]));
-        BENCH_MUST(covey_process_join(processes[i], COVEY_FOREVER));
-        covey_process_free(processes[i]);
-    }
+    for (int i = 0; i < 2; i++)
+        bench_kill(processes[i]);
     covey_conn_free(run->a);
     covey_conn_free(run->b);
     covey_barrier_free(run->start);

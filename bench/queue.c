@@ -10,6 +10,7 @@
  */
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -173,16 +174,6 @@ static _Noreturn int consume(struct covey_view arg)
 
 /* ---- a run --------------------------------------------------------------------- */
 
-static covey_process *start(struct run *run, covey_target_fn *fn, int index)
-{
-    covey_process *process;
-    struct part part = {run, index};
-    BENCH_MUST(covey_process_create(&process, fn, COVEY_VIEW_OF(part),
-                                    COVEY_PROCESS_OPTS(.method = COVEY_FORK)));
-    BENCH_MUST(covey_process_start(process));
-    return process;
-}
-
 /* Wait until all is received, and note when, if no consumer does. */
 static void await_all(struct run *run, covey_process **processes, int count)
 {
@@ -230,15 +221,14 @@ static double run_once(void *ctx, uint64_t n)
     pthread_barrierattr_init(&shared);
     pthread_barrierattr_setpshared(&shared, PTHREAD_PROCESS_SHARED);
     pthread_barrier_init(&run->barrier, &shared, (unsigned)count);
-    for (int i = 0; i < count; i++)
-        processes[i] = i < run->consumers ? start(run, consume, i)
-                                          : start(run, produce, i - run->consumers);
-    await_all(run, processes, count);
     for (int i = 0; i < count; i++) {
-        BENCH_MUST(covey_process_kill(processes[i]));
-        BENCH_MUST(covey_process_join(processes[i], COVEY_FOREVER));
-        covey_process_free(processes[i]);
+        bool consumes = i < run->consumers;
+        struct part part = {run, consumes ? i : i - run->consumers};
+        processes[i] = bench_start(consumes ? consume : produce, COVEY_VIEW_OF(part));
     }
+    await_all(run, processes, count);
+    for (int i = 0; i < count; i++)
+        bench_kill(processes[i]);
     covey_queue_free(run->queue);
     check_tallies(run);
     double begin = run->begin[0];

@@ -60,14 +60,10 @@ static void run_value(void)
     BENCH_MUST(covey_shared_value_create(&adding->value, 'q', NULL, NULL));
     for (int i = 0; i < PROCESSES; i++) {
         struct part part = {adding, i};
-        BENCH_MUST(covey_process_create(&processes[i], add, COVEY_VIEW_OF(part),
-                                        COVEY_PROCESS_OPTS(.method = COVEY_FORK)));
-        BENCH_MUST(covey_process_start(processes[i]));
+        processes[i] = bench_start(add, COVEY_VIEW_OF(part));
     }
-    for (int i = 0; i < PROCESSES; i++) {
-        BENCH_MUST(covey_process_join(processes[i], COVEY_FOREVER));
-        covey_process_free(processes[i]);
-    }
+    for (int i = 0; i < PROCESSES; i++)
+        bench_join(processes[i]);
     BENCH_MUST(covey_shared_value_get(adding->value, &sum, sizeof sum));
     if ((uint64_t)sum != adding->count[0] + adding->count[1])
         bench_fail("the sum is %jd", (intmax_t)sum);

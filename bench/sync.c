@@ -154,26 +154,6 @@ static int take_part(struct covey_view arg)
     return 0;
 }
 
-static covey_process *start_part(struct game *game, int index)
-{
-    struct seat seat = {game, index};
-    covey_process *process;
-    BENCH_MUST(covey_process_create(&process, take_part, COVEY_VIEW_OF(seat),
-                                    COVEY_PROCESS_OPTS(.method = COVEY_FORK)));
-    BENCH_MUST(covey_process_start(process));
-    return process;
-}
-
-static void join_part(covey_process *process)
-{
-    int exitcode;
-    BENCH_MUST(covey_process_join(process, COVEY_FOREVER));
-    BENCH_MUST(covey_process_exitcode(process, &exitcode));
-    covey_process_free(process);
-    if (exitcode)
-        bench_fail("a process ended with %d", exitcode);
-}
-
 static void make_objects(struct game *game, unsigned players, int with_rlock)
 {
     BENCH_MUST(covey_barrier_create(&game->start, players, NULL));
@@ -218,10 +198,12 @@ static double play(void *ctx, uint64_t n)
     game->side = rules->side;
     game->n = n;
     make_objects(game, (unsigned)rules->players, rules->with_rlock);
+    for (int i = 0; i < rules->players; i++) {
+        struct seat seat = {game, i};
+        processes[i] = bench_start(take_part, COVEY_VIEW_OF(seat));
+    }
     for (int i = 0; i < rules->players; i++)
-        processes[i] = start_part(game, i);
-    for (int i = 0; i < rules->players; i++)
-        join_part(processes[i]);
+        bench_join(processes[i]);
     if (game->number != n * (unsigned)rules->players)
         bench_fail("the counter is %ju", (uintmax_t)game->number);
     double first = game->begin[0], last = game->end[0];

@@ -106,12 +106,17 @@ static int submit(struct covey_result *result, int r, covey_result **out)
     return 0;
 }
 
-static int check_fn(const char *call, covey_task_fn *fn)
+/* What every submission looks at first. */
+static int enter_pool(covey_pool *object, const char *call, covey_task_fn *fn,
+                      struct cvy_pool **ret_pool)
 {
     struct cvy_code code;
+    int r = cvy_pool_enter(object, call, true, ret_pool);
+    if (r < 0)
+        return r;
     if (!fn)
         return cvy_fail(-EINVAL, "%s: the function is NULL", call);
-    int r = cvy_code_encode((cvy_code_fn *)fn, &code);
+    r = cvy_code_encode((cvy_code_fn *)fn, &code);
     return r < 0 ? cvy_fail_os(r, "%s: the function", call) : 0;
 }
 
@@ -123,9 +128,7 @@ int covey_pool_apply_async(covey_result **out, covey_pool *object, covey_task_fn
     struct cvy_pool *pool = NULL;
     int r = CVY_TAKE_OPTS(&opts, options, call);
     if (r >= 0)
-        r = cvy_pool_enter(object, call, true, &pool);
-    if (r >= 0)
-        r = check_fn(call, fn);
+        r = enter_pool(object, call, fn, &pool);
     if (r >= 0 && arg.size && !arg.data)
         r = cvy_fail(-EINVAL, "%s: the argument is NULL", call);
     if (r < 0)
@@ -182,9 +185,7 @@ int covey_pool_map_async(covey_result **out_result, covey_pool *object,
     size_t in_bytes = 0, out_bytes = 0;
     int r = CVY_TAKE_OPTS(&opts, options, call);
     if (r >= 0)
-        r = cvy_pool_enter(object, call, true, &pool);
-    if (r >= 0)
-        r = check_fn(call, fn);
+        r = enter_pool(object, call, fn, &pool);
     if (r >= 0 && n && in_size && !in)
         r = cvy_fail(-EINVAL, "%s: `in` is NULL and `in_size` is %zu", call, in_size);
     if (r >= 0 && (__builtin_mul_overflow(n, in_size, &in_bytes) ||
@@ -221,9 +222,7 @@ int covey_pool_starmap_async(covey_result **out_result, covey_pool *object,
     struct cvy_pool *pool = NULL;
     int r = CVY_TAKE_OPTS(&opts, options, call);
     if (r >= 0)
-        r = cvy_pool_enter(object, call, true, &pool);
-    if (r >= 0)
-        r = check_fn(call, fn);
+        r = enter_pool(object, call, fn, &pool);
     if (r >= 0)
         r = cvy_check_views(call, in, width, n);
     if (r < 0)

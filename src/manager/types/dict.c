@@ -241,14 +241,22 @@ static int dict_delitem(struct cvy_call *call, void *self)
     return cvy_return_none(call);
 }
 
+/* A key, what is used without it, and the key's entry. */
+static int take_and_find(struct cvy_call *call, void *self, const covey_value *args[2],
+                         const struct cvy_entry **ret_entry)
+{
+    int r = cvy_take_some(call, cls, 1, 2, args);
+
+    return r ? r : find(call, self, args[0], ret_entry);
+}
+
 static int dict_get(struct cvy_call *call, void *self)
 {
     const struct cvy_entry *entry;
     const covey_value *args[2];
-    int r;
+    int r = take_and_find(call, self, args, &entry);
 
-    if ((r = cvy_take_some(call, cls, 1, 2, args)) ||
-        (r = find(call, self, args[0], &entry)))
+    if (r)
         return r;
     if (entry)
         return cvy_return(call, covey_value_ref(entry->value));
@@ -276,10 +284,9 @@ static int dict_setdefault(struct cvy_call *call, void *self)
 {
     const struct cvy_entry *entry;
     const covey_value *args[2];
-    int r;
+    int r = take_and_find(call, self, args, &entry);
 
-    if ((r = cvy_take_some(call, cls, 1, 2, args)) ||
-        (r = find(call, self, args[0], &entry)))
+    if (r)
         return r;
     if (entry)
         return cvy_return(call, covey_value_ref(entry->value));

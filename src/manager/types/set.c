@@ -390,50 +390,23 @@ static int in_place(struct cvy_call *call, void *self, cvy_set_each_fn *each)
     return cvy_return(call, covey_value_ref(self));
 }
 
-static int set_or(struct cvy_call *call, void *self)
-{
-    return left(call, self, cvy_set_put);
-}
-
-static int set_ror(struct cvy_call *call, void *self)
-{
-    return right(call, self, cvy_set_put);
-}
-
-static int set_ior(struct cvy_call *call, void *self)
-{
-    return in_place(call, self, cvy_set_put);
-}
-
-static int set_sub(struct cvy_call *call, void *self)
-{
-    return left(call, self, cvy_set_out);
-}
-
-static int set_rsub(struct cvy_call *call, void *self)
-{
-    return right(call, self, cvy_set_out);
-}
-
-static int set_isub(struct cvy_call *call, void *self)
-{
-    return in_place(call, self, cvy_set_out);
-}
-
-static int set_xor(struct cvy_call *call, void *self)
-{
-    return left(call, self, cvy_set_turned);
-}
-
-static int set_rxor(struct cvy_call *call, void *self)
-{
-    return right(call, self, cvy_set_turned);
-}
-
-static int set_ixor(struct cvy_call *call, void *self)
-{
-    return in_place(call, self, cvy_set_turned);
-}
+/* `self op other`, `other op self` and `self op= other`. */
+#define OPERATOR(name, each)                                                           \
+    static int set_##name(struct cvy_call *call, void *self)                           \
+    {                                                                                  \
+        return left(call, self, each);                                                 \
+    }                                                                                  \
+    static int set_r##name(struct cvy_call *call, void *self)                          \
+    {                                                                                  \
+        return right(call, self, each);                                                \
+    }                                                                                  \
+    static int set_i##name(struct cvy_call *call, void *self)                          \
+    {                                                                                  \
+        return in_place(call, self, each);                                             \
+    }
+OPERATOR(or, cvy_set_put)
+OPERATOR(sub, cvy_set_out)
+OPERATOR(xor, cvy_set_turned)
 
 static int return_common(struct cvy_call *call, const covey_value *first,
                          const covey_value *second)
