@@ -131,7 +131,7 @@ TEST(a_lock_passes_from_one_to_the_next_in_order)
     begin(&cvy_type_lock, NULL);
     gives(&here, "acquire", NULL, "True");
     waits(&first, &there, "acquire", NULL);
-    waits(&second, &here, "acquire", args("True 100"));
+    waits(&second, &here, "acquire", args("True 9000.5"));
     waits(&third, &there, "acquire", args("True 0.000001"));
     cvy_parking_run(&parking, cvy_os_now() + 1000 * 1000);
     goes_on(&third, "False");
@@ -230,11 +230,11 @@ TEST(a_notified_condition_returns_with_its_lock)
     gives(&here, "acquire", NULL, "True");
     waits(&first, &here, "wait", NULL);
     gives(&there, "acquire", NULL, "True"); /* it was released wholly */
-    waits(&second, &there, "wait", args("0.001"));
+    waits(&second, &there, "wait", args("1000.5"));
     gives(&there, "acquire", NULL, "True");
     gives(&there, "notify", NULL, "None");
     CHECK_EQ(done_count, 0); /* the lock is not free */
-    cvy_parking_run(&parking, cvy_os_now() + 2 * 1000 * 1000);
+    cvy_parking_run(&parking, cvy_os_now() + COVEY_SEC(2000));
     CHECK_EQ(done_count, 0); /* and who waited in vain waits for it, too */
     gives(&there, "release", NULL, "None");
     goes_on(&first, "True");
@@ -277,9 +277,9 @@ TEST(an_event_lets_all_go_on)
 
     begin(&cvy_type_event, NULL);
     waits(&jobs[0], &here, "wait", NULL);
-    waits(&jobs[1], &there, "wait", args("100"));
-    waits(&late, &there, "wait", args("0.001"));
-    cvy_parking_run(&parking, cvy_os_now() + 2 * 1000 * 1000);
+    waits(&jobs[1], &there, "wait", args("9000.5"));
+    waits(&late, &there, "wait", args("1000.5"));
+    cvy_parking_run(&parking, cvy_os_now() + COVEY_SEC(2000));
     goes_on(&late, "False");
     gives(&here, "set", NULL, "None");
     goes_on(&jobs[0], "True");
@@ -314,7 +314,7 @@ TEST(a_barrier_opens_for_all_parties_again_and_again)
     begin(&cvy_type_barrier, args("3"));
     for (int round = 0; round < 2; round++) {
         waits(&jobs[0], &here, "wait", NULL);
-        waits(&jobs[1], &there, "wait", args("100"));
+        waits(&jobs[1], &there, "wait", args("9000.5"));
         gives(&here, "__getattribute__", name("n_waiting"), "2");
         gives(&here, "wait", NULL, "2");
         goes_on(&jobs[0], "0");
@@ -341,8 +341,8 @@ TEST(a_barrier_breaks_by_abort_reset_and_time)
     goes_on(&job, broken);
     gives(&there, "__getattribute__", name("broken"), "False");
     waits(&other, &here, "wait", NULL);
-    waits(&job, &here, "wait", args("0.001"));
-    cvy_parking_run(&parking, cvy_os_now() + 2 * 1000 * 1000);
+    waits(&job, &here, "wait", args("1000.5"));
+    cvy_parking_run(&parking, cvy_os_now() + COVEY_SEC(2000));
     goes_on(&job, broken);
     goes_on(&other, broken);
     gives(&there, "__getattribute__", name("broken"), "True");
@@ -371,9 +371,9 @@ TEST(items_go_to_those_who_wait_in_order)
 
     begin(&cvy_type_queue, NULL);
     waits(&first, &here, "get", NULL);
-    waits(&second, &there, "get", args("True 100"));
-    waits(&late, &there, "get", args("True 0.001"));
-    cvy_parking_run(&parking, cvy_os_now() + 2 * 1000 * 1000);
+    waits(&second, &there, "get", args("True 9000.5"));
+    waits(&late, &there, "get", args("True 1000.5"));
+    cvy_parking_run(&parking, cvy_os_now() + COVEY_SEC(2000));
     goes_on(&late, "queue.Empty()");
     gives(&here, "put", args("1"), "None");
     goes_on(&first, "1");
@@ -392,8 +392,8 @@ TEST(a_full_queue_keeps_putters_until_there_is_room)
     gives(&here, "put_nowait", args("9"), "queue.Full()");
     waits(&first, &there, "put", args("2"));
     waits(&second, &there, "put", args("3"));
-    waits(&late, &there, "put", args("4 True 0.001"));
-    cvy_parking_run(&parking, cvy_os_now() + 2 * 1000 * 1000);
+    waits(&late, &there, "put", args("4 True 1000.5"));
+    cvy_parking_run(&parking, cvy_os_now() + COVEY_SEC(2000));
     goes_on(&late, "queue.Full()");
     gives(&here, "get", NULL, "1");
     goes_on(&first, "None");
