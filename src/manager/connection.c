@@ -41,7 +41,7 @@ const char *cvy_connection_describe(const struct cvy_connection *c, char text[32
 
 /* ---- what the loop watches ---- */
 
-static bool has_output(const struct cvy_connection *c)
+bool cvy_connection_has_output(const struct cvy_connection *c)
 {
     return c->out_done < c->out.size;
 }
@@ -49,7 +49,7 @@ static bool has_output(const struct cvy_connection *c)
 static bool may_read(const struct cvy_connection *c)
 {
     return (c->state == CVY_CONTROL || c->state == CVY_SERVING) && !c->runs &&
-           !has_output(c);
+           !cvy_connection_has_output(c);
 }
 
 static void watch(struct cvy_connection *c, unsigned kinds)
@@ -63,8 +63,12 @@ static void watch(struct cvy_connection *c, unsigned kinds)
 
 static void watch_usual(struct cvy_connection *c)
 {
+    if (c->lane.lane) {
+        cvy_lanes_look_at(c);
+        return;
+    }
     watch(c,
-          (may_read(c) ? CVY_OS_CAN_READ : 0) | (has_output(c) ? CVY_OS_CAN_WRITE : 0));
+          (may_read(c) ? CVY_OS_CAN_READ : 0) | (cvy_connection_has_output(c) ? CVY_OS_CAN_WRITE : 0));
 }
 
 /* ---- lists ---- */
@@ -211,6 +215,7 @@ void cvy_connection_end(struct cvy_connection *c, const char *why)
     cvy_session_end(&c->session);
     not_slow(c);
     not_run(c);
+    cvy_lanes_leave(c);
     unlink_all(c);
     cvy_os_events_remove(server->events, c->fd);
     c->fd = cvy_os_close(c->fd);
@@ -235,15 +240,24 @@ void cvy_connection_sweep(struct cvy_server *server)
 
 /* ---- writing ---- */
 
+/* Returns: bytes; -EAGAIN: there is no room. */
+static ssize_t write_some(struct cvy_connection *c, const struct covey_view parts[2])
+{
+    if (!c->lane.lane)
+        return cvy_os_stream_write(c->fd, c->fd_kind, parts, false);
+    size_t n = cvy_lane_write(&c->lane, parts);
+    return n ? (ssize_t)n : -EAGAIN;
+}
+
 static void write_out(struct cvy_connection *c)
 {
-    while (has_output(c)) {
+    while (cvy_connection_has_output(c)) {
         const struct covey_view parts[2] = {
             COVEY_VIEW((const char *)c->out.data + c->out_done,
                        c->out.size - c->out_done),
             COVEY_NO_VIEW,
         };
-        ssize_t n = cvy_os_stream_write(c->fd, c->fd_kind, parts, false);
+        ssize_t n = write_some(c, parts);
         if (n == -EAGAIN) {
             watch_usual(c);
             return;
@@ -295,8 +309,8 @@ static void send_frame(struct cvy_connection *c, const struct covey_bytes *body)
         header[i] = (unsigned char)(body->size >> (24 - 8 * i));
     const struct covey_view parts[2] = {COVEY_VIEW(header, 4),
                                         COVEY_VIEW(body->data, body->size)};
-    if (!has_output(c))
-        n = cvy_os_stream_write(c->fd, c->fd_kind, parts, false);
+    if (!cvy_connection_has_output(c))
+        n = write_some(c, parts);
     if (n == -EAGAIN)
         n = 0;
     if (n < 0)
@@ -362,7 +376,7 @@ void cvy_connection_finish(struct cvy_connection *c)
     if (c->state == CVY_ENDED)
         return;
     c->state = CVY_FLUSHING;
-    if (has_output(c))
+    if (cvy_connection_has_output(c))
         watch_usual(c);
     else
         cvy_connection_end(c, NULL);
@@ -412,7 +426,7 @@ static int find_frame(const struct cvy_connection *c, const unsigned char *data,
 
 static bool may_work(const struct cvy_connection *c)
 {
-    return (c->state == CVY_CONTROL || c->state == CVY_SERVING) && !has_output(c);
+    return (c->state == CVY_CONTROL || c->state == CVY_SERVING) && !cvy_connection_has_output(c);
 }
 
 /* Do some of the requests in these bytes. Returns: how many bytes they had. */
@@ -471,23 +485,15 @@ static void work_kept(struct cvy_connection *c)
     }
 }
 
-static void read_some(struct cvy_connection *c)
+/* Take what has come: `size` bytes at the server's scratch memory. */
+static void take_in(struct cvy_connection *c, size_t size)
 {
-    struct cvy_server *server = c->server;
-    ssize_t n =
-        cvy_os_stream_read(c->fd, c->fd_kind, server->scratch, CVY_SCRATCH_SIZE);
-    if (n == -EAGAIN)
-        return;
-    if (n <= 0) {
-        bool middle = c->in.size > c->in_done;
-        cvy_connection_end(c, middle ? "it ended in the middle of a message" : NULL);
-        return;
-    }
-    size_t done = 0, size = (size_t)n;
-    server->since_look += size;
+    const unsigned char *scratch = c->server->scratch;
+    size_t done = 0;
+    c->server->since_look += size;
     if (!c->in.size)
-        done = work(c, server->scratch, size);
-    if (keep(c, server->scratch + done, size - done) < 0) {
+        done = work(c, scratch, size);
+    if (keep(c, scratch + done, size - done) < 0) {
         cvy_connection_end(c, covey_error_detail());
         return;
     }
@@ -495,13 +501,100 @@ static void read_some(struct cvy_connection *c)
         work_kept(c);
 }
 
+static void read_some(struct cvy_connection *c)
+{
+    ssize_t n =
+        cvy_os_stream_read(c->fd, c->fd_kind, c->server->scratch, CVY_SCRATCH_SIZE);
+    if (n == -EAGAIN)
+        return;
+    if (n <= 0) {
+        bool middle = c->in.size > c->in_done;
+        cvy_connection_end(c, middle ? "it ended in the middle of a message" : NULL);
+        return;
+    }
+    take_in(c, (size_t)n);
+}
+
+/* ---- over a lane ---- */
+
+/* Move what is in the lane to the scratch memory. Returns: bytes. */
+static size_t unload(struct cvy_connection *c)
+{
+    size_t size = 0, some;
+    for (const char *data; (data = cvy_lane_peek(&c->lane, &some));) {
+        some = cvy_min_size(some, CVY_SCRATCH_SIZE - size);
+        if (!some)
+            break;
+        memcpy(c->server->scratch + size, data, some);
+        cvy_lane_taken(&c->lane, some);
+        size += some;
+    }
+    return size;
+}
+
+bool cvy_connection_can_go_on(struct cvy_connection *c)
+{
+    size_t some;
+    if (cvy_connection_has_output(c))
+        return cvy_lane_has_room(&c->lane) || c->lane.is_broken;
+    return may_read(c) && (cvy_lane_peek(&c->lane, &some) || c->lane.is_broken);
+}
+
+bool cvy_connection_look(struct cvy_connection *c)
+{
+    if (!cvy_connection_can_go_on(c))
+        return false;
+    if (cvy_connection_has_output(c) && !c->lane.is_broken)
+        write_out(c);
+    size_t size = c->state != CVY_ENDED && may_read(c) ? unload(c) : 0;
+    if (size)
+        take_in(c, size);
+    if (c->lane.lane && c->lane.is_broken)
+        cvy_connection_end(c, "what is in its lane makes no sense");
+    if (c->lane.lane)
+        cvy_lane_wake_client(&c->lane);
+    return true;
+}
+
+/* Its client has closed the socket: what it has put into the lane before is the last. From
+ * now on it is a session like others, and its end is the socket's. */
+static void leave_lane(struct cvy_connection *c)
+{
+    struct frame frame;
+    for (size_t size; (size = unload(c)) > 0;)
+        if (keep(c, c->server->scratch, size) < 0)
+            break;
+    cvy_lanes_leave(c);
+    if (c->state == CVY_PARKED_CALL)
+        cvy_connection_end(c, "it ended while its call waited");
+    else if (find_frame(c, (const unsigned char *)c->in.data + c->in_done,
+                        c->in.size - c->in_done, &frame) != 0)
+        run_later(c);
+    watch_usual(c);
+}
+
+/* A session with a lane says only one thing over its socket: look at the lane. */
+static void hear(struct cvy_connection *c)
+{
+    char bytes[64];
+    ssize_t n = cvy_os_stream_read(c->fd, c->fd_kind, bytes, sizeof bytes);
+    if (n == 0 || (n < 0 && n != -EAGAIN))
+        leave_lane(c);
+    else
+        cvy_lanes_look_at(c);
+}
+
+/* ---- both ---- */
+
 void cvy_connection_run(struct cvy_connection *c)
 {
     not_run(c);
     if (may_work(c))
         work_kept(c);
-    if (may_read(c) || has_output(c))
+    if (may_read(c) || cvy_connection_has_output(c))
         watch_usual(c);
+    if (c->lane.lane)
+        cvy_lane_wake_client(&c->lane);
 }
 
 void cvy_connection_resume(struct cvy_connection *c)
@@ -513,20 +606,26 @@ void cvy_connection_resume(struct cvy_connection *c)
                                  c->in.size - c->in_done, &frame) != 0)
         run_later(c);
     watch_usual(c);
+    if (c->lane.lane)
+        cvy_lane_wake_client(&c->lane);
 }
 
 void cvy_connection_ready(struct cvy_connection *c, unsigned kinds)
 {
+    if (c->lane.lane) {
+        hear(c);
+        return;
+    }
     if (kinds & CVY_OS_CAN_READ && !may_read(c))
         watch_usual(c); /* only now: most calls go on before more comes */
-    if (kinds & CVY_OS_CAN_WRITE && has_output(c))
+    if (kinds & CVY_OS_CAN_WRITE && cvy_connection_has_output(c))
         write_out(c);
     if (c->state == CVY_PARKED_CALL && kinds & CVY_OS_GONE)
         cvy_connection_end(c, "it ended while its call waited");
     else if (kinds & CVY_OS_CAN_READ && may_read(c))
         read_some(c);
-    else if (has_output(c) && kinds & CVY_OS_GONE)
+    else if (cvy_connection_has_output(c) && kinds & CVY_OS_GONE)
         cvy_connection_end(c, "it ended without reading its reply");
-    if (may_read(c) || has_output(c))
+    if (may_read(c) || cvy_connection_has_output(c))
         watch_usual(c);
 }

@@ -310,6 +310,24 @@ static int do_accept_connection(struct cvy_connection *c,
     return reply(c, covey_value_none());
 }
 
+/* A client of the same family may ask again, and is told no. */
+static int do_lane(struct cvy_connection *c, const struct cvy_request *request)
+{
+    struct cvy_lane_ticket ticket = {0};
+    struct cvy_lane_end lane;
+    if (c->state != CVY_SERVING)
+        return cvy_fail(COVEY_ETYPE, "only sessions have lanes");
+    int r = covey_value_unpack(request->args, "(K, K, K)", &ticket.device,
+                               &ticket.inode, &ticket.ref);
+    if (r < 0)
+        return r;
+    bool has_lane = !c->lane.lane && cvy_lane_take(ticket, &lane) == 0;
+    (void)reply(c, covey_value_bool(has_lane));
+    if (has_lane)
+        cvy_lanes_use(c, &lane);
+    return 0;
+}
+
 /* CPython's server sends a second reply, since what it does ends like any request. */
 static int do_shutdown(struct cvy_connection *c, const struct cvy_request *request)
 {
@@ -339,6 +357,7 @@ static const struct {
     {"dummy", do_dummy},
     {"incref", do_incref},
     {"decref", do_decref},
+    {CVY_LANE_REQUEST, do_lane},
 };
 
 static void fail(struct cvy_connection *c, int code)

@@ -22,8 +22,8 @@
 #include "base/base.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "channel/conn.h"
 #include "manager/client.h"
+#include "manager/wire.h"
 
 /* How long a send that finds no room waits before it looks for answers. */
 #define SEND_SLICE COVEY_MSEC(1)
@@ -34,7 +34,7 @@ struct cvy_link {
     struct cvy_link *next;
     const struct covey_manager *manager;
     uint64_t serial;
-    covey_conn *conn; /* NULL: closed by who freed the manager */
+    struct cvy_wire wire; /* its connection NULL: closed by who freed the manager */
     struct covey_reply *first, *last;
 };
 
@@ -96,7 +96,7 @@ static void free_link(struct cvy_link *link, int why)
 {
     while (link->first)
         answer(link, why, NULL);
-    covey_conn_free(link->conn);
+    cvy_wire_close(&link->wire);
     cvy_free(link);
 }
 
@@ -154,11 +154,8 @@ static void in_fork_child(void)
         end = &(*end)->next;
     *end = clients;
     for (struct client *c = clients; c; c = c->next)
-        for (struct cvy_link *link = c->links; link; link = link->next) {
-            struct cvy_stream *s = link->conn ? cvy_conn_stream(link->conn) : NULL;
-            if (s)
-                s->fd = cvy_os_close(s->fd);
-        }
+        for (struct cvy_link *link = c->links; link; link = link->next)
+            cvy_wire_disown(&link->wire);
     clients = NULL;
     mine = NULL;
     (void)pthread_mutex_unlock(&mutex);
@@ -252,7 +249,7 @@ static void remove_closed(void)
 {
     for (struct cvy_link *link = mine->links, *next; link; link = next) {
         next = link->next;
-        if (!link->conn)
+        if (!link->wire.conn)
             remove_link(link, COVEY_ECLOSED);
     }
 }
@@ -262,10 +259,8 @@ void cvy_link_close_all(const covey_manager *manager, uint64_t serial)
     (void)pthread_mutex_lock(&mutex);
     for (struct client *c = clients; c; c = c->next)
         for (struct cvy_link *link = c->links; link; link = link->next)
-            if (link->manager == manager && link->serial == serial) {
-                covey_conn_free(link->conn);
-                link->conn = NULL;
-            }
+            if (link->manager == manager && link->serial == serial)
+                cvy_wire_close(&link->wire);
     (void)pthread_mutex_unlock(&mutex);
 }
 
@@ -339,23 +334,53 @@ static int introduce(const struct covey_manager *m, covey_conn *conn, int64_t de
     return r;
 }
 
+/* Have a lane, if the manager is of this family and there is memory for one. A server that
+ * does not know of lanes answers with an exception. */
+static int open_lane(const struct covey_manager *m, struct cvy_wire *wire,
+                     int64_t deadline)
+{
+    struct cvy_lane_end lane = {0};
+    covey_value *args = NULL, *request = NULL, *message = NULL;
+    const covey_value *value = NULL;
+    enum cvy_reply_kind kind;
+    if (!cvy_wire_may_have_lane(wire) || cvy_lane_create(&lane) < 0)
+        return 0;
+    struct cvy_lane_ticket ticket = cvy_lane_ticket(&lane);
+    int r = covey_value_pack(&args, "(K, K, K)", ticket.device, ticket.inode, ticket.ref);
+    if (r >= 0)
+        r = cvy_request_make(&request, NULL, CVY_LANE_REQUEST, args, NULL);
+    if (r >= 0)
+        r = ask(m, wire->conn, request, &message, deadline);
+    if (r >= 0 && cvy_remote_result(message, m->address, &kind, &value) >= 0 &&
+        covey_value_truth(value))
+        cvy_wire_use_lane(wire, &lane);
+    if (r >= 0)
+        cvy_remote_forget();
+    cvy_lane_release(&lane);
+    covey_value_free(request);
+    covey_value_free(message);
+    return r;
+}
+
 static int new_link(const struct covey_manager *m, struct cvy_link **out,
                     int64_t deadline)
 {
-    covey_conn *conn = NULL;
-    int r = connect_to(m, &conn, deadline);
+    struct cvy_wire wire = {0};
+    int r = connect_to(m, &wire.conn, deadline);
     if (r >= 0)
-        r = introduce(m, conn, deadline);
+        r = introduce(m, wire.conn, deadline);
+    if (r >= 0)
+        r = open_lane(m, &wire, deadline);
     struct cvy_link *link = r < 0 ? NULL : cvy_calloc(1, sizeof *link);
     if (r >= 0 && !link)
         r = cvy_fail(-ENOMEM, "no memory for a connection to %s", m->address);
     if (!link) {
-        covey_conn_free(conn);
+        cvy_wire_close(&wire);
         return r;
     }
     link->manager = m;
     link->serial = m->serial;
-    link->conn = conn;
+    link->wire = wire;
     (void)pthread_mutex_lock(&mutex);
     link->next = mine->links;
     mine->links = link;
@@ -373,7 +398,7 @@ static int link_to(const struct covey_manager *m, struct cvy_link **out,
             return r;
     }
     for (struct cvy_link *link = mine->links; link; link = link->next)
-        if (link->manager == m && link->serial == m->serial && link->conn) {
+        if (link->manager == m && link->serial == m->serial && link->wire.conn) {
             *out = link;
             return 0;
         }
@@ -389,8 +414,8 @@ static int receive(struct cvy_link *link, int64_t deadline)
 {
     struct covey_unpickle_opts limits = limits_of(link->manager);
     covey_value *message = NULL;
-    int r = covey_conn_recv_max(link->conn, &mine->in, link->manager->max_reply,
-                                left_until(deadline));
+    int r =
+        cvy_wire_recv(&link->wire, &mine->in, link->manager->max_reply, deadline);
     if (r == -ETIMEDOUT || r == -EINTR)
         return -ETIMEDOUT;
     if (r >= 0 && !link->first)
@@ -429,19 +454,17 @@ void cvy_link_give_up(struct covey_reply *reply)
 static int push(struct cvy_link *link, int64_t deadline, bool *ret_gone)
 {
     struct covey_view message = {mine->out.data, mine->out.size};
-    bool has_begun = false;
+    size_t done = 0;
     for (;;) {
-        covey_nsec slice = left_until(deadline);
+        int64_t until = deadline;
         if (link->first)
-            slice = cvy_min_i64(slice, SEND_SLICE);
-        int r = has_begun ? covey_conn_flush(link->conn, slice)
-                          : covey_conn_send(link->conn, message, slice);
-        has_begun = has_begun || r == COVEY_PENDING;
-        if (r != -ETIMEDOUT && r != COVEY_PENDING)
-            return r;
+            until = cvy_min_i64(deadline, cvy_os_deadline(SEND_SLICE));
+        int r = cvy_wire_send(&link->wire, message, &done, until);
+        if (r != -ETIMEDOUT)
+            return r == -EINTR && done ? COVEY_PENDING : r;
         if (cvy_os_now() >= deadline)
-            return has_begun ? COVEY_PENDING : -ETIMEDOUT;
-        if (!link->first || covey_conn_poll(link->conn, COVEY_NOWAIT) < 0)
+            return done ? COVEY_PENDING : -ETIMEDOUT;
+        if (!link->first || !cvy_wire_has_input(&link->wire))
             continue;
         r = receive(link, deadline);
         if (r < 0 && r != -ETIMEDOUT) {

@@ -37,6 +37,10 @@
 
 /* ---- requests ---- */
 
+/** A request of covey's own clients on a session: (device, inode, ref) of a lane in the
+ * family's memory, over which the session is to go on. The reply is True if it does. */
+#define CVY_LANE_REQUEST "#COVEY_LANE"
+
 struct cvy_request {
     const char *ident; /* NULL: for the manager itself */
     const char *method;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* server.c: the loop.
  *
- * A turn: wait for events or the next time that something is due; serve those that are
+ * A turn: do what has come over lanes; wait for events or the next time that something is
+ * due, unless more may come there soon; serve those that are
  * ready, then those with requests left over from earlier turns, then newcomers; let what
  * was woken go on after each of them; free what has ended. When it is stopped nobody is
  * served any more, and replies that wait to be written have a second to go out. */
@@ -212,7 +213,8 @@ static int open_server(struct cvy_server *server)
 static int turn(struct cvy_server *server)
 {
     struct cvy_os_event events[EVENTS];
-    int count = cvy_os_events_wait(server->events, events, EVENTS, next_time(server));
+    int64_t until = cvy_lanes_work(server) ? 0 : next_time(server);
+    int count = cvy_os_events_wait(server->events, events, EVENTS, until);
     for (int i = 0; i < count && !server->stop; i++)
         serve_event(server, &events[i]);
     if (!server->stop) {
@@ -243,7 +245,9 @@ static void write_the_rest(struct cvy_server *server)
             cvy_connection_finish(c);
     }
     while (has_output(server) && cvy_os_now() < until) {
-        int count = cvy_os_events_wait(server->events, events, EVENTS, until);
+        int64_t next = server->lanes.first ? cvy_os_deadline(COVEY_MSEC(1)) : until;
+        int count = cvy_os_events_wait(server->events, events, EVENTS, next);
+        cvy_lanes_flush(server);
         for (int i = 0; i < count; i++) {
             struct cvy_source *source = events[i].about;
             struct cvy_connection *c =

@@ -4,6 +4,7 @@
  *
  *   server.c      the loop: newcomers, connections that are ready, time
  *   connection.c  frames in and replies out
+ *   lanes.c       sessions of the family's own, which frames reach without a socket
  *   request.c     requests for objects
  *   control.c     requests for the manager itself
  *   hosted.c      the objects, and how long they live
@@ -27,6 +28,7 @@
 #define CVY_MANAGER_SERVER_H
 
 #include "manager/class.h"
+#include "manager/lane.h"
 #include "manager/message.h"
 #include "os/events.h"
 
@@ -198,11 +200,14 @@ struct cvy_connection {
     struct cvy_connection *next, *prev;           /* of all */
     struct cvy_connection *next_run;              /* those with requests left to do */
     struct cvy_connection *next_slow, *prev_slow; /* those that do not read */
-    bool runs, is_slow;
+    struct cvy_connection *next_lane, *prev_lane; /* those whose lanes are looked at */
+    bool runs, is_slow, is_looked_at;
     enum cvy_connection_state state;
     int fd;
     enum cvy_os_stream_kind fd_kind;
-    unsigned kinds;        /* what the loop watches */
+    unsigned kinds;        /* what the loop watches; of sessions with a lane, to read */
+    struct cvy_lane_end lane; /* its `lane` NULL: all goes over `fd` */
+    unsigned quiet_passes;    /* looks at it, one after the other, that found nothing */
     char *peer;            /* NULL: has no address */
     char *name;            /* as its client calls itself */
     struct covey_bytes in; /* read and not done; `in_done` of it are */
@@ -222,6 +227,13 @@ int cvy_connection_add(struct cvy_server *server, int fd,
 void cvy_connection_ready(struct cvy_connection *c, unsigned kinds);
 /** Do some of the requests that have come. */
 void cvy_connection_run(struct cvy_connection *c);
+/** Take what is in its lane, and do some of that; write what waits. Returns: whether there
+ * was something to do. */
+bool cvy_connection_look(struct cvy_connection *c);
+/** Whether cvy_connection_look would find something. */
+bool cvy_connection_can_go_on(struct cvy_connection *c);
+/** Whether a reply waits to be written. */
+bool cvy_connection_has_output(const struct cvy_connection *c);
 /** End it: its calls are cancelled, what it held is given back. */
 void cvy_connection_end(struct cvy_connection *c, const char *why);
 /** Free those that have ended. */
@@ -239,6 +251,27 @@ void cvy_connection_finish(struct cvy_connection *c);
 void cvy_connection_resume(struct cvy_connection *c);
 /** For log lines: "Process-1 at 127.0.0.1:4000". */
 const char *cvy_connection_describe(const struct cvy_connection *c, char text[320]);
+
+/* ---- lanes ---- */
+
+struct cvy_lanes {
+    struct cvy_connection *first; /* those that are looked at */
+    struct cvy_connection *next;  /* the one that comes next, while they are */
+    int64_t quiet_since;          /* 0: something has come */
+};
+
+/** Let a session go on over a lane, which it takes; all that was said by its socket has
+ * gone out. */
+void cvy_lanes_use(struct cvy_connection *c, struct cvy_lane_end *lane);
+/** The session ends, or goes on over its socket. */
+void cvy_lanes_leave(struct cvy_connection *c);
+/** There may be something to do: look at it until it has been quiet for long. */
+void cvy_lanes_look_at(struct cvy_connection *c);
+/** Do what has come over lanes. Returns: whether more may come soon, so that the loop is
+ * not to sleep; if not, all clients know that they have to wake it. */
+bool cvy_lanes_work(struct cvy_server *server);
+/** Write what waits, when nothing is read any more. */
+void cvy_lanes_flush(struct cvy_server *server);
 
 /* ---- requests ---- */
 
@@ -290,6 +323,7 @@ struct cvy_server {
     struct cvy_connection *connections, *ended;
     struct cvy_connection *run_first, *run_last;
     struct cvy_connection *slow_first, *slow_last;
+    struct cvy_lanes lanes;
     size_t connection_count;
     int64_t accept_again; /* newcomers wait until then; 0: they need not */
     struct cvy_jobs *jobs;

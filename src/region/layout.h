@@ -145,6 +145,7 @@ enum cvy_kind {
     CVY_KIND_STREAM = 0x5354524d,
     CVY_KIND_MANAGER = 0x4d414e41,
     CVY_KIND_PROXY = 0x50524f58,
+    CVY_KIND_LANE = 0x4c414e45,
     CVY_KIND_TEST = 0x54455354,
     CVY_KIND_GRAVE = 0x47524156 /* unheld, being taken apart */
 };

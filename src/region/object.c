@@ -42,6 +42,7 @@ static const struct {
              {CVY_KIND_STREAM, "connection's state"},
              {CVY_KIND_MANAGER, "manager"},
              {CVY_KIND_PROXY, "proxy"},
+             {CVY_KIND_LANE, "manager's lane"},
              {CVY_KIND_TEST, "object"}};
 
 static bool is_kind(uint32_t kind)

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/* lanes.c: sessions that go through the family's memory, as the loop sees them.
+ *
+ *   resting --(the socket: a byte of the client's; its call goes on)--> looked at
+ *   looked at --(nothing came for long)--> resting
+ *
+ * Lanes are looked at in turns while something comes, and a while longer: who asks again
+ * soon is served without a system call. Then the loop says in each lane that it rests, looks
+ * once more and sleeps; a client that finds it said so writes a byte to its socket. Now and
+ * then the loop goes to see what else there is. */
+#include "base/base.h"
+#include "manager/server.h"
+#include "os/os.h"
+
+/* How long the loop looks at lanes after the last request, and how long at a time before it
+ * looks at sockets. A request later costs a wake-up, so longer waits pay, but each takes a
+ * processor from somebody. */
+#define LOOK_TIME  COVEY_USEC(50)
+#define LOOK_SLICE COVEY_USEC(5)
+#define PASSES_FOR_CLOCK 8
+/* Requests done, in passes, before it looks at sockets. */
+#define BUSY_PASSES 32
+/* A lane that had nothing in so many passes, while others had, rests by itself. */
+#define QUIET_PASSES 4096
+
+/* ---- which are looked at ---- */
+
+void cvy_lanes_look_at(struct cvy_connection *c)
+{
+    struct cvy_lanes *lanes = &c->server->lanes;
+    c->quiet_passes = 0;
+    if (c->is_looked_at)
+        return;
+    cvy_lane_awake(&c->lane);
+    c->is_looked_at = true;
+    c->next_lane = lanes->first;
+    c->prev_lane = NULL;
+    if (lanes->first)
+        lanes->first->prev_lane = c;
+    lanes->first = c;
+}
+
+static void look_no_more(struct cvy_connection *c)
+{
+    struct cvy_lanes *lanes = &c->server->lanes;
+    if (!c->is_looked_at)
+        return;
+    if (lanes->next == c)
+        lanes->next = c->next_lane;
+    if (c->prev_lane)
+        c->prev_lane->next_lane = c->next_lane;
+    else
+        lanes->first = c->next_lane;
+    if (c->next_lane)
+        c->next_lane->prev_lane = c->prev_lane;
+    c->next_lane = c->prev_lane = NULL;
+    c->is_looked_at = false;
+}
+
+/* Let a lane rest, unless something has come meanwhile. */
+static void rest(struct cvy_connection *c)
+{
+    cvy_lane_rest(&c->lane, cvy_connection_has_output(c));
+    if (cvy_connection_can_go_on(c)) {
+        cvy_lane_awake(&c->lane);
+        c->quiet_passes = 0;
+    } else {
+        look_no_more(c);
+    }
+}
+
+static bool rest_all(struct cvy_server *server)
+{
+    struct cvy_lanes *lanes = &server->lanes;
+    for (struct cvy_connection *c = lanes->first; c; c = lanes->next) {
+        lanes->next = c->next_lane;
+        rest(c);
+    }
+    return lanes->first != NULL;
+}
+
+/* ---- taking and leaving ---- */
+
+void cvy_lanes_use(struct cvy_connection *c, struct cvy_lane_end *lane)
+{
+    if (c->state == CVY_ENDED || cvy_connection_has_output(c)) {
+        cvy_lane_release(lane);
+        cvy_connection_end(c, "it does not read its replies");
+        return;
+    }
+    c->lane = *lane;
+    cvy_lanes_look_at(c);
+}
+
+void cvy_lanes_leave(struct cvy_connection *c)
+{
+    if (!c->lane.lane)
+        return;
+    look_no_more(c);
+    cvy_lane_close(&c->lane);
+    cvy_lane_release(&c->lane);
+}
+
+/* ---- looking ---- */
+
+/* Returns: whether any of them had something. */
+static bool look_once(struct cvy_server *server)
+{
+    struct cvy_lanes *lanes = &server->lanes;
+    bool any = false;
+    for (struct cvy_connection *c = lanes->first; c && !server->stop; c = lanes->next) {
+        lanes->next = c->next_lane;
+        if (cvy_connection_look(c)) {
+            any = true;
+            c->quiet_passes = 0;
+            if (server->parking.woken.first)
+                cvy_parking_run(&server->parking, 0);
+        } else if (++c->quiet_passes >= QUIET_PASSES) {
+            rest(c);
+        }
+    }
+    return any;
+}
+
+bool cvy_lanes_work(struct cvy_server *server)
+{
+    struct cvy_lanes *lanes = &server->lanes;
+    int64_t begin = 0;
+    int busy = 0;
+    for (unsigned passes = 1; lanes->first && !server->stop; passes++) {
+        if (look_once(server)) {
+            lanes->quiet_since = 0;
+            if (++busy == BUSY_PASSES)
+                return true;
+            continue;
+        }
+        if (!cvy_os_is_multicore())
+            return rest_all(server);
+        cvy_os_pause();
+        if (passes % PASSES_FOR_CLOCK)
+            continue;
+        int64_t now = cvy_os_now();
+        if (!lanes->quiet_since)
+            lanes->quiet_since = now;
+        if (now - lanes->quiet_since >= LOOK_TIME) {
+            lanes->quiet_since = 0;
+            return rest_all(server);
+        }
+        if (!begin)
+            begin = now;
+        if (now - begin >= LOOK_SLICE) {
+            cvy_os_yield(); /* a client may want this processor */
+            return true;
+        }
+    }
+    return lanes->first != NULL;
+}
+
+void cvy_lanes_flush(struct cvy_server *server)
+{
+    struct cvy_lanes *lanes = &server->lanes;
+    for (struct cvy_connection *c = lanes->first; c; c = lanes->next) {
+        lanes->next = c->next_lane;
+        (void)cvy_connection_look(c);
+    }
+}
