@@ -379,6 +379,13 @@ static cvy_method_fn *find_method(const struct cvy_class *cls, const char *name)
     return special(cls, name);
 }
 
+static int run(struct cvy_call *call, cvy_method_fn *fn, const char *name)
+{
+    call->method = name;
+    int r = fn(call, call->object->self);
+    return r < 0 ? cvy_raise_code(call, r) : r;
+}
+
 int cvy_call_run(struct cvy_call *call, const char *method)
 {
     const struct cvy_class *cls = call->object->cls;
@@ -388,9 +395,12 @@ int cvy_call_run(struct cvy_call *call, const char *method)
     if (!fn)
         return cvy_fail(-ENOENT, "method '%s' of '%s' object is not exposed", method,
                         cls->name);
-    call->method = method;
-    int r = fn(call, call->object->self);
-    return r < 0 ? cvy_raise_code(call, r) : r;
+    return run(call, fn, method);
+}
+
+int cvy_call_method(struct cvy_call *call, const struct cvy_method *method)
+{
+    return run(call, method->fn, method->name);
 }
 
 /* ---- watches ---- */

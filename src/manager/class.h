@@ -271,6 +271,8 @@ void cvy_session_forget(struct cvy_session *session, const struct cvy_referent *
  * is no such method; -ENOTSUP: #GETVALUE of what cannot be pickled; -ENOMEM.
  */
 int cvy_call_run(struct cvy_call *call, const char *method);
+/** The same with one of the class's methods that is known already. */
+int cvy_call_method(struct cvy_call *call, const struct cvy_method *method);
 
 /* ---- objects and classes ---------------------------------------------------- */
 

@@ -85,6 +85,7 @@ struct covey_reply {
     uint32_t thread; /* owner word of who sent it */
     int result;      /* 0: `message` */
     bool is_dropped; /* nobody wants it */
+    bool is_value;   /* `message` is what the method returned, without its message */
     covey_value *message;
     const char *method;
     char method_room[]; /* of those that are not on the stack */

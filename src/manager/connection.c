@@ -324,14 +324,10 @@ static void send_frame(struct cvy_connection *c, const struct covey_bytes *body)
 static int pickle_reply(struct cvy_server *server, enum cvy_reply_kind kind,
                         covey_value *value)
 {
-    covey_value *message = NULL;
-    int r = cvy_reply_make(&message, kind, value);
-    if (r >= 0)
-        r = covey_value_pickle(message, &server->reply);
+    int r = cvy_reply_pickle(&server->reply, kind, value);
     if (r >= 0 && server->reply.size > server->limits.max_reply)
         r = cvy_fail(-EMSGSIZE, "a reply of %zu bytes; the manager sends at most %zu",
                      server->reply.size, server->limits.max_reply);
-    covey_value_free(message);
     return r;
 }
 

@@ -86,10 +86,11 @@ static bool read_ident(const char *ident, uint64_t *ret)
     uint64_t number = 0;
     size_t size = 0;
     for (; ident[size]; size++) {
-        const char *digits = "0123456789abcdef", *digit = strchr(digits, ident[size]);
-        if (!digit || size == 16)
+        char c = ident[size];
+        bool is_digit = c >= '0' && c <= '9', is_letter = c >= 'a' && c <= 'f';
+        if (!(is_digit || is_letter) || size == 16)
             return false;
-        number = number << 4 | (uint64_t)(digit - digits);
+        number = number << 4 | (uint64_t)(is_digit ? c - '0' : c - 'a' + 10);
     }
     *ret = number;
     return size > 0 && ident[0] != '0';

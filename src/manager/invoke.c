@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/base.h"
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -183,8 +184,17 @@ static int take_answer(const struct covey_reply *reply, covey_value **out,
     enum cvy_reply_kind kind;
     covey_manager *m = cvy_manager_of(reply->proxy);
     covey_proxy *proxy = NULL;
+    if (cvy_likely(reply->is_value && !out_proxy)) {
+        if (out)
+            *out = covey_value_ref(reply->message);
+        return 0;
+    }
     name_call(reply, what, sizeof what);
-    int r = cvy_remote_result(reply->message, what, &kind, &value);
+    kind = CVY_REPLY_RETURN;
+    value = reply->message;
+    int r = reply->is_value
+                ? 0
+                : cvy_remote_result(reply->message, what, &kind, &value);
     if (r < 0)
         return r;
     if (kind == CVY_REPLY_PROXY) {

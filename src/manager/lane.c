@@ -306,7 +306,7 @@ static int doze(struct cvy_lane_end *end, int fd, ready_fn *is_ready, uint32_t g
 
 static int await(struct cvy_lane_end *end, int fd, ready_fn *is_ready, int64_t deadline)
 {
-    struct cvy_spin spin = {0};
+    struct cvy_spin spin = {.is_handover = true};
     for (;;) {
         uint32_t gong = cvy_gong();
         if (is_ready(end))
@@ -316,7 +316,7 @@ static int await(struct cvy_lane_end *end, int fd, ready_fn *is_ready, int64_t d
         int r = doze(end, fd, is_ready, gong, deadline);
         if (r < 0)
             return r;
-        spin = (struct cvy_spin){0};
+        spin = (struct cvy_spin){.is_handover = true};
     }
 }
 

@@ -54,7 +54,8 @@ static _Thread_local struct client *mine __attribute__((tls_model("initial-exec"
 
 /* ---- replies ---- */
 
-static void answer(struct cvy_link *link, int result, covey_value *message)
+static void answer(struct cvy_link *link, int result, covey_value *message,
+                   bool is_value)
 {
     struct covey_reply *reply = link->first;
     link->first = reply->next;
@@ -63,6 +64,7 @@ static void answer(struct cvy_link *link, int result, covey_value *message)
     reply->link = NULL;
     reply->result = result;
     reply->message = message;
+    reply->is_value = is_value;
     if (reply->is_dropped) {
         covey_value_free(message);
         cvy_free(reply);
@@ -95,7 +97,7 @@ void cvy_link_drop(struct covey_reply *reply)
 static void free_link(struct cvy_link *link, int why)
 {
     while (link->first)
-        answer(link, why, NULL);
+        answer(link, why, NULL, false);
     cvy_wire_close(&link->wire);
     cvy_free(link);
 }
@@ -414,6 +416,7 @@ static int receive(struct cvy_link *link, int64_t deadline)
 {
     struct covey_unpickle_opts limits = limits_of(link->manager);
     covey_value *message = NULL;
+    bool is_value;
     int r =
         cvy_wire_recv(&link->wire, &mine->in, link->manager->max_reply, deadline);
     if (r == -ETIMEDOUT || r == -EINTR)
@@ -426,8 +429,8 @@ static int receive(struct cvy_link *link, int64_t deadline)
         remove_link(link, r);
         return r;
     }
-    r = covey_value_unpickle(&message, mine->in.data, mine->in.size, &limits);
-    answer(link, r, message);
+    r = cvy_reply_unpickle(&message, mine->in.data, mine->in.size, &limits, &is_value);
+    answer(link, r, message, is_value);
     if (mine->in.capacity > KEEP_BYTES)
         covey_bytes_free(&mine->in);
     return 0;
@@ -477,15 +480,10 @@ static int push(struct cvy_link *link, int64_t deadline, bool *ret_gone)
 static int pickle_request(const struct covey_reply *reply, covey_value *args,
                           covey_value *kwargs)
 {
-    covey_value *request = NULL;
     if (mine->out.capacity > KEEP_BYTES)
         covey_bytes_free(&mine->out);
-    int r =
-        cvy_request_make(&request, reply->proxy->ident, reply->method, args, kwargs);
-    if (r >= 0)
-        r = covey_value_pickle(request, &mine->out);
-    covey_value_free(request);
-    return r;
+    return cvy_request_pickle(&mine->out, reply->proxy->ident, reply->method, args,
+                              kwargs);
 }
 
 int cvy_link_send(struct covey_reply *reply, covey_value *args, covey_value *kwargs,

@@ -8,6 +8,7 @@
 
 #include "base/base.h"
 #include "base/error.h"
+#include "value/inside.h"
 
 /* ---- what readers share ---- */
 
@@ -61,32 +62,146 @@ static int finish(covey_value **out, covey_value *value)
 
 /* ---- requests ---- */
 
+/* Whether these can be arguments; NULLs are replaced. */
+static int check_args(const char *method, covey_value **args, covey_value **kwargs)
+{
+    if (!*args)
+        *args = covey_value_tuple();
+    if (!*kwargs)
+        *kwargs = covey_value_dict();
+    int r = covey_value_check(*args);
+    if (r >= 0)
+        r = covey_value_check(*kwargs);
+    if (r < 0)
+        return r;
+    if (covey_value_kind(*args) != COVEY_VALUE_TUPLE)
+        return cvy_fail(COVEY_ETYPE, "%s: the arguments are a %.60s instead of a tuple",
+                        method, covey_value_type(*args));
+    if (covey_value_kind(*kwargs) != COVEY_VALUE_DICT)
+        return cvy_fail(COVEY_ETYPE,
+                        "%s: the keyword arguments are a %.60s instead of a dict",
+                        method, covey_value_type(*kwargs));
+    return 0;
+}
+
 int cvy_request_make(covey_value **out, const char *ident, const char *method,
                      covey_value *args, covey_value *kwargs)
 {
-    covey_value *message = covey_value_tuple();
-    if (!args)
-        args = covey_value_tuple();
-    if (!kwargs)
-        kwargs = covey_value_dict();
-    if (args && covey_value_kind(args) != COVEY_VALUE_TUPLE) {
-        (void)cvy_fail(COVEY_ETYPE, "%s: the arguments are a %.60s instead of a tuple",
-                       method, covey_value_type(args));
+    int r = check_args(method, &args, &kwargs);
+    if (r < 0) {
         covey_value_free(args);
-        args = NULL;
-    } else if (kwargs && covey_value_kind(kwargs) != COVEY_VALUE_DICT) {
-        (void)cvy_fail(COVEY_ETYPE,
-                       "%s: the keyword arguments are a %.60s instead of a dict",
-                       method, covey_value_type(kwargs));
         covey_value_free(kwargs);
-        kwargs = NULL;
+        return r;
     }
+    covey_value *message = covey_value_tuple();
     (void)covey_value_append(message,
                              ident ? covey_value_str(ident) : covey_value_none());
     (void)covey_value_append(message, covey_value_str(method));
     (void)covey_value_append(message, args);
     (void)covey_value_append(message, kwargs);
     return finish(out, message);
+}
+
+/* What is in the pickle of a request around its arguments:
+ *
+ *   ( SHORT_BINUNICODE size ident MEMOIZE SHORT_BINUNICODE size method MEMOIZE
+ *   ... the arguments ...
+ *   EMPTY_DICT MEMOIZE TUPLE MEMOIZE STOP        if there are no keywords
+ *
+ * PROTO 4 and FRAME with the size of the rest come first. */
+#define PICKLE_HEAD 11
+static const unsigned char no_keywords[] = {'}', 0x94, 't', 0x94, '.'};
+
+static size_t put_name(unsigned char *to, const char *name, size_t size)
+{
+    to[0] = 0x8c;
+    to[1] = (unsigned char)size;
+    memcpy(to + 2, name, size);
+    to[2 + size] = 0x94;
+    return size + 3;
+}
+
+int cvy_request_pickle(struct covey_bytes *pickle, const char *ident,
+                       const char *method, covey_value *args, covey_value *kwargs)
+{
+    unsigned char before[2 * (UINT8_MAX + 3) + 1] = {'('};
+    size_t ident_size = strlen(ident), method_size = strlen(method), size = 1;
+    bool has_kwargs = kwargs != NULL;
+    if (ident_size > UINT8_MAX || method_size > UINT8_MAX) {
+        covey_value_free(args);
+        covey_value_free(kwargs);
+        return cvy_fail(-EINVAL, "a method's name of %zu bytes", method_size);
+    }
+    size += put_name(before + size, ident, ident_size);
+    size += put_name(before + size, method, method_size);
+    const struct cvy_around around = {
+        .before = COVEY_VIEW(before, size),
+        .after = COVEY_VIEW(no_keywords + 2 * has_kwargs, 4 - 2 * (size_t)has_kwargs),
+        .memoized = 2,
+    };
+    covey_value *given[2] = {args, kwargs};
+    int r = 0;
+    if (!args || has_kwargs || covey_value_kind(args) != COVEY_VALUE_TUPLE ||
+        covey_value_check(args) < 0)
+        r = check_args(method, &given[0], &given[1]);
+    const covey_value *const values[2] = {given[0], given[1]};
+    if (r >= 0)
+        r = cvy_pickle_around(pickle, &around, values, has_kwargs ? 2 : 1);
+    covey_value_free(given[0]);
+    covey_value_free(given[1]);
+    return r;
+}
+
+/* Whether it is the head of a pickle in one frame. */
+static bool has_head(const unsigned char *at, size_t size)
+{
+    uint64_t frame = 0;
+    if (size < PICKLE_HEAD || at[0] != 0x80 || at[1] != 4 || at[2] != 0x95)
+        return false;
+    for (int i = 0; i < 8; i++)
+        frame |= (uint64_t)at[3 + i] << 8 * i;
+    return frame == size - PICKLE_HEAD;
+}
+
+static const unsigned char *get_name(const unsigned char *at, const unsigned char *end,
+                                     struct covey_view *ret)
+{
+    if (end - at < 3 || at[0] != 0x8c || end - at < at[1] + 3 || at[at[1] + 2] != 0x94)
+        return NULL;
+    *ret = COVEY_VIEW(at + 2, at[1]);
+    return at + at[1] + 3;
+}
+
+bool cvy_request_split(const void *pickle, size_t size, struct cvy_request_parts *ret)
+{
+    const unsigned char *at = pickle, *end = at + size;
+    if (!has_head(at, size) || size < PICKLE_HEAD + 1 + sizeof no_keywords ||
+        at[PICKLE_HEAD] != '(')
+        return false;
+    end -= sizeof no_keywords;
+    at = get_name(at + PICKLE_HEAD + 1, end, &ret->ident);
+    if (at)
+        at = get_name(at, end, &ret->method);
+    if (!at || memcmp(end, no_keywords, sizeof no_keywords) != 0)
+        return false;
+    ret->args = COVEY_VIEW(at, (size_t)(end - at));
+    return true;
+}
+
+int cvy_request_args(covey_value **out, const struct cvy_request_parts *parts,
+                     const struct covey_unpickle_opts *limits)
+{
+    covey_value *args = NULL;
+    int r = cvy_unpickle_inside(&args, parts->args.data, parts->args.size, 2, limits);
+    if (r < 0)
+        return r;
+    if (covey_value_kind(args) != COVEY_VALUE_TUPLE) {
+        r = fail_type("the arguments of a request are no tuple", args);
+        covey_value_free(args);
+        return r;
+    }
+    *out = args;
+    return 0;
 }
 
 int cvy_request_read(const covey_value *message, struct cvy_request *ret)
@@ -128,6 +243,42 @@ int cvy_reply_make(covey_value **out, enum cvy_reply_kind kind, covey_value *val
     (void)covey_value_append(message, covey_value_str(reply_names[kind]));
     (void)covey_value_append(message, value);
     return finish(out, message);
+}
+
+/* The end of a reply's pickle: TUPLE2 MEMOIZE STOP. */
+static const unsigned char reply_end[] = {0x86, 0x94, '.'};
+
+int cvy_reply_pickle(struct covey_bytes *pickle, enum cvy_reply_kind kind,
+                     covey_value *value)
+{
+    unsigned char before[32];
+    const char *name = reply_names[kind];
+    const struct cvy_around around = {
+        .before = COVEY_VIEW(before, put_name(before, name, strlen(name))),
+        .after = COVEY_VIEW(reply_end, 2),
+        .memoized = 1,
+    };
+    const covey_value *const values[1] = {value};
+    int r = covey_value_check(value);
+    if (r >= 0)
+        r = cvy_pickle_around(pickle, &around, values, 1);
+    covey_value_free(value);
+    return r;
+}
+
+int cvy_reply_unpickle(covey_value **out, const void *pickle, size_t size,
+                       const struct covey_unpickle_opts *limits, bool *ret_is_value)
+{
+    static const unsigned char name[] = {0x8c, 7,   '#', 'R', 'E',
+                                         'T',  'U', 'R', 'N', 0x94};
+    const size_t head = PICKLE_HEAD + sizeof name, tail = sizeof reply_end;
+    const unsigned char *at = pickle;
+    *ret_is_value =
+        has_head(at, size) && size > head + tail &&
+        memcmp(at + PICKLE_HEAD, name, sizeof name) == 0 &&
+        memcmp(at + size - tail, reply_end, tail) == 0 &&
+        cvy_unpickle_inside(out, at + head, size - head - tail, 1, limits) >= 0;
+    return *ret_is_value ? 0 : covey_value_unpickle(out, pickle, size, limits);
 }
 
 int cvy_reply_read(const covey_value *message, enum cvy_reply_kind *ret_kind,

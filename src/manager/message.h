@@ -52,6 +52,20 @@ struct cvy_request {
  * Returns: 0; the errors that stick to them; COVEY_ETYPE; -ENOMEM. */
 int cvy_request_make(covey_value **out, const char *ident, const char *method,
                      covey_value *args, covey_value *kwargs) COVEY_MUST_CHECK;
+/** The same as a pickle, in `pickle`; without making a value of it. */
+int cvy_request_pickle(struct covey_bytes *pickle, const char *ident,
+                       const char *method, covey_value *args,
+                       covey_value *kwargs) COVEY_MUST_CHECK;
+/** A pickled request as clients write it who give no keywords: where its parts are. */
+struct cvy_request_parts {
+    struct covey_view ident, method;
+    struct covey_view args; /* see cvy_request_args */
+};
+/** Find them. Returns: whether it is one; if not, it is to be read as a whole. */
+bool cvy_request_split(const void *pickle, size_t size, struct cvy_request_parts *ret);
+/** Read the arguments. Returns: 0, with a tuple; an error: it is to be read as a whole. */
+int cvy_request_args(covey_value **out, const struct cvy_request_parts *parts,
+                     const struct covey_unpickle_opts *limits) COVEY_MUST_CHECK;
 /** Look into one. Returns: 0; COVEY_EPROTOCOL. */
 int cvy_request_read(const covey_value *message,
                      struct cvy_request *ret) COVEY_MUST_CHECK;
@@ -69,6 +83,14 @@ enum cvy_reply_kind {
 /** Make one; PROXY by cvy_reply_make_proxy. Takes `value`, also on failure. */
 int cvy_reply_make(covey_value **out, enum cvy_reply_kind kind,
                    covey_value *value) COVEY_MUST_CHECK;
+/** The same as a pickle, in `pickle`; without making a value of it. */
+int cvy_reply_pickle(struct covey_bytes *pickle, enum cvy_reply_kind kind,
+                     covey_value *value) COVEY_MUST_CHECK;
+/** Read the pickle of a reply. `*ret_is_value`: it is a RETURN, and `*out` the value in it;
+ * otherwise a message for cvy_reply_read. Returns: as covey_value_unpickle. */
+int cvy_reply_unpickle(covey_value **out, const void *pickle, size_t size,
+                       const struct covey_unpickle_opts *limits,
+                       bool *ret_is_value) COVEY_MUST_CHECK;
 /** Look into one. `*ret_value`: a str for TRACEBACK and UNSERIALIZABLE; for PROXY see
  * cvy_reply_read_proxy. Returns: 0; COVEY_EPROTOCOL. */
 int cvy_reply_read(const covey_value *message, enum cvy_reply_kind *ret_kind,

@@ -185,30 +185,28 @@ static void begin_call(struct cvy_connection *c, struct cvy_hosted *hosted,
     hosted->busy++;
 }
 
-static void call_object(struct cvy_connection *c, const struct cvy_request *request)
+/* `method`: if it is known. */
+static void call_object(struct cvy_connection *c, struct cvy_hosted *hosted,
+                        const struct cvy_request *request,
+                        const struct cvy_method *method)
 {
     struct cvy_server *server = c->server;
-    struct cvy_hosted *hosted = cvy_hosted_find(server, request->ident);
-    if (!hosted) {
-        covey_value *message = c->request; /* which has the ident */
-        c->request = NULL;
-        cvy_connection_traceback(c, "KeyError", "'%s'", request->ident);
-        covey_value_free(message);
-        return;
-    }
     const struct cvy_class *cls = hosted->referent.cls;
     begin_call(c, hosted, request);
     cvy_client_uses(c->client, hosted);
     cvy_nested_note_request(server, request->args,
                             !cls->visit && hosted->type->is_custom);
-    const struct cvy_method *method = method_of(cls, request->method);
     if (!is_exposed(hosted->type, request->method)) {
         refuse_method(c, request->method);
         return;
     }
-    int r = server->is_full && method && method->flags & CVY_GROWS
-                ? cvy_raise(&c->call, "MemoryError", "the manager's memory is used up")
-                : cvy_call_run(&c->call, request->method);
+    int r;
+    if (cvy_unlikely(server->is_full) && method && method->flags & CVY_GROWS)
+        r = cvy_raise(&c->call, "MemoryError", "the manager's memory is used up");
+    else if (method)
+        r = cvy_call_method(&c->call, method);
+    else
+        r = cvy_call_run(&c->call, request->method);
     if (r == CVY_PARKED)
         c->state = CVY_PARKED_CALL;
     else if (r == -ENOENT)
@@ -217,6 +215,74 @@ static void call_object(struct cvy_connection *c, const struct cvy_request *requ
         refuse_value(c);
     else
         reply_result(c, r);
+}
+
+static void call_named(struct cvy_connection *c, const struct cvy_request *request)
+{
+    struct cvy_hosted *hosted = cvy_hosted_find(c->server, request->ident);
+    if (hosted) {
+        call_object(c, hosted, request,
+                    method_of(hosted->referent.cls, request->method));
+        return;
+    }
+    covey_value *message = c->request; /* which has the ident */
+    c->request = NULL;
+    cvy_connection_traceback(c, "KeyError", "'%s'", request->ident);
+    covey_value_free(message);
+}
+
+/* ---- usual calls ---- */
+
+static bool is_named(const struct cvy_method *method, struct covey_view name)
+{
+    return strncmp(method->name, name.data, name.size) == 0 &&
+           !method->name[name.size];
+}
+
+/* The method of a class with this name, which has at least one byte; NULL: none. */
+static const struct cvy_method *find_method(struct cvy_server *server,
+                                            const struct cvy_class *cls,
+                                            struct covey_view name)
+{
+    const unsigned char *text = name.data;
+    size_t place = (uintptr_t)cls / sizeof(void *) + 7 * name.size +
+                   text[name.size / 2] + 5u * text[name.size / 3];
+    struct cvy_recent *recent = &server->recent[place % CVY_RECENT];
+    if (cvy_likely(recent->cls == cls && is_named(recent->method, name)))
+        return recent->method;
+    for (size_t i = 0; i < cls->method_count; i++)
+        if (is_named(&cls->methods[i], name)) {
+            *recent = (struct cvy_recent){cls, &cls->methods[i]};
+            return recent->method;
+        }
+    return NULL;
+}
+
+/* Do a request that is a call of a method with nothing unusual in it, without making a value
+ * of the whole. Returns: whether it was one. */
+static bool do_usual(struct cvy_connection *c, const void *data, size_t size,
+                     const struct covey_unpickle_opts *limits)
+{
+    struct cvy_request_parts parts;
+    char ident[CVY_IDENT_MAX + 1];
+    if (!cvy_request_split(data, size, &parts) || !parts.method.size ||
+        parts.ident.size > CVY_IDENT_MAX)
+        return false;
+    memcpy(ident, parts.ident.data, parts.ident.size);
+    ident[parts.ident.size] = 0;
+    struct cvy_hosted *hosted = cvy_hosted_find(c->server, ident);
+    const struct cvy_method *method =
+        hosted ? find_method(c->server, hosted->referent.cls, parts.method) : NULL;
+    if (!method || cvy_request_args(&c->request, &parts, limits) < 0)
+        return false;
+    const struct cvy_request request = {
+        .ident = hosted->ident,
+        .method = method->name,
+        .args = c->request,
+        .kwargs = c->server->no_keywords,
+    };
+    call_object(c, hosted, &request, method);
+    return true;
 }
 
 void cvy_request_do(struct cvy_connection *c, const void *data, size_t size)
@@ -228,6 +294,8 @@ void cvy_request_do(struct cvy_connection *c, const void *data, size_t size)
         .max_count = (size_t)c->server->limits.max_steps,
     };
     c->server->requests++;
+    if (c->state == CVY_SERVING && do_usual(c, data, size, &opts))
+        return;
     int r = covey_value_unpickle(&c->request, data, size, &opts);
     if (r >= 0)
         r = cvy_request_read(c->request, &request);
@@ -240,7 +308,7 @@ void cvy_request_do(struct cvy_connection *c, const void *data, size_t size)
         return;
     }
     if (c->state == CVY_SERVING && request.ident) {
-        call_object(c, &request);
+        call_named(c, &request);
         return;
     }
     cvy_control_do(c, &request);

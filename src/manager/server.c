@@ -202,7 +202,8 @@ static int open_server(struct cvy_server *server)
     if (server->events < 0)
         return cvy_fail_os(server->events, "manager %s", server->address);
     server->scratch = cvy_malloc(CVY_SCRATCH_SIZE);
-    int r = server->scratch
+    server->no_keywords = covey_value_dict();
+    int r = server->scratch && server->no_keywords
                 ? cvy_address_to_value(&server->address_value, server->address)
                 : -ENOMEM;
     if (r >= 0)
@@ -268,6 +269,7 @@ static void close_server(struct cvy_server *server)
     cvy_hosted_free_all(server);
     cvy_parking_free(&server->parking);
     covey_value_free(server->address_value);
+    covey_value_free(server->no_keywords);
     covey_bytes_free(&server->reply);
     cvy_free(server->scratch);
     server->events = cvy_os_close(server->events);

@@ -304,6 +304,13 @@ struct cvy_server_limits {
     int64_t send_timeout;
 };
 
+/** Methods that were called lately, so that they need not be searched. */
+struct cvy_recent {
+    const struct cvy_class *cls;
+    const struct cvy_method *method;
+};
+#define CVY_RECENT 64
+
 struct cvy_server {
     const char *address;
     covey_value *address_value; /* as in tokens */
@@ -328,6 +335,8 @@ struct cvy_server {
     int64_t accept_again; /* newcomers wait until then; 0: they need not */
     struct cvy_jobs *jobs;
     struct covey_bytes reply;
+    covey_value *no_keywords; /* an empty dict */
+    struct cvy_recent recent[CVY_RECENT];
     unsigned char *scratch; /* what is read goes there first */
     uint64_t base_memory;   /* allocated before it began */
     uint64_t since_look;    /* bytes that have come since memory was looked at */

@@ -17,6 +17,7 @@
 #include "base/memory.h"
 #include "value/compare.h"
 #include "value/hash.h"
+#include "value/inside.h"
 #include "value/number.h"
 #include "value/object.h"
 #include "value/opcodes.h"
@@ -587,22 +588,49 @@ static void save(struct writer *w, const covey_value *value)
     }
 }
 
+static void begin_pickle(struct writer *w)
+{
+    w->out->size = 0;
+    put_op(w, CVY_PROTO, 4, 1);
+    w->framing = true;
+}
+
+static int end_pickle(struct writer *w)
+{
+    put_op(w, CVY_STOP, 0, 0);
+    end_frame(w);
+    cvy_free(w->places);
+    for (int i = 0; i < KNOWN_COUNT; i++)
+        covey_value_free(w->known[i]);
+    if (w->error)
+        w->out->size = 0;
+    return w->error;
+}
+
 int covey_value_pickle(const covey_value *value, struct covey_bytes *pickle)
 {
     struct writer w = {.out = pickle, .frame = NO_FRAME};
 
     if (!value)
         return cvy_wrong_type(value, "a value");
-    pickle->size = 0;
-    put_op(&w, CVY_PROTO, 4, 1);
-    w.framing = true;
+    begin_pickle(&w);
     save(&w, value);
-    put_op(&w, CVY_STOP, 0, 0);
-    end_frame(&w);
-    cvy_free(w.places);
-    for (int i = 0; i < KNOWN_COUNT; i++)
-        covey_value_free(w.known[i]);
-    if (w.error)
-        pickle->size = 0;
-    return w.error;
+    return end_pickle(&w);
+}
+
+int cvy_pickle_around(struct covey_bytes *pickle, const struct cvy_around *around,
+                      const covey_value *const *values, size_t count)
+{
+    struct writer w = {.out = pickle, .frame = NO_FRAME, .memoized = around->memoized};
+
+    begin_pickle(&w);
+    put(&w, around->before.data, around->before.size);
+    for (size_t i = 0; i < count; i++) {
+        if (cvy_depth(values[i]) >= COVEY_VALUE_DEPTH_MAX)
+            fail(&w, cvy_fail(-EMSGSIZE, "value: nested deeper than %u",
+                              (unsigned)COVEY_VALUE_DEPTH_MAX));
+        save(&w, values[i]);
+    }
+    put(&w, around->after.data, around->after.size);
+    return end_pickle(&w);
 }

@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/opts.h"
+#include "value/inside.h"
 
 #define DEFAULT_MEMORY ((size_t)1 << 30)
 #define DEFAULT_COUNT  ((size_t)64 << 20)
@@ -68,28 +69,33 @@ static size_t floor_of(const struct cvy_unpickler *u)
     return u->mark_count ? u->marks[u->mark_count - 1] : 0;
 }
 
-/* Double an array that is full. */
-static int make_room(struct cvy_unpickler *u, void *array, size_t count,
-                     size_t *capacity)
+/* Make an array of values longer, which is `own` at first. */
+static int lengthen(struct cvy_unpickler *u, covey_value ***array, covey_value **own,
+                    size_t *capacity, size_t larger)
 {
-    size_t larger = *capacity ? 2 * *capacity : 16;
-    int r;
+    bool is_own = *array == own;
+    covey_value **longer = is_own ? NULL : *array;
+    int r = cvy_heap_grow(&u->heap, &longer, is_own ? 0 : *capacity, larger,
+                          sizeof(*longer));
 
-    if (count < *capacity)
-        return 0;
-    r = cvy_heap_grow(&u->heap, array, *capacity, larger, sizeof(void *));
-    if (r == 0)
-        *capacity = larger;
-    return r;
+    if (r < 0)
+        return r;
+    if (is_own)
+        memcpy(longer, own, *capacity * sizeof(*own));
+    *array = longer;
+    *capacity = larger;
+    return 0;
 }
 
 int cvy_unpickle_push(struct cvy_unpickler *u, covey_value *value)
 {
-    int r;
+    int r = 0;
 
     if (!value)
         return cvy_last_code();
-    r = make_room(u, &u->stack, u->depth, &u->stack_capacity);
+    if (cvy_unlikely(u->depth == u->stack_capacity))
+        r = lengthen(u, &u->stack, u->own_stack, &u->stack_capacity,
+                     2 * u->stack_capacity);
     if (r < 0) {
         covey_value_free(value);
         return r;
@@ -117,8 +123,15 @@ int cvy_unpickle_pop(struct cvy_unpickler *u, covey_value **ret)
 
 int cvy_unpickle_mark(struct cvy_unpickler *u)
 {
-    int r = make_room(u, &u->marks, u->mark_count, &u->mark_capacity);
+    size_t larger = u->mark_capacity ? 2 * u->mark_capacity : 16;
+    int r = 0;
 
+    if (u->mark_count == u->mark_capacity) {
+        r = cvy_heap_grow(&u->heap, &u->marks, u->mark_capacity, larger,
+                          sizeof(*u->marks));
+        if (r == 0)
+            u->mark_capacity = larger;
+    }
     if (r == 0)
         u->marks[u->mark_count++] = u->depth;
     return r;
@@ -158,14 +171,13 @@ int cvy_unpickle_put(struct cvy_unpickler *u, uint64_t number)
     if (number > 0xff && number > (size_t)(u->end - u->data))
         return cvy_unpickle_bad("the number for the memo is larger than the pickle");
     if (number >= u->memo_capacity) {
-        size_t larger = cvy_max_size(2 * u->memo_capacity, (size_t)number + 16);
+        size_t old = u->memo_capacity;
+        size_t larger = cvy_max_size(2 * old, (size_t)number + 16);
 
-        r = cvy_heap_grow(&u->heap, &u->memo, u->memo_capacity, larger, sizeof(value));
+        r = lengthen(u, &u->memo, u->own_memo, &u->memo_capacity, larger);
         if (r < 0)
             return r;
-        memset(u->memo + u->memo_capacity, 0,
-               (larger - u->memo_capacity) * sizeof(value));
-        u->memo_capacity = larger;
+        memset(u->memo + old, 0, (larger - old) * sizeof(value));
     }
     cvy_ref_private(value);
     if (u->memo[number])
@@ -186,33 +198,53 @@ int cvy_unpickle_get(struct cvy_unpickler *u, uint64_t number)
 
 /* ---- running ----------------------------------------------------------------- */
 
-static int run(struct cvy_unpickler *u)
+static int step(struct cvy_unpickler *u)
 {
-    while (!u->stopped) {
-        size_t position = (size_t)(u->at - u->data);
-        cvy_unpickle_fn *opcode = NULL;
-        int r;
+    size_t position = (size_t)(u->at - u->data);
+    cvy_unpickle_fn *opcode = NULL;
+    int r;
 
-        if (u->at == u->end)
-            r = cvy_unpickle_bad("it ends too early");
-        else if (!(opcode = cvy_unpickle_opcode(*u->at)))
-            r = cvy_fail(COVEY_EPICKLE, "0x%02x is no opcode", *u->at);
-        else
-            u->at++, r = opcode(u);
-        if (r < 0) {
-            cvy_detail_prefix("pickle of %zu bytes, at byte %zu",
-                              (size_t)(u->end - u->data), position);
-            return r == -ENOMEM || r == -EMSGSIZE || r == -ENOTSUP ? r : COVEY_EPICKLE;
-        }
-    }
-    return 0;
+    if (u->at == u->end)
+        r = cvy_unpickle_bad("it ends too early");
+    else if (!(opcode = cvy_unpickle_opcode(*u->at)))
+        r = cvy_fail(COVEY_EPICKLE, "0x%02x is no opcode", *u->at);
+    else
+        u->at++, r = opcode(u);
+    if (cvy_likely(r >= 0))
+        return 0;
+    cvy_detail_prefix("pickle of %zu bytes, at byte %zu", (size_t)(u->end - u->data),
+                      position);
+    return r == -ENOMEM || r == -EMSGSIZE || r == -ENOTSUP ? r : COVEY_EPICKLE;
 }
 
-static void drop(covey_value **values, size_t count)
+/* To the end of a whole pickle. */
+static int run(struct cvy_unpickler *u)
+{
+    int r = 0;
+
+    while (r == 0 && !u->stopped)
+        r = step(u);
+    return r;
+}
+
+/* To the end of the bytes, which are one value. */
+static int run_inside(struct cvy_unpickler *u)
+{
+    int r = 0;
+
+    while (r == 0 && u->at < u->end && !u->stopped)
+        r = step(u);
+    if (r == 0 && (u->stopped || u->depth != 1 || u->mark_count))
+        r = cvy_unpickle_bad("it is not one value");
+    return r;
+}
+
+static void drop(covey_value **values, size_t count, covey_value **own)
 {
     for (size_t i = 0; i < count; i++)
         covey_value_free(values[i]);
-    cvy_free(values);
+    if (values != own)
+        cvy_free(values);
 }
 
 static void set_limits(struct cvy_heap *heap, const struct covey_unpickle_opts *opts,
@@ -226,33 +258,59 @@ static void set_limits(struct cvy_heap *heap, const struct covey_unpickle_opts *
     heap->steps = 65536 + 16 * (uint64_t)size;
 }
 
+static int check(const void *data, const struct covey_unpickle_opts *opts)
+{
+    if (opts->max_depth > COVEY_VALUE_DEPTH_MAX)
+        return cvy_fail(-EINVAL, "unpickle: max_depth %zu is more than %d",
+                        opts->max_depth, COVEY_VALUE_DEPTH_MAX);
+    return data ? 0 : cvy_fail(-EINVAL, "unpickle: NULL as data");
+}
+
+/* Have a machine read `data`. */
+static int unpickle(covey_value **out, struct cvy_unpickler *u,
+                    int (*reads)(struct cvy_unpickler *), const void *data, size_t size,
+                    const struct covey_unpickle_opts *opts)
+{
+    covey_value *value = NULL;
+    int r;
+
+    u->data = u->at = data;
+    u->end = u->at + size;
+    u->stack = u->own_stack;
+    u->memo = u->own_memo;
+    u->stack_capacity = u->memo_capacity = CVY_UNPICKLE_OWN;
+    set_limits(&u->heap, opts, size);
+    r = reads(u);
+    if (r == 0)
+        value = u->stack[--u->depth];
+    drop(u->memo, u->memo_capacity, u->own_memo);
+    drop(u->stack, u->depth, u->own_stack);
+    cvy_free(u->marks);
+    if (r == 0)
+        *out = value;
+    return r;
+}
+
 int covey_value_unpickle(covey_value **out, const void *data, size_t size,
                          const struct covey_unpickle_opts *opts)
 {
-    struct cvy_unpickler u = {.data = data, .at = data};
+    struct cvy_unpickler u = {0};
     struct covey_unpickle_opts copy;
-    covey_value *value = NULL;
     int r = CVY_TAKE_OPTS(&copy, opts, "unpickle");
 
-    if (r < 0)
-        return r;
-    if (copy.max_depth > COVEY_VALUE_DEPTH_MAX)
-        return cvy_fail(-EINVAL, "unpickle: max_depth %zu is more than %d",
-                        copy.max_depth, COVEY_VALUE_DEPTH_MAX);
-    if (!data)
-        return cvy_fail(-EINVAL, "unpickle: NULL as data");
-    u.end = u.at + size;
-    set_limits(&u.heap, &copy, size);
-    r = run(&u);
-    if (r == 0)
-        value = u.stack[--u.depth];
-    drop(u.memo, u.memo_capacity);
-    drop(u.stack, u.depth);
-    cvy_free(u.marks);
-    if (r < 0)
-        return r;
-    *out = value;
-    if (copy.ret_size)
+    if (r >= 0)
+        r = check(data, &copy);
+    if (r >= 0)
+        r = unpickle(out, &u, run, data, size, &copy);
+    if (r >= 0 && copy.ret_size)
         *copy.ret_size = (size_t)(u.at - u.data);
-    return 0;
+    return r;
+}
+
+int cvy_unpickle_inside(covey_value **out, const void *data, size_t size,
+                        unsigned memoized, const struct covey_unpickle_opts *opts)
+{
+    struct cvy_unpickler u = {.memo_count = memoized};
+
+    return unpickle(out, &u, run_inside, data, size, opts);
 }

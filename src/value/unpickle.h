@@ -13,6 +13,8 @@
 #include "base/error.h"
 #include "value/heap.h"
 
+#define CVY_UNPICKLE_OWN 16
+
 struct cvy_unpickler {
     const unsigned char *data, *at, *end;
     struct cvy_heap heap;
@@ -24,6 +26,8 @@ struct cvy_unpickler {
     size_t mark_count, mark_capacity;
     covey_value **memo; /* NULL where nothing was put */
     size_t memo_count, memo_capacity;
+    /* Where stack and memo are as long as they are small. */
+    covey_value *own_stack[CVY_UNPICKLE_OWN], *own_memo[CVY_UNPICKLE_OWN];
 };
 
 typedef int cvy_unpickle_fn(struct cvy_unpickler *u);
