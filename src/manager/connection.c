@@ -67,8 +67,8 @@ static void watch_usual(struct cvy_connection *c)
         cvy_lanes_look_at(c);
         return;
     }
-    watch(c,
-          (may_read(c) ? CVY_OS_CAN_READ : 0) | (cvy_connection_has_output(c) ? CVY_OS_CAN_WRITE : 0));
+    watch(c, (may_read(c) ? CVY_OS_CAN_READ : 0) |
+                 (cvy_connection_has_output(c) ? CVY_OS_CAN_WRITE : 0));
 }
 
 /* ---- lists ---- */
@@ -422,7 +422,8 @@ static int find_frame(const struct cvy_connection *c, const unsigned char *data,
 
 static bool may_work(const struct cvy_connection *c)
 {
-    return (c->state == CVY_CONTROL || c->state == CVY_SERVING) && !cvy_connection_has_output(c);
+    return (c->state == CVY_CONTROL || c->state == CVY_SERVING) &&
+           !cvy_connection_has_output(c);
 }
 
 /* Do some of the requests in these bytes. Returns: how many bytes they had. */

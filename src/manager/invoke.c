@@ -192,9 +192,8 @@ static int take_answer(const struct covey_reply *reply, covey_value **out,
     name_call(reply, what, sizeof what);
     kind = CVY_REPLY_RETURN;
     value = reply->message;
-    int r = reply->is_value
-                ? 0
-                : cvy_remote_result(reply->message, what, &kind, &value);
+    int r =
+        reply->is_value ? 0 : cvy_remote_result(reply->message, what, &kind, &value);
     if (r < 0)
         return r;
     if (kind == CVY_REPLY_PROXY) {

@@ -12,6 +12,7 @@
 #include "os/socket.h"
 #include "region/member.h"
 #include "region/object.h"
+#include "region/undo.h"
 #include "region/wait.h"
 
 #define RING   ((uint64_t)16 << 10)
@@ -227,8 +228,7 @@ void cvy_lane_taken(struct cvy_lane_end *end, size_t size)
 void cvy_lane_rest(struct cvy_lane_end *end, bool wants_room)
 {
     cvy_bell_arm(); /* who waits for an answer is to hear it if this process dies */
-    atomic_store(&end->lane->rests,
-                 WANTS_BYTES | (wants_room ? WANTS_ROOM : 0));
+    atomic_store(&end->lane->rests, WANTS_BYTES | (wants_room ? WANTS_ROOM : 0));
     atomic_thread_fence(memory_order_seq_cst); /* pairs with cvy_lane_tell and doze */
 }
 
@@ -245,8 +245,14 @@ void cvy_lane_wake_client(struct cvy_lane_end *end)
 
 void cvy_lane_close(struct cvy_lane_end *end)
 {
-    atomic_store_explicit(&end->lane->is_closed, 1, memory_order_release);
+    struct cvy_lane *lane = end->lane;
+    atomic_store_explicit(&lane->is_closed, 1, memory_order_release);
     cvy_lane_wake_client(end);
+    bool is_left = cvy_load32(&lane->object.holds) > 1 &&
+                   !(cvy_object_who_holds(lane) & CVY_HELD_BY_OTHERS);
+    cvy_lane_release(end);
+    if (is_left) /* by a client that is dead, which nobody may look for otherwise */
+        cvy_members_sweep();
 }
 
 /* ---- the client's side ---- */

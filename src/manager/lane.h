@@ -82,7 +82,7 @@ void cvy_lane_rest(struct cvy_lane_end *end, bool wants_room);
 void cvy_lane_awake(struct cvy_lane_end *end);
 /** Bytes were put in or taken: wake the client if it sleeps. */
 void cvy_lane_wake_client(struct cvy_lane_end *end);
-/** Nothing more comes. */
+/** Nothing more comes; lets go of it. */
 void cvy_lane_close(struct cvy_lane_end *end);
 
 /* ---- the client's side; `fd` is the session's socket ---- */

@@ -15,9 +15,9 @@
 /* How long the loop looks at lanes after the last request, and how long at a time before it
  * looks at sockets. A request later costs a wake-up, so longer waits pay, but each takes a
  * processor from somebody. */
-#define LOOK_TIME  COVEY_USEC(50)
-#define LOOK_SLICE COVEY_USEC(5)
-#define PASSES_FOR_CLOCK 8
+#define LOOK_TIME        COVEY_USEC(50)
+#define LOOK_SLICE       COVEY_USEC(10)
+#define PASSES_FOR_CLOCK 32
 /* Requests done, in passes, before it looks at sockets. */
 #define BUSY_PASSES 32
 /* A lane that had nothing in so many passes, while others had, rests by itself. */
@@ -98,7 +98,6 @@ void cvy_lanes_leave(struct cvy_connection *c)
         return;
     look_no_more(c);
     cvy_lane_close(&c->lane);
-    cvy_lane_release(&c->lane);
 }
 
 /* ---- looking ---- */
@@ -126,6 +125,7 @@ bool cvy_lanes_work(struct cvy_server *server)
 {
     struct cvy_lanes *lanes = &server->lanes;
     int64_t begin = 0;
+    bool is_multicore = cvy_os_is_multicore();
     int busy = 0;
     for (unsigned passes = 1; lanes->first && !server->stop; passes++) {
         if (look_once(server)) {
@@ -134,7 +134,7 @@ bool cvy_lanes_work(struct cvy_server *server)
                 return true;
             continue;
         }
-        if (!cvy_os_is_multicore())
+        if (!is_multicore)
             return rest_all(server);
         cvy_os_pause();
         if (passes % PASSES_FOR_CLOCK)

@@ -348,7 +348,8 @@ static int open_lane(const struct covey_manager *m, struct cvy_wire *wire,
     if (!cvy_wire_may_have_lane(wire) || cvy_lane_create(&lane) < 0)
         return 0;
     struct cvy_lane_ticket ticket = cvy_lane_ticket(&lane);
-    int r = covey_value_pack(&args, "(K, K, K)", ticket.device, ticket.inode, ticket.ref);
+    int r =
+        covey_value_pack(&args, "(K, K, K)", ticket.device, ticket.inode, ticket.ref);
     if (r >= 0)
         r = cvy_request_make(&request, NULL, CVY_LANE_REQUEST, args, NULL);
     if (r >= 0)
@@ -417,8 +418,7 @@ static int receive(struct cvy_link *link, int64_t deadline)
     struct covey_unpickle_opts limits = limits_of(link->manager);
     covey_value *message = NULL;
     bool is_value;
-    int r =
-        cvy_wire_recv(&link->wire, &mine->in, link->manager->max_reply, deadline);
+    int r = cvy_wire_recv(&link->wire, &mine->in, link->manager->max_reply, deadline);
     if (r == -ETIMEDOUT || r == -EINTR)
         return -ETIMEDOUT;
     if (r >= 0 && !link->first)

@@ -235,8 +235,7 @@ static void call_named(struct cvy_connection *c, const struct cvy_request *reque
 
 static bool is_named(const struct cvy_method *method, struct covey_view name)
 {
-    return strncmp(method->name, name.data, name.size) == 0 &&
-           !method->name[name.size];
+    return strncmp(method->name, name.data, name.size) == 0 && !method->name[name.size];
 }
 
 /* The method of a class with this name, which has at least one byte; NULL: none. */

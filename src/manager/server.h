@@ -205,12 +205,12 @@ struct cvy_connection {
     enum cvy_connection_state state;
     int fd;
     enum cvy_os_stream_kind fd_kind;
-    unsigned kinds;        /* what the loop watches; of sessions with a lane, to read */
+    unsigned kinds; /* what the loop watches; of sessions with a lane, to read */
     struct cvy_lane_end lane; /* its `lane` NULL: all goes over `fd` */
     unsigned quiet_passes;    /* looks at it, one after the other, that found nothing */
-    char *peer;            /* NULL: has no address */
-    char *name;            /* as its client calls itself */
-    struct covey_bytes in; /* read and not done; `in_done` of it are */
+    char *peer;               /* NULL: has no address */
+    char *name;               /* as its client calls itself */
+    struct covey_bytes in;    /* read and not done; `in_done` of it are */
     size_t in_done;
     struct covey_bytes out; /* to be written, from `out_done` on */
     size_t out_done;

@@ -15,7 +15,7 @@ struct cvy_wire {
     covey_conn *conn;         /* NULL: closed */
     int fd;                   /* of the socket, while there is a lane */
     struct cvy_lane_end lane; /* its `lane` NULL: over the socket */
-    struct covey_bytes part;  /* what has come over the lane and was not asked for yet */
+    struct covey_bytes part; /* what has come over the lane and was not asked for yet */
 };
 
 /** Whether the server at the other end of a new connection may be of this family. */

@@ -17,8 +17,7 @@ struct cvy_around {
 /** Write a pickle of `before`, the values, `after`. It overwrites `pickle`. Returns: as
  * covey_value_pickle of what contains the values. */
 int cvy_pickle_around(struct covey_bytes *pickle, const struct cvy_around *around,
-                      const covey_value *const *values,
-                      size_t count) COVEY_MUST_CHECK;
+                      const covey_value *const *values, size_t count) COVEY_MUST_CHECK;
 
 /** Read one value of opcodes from the middle of a pickle, in which `memoized` objects came
  * before. Returns: 0; an error: the whole pickle has to be read to know what it is. */
