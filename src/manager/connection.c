@@ -548,8 +548,6 @@ bool cvy_connection_look(struct cvy_connection *c)
         take_in(c, size);
     if (c->lane.lane && c->lane.is_broken)
         cvy_connection_end(c, "what is in its lane makes no sense");
-    if (c->lane.lane)
-        cvy_lane_wake_client(&c->lane);
     return true;
 }
 
@@ -583,6 +581,15 @@ static void hear(struct cvy_connection *c)
 
 /* ---- both ---- */
 
+/* After what was not done by looking at the lane. */
+static void wake_client(struct cvy_connection *c)
+{
+    if (!c->lane.lane)
+        return;
+    cvy_lane_fence();
+    cvy_lane_wake_client(&c->lane);
+}
+
 void cvy_connection_run(struct cvy_connection *c)
 {
     not_run(c);
@@ -590,8 +597,7 @@ void cvy_connection_run(struct cvy_connection *c)
         work_kept(c);
     if (may_read(c) || cvy_connection_has_output(c))
         watch_usual(c);
-    if (c->lane.lane)
-        cvy_lane_wake_client(&c->lane);
+    wake_client(c);
 }
 
 void cvy_connection_resume(struct cvy_connection *c)
@@ -603,8 +609,7 @@ void cvy_connection_resume(struct cvy_connection *c)
                                  c->in.size - c->in_done, &frame) != 0)
         run_later(c);
     watch_usual(c);
-    if (c->lane.lane)
-        cvy_lane_wake_client(&c->lane);
+    wake_client(c);
 }
 
 void cvy_connection_ready(struct cvy_connection *c, unsigned kinds)

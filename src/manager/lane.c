@@ -19,6 +19,9 @@
 #define LINE   ((uint64_t)64)
 #define WORD   sizeof(uint64_t)
 #define LITTLE (RING / 4) /* of a long message no less is put in at once */
+/* How a client looks for an answer before it sleeps. */
+#define CLOSE_LOOKS 40
+#define LOOK_TIME   COVEY_USEC(50)
 _Static_assert((RING & (RING - 1)) == 0, "positions are masked");
 
 enum rest {
@@ -106,6 +109,11 @@ int cvy_lane_take(struct cvy_lane_ticket ticket, struct cvy_lane_end *ret)
     open_end(ret, lane, true);
     atomic_store(&lane->server, cvy_thread_owner());
     return 0;
+}
+
+bool cvy_lane_is_taken(const struct cvy_lane_end *end)
+{
+    return atomic_load(&end->lane->server) != 0;
 }
 
 void cvy_lane_release(struct cvy_lane_end *end)
@@ -239,7 +247,6 @@ void cvy_lane_awake(struct cvy_lane_end *end)
 
 void cvy_lane_wake_client(struct cvy_lane_end *end)
 {
-    atomic_thread_fence(memory_order_seq_cst); /* pairs with doze */
     cvy_waiters_wake(&end->lane->waits, INT_MAX);
 }
 
@@ -247,6 +254,7 @@ void cvy_lane_close(struct cvy_lane_end *end)
 {
     struct cvy_lane *lane = end->lane;
     atomic_store_explicit(&lane->is_closed, 1, memory_order_release);
+    cvy_lane_fence();
     cvy_lane_wake_client(end);
     bool is_left = cvy_load32(&lane->object.holds) > 1 &&
                    !(cvy_object_who_holds(lane) & CVY_HELD_BY_OTHERS);
@@ -310,19 +318,36 @@ static int doze(struct cvy_lane_end *end, int fd, ready_fn *is_ready, uint32_t g
     return r < 0 ? r : 0;
 }
 
+/* Look closely for about as long as a call takes, then between other processes: where
+ * there are more of them than processors, the server or who it serves is among those.
+ * Returns: whether it is ready. */
+static bool look_for_a_while(struct cvy_lane_end *end, ready_fn *is_ready)
+{
+    if (!cvy_os_is_multicore())
+        return is_ready(end);
+    for (int i = 0; i < CLOSE_LOOKS; i++) {
+        if (is_ready(end))
+            return true;
+        cvy_os_pause();
+    }
+    int64_t until = cvy_os_deadline(LOOK_TIME);
+    do {
+        if (is_ready(end))
+            return true;
+        cvy_os_yield();
+    } while (cvy_os_now() < until);
+    return false;
+}
+
 static int await(struct cvy_lane_end *end, int fd, ready_fn *is_ready, int64_t deadline)
 {
-    struct cvy_spin spin = {.is_handover = true};
     for (;;) {
         uint32_t gong = cvy_gong();
-        if (is_ready(end))
+        if (look_for_a_while(end, is_ready))
             return 0;
-        if (cvy_spin(&spin))
-            continue;
         int r = doze(end, fd, is_ready, gong, deadline);
         if (r < 0)
             return r;
-        spin = (struct cvy_spin){.is_handover = true};
     }
 }
 

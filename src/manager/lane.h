@@ -60,6 +60,8 @@ struct cvy_lane_ticket cvy_lane_ticket(const struct cvy_lane_end *end);
  * family, or none; COVEY_EFREED. */
 int cvy_lane_take(struct cvy_lane_ticket ticket,
                   struct cvy_lane_end *ret) COVEY_MUST_CHECK;
+/** Whether a server has taken the client's. */
+bool cvy_lane_is_taken(const struct cvy_lane_end *end);
 /** Let go of it; `*end` is zero then. */
 void cvy_lane_release(struct cvy_lane_end *end);
 
@@ -80,8 +82,12 @@ void cvy_lane_taken(struct cvy_lane_end *end, size_t size);
 void cvy_lane_rest(struct cvy_lane_end *end, bool wants_room);
 /** It need not any more. */
 void cvy_lane_awake(struct cvy_lane_end *end);
-/** Bytes were put in or taken: wake the client if it sleeps. */
+/** Bytes were put in or taken: wake the client if it sleeps. cvy_lane_fence comes before. */
 void cvy_lane_wake_client(struct cvy_lane_end *end);
+static inline void cvy_lane_fence(void)
+{
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with a sleeping client's swap */
+}
 /** Nothing more comes; lets go of it. */
 void cvy_lane_close(struct cvy_lane_end *end);
 

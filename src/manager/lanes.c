@@ -15,9 +15,10 @@
 /* How long the loop looks at lanes after the last request, and how long at a time before it
  * looks at sockets. A request later costs a wake-up, so longer waits pay, but each takes a
  * processor from somebody. */
-#define LOOK_TIME        COVEY_USEC(50)
-#define LOOK_SLICE       COVEY_USEC(10)
-#define PASSES_FOR_CLOCK 32
+#define LOOK_TIME  COVEY_USEC(50)
+#define LOOK_SLICE COVEY_USEC(10)
+/* Passes that find nothing before the loop lets others run. */
+#define CLOSE_PASSES 32
 /* Requests done, in passes, before it looks at sockets. */
 #define BUSY_PASSES 32
 /* A lane that had nothing in so many passes, while others had, rests by itself. */
@@ -102,56 +103,76 @@ void cvy_lanes_leave(struct cvy_connection *c)
 
 /* ---- looking ---- */
 
+/* Wake those that were served and sleep. One fence is for all, since it waits until what was
+ * written before has left this processor. */
+static void wake_served(struct cvy_lanes *lanes)
+{
+    cvy_lane_fence();
+    for (struct cvy_connection *c = lanes->first; c; c = c->next_lane) {
+        if (!c->is_served)
+            continue;
+        c->is_served = false;
+        cvy_lane_wake_client(&c->lane);
+    }
+}
+
 /* Returns: whether any of them had something. */
 static bool look_once(struct cvy_server *server)
 {
     struct cvy_lanes *lanes = &server->lanes;
     bool any = false;
-    for (struct cvy_connection *c = lanes->first; c && !server->stop; c = lanes->next) {
+    for (struct cvy_connection *c = lanes->first; c; c = lanes->next) {
         lanes->next = c->next_lane;
         if (cvy_connection_look(c)) {
-            any = true;
+            any = c->is_served = true;
             c->quiet_passes = 0;
             if (server->parking.woken.first)
                 cvy_parking_run(&server->parking, 0);
         } else if (++c->quiet_passes >= QUIET_PASSES) {
             rest(c);
         }
+        if (server->stop)
+            break;
     }
+    if (any)
+        wake_served(lanes);
     return any;
+}
+
+/* Nothing has come for some passes. Returns: whether to look on. */
+static bool is_worth_looking(struct cvy_lanes *lanes, int64_t *begin)
+{
+    cvy_os_yield(); /* a client may want this processor */
+    int64_t now = cvy_os_now();
+    if (!lanes->quiet_since)
+        lanes->quiet_since = now;
+    if (!*begin)
+        *begin = now;
+    return now - *begin < LOOK_SLICE && now - lanes->quiet_since < LOOK_TIME;
 }
 
 bool cvy_lanes_work(struct cvy_server *server)
 {
     struct cvy_lanes *lanes = &server->lanes;
-    int64_t begin = 0;
     bool is_multicore = cvy_os_is_multicore();
+    int64_t begin = 0;
     int busy = 0;
-    for (unsigned passes = 1; lanes->first && !server->stop; passes++) {
+    for (unsigned quiet = 0; lanes->first && !server->stop && busy < BUSY_PASSES;) {
         if (look_once(server)) {
             lanes->quiet_since = 0;
-            if (++busy == BUSY_PASSES)
-                return true;
+            quiet = 0;
+            busy++;
             continue;
         }
         if (!is_multicore)
             return rest_all(server);
         cvy_os_pause();
-        if (passes % PASSES_FOR_CLOCK)
+        if (++quiet % CLOSE_PASSES || is_worth_looking(lanes, &begin))
             continue;
-        int64_t now = cvy_os_now();
-        if (!lanes->quiet_since)
-            lanes->quiet_since = now;
-        if (now - lanes->quiet_since >= LOOK_TIME) {
-            lanes->quiet_since = 0;
-            return rest_all(server);
-        }
-        if (!begin)
-            begin = now;
-        if (now - begin >= LOOK_SLICE) {
-            cvy_os_yield(); /* a client may want this processor */
+        if (cvy_os_now() - lanes->quiet_since < LOOK_TIME)
             return true;
-        }
+        lanes->quiet_since = 0;
+        return rest_all(server);
     }
     return lanes->first != NULL;
 }
@@ -161,6 +182,7 @@ void cvy_lanes_flush(struct cvy_server *server)
     struct cvy_lanes *lanes = &server->lanes;
     for (struct cvy_connection *c = lanes->first; c; c = lanes->next) {
         lanes->next = c->next_lane;
-        (void)cvy_connection_look(c);
+        c->is_served = cvy_connection_look(c);
     }
+    wake_served(lanes);
 }

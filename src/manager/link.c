@@ -351,11 +351,11 @@ static int open_lane(const struct covey_manager *m, struct cvy_wire *wire,
     int r =
         covey_value_pack(&args, "(K, K, K)", ticket.device, ticket.inode, ticket.ref);
     if (r >= 0)
-        r = cvy_request_make(&request, NULL, CVY_LANE_REQUEST, args, NULL);
+        r = cvy_request_make(&request, CVY_LANE_REQUEST, CVY_LANE_REQUEST, args, NULL);
     if (r >= 0)
         r = ask(m, wire->conn, request, &message, deadline);
     if (r >= 0 && cvy_remote_result(message, m->address, &kind, &value) >= 0 &&
-        covey_value_truth(value))
+        covey_value_truth(value) && cvy_lane_is_taken(&lane))
         cvy_wire_use_lane(wire, &lane);
     if (r >= 0)
         cvy_remote_forget();

@@ -38,7 +38,8 @@
 /* ---- requests ---- */
 
 /** A request of covey's own clients on a session: (device, inode, ref) of a lane in the
- * family's memory, over which the session is to go on. The reply is True if it does. */
+ * family's memory, over which the session is to go on. The reply is True if it does. To
+ * servers of others it is a call of an object that they do not have. */
 #define CVY_LANE_REQUEST "#COVEY_LANE"
 
 struct cvy_request {

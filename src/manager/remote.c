@@ -6,6 +6,7 @@
 #include "base/base.h"
 #include "base/error.h"
 #include "manager/client.h"
+#include "value/pack.h"
 
 /* What exceptions of Python's own are in covey. */
 static int code_of(const char *type)
@@ -85,16 +86,24 @@ int cvy_remote_truth(covey_proxy *proxy, const char *method, covey_value *args)
     return r;
 }
 
+/* What is NULL sticks to the tuple as an error. */
+static covey_value *args_of(covey_value *const *items, size_t count)
+{
+    covey_value *args = cvy_value_tuple_of(items, count);
+    if (cvy_unlikely(!args)) {
+        args = covey_value_tuple();
+        (void)covey_value_append(args, NULL);
+    }
+    return args;
+}
+
 covey_value *cvy_remote_args1(covey_value *first)
 {
-    covey_value *args = covey_value_tuple();
-    (void)covey_value_append(args, first);
-    return args;
+    return args_of(&first, 1);
 }
 
 covey_value *cvy_remote_args2(covey_value *first, covey_value *second)
 {
-    covey_value *args = cvy_remote_args1(first);
-    (void)covey_value_append(args, second);
-    return args;
+    covey_value *const items[] = {first, second};
+    return args_of(items, 2);
 }

@@ -306,7 +306,8 @@ void cvy_request_do(struct cvy_connection *c, const void *data, size_t size)
             cvy_connection_finish(c);
         return;
     }
-    if (c->state == CVY_SERVING && request.ident) {
+    if (c->state == CVY_SERVING && request.ident &&
+        strcmp(request.ident, CVY_LANE_REQUEST) != 0) {
         call_named(c, &request);
         return;
     }

@@ -201,7 +201,7 @@ struct cvy_connection {
     struct cvy_connection *next_run;              /* those with requests left to do */
     struct cvy_connection *next_slow, *prev_slow; /* those that do not read */
     struct cvy_connection *next_lane, *prev_lane; /* those whose lanes are looked at */
-    bool runs, is_slow, is_looked_at;
+    bool runs, is_slow, is_looked_at, is_served;
     enum cvy_connection_state state;
     int fd;
     enum cvy_os_stream_kind fd_kind;
@@ -227,8 +227,8 @@ int cvy_connection_add(struct cvy_server *server, int fd,
 void cvy_connection_ready(struct cvy_connection *c, unsigned kinds);
 /** Do some of the requests that have come. */
 void cvy_connection_run(struct cvy_connection *c);
-/** Take what is in its lane, and do some of that; write what waits. Returns: whether there
- * was something to do. */
+/** Take what is in its lane, and do some of that; write what waits. The caller wakes the
+ * client. Returns: whether there was something to do. */
 bool cvy_connection_look(struct cvy_connection *c);
 /** Whether cvy_connection_look would find something. */
 bool cvy_connection_can_go_on(struct cvy_connection *c);

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "value/object.h"
+#include "value/pack.h"
 
 static struct cvy_seq empty_tuple = {.base = {.head = {.refs = CVY_FOR_EVER,
                                                        .kind = COVEY_VALUE_TUPLE,
@@ -58,6 +59,11 @@ covey_value *cvy_seq_of(struct cvy_heap *heap, unsigned kind, covey_value *const
         seq->count++;
     }
     return &seq->base.head;
+}
+
+covey_value *cvy_value_tuple_of(covey_value *const *items, size_t count)
+{
+    return cvy_seq_of(NULL, COVEY_VALUE_TUPLE, items, count);
 }
 
 int cvy_seq_reserve(struct cvy_heap *heap, struct cvy_seq *seq, size_t more)
