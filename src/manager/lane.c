@@ -20,7 +20,7 @@
 #define WORD   sizeof(uint64_t)
 #define LITTLE (RING / 4) /* of a long message no less is put in at once */
 /* How a client looks for an answer before it sleeps. */
-#define CLOSE_LOOKS 40
+#define CLOSE_LOOKS 100
 #define LOOK_TIME   COVEY_USEC(50)
 _Static_assert((RING & (RING - 1)) == 0, "positions are masked");
 

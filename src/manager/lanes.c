@@ -18,7 +18,7 @@
 #define LOOK_TIME  COVEY_USEC(50)
 #define LOOK_SLICE COVEY_USEC(10)
 /* Passes that find nothing before the loop lets others run. */
-#define CLOSE_PASSES 32
+#define CLOSE_PASSES 100
 /* Requests done, in passes, before it looks at sockets. */
 #define BUSY_PASSES 32
 /* A lane that had nothing in so many passes, while others had, rests by itself. */
