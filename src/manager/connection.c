@@ -556,14 +556,14 @@ bool cvy_connection_look(struct cvy_connection *c)
 static void leave_lane(struct cvy_connection *c)
 {
     struct frame frame;
-    for (size_t size; (size = unload(c)) > 0;)
-        if (keep(c, c->server->scratch, size) < 0)
-            break;
+    int r = keep(c, c->server->scratch, unload(c)); /* the lane is shorter than that */
     cvy_lanes_leave(c);
+    if (r < 0)
+        cvy_connection_end(c, covey_error_detail());
     if (c->state == CVY_PARKED_CALL)
         cvy_connection_end(c, "it ended while its call waited");
-    else if (find_frame(c, (const unsigned char *)c->in.data + c->in_done,
-                        c->in.size - c->in_done, &frame) != 0)
+    else if (c->in.size && find_frame(c, (const unsigned char *)c->in.data + c->in_done,
+                                      c->in.size - c->in_done, &frame) != 0)
         run_later(c);
     watch_usual(c);
 }

@@ -19,8 +19,8 @@
 #define LOOK_SLICE COVEY_USEC(10)
 /* Passes that find nothing before the loop lets others run. */
 #define CLOSE_PASSES 100
-/* Requests done, in passes, before it looks at sockets. */
-#define BUSY_PASSES 32
+/* Requests after which it looks at sockets. */
+#define BUSY_REQUESTS 64
 /* A lane that had nothing in so many passes, while others had, rests by itself. */
 #define QUIET_PASSES 4096
 
@@ -155,13 +155,13 @@ bool cvy_lanes_work(struct cvy_server *server)
 {
     struct cvy_lanes *lanes = &server->lanes;
     bool is_multicore = cvy_os_is_multicore();
+    uint64_t enough = server->requests + BUSY_REQUESTS;
     int64_t begin = 0;
-    int busy = 0;
-    for (unsigned quiet = 0; lanes->first && !server->stop && busy < BUSY_PASSES;) {
+    unsigned quiet = 0;
+    while (lanes->first && !server->stop && server->requests < enough) {
         if (look_once(server)) {
             lanes->quiet_since = 0;
             quiet = 0;
-            busy++;
             continue;
         }
         if (!is_multicore)
