@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The rows of managers: a server in a process of its own, clients in others, one shared
- * thing, as many operations as go into some time. covey:manager goes over a Unix socket.
+ * thing, as many operations as go into some time. covey:manager goes through the family's
+ * memory, covey:manager-tcp over a socket, as between strangers.
  *   manager_dict    set then get of the client's own key, each an operation
  *   manager_list    append; length and sum are checked at the end
  *   manager_value   set then get, each an operation
@@ -149,8 +150,11 @@ static void tell_address(void *context, const char *address)
 static int be_manager(struct covey_view arg)
 {
     struct bench *b = *(struct bench *const *)arg.data;
-    BENCH_MUST(covey_manager_serve_forever(
-        COVEY_MANAGER_OPTS(.ready = tell_address, .context = &b->ready)));
+    const char *address =
+        strcmp(bench_running()->impl, "covey:manager") == 0 ? NULL : "127.0.0.1:0";
+    BENCH_MUST(covey_manager_serve_forever(COVEY_MANAGER_OPTS(.address = address,
+                                                              .ready = tell_address,
+                                                              .context = &b->ready)));
     return 0;
 }
 
@@ -253,10 +257,15 @@ static void run(void)
     covey_barrier_free(b->start);
 }
 
+#define ROWS(workload)                                                                 \
+    {workload, "covey:manager", run},                                                  \
+    {                                                                                  \
+        workload, "covey:manager-tcp", run                                             \
+    }
+
 const struct bench_case bench_manager_cases[] = {
-    {"manager_dict", "covey:manager", run},  {"manager_list", "covey:manager", run},
-    {"manager_value", "covey:manager", run}, {"manager_lock", "covey:manager", run},
-    {"manager_queue", "covey:manager", run},
+    ROWS("manager_dict"), ROWS("manager_list"),  ROWS("manager_value"),
+    ROWS("manager_lock"), ROWS("manager_queue"),
 };
 const size_t bench_manager_count =
     sizeof bench_manager_cases / sizeof *bench_manager_cases;
