@@ -393,6 +393,53 @@ TEST(spawn_passes_signals_as_exec_does)
     CHECK_EQ(check_spawned(cvy_os_spawn(NULL, make_argv("signals", ""), 0)), 0);
 }
 
+static pid_t handlers_home;
+static atomic_int handled, handled_elsewhere;
+static atomic_bool signalling;
+
+static void note_where(int signal)
+{
+    (void)signal;
+    atomic_fetch_add(
+        syscall(SYS_getpid) == handlers_home ? &handled : &handled_elsewhere, 1);
+}
+
+static void *signal_the_group(void *unused)
+{
+    while (atomic_load(&signalling)) {
+        kill(0, SIGUSR1);
+        sched_yield();
+    }
+    return unused;
+}
+
+/* A child that is not yet another program has this one's memory, and its handlers' too. */
+TEST(spawn_runs_no_handlers_in_the_child)
+{
+    struct sigaction action = {.sa_handler = note_where, .sa_flags = SA_RESTART};
+    pid_t host = fork();
+    pthread_t thread;
+
+    if (host != 0) {
+        CHECK_EQ(reap(host), 0);
+        return;
+    }
+    CHECK_GT(setsid(), 0);
+    handlers_home = getpid();
+    sigaction(SIGUSR1, &action, NULL);
+    atomic_store(&signalling, true);
+    CHECK_EQ(pthread_create(&thread, NULL, signal_the_group, NULL), 0);
+    for (int i = 0; i < 100 || !atomic_load(&handled); i++) {
+        int status = check_spawned(cvy_os_spawn(NULL, make_argv("exit", "3"), 0));
+
+        CHECK(status == 3 << 8 || status == SIGUSR1);
+    }
+    atomic_store(&signalling, false);
+    pthread_join(thread, NULL);
+    CHECK_EQ(atomic_load(&handled_elsewhere), 0);
+    _exit(0);
+}
+
 TEST(spawn_passes_the_environment)
 {
     setenv("OS_TEST", "as it is now", 1);

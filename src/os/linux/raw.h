@@ -28,6 +28,29 @@ static inline long cvy_raw_call5(long number, long a, long b, long c, long d, lo
     return r;
 }
 
+/** clone3(2) with a stack for the child, which calls `fn(context)` there and never comes
+ * back from it. Returns: the child's id; -errno. */
+static inline long cvy_raw_clone_call(const void *args, size_t size,
+                                      void (*fn)(void *context), void *context)
+{
+    register long r8 __asm__("r8") = (long)fn;
+    register long r9 __asm__("r9") = (long)context;
+    long r;
+
+    __asm__ volatile("syscall\n\t"
+                     "test %%rax, %%rax\n\t"
+                     "jnz 1f\n\t"
+                     "xor %%ebp, %%ebp\n\t" /* the end of the child's frames */
+                     "mov %%r9, %%rdi\n\t"
+                     "call *%%r8\n\t"
+                     "hlt\n"
+                     "1:"
+                     : "=a"(r)
+                     : "0"(SYS_clone3), "D"(args), "S"(size), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory", "cc");
+    return r;
+}
+
 #elif defined(__aarch64__) && defined(__LP64__)
 
 static inline long cvy_raw_call5(long number, long a, long b, long c, long d, long e)
@@ -46,6 +69,28 @@ static inline long cvy_raw_call5(long number, long a, long b, long c, long d, lo
     return x0;
 }
 
+static inline long cvy_raw_clone_call(const void *args, size_t size,
+                                      void (*fn)(void *context), void *context)
+{
+    register long x8 __asm__("x8") = SYS_clone3;
+    register long x0 __asm__("x0") = (long)args;
+    register long x1 __asm__("x1") = (long)size;
+    register long x2 __asm__("x2") = (long)fn;
+    register long x3 __asm__("x3") = (long)context;
+
+    __asm__ volatile("svc 0\n\t"
+                     "cbnz x0, 1f\n\t"
+                     "mov x29, xzr\n\t" /* the end of the child's frames */
+                     "mov x0, x3\n\t"
+                     "blr x2\n\t"
+                     "brk 1\n"
+                     "1:"
+                     : "+r"(x0)
+                     : "r"(x8), "r"(x1), "r"(x2), "r"(x3)
+                     : "memory", "cc");
+    return x0;
+}
+
 #else
 
 static inline long cvy_raw_call5(long number, long a, long b, long c, long d, long e)
@@ -53,6 +98,13 @@ static inline long cvy_raw_call5(long number, long a, long b, long c, long d, lo
     long r = syscall(number, a, b, c, d, e);
 
     return r < 0 ? -errno : r;
+}
+
+static inline long cvy_raw_clone_call(const void *args, size_t size,
+                                      void (*fn)(void *context), void *context)
+{
+    (void)args, (void)size, (void)fn, (void)context;
+    return -ENOSYS;
 }
 
 #endif
