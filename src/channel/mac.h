@@ -2,9 +2,9 @@
 /**
  * channel/mac.h: keyed digests, from libcrypto.
  *
- * The archive is linked with libcrypto. The shared library loads it when it is needed
- * first: being linked with it would cost every program that starts almost a millisecond,
- * which is more than all the rest of a start by spawn.
+ * It is loaded when it is needed first: being linked with it would cost every program that
+ * starts almost a millisecond, which is more than all the rest of a start by spawn. What
+ * the program was linked with is taken instead; static ones have no other way.
  */
 #ifndef CVY_CHANNEL_MAC_H
 #define CVY_CHANNEL_MAC_H
@@ -33,7 +33,7 @@ struct cvy_crypto {
                            const unsigned char *data, size_t size, unsigned char *mac,
                            unsigned *mac_size);
 };
-/** Get it: crypto_linked.c or crypto_loaded.c. -ELIBACC. */
+/** Get it. -ELIBACC. */
 int cvy_crypto_get(struct cvy_crypto *ret_crypto);
 
 #endif

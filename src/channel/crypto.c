@@ -1,14 +1,40 @@
 /* SPDX-License-Identifier: MIT */
-/* crypto_loaded.c: libcrypto for the shared library, loaded at its first use, and never
- * unloaded: a program may use it, too, with handlers for the end of the process. */
+/* crypto.c: libcrypto, as the program has it, or else loaded at its first use and never
+ * unloaded: the program may use it later, too, with handlers for the end of the process. */
 #include <errno.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "channel/mac.h"
 #include "os/modules.h"
+
+/* Weak: of a program that was linked with libcrypto, which a static one has to be. */
+#pragma weak EVP_get_digestbyname
+#pragma weak HMAC
+#pragma weak OPENSSL_init_crypto
+
+static const void *find_linked(const char *name)
+{
+    return EVP_get_digestbyname(name);
+}
+
+static unsigned char *hmac_linked(const void *digest, const void *key, int key_size,
+                                  const unsigned char *data, size_t size,
+                                  unsigned char *mac, unsigned *mac_size)
+{
+    return HMAC(digest, key, key_size, data, size, mac, mac_size);
+}
+
+static bool is_linked(void)
+{
+    return EVP_get_digestbyname && HMAC && OPENSSL_init_crypto;
+}
 
 static int load(struct cvy_crypto *ret_crypto)
 {
@@ -41,6 +67,11 @@ int cvy_crypto_get(struct cvy_crypto *ret_crypto)
     static _Atomic int
         state; /* 0 not yet, 1 one thread is filling it in, 2 it is there */
     int idle = 0;
+    if (is_linked()) {
+        (void)OPENSSL_init_crypto(CVY_CRYPTO_STAYS, NULL);
+        *ret_crypto = (struct cvy_crypto){find_linked, hmac_linked};
+        return 0;
+    }
     if (atomic_load_explicit(&state, memory_order_acquire) == 2) {
         *ret_crypto = loaded;
         return 0;
