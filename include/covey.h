@@ -16,6 +16,7 @@
 #include <covey/proxy.h>
 #include <covey/queue.h>
 #include <covey/remote.h>
+#include <covey/segment.h>
 #include <covey/shared.h>
 #include <covey/sync.h>
 #include <covey/value.h>

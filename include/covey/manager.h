@@ -202,6 +202,9 @@ struct covey_manager_opts {
     void (*ready)(void *context, const char *address); /**< covey_manager_serve_forever
                                     calls it when clients can connect */
     void *context;                                     /**< for `ready` */
+    enum covey_switch segments; /**< on: it looks after named memory, see
+                                     covey/segment.h. Then clients can have any named
+                                     memory removed that it may remove; default off */
 };
 #define COVEY_MANAGER_OPTS(...)                                                        \
     (&(struct covey_manager_opts){.size = sizeof(struct covey_manager_opts),           \

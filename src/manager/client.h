@@ -6,7 +6,7 @@
  *   connect.c   managers
  *   proxy.c     proxies: making, passing on, letting go
  *   invoke.c    calls, and what comes of them
- *   remote*.c   the standard objects
+ *   remote*.c   the standard objects, and named memory
  *
  * Managers and proxies are objects of the region; nothing in them changes after they were
  * made, but for what says so. All the rest is private to the process.

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "manager/segments.h"
 #include "manager/server.h"
 #include "os/os.h"
 
@@ -337,9 +338,44 @@ static int do_shutdown(struct cvy_connection *c, const struct cvy_request *reque
         return r;
     (void)covey_log(COVEY_LOG_INFO, "manager %s: %s asks it to shut down",
                     c->server->address, cvy_connection_describe(c, text));
+    cvy_segments_clear(c->server);
     (void)reply(c, covey_value_none());
     cvy_server_stop(c->server);
     return reply(c, covey_value_none());
+}
+
+/* ---- segments ---- */
+
+/* CPython's server answers None: by True clients know that the manager is a user. */
+static int do_track_segment(struct cvy_connection *c, const struct cvy_request *request)
+{
+    const char *name;
+    int r = one_text(request, "segment_name", &name);
+    if (r >= 0)
+        r = cvy_segments_track(c->server, name);
+    if (r == -ENOENT) {
+        cvy_connection_traceback(c, "FileNotFoundError",
+                                 "[Errno 2] No such file or directory: '/%.255s'",
+                                 name);
+        return 0;
+    }
+    return r < 0 ? r : reply(c, covey_value_bool(1));
+}
+
+static int do_release_segment(struct cvy_connection *c,
+                              const struct cvy_request *request)
+{
+    const char *name;
+    int r = one_text(request, "segment_name", &name);
+    if (r >= 0)
+        r = cvy_segments_release(c->server, name);
+    return r < 0 ? r : reply(c, covey_value_none());
+}
+
+static int do_list_segments(struct cvy_connection *c, const struct cvy_request *request)
+{
+    int r = no_arguments(request);
+    return r < 0 ? r : reply(c, cvy_segments_names(c->server));
 }
 
 /* ---- all ---- */
@@ -347,17 +383,21 @@ static int do_shutdown(struct cvy_connection *c, const struct cvy_request *reque
 static const struct {
     const char *name;
     control_fn *fn;
+    bool is_of_segments;
 } controls[] = {
-    {"shutdown", do_shutdown},
-    {"create", do_create},
-    {"accept_connection", do_accept_connection},
-    {"get_methods", do_get_methods},
-    {"debug_info", do_debug_info},
-    {"number_of_objects", do_number_of_objects},
-    {"dummy", do_dummy},
-    {"incref", do_incref},
-    {"decref", do_decref},
-    {CVY_LANE_REQUEST, do_lane},
+    {"shutdown", do_shutdown, false},
+    {"create", do_create, false},
+    {"accept_connection", do_accept_connection, false},
+    {"get_methods", do_get_methods, false},
+    {"debug_info", do_debug_info, false},
+    {"number_of_objects", do_number_of_objects, false},
+    {"dummy", do_dummy, false},
+    {"incref", do_incref, false},
+    {"decref", do_decref, false},
+    {CVY_LANE_REQUEST, do_lane, false},
+    {"track_segment", do_track_segment, true},
+    {"release_segment", do_release_segment, true},
+    {"list_segments", do_list_segments, true},
 };
 
 static void fail(struct cvy_connection *c, int code)
@@ -405,7 +445,8 @@ void cvy_control_do(struct cvy_connection *c, const struct cvy_request *request)
     while (i < CVY_ARRAY_SIZE(controls) &&
            strcmp(controls[i].name, request->method) != 0)
         i++;
-    if (i == CVY_ARRAY_SIZE(controls)) {
+    if (i == CVY_ARRAY_SIZE(controls) ||
+        (controls[i].is_of_segments && !c->server->segments)) {
         cvy_connection_traceback(c, "AssertionError", "'%.80s' unrecognized",
                                  request->method);
     } else {

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/opts.h"
 #include "manager/door.h"
+#include "manager/segments.h"
 #include "os/os.h"
 
 #define MOST_SERVERS 16
@@ -123,6 +124,8 @@ int cvy_serve(const struct covey_manager_opts *o, struct cvy_registry *registry,
     set_limits(&server, o);
     server.flag = cvy_os_flag_create();
     int r = server.flag < 0 ? cvy_fail_os(server.flag, "%s", call) : 0;
+    if (r >= 0 && o->segments == COVEY_ON)
+        r = cvy_segments_open(&server);
     if (r >= 0)
         r = open_door(&server, o);
     if (r >= 0)
@@ -133,6 +136,7 @@ int cvy_serve(const struct covey_manager_opts *o, struct cvy_registry *registry,
         r = cvy_server_run(&server);
         leave_serving(&server);
     }
+    cvy_segments_close(&server);
     covey_listener_free(server.listener);
     cvy_os_close(server.flag);
     if (r < 0)

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "manager/door.h"
+#include "manager/segments.h"
 #include "os/os.h"
 
 #define EVENTS        64
@@ -93,6 +94,9 @@ static void serve_event(struct cvy_server *server, const struct cvy_os_event *ev
         (void)covey_log(COVEY_LOG_INFO, "manager %s: its parent has ended",
                         server->address);
         cvy_server_stop(server);
+        break;
+    case CVY_SOURCE_REAPER:
+        cvy_segments_reaper_ended(server);
         break;
     case CVY_SOURCE_CONNECTION: {
         struct cvy_connection *c =
@@ -190,6 +194,8 @@ static int add_sources(struct cvy_server *server)
     if (r >= 0 && server->parent >= 0)
         r = cvy_os_events_add(server->events, server->parent, CVY_OS_CAN_READ,
                               &server->parent_source);
+    if (r >= 0)
+        r = cvy_segments_listen(server);
     return r;
 }
 

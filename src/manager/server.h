@@ -8,6 +8,7 @@
  *   request.c     requests for objects
  *   control.c     requests for the manager itself
  *   hosted.c      the objects, and how long they live
+ *   segments.c    named memory that clients have it look after
  *   holder.c      which clients hold how many references
  *   nested.c      proxies inside of values, and what only they keep alive
  *   registry.c    the types
@@ -44,6 +45,7 @@ enum cvy_source_kind {
     CVY_SOURCE_LISTENER,
     CVY_SOURCE_FLAG,
     CVY_SOURCE_PARENT,
+    CVY_SOURCE_REAPER,
     CVY_SOURCE_CONNECTION,
     CVY_SOURCE_CLIENT
 };
@@ -334,6 +336,7 @@ struct cvy_server {
     size_t connection_count;
     int64_t accept_again; /* newcomers wait until then; 0: they need not */
     struct cvy_jobs *jobs;
+    struct cvy_segments *segments; /* NULL: it looks after none */
     struct covey_bytes reply;
     covey_value *no_keywords; /* an empty dict */
     struct cvy_recent recent[CVY_RECENT];

@@ -145,11 +145,11 @@ static int read_plan(const covey_value *plan, struct covey_manager_opts *o,
     size_t key_size = 0;
     unsigned long long pipe = 0, memory = 0, steps = 0, bytes = 0;
     long long handshake = 0, sending = 0;
-    int md5 = 0, standard = 0;
+    int md5 = 0, standard = 0, segments = 0;
     const covey_value *sizes;
-    int r = covey_value_unpack(plan, "(K, z, y#, i, i, i, O, O)", &pipe, &o->address,
-                               &key, &key_size, &md5, &standard, ret_is_thread, &sizes,
-                               ret_types);
+    int r = covey_value_unpack(plan, "(K, z, y#, i, i, i, i, O, O)", &pipe, &o->address,
+                               &key, &key_size, &md5, &standard, &segments,
+                               ret_is_thread, &sizes, ret_types);
     if (r >= 0)
         r = covey_value_unpack(sizes, "(n, n, n, n, K, K, K, L, L)", &o->max_message,
                                &o->max_reply, &o->max_objects, &o->max_sessions,
@@ -157,6 +157,7 @@ static int read_plan(const covey_value *plan, struct covey_manager_opts *o,
     o->authkey = COVEY_VIEW(key, key_size);
     o->allow_md5 = md5 ? COVEY_ON : COVEY_OFF;
     o->standard_types = standard ? COVEY_ON : COVEY_OFF;
+    o->segments = segments ? COVEY_ON : COVEY_OFF;
     o->max_memory = memory;
     o->max_steps = steps;
     o->max_bytes = bytes;
@@ -218,10 +219,11 @@ static int plan_value(covey_value **out, const struct covey_manager_opts *o,
         covey_value_free(types);
         return r;
     }
-    return covey_value_pack(
-        out, "(K, z, y#, i, i, i, N, N)", (unsigned long long)(uintptr_t)pipe,
-        o->address, o->authkey.data, o->authkey.size, o->allow_md5 == COVEY_ON,
-        o->standard_types != COVEY_OFF, o->method == COVEY_THREAD, sizes, types);
+    return covey_value_pack(out, "(K, z, y#, i, i, i, i, N, N)",
+                            (unsigned long long)(uintptr_t)pipe, o->address,
+                            o->authkey.data, o->authkey.size, o->allow_md5 == COVEY_ON,
+                            o->standard_types != COVEY_OFF, o->segments == COVEY_ON,
+                            o->method == COVEY_THREAD, sizes, types);
 }
 
 static int make_process(covey_process **out, const struct covey_manager_opts *o,

@@ -412,15 +412,15 @@ int covey_memory_open(covey_memory **out, const char *name,
 
 /* ---- unlink ---------------------------------------------------------------------- */
 
-/* `m` NULL: whatever has the name. */
-static int unlink_name(const char *name, const struct covey_memory *m)
+/* `file` NULL: whatever has the name. */
+static int unlink_name(const char *name, const struct cvy_os_shm_info *file)
 {
     struct cvy_os_shm_info info;
     int fd, r = cvy_users_join(name, true, &fd, &info);
 
     if (r < 0)
         return r;
-    if (!m || (is_same(&info, &m->file)))
+    if (!file || is_same(&info, file))
         return cvy_users_remove(fd, name, &info);
     (void)cvy_users_leave(fd, name, &info);
     return -ENOENT;
@@ -444,7 +444,7 @@ int covey_memory_unlink(covey_memory *memory)
         memory->is_removed = false;
         return 0;
     }
-    r = unlink_name(memory->name, memory);
+    r = unlink_name(memory->name, &memory->file);
     return r < 0 ? fail_unlink(r, call, memory->name) : 0;
 }
 
@@ -460,11 +460,47 @@ int covey_memory_unlink_name(const char *name)
     return r < 0 ? fail_unlink(r, call, name) : 0;
 }
 
+int cvy_memory_unlink_file(const char *name, uint64_t device, uint64_t inode)
+{
+    struct cvy_os_shm_info file = {.device = device, .inode = inode};
+
+    return unlink_name(name, &file);
+}
+
+void cvy_memory_undo(covey_memory *memory)
+{
+    (void)unlink_name(memory->name, &memory->file);
+}
+
+int cvy_memory_keep(covey_memory *memory)
+{
+    int fd = -1, r = 0;
+
+    if (!memory->file.is_marked)
+        return 0;
+    r = reopen(memory, false, &fd);
+    if (r == 0 && fd < 0)
+        r = -ENOENT;
+    if (r == 0)
+        r = cvy_os_shm_unmark(fd);
+    cvy_os_close(fd);
+    if (r == 0)
+        memory->file.is_marked = false;
+    return r < 0 ? cvy_fail_os(r, "the memory '%s'", memory->name) : 0;
+}
+
 /* ---- asking ---------------------------------------------------------------------- */
 
 bool cvy_memory_is_writable(const covey_memory *memory)
 {
     return memory->is_writable;
+}
+
+void cvy_memory_file(const covey_memory *memory, uint64_t *ret_device,
+                     uint64_t *ret_inode)
+{
+    *ret_device = memory->file.device;
+    *ret_inode = memory->file.inode;
 }
 
 void *covey_memory_data(const covey_memory *memory, size_t *ret_size)

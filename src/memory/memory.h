@@ -14,6 +14,7 @@
 #define CVY_MEMORY_MEMORY_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "memory/roster.h"
 
@@ -28,6 +29,17 @@ int cvy_memory_create(covey_memory **out, const char *name, size_t size,
                       cvy_memory_fill_fn *fill, void *context);
 
 bool cvy_memory_is_writable(const covey_memory *memory);
+
+/** Make it as with `.keep`: its name does not go with its last user any more. */
+int cvy_memory_keep(covey_memory *memory);
+/** Remove the name; its maker fails, and the detail of that stays. */
+void cvy_memory_undo(covey_memory *memory);
+/** Which file it is. */
+void cvy_memory_file(const covey_memory *memory, uint64_t *ret_device,
+                     uint64_t *ret_inode);
+/** Remove the name if it is this file's, whoever uses it. Async-signal-safe, but for the
+ * thread's detail. Returns: 0; -ENOENT; as covey_memory_unlink. */
+int cvy_memory_unlink_file(const char *name, uint64_t device, uint64_t inode);
 
 /**
  * The process ends: give up the use of all memory, and remove the names that it was the

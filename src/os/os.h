@@ -143,6 +143,9 @@ int cvy_os_populate(void *address, uint64_t size);
 /** memcpy to memory that is not read soon: faster from about a MiB in all on, slower if it
  * is read at once. Whoever synchronizes afterwards sees it as after memcpy. */
 void cvy_os_copy_past_caches(void *to, const void *from, size_t size);
+/** Memory of zeros that this process's fork children share with it; its storage comes page
+ * by page when it is touched. */
+int cvy_os_map_common(uint64_t size, void **out);
 /** A private zeroed page that a fork child finds zeroed again (MADV_WIPEONFORK); where the
  * kernel cannot wipe: -ENOSYS. */
 int cvy_os_wipe_page(void **out);
@@ -227,6 +230,14 @@ int cvy_os_clone_sibling(int32_t *ret_pid);
  * Returns: pid; -errno, also of a failed exec. Not async-signal-safe.
  */
 int cvy_os_spawn(const char *path, char *const argv[], int fd);
+/**
+ * Run `fn(context)` in a fork child that nothing of this process's fate concerns: it has a
+ * session of its own, the root as its folder, no signals but SIGKILL, and no descriptors
+ * but `fd` as 0, unless that is -1. It ends when `fn` returns, without exit hooks. Other
+ * threads may have held locks, so `fn` takes none of those.
+ * Returns: its pid, which is to be waited for; -errno.
+ */
+int cvy_os_fork_apart(int fd, void (*fn)(void *context), void *context);
 /** A descriptor of process `pid` that polls readable at its end. -ENOSYS, -ESRCH, -EPERM. */
 int cvy_os_pidfd_open(int pid);
 /** Send `signal` to a process by pidfd if >= 0, else by pid. -ESRCH when it is gone. */

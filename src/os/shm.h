@@ -63,6 +63,8 @@ void cvy_os_shm_unlock(int fd);
  * do not keep it. Returns: 0; -EAGAIN. */
 int cvy_os_shm_lock_name(int fd);
 int cvy_os_shm_info(int fd, struct cvy_os_shm_info *ret_info);
+/** Take the mark off a file that one owns. */
+int cvy_os_shm_unmark(int fd);
 /** Map the file, in place of what is at `at` if that is not NULL. */
 int cvy_os_shm_map(int fd, uint64_t size, bool writable, void *at, void **out);
 /** -ENOENT; -EPERM or -EACCES: it is another user's. */

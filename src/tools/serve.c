@@ -28,6 +28,8 @@ static const char help[] =
     "out\n"
     "  --allow-md5            let clients prove that by MD5: CPython before 3.12 needs "
     "it\n"
+    "  --segments             look after named memory, as Python's "
+    "SharedMemoryManager\n"
     "  --log LEVEL            debug, info, warning (default) or error\n"
     "\n"
     "  --max-message SIZE     of a request (default 256M)\n"
@@ -50,6 +52,7 @@ enum choice {
     ADDRESS = 256,
     KEY_FILE,
     ALLOW_MD5,
+    SEGMENTS,
     LOG,
     MESSAGE,
     REPLY,
@@ -67,6 +70,7 @@ static const struct option options[] = {
     {"address", required_argument, NULL, ADDRESS},
     {"authkey-file", required_argument, NULL, KEY_FILE},
     {"allow-md5", no_argument, NULL, ALLOW_MD5},
+    {"segments", no_argument, NULL, SEGMENTS},
     {"log", required_argument, NULL, LOG},
     {"max-message", required_argument, NULL, MESSAGE},
     {"max-reply", required_argument, NULL, REPLY},
@@ -190,6 +194,9 @@ static int take_options(int argc, char **argv, struct settings *s)
             break;
         case ALLOW_MD5:
             s->opts.allow_md5 = COVEY_ON;
+            break;
+        case SEGMENTS:
+            s->opts.segments = COVEY_ON;
             break;
         case LOG:
             r = read_level(optarg, &s->log_level);

@@ -102,6 +102,19 @@ int cvy_os_populate(void *address, uint64_t size)
     return advise(address, size, MADV_POPULATE_WRITE);
 }
 
+int cvy_os_map_common(uint64_t size, void **out)
+{
+    void *got;
+
+    CVY_FAULT_POINT("mmap", ENOMEM);
+    got = mmap(NULL, size, PROT_READ | PROT_WRITE,
+               MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (got == MAP_FAILED)
+        return -errno;
+    *out = got;
+    return 0;
+}
+
 int cvy_os_wipe_page(void **out)
 {
     size_t size = cvy_os_page_size();

@@ -39,6 +39,33 @@ CVY_CHILD_CODE int cvy_os_fork(void)
     return pid < 0 ? -errno : pid;
 }
 
+static _Noreturn void live_apart(int fd, void (*fn)(void *context), void *context)
+{
+    (void)setsid();
+    (void)!chdir("/");
+    if (fd >= 0)
+        (void)cvy_os_dup_to(fd, 0);
+    (void)cvy_os_close_from(fd >= 0 ? 1 : 0);
+    fn(context);
+    if (__gcov_dump)
+        __gcov_dump();
+    _exit(0);
+}
+
+int cvy_os_fork_apart(int fd, void (*fn)(void *context), void *context)
+{
+    sigset_t all, old;
+    int pid;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old); /* which the child inherits */
+    pid = cvy_os_fork();
+    if (pid == 0)
+        live_apart(fd, fn, context);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return pid;
+}
+
 CVY_CHILD_CODE bool cvy_os_has_output(FILE *stream)
 {
 #ifdef __GLIBC__ /* what __fpending does for narrow streams, without touching libc's code */

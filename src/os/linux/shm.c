@@ -283,6 +283,16 @@ int cvy_os_shm_info(int fd, struct cvy_os_shm_info *ret_info)
     return 0;
 }
 
+int cvy_os_shm_unmark(int fd)
+{
+    struct stat info;
+
+    CVY_FAULT_POINT("fchmod", EPERM);
+    if (fstat(fd, &info) < 0 || fchmod(fd, info.st_mode & 0777) < 0)
+        return -errno;
+    return 0;
+}
+
 int cvy_os_shm_map(int fd, uint64_t size, bool writable, void *at, void **out)
 {
     void *got;
