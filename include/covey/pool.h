@@ -142,6 +142,16 @@ COVEY_API int covey_call_return_value(struct covey_call *call,
 COVEY_API int covey_call_cancelled(const struct covey_call *call);
 
 /**
+ * Tell how far this task is: `done` of `total`, in units of its own. Costs a few stores.
+ * Who waits reads it by covey_result_progress. In a covey_pool_map of equal items it is not
+ * kept, since there the items are counted.
+ *
+ * Returns:  1 if the task should end early, as covey_call_cancelled; else 0.
+ */
+COVEY_API int covey_call_progress(struct covey_call *call, uint64_t done,
+                                  uint64_t total);
+
+/**
  * Keep something for the tasks to come in this worker, for instance what the initializer
  * opened. Each worker has its own, NULL at first.
  */
@@ -190,6 +200,9 @@ struct covey_pool_opts {
                             of Chrome's and Perfetto's viewers; default: the
                             environment's COVEY_TRACE, with "%p" for the process id */
     struct covey_pool_faults faults;
+    enum covey_switch measure; /**< on: the times of all tasks are counted, for
+                                    covey_pool_histogram, at some 0.1 us each; else of
+                                    those that are submitted alone or have limits */
 };
 #define COVEY_POOL_OPTS(...)                                                           \
     (&(struct covey_pool_opts){.size = sizeof(struct covey_pool_opts), __VA_ARGS__})
@@ -242,6 +255,7 @@ struct covey_map_opts {
     uint64_t memory_limit; /**< of each item: bytes that its worker may take in addition
                                  to what it had before its first limited task */
     int priority;          /**< of asynchronous maps, as of covey_task_opts */
+    uint64_t group;        /**< the same */
     covey_done_fn *callback; /**< of asynchronous maps: called if all items are OK */
     covey_done_fn *error_callback; /**< called otherwise */
     void *callback_ctx;            /**< handed to both */
@@ -324,6 +338,8 @@ struct covey_task_opts {
     int priority; /**< higher ones run first, -100 to 100; a task that waits gains one per
                        second. What the workers have been given already, some 10 ms of
                        work each, is not overtaken */
+    uint64_t group; /**< a number of the program's, for covey_pool_cancel_group; default
+                         0: none */
     covey_done_fn *callback;       /**< called if the outcome is OK */
     covey_done_fn *error_callback; /**< called otherwise */
     void *callback_ctx;            /**< handed to both */
@@ -430,6 +446,24 @@ COVEY_API int covey_result_successful(covey_result *result);
  * Returns:  0 if anything was taken back or asked to end; -EALREADY if it was ready.
  */
 COVEY_API int covey_result_cancel(covey_result *result, int running);
+
+/**
+ * The same for all results of the pool that were submitted with this `.group` and are not
+ * ready. Later submissions may use the number again.
+ *
+ * Returns:  0 if anything was taken back or asked to end; -EALREADY if nothing of it was
+ *           left; -EINVAL for group 0; COVEY_ENOTOWNER; COVEY_EFREED.
+ */
+COVEY_API int covey_pool_cancel_group(covey_pool *pool, uint64_t group, int running);
+
+/**
+ * Ask how far a result is. Of several tasks: how many are finished, of how many. Of one:
+ * what it has said by covey_call_progress, 0 of 1 before that; 1 of 1 when it is finished.
+ *
+ * Returns:  0; COVEY_ENOTOWNER; -EINVAL.
+ */
+COVEY_API int covey_result_progress(covey_result *result, uint64_t *ret_done,
+                                    uint64_t *ret_total);
 
 /** What is known about a task; of several, about the first one that is not OK. */
 struct covey_task_report {
@@ -575,6 +609,26 @@ struct covey_pool_stats {
  * Threads:  any of any process of the family.
  */
 COVEY_API int covey_pool_stats(covey_pool *pool, struct covey_pool_stats *ret_stats);
+
+/** Times of tasks that are counted. */
+enum covey_pool_time {
+    COVEY_TIME_WAIT, /**< from the submission to the begin */
+    COVEY_TIME_RUN,  /**< from the begin to the end */
+    COVEY_TIME_FETCH /**< from the end until the submitter has it */
+};
+/** Number of buckets: 0 counts times below 1 us, bucket i those from 2^(i-1) us on, below
+ * 2^i us; the last one also all that are longer. */
+#define COVEY_HISTOGRAM_SIZE 32
+
+/**
+ * Read how often tasks took how long, of those whose times are measured (`.measure`).
+ *
+ * `ret_counts`: receives COVEY_HISTOGRAM_SIZE numbers.
+ * Returns:  0; COVEY_EFREED; -EINVAL.
+ * Threads:  any of any process of the family.
+ */
+COVEY_API int covey_pool_histogram(covey_pool *pool, enum covey_pool_time which,
+                                   uint64_t ret_counts[COVEY_HISTOGRAM_SIZE]);
 
 /**
  * A progress bar on standard error, if that is a terminal, as `.progress` of a map, with

@@ -29,6 +29,8 @@
 #include "os/code.h"
 #include "region/layout.h"
 
+#include <covey/pool.h>
+
 /** Batches that can be active at the same time, and maps too. */
 #define CVY_POOL_BATCHES 63u
 #define CVY_POOL_WORKERS 1024u
@@ -97,7 +99,9 @@ struct cvy_pool_line {
     _Atomic uint64_t serial;   /* [own] counts the tasks it began */
     _Atomic int64_t started;   /* [own] when the last of those began; 0: none runs */
     _Atomic uint64_t resident; /* [own] its own memory before its first limited task */
-    uint64_t reserved[11];
+    /* [own] what the task `said_by` says of itself; that is 0 while it is written */
+    _Atomic uint64_t said_by, said_done, said_total;
+    uint64_t reserved[8];
     _Atomic uint64_t claim;  /* [own] range to run afterwards; [cas] by thieves */
     cvy_word batch;          /* [own] slot + 1 of the batch it looks at, 0 none */
     cvy_word taking;         /* [own] odd while it moves a range into its words */
@@ -140,6 +144,11 @@ struct cvy_pool_counts {
 };
 _Static_assert(sizeof(struct cvy_pool_counts) == 256, "whole lines");
 
+/* What covey_pool_histogram tells; the same. */
+struct cvy_pool_times {
+    _Atomic uint64_t counts[3][COVEY_HISTOGRAM_SIZE];
+};
+
 struct cvy_pool_shared {
     cvy_word doorbell; /* workers sleep here; rung by the pool when there is work */
     cvy_word stop;     /* [pool] 1: workers end */
@@ -155,10 +164,12 @@ struct cvy_pool_shared {
     uint64_t reserved5[8];
     struct cvy_pool_hooks hooks;
     struct cvy_pool_counts counts;
+    struct cvy_pool_times times;
     struct cvy_pool_line lines[];
 };
 _Static_assert(sizeof(struct cvy_pool_shared) ==
-                   64 + 512 + 128 + 64 * 64 + sizeof(struct cvy_pool_hooks) + 256,
+                   64 + 512 + 128 + 64 * 64 + sizeof(struct cvy_pool_hooks) + 256 +
+                       sizeof(struct cvy_pool_times),
                "as drawn");
 _Static_assert(offsetof(struct cvy_pool_shared, batches) == 64, "with the doorbell");
 _Static_assert(offsetof(struct cvy_pool_shared, lines) % 64 == 0, "line by line");

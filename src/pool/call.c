@@ -65,6 +65,21 @@ int covey_call_cancelled(const struct covey_call *call)
                atomic_load_explicit(&w->line->serial, memory_order_relaxed);
 }
 
+int covey_call_progress(struct covey_call *call, uint64_t done, uint64_t total)
+{
+    struct cvy_worker *w = CVY_CONTAINER_OF(call, struct cvy_worker, call);
+    struct cvy_pool_line *line = w->line;
+    if (w->entries) { /* pairs with cvy_limits_said */
+        atomic_store(&line->said_by, 0);
+        atomic_store_explicit(&line->said_done, done, memory_order_relaxed);
+        atomic_store_explicit(&line->said_total, total, memory_order_relaxed);
+        atomic_store_explicit(&line->said_by,
+                              atomic_load_explicit(&line->serial, memory_order_relaxed),
+                              memory_order_release);
+    }
+    return covey_call_cancelled(call);
+}
+
 int covey_call_value(const struct covey_call *call, covey_value **out)
 {
     if (!out)

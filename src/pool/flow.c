@@ -172,7 +172,8 @@ static void set_head(const struct cvy_flow *flow, struct cvy_pool_slot *s,
     struct cvy_batch *batch = s->batch;
     cvy_batch_reset(&flow->map, s, flow->map.next);
     batch->flags = CVY_BATCH_TASKS | (flow->width ? CVY_BATCH_TUPLES : 0);
-    if (s->n == 1 || cvy_limits_any(&flow->limits) || flow->map.pool->trace)
+    if (s->n == 1 || cvy_limits_any(&flow->limits) || flow->map.pool->trace ||
+        flow->map.pool->measures)
         batch->flags |= CVY_BATCH_TIMED;
     batch->room = room;
     batch->reserve = (uint32_t)flow->reserve;
@@ -352,6 +353,28 @@ static uint64_t peak_of(struct cvy_pool *pool, uint32_t line)
     return peak;
 }
 
+static uint32_t bucket_of(int64_t time)
+{
+    uint64_t usec = time > 0 ? (uint64_t)time / 1000 : 0;
+    uint32_t bits = usec ? 64 - (uint32_t)__builtin_clzll(usec) : 0;
+    return bits < COVEY_HISTOGRAM_SIZE ? bits : COVEY_HISTOGRAM_SIZE - 1;
+}
+
+static void count_time(struct cvy_flow *flow, enum covey_pool_time which, int64_t time)
+{
+    cvy_count(&flow->map.pool->shared->times.counts[which][bucket_of(time)], 1);
+}
+
+static void count_times(struct cvy_flow *flow, const struct cvy_done *done)
+{
+    int64_t now = cvy_os_now();
+    if (done->cookie.given)
+        count_time(flow, COVEY_TIME_WAIT, done->started - done->cookie.given);
+    count_time(flow, COVEY_TIME_RUN, (done->ended ? done->ended : now) - done->started);
+    if (done->ended)
+        count_time(flow, COVEY_TIME_FETCH, now - done->ended);
+}
+
 static void describe(struct cvy_flow *flow, uint32_t slot, uint64_t at, uint8_t outcome,
                      struct cvy_done *done)
 {
@@ -385,6 +408,8 @@ static void describe(struct cvy_flow *flow, uint32_t slot, uint64_t at, uint8_t 
     }
     flow->tally.done++;
     flow->tally.out += done->result.size;
+    if (done->started)
+        count_times(flow, done);
     if (cvy_unlikely(done->result.size > flow->reserve || done->started)) {
         (void)pthread_mutex_lock(&pool->lock);
         learn(flow, pool->slots[slot].fn, done);

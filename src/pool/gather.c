@@ -18,7 +18,8 @@
 bool cvy_map_needs_flow(const struct cvy_pool *pool, const struct covey_map_opts *opts)
 {
     return opts->time_limit || opts->soft_limit || opts->memory_limit || pool->trace ||
-           pool->faults.die_at || pool->faults.hang_at || pool->faults.memory_at;
+           pool->measures || pool->faults.die_at || pool->faults.hang_at ||
+           pool->faults.memory_at;
 }
 
 void cvy_flow_limit(struct cvy_flow *flow, int64_t time, int64_t soft, uint64_t memory)
@@ -168,6 +169,7 @@ int cvy_gather(struct cvy_pool *pool, covey_task_fn *fn, struct cvy_work *work,
     g.flow.width = work->width;
     g.deadline = opts->timeout ? cvy_os_deadline(opts->timeout) : INT64_MAX;
     work->outcomes = opts->outcomes;
+    work->given = cvy_os_now();
     work->sum.first_failed = SIZE_MAX;
     cvy_flow_limit(&g.flow, opts->time_limit, opts->soft_limit, opts->memory_limit);
     r = cvy_map_begin(&g.flow.map);

@@ -53,7 +53,8 @@ static int pull(void *ctx, struct cvy_item *ret_item)
     if (r <= 0)
         return r == 0 ? COVEY_EEND : r;
     ret_item->parts = &it->item;
-    ret_item->cookie = (struct cvy_cookie){it, 0};
+    ret_item->cookie =
+        (struct cvy_cookie){it, 0, it->pool->measures ? cvy_os_now() : 0};
     return 1;
 }
 

@@ -146,6 +146,26 @@ void cvy_limits_warn(struct cvy_pool *pool, uint32_t slot, uint64_t at)
         atomic_store(&line->warned, serial);
 }
 
+bool cvy_limits_said(struct cvy_pool *pool, uint32_t slot, uint64_t at,
+                     uint64_t *ret_done, uint64_t *ret_total)
+{
+    uint32_t index = 0;
+    if (!find_line(pool, slot, at, &index))
+        return false;
+    const struct cvy_pool_line *line = &pool->shared->lines[index];
+    uint64_t serial = atomic_load(&line->serial);
+    for (int tries = 0; tries < 100; tries++) {
+        if (atomic_load(&line->said_by) == serial) {
+            *ret_done = atomic_load(&line->said_done);
+            *ret_total = atomic_load(&line->said_total);
+            if (atomic_load(&line->said_by) == serial)
+                return atomic_load(&line->begun) == at + 1;
+        }
+        cvy_os_pause();
+    }
+    return false;
+}
+
 void cvy_limits_end(struct cvy_pool *pool, uint32_t slot, uint64_t at)
 {
     uint32_t index = 0;

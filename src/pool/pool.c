@@ -144,6 +144,7 @@ static struct cvy_pool *new_private(size_t workers, const struct covey_pool_opts
     pool->capacity = capacity_for(workers, opts->max_workers);
     pool->faults = opts->faults;
     pool->backlog = opts->backlog;
+    pool->measures = opts->measure == COVEY_ON;
     if (opts->cpus)
         (void)snprintf(pool->cpus, sizeof pool->cpus, "%s", opts->cpus);
     pool->method = opts->method;
@@ -312,6 +313,24 @@ int covey_pool_resize(covey_pool *object, size_t workers)
 static uint64_t count(const _Atomic uint64_t *counter)
 {
     return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+int covey_pool_histogram(covey_pool *object, enum covey_pool_time which,
+                         uint64_t ret_counts[COVEY_HISTOGRAM_SIZE])
+{
+    static const char call[] = "covey_pool_histogram";
+    int r = cvy_enter();
+    if (r >= 0)
+        r = cvy_object_check(object, CVY_KIND_POOL, call);
+    if (r >= 0 && ((unsigned)which > COVEY_TIME_FETCH || !ret_counts))
+        r = cvy_fail(-EINVAL, "%s: time %d, or nowhere to put its counts", call,
+                     (int)which);
+    if (r < 0)
+        return r;
+    const struct cvy_pool_shared *shared = cvy_at(object->shared);
+    for (int i = 0; i < COVEY_HISTOGRAM_SIZE; i++)
+        ret_counts[i] = count(&shared->times.counts[which][i]);
+    return 0;
 }
 
 int covey_pool_stats(covey_pool *object, struct covey_pool_stats *ret_stats)

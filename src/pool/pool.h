@@ -69,6 +69,7 @@ struct cvy_pool_slot {
 struct cvy_cookie {
     void *owner;
     uint64_t index;
+    int64_t given; /* when it was submitted; 0: unknown */
 };
 
 /* What a slot needs for the items of a flow; stays for the next batch. */
@@ -180,6 +181,7 @@ struct cvy_pool {
     struct cvy_trace *trace;
 
     bool limited;      /* there was a flow with limits */
+    bool measures;     /* begin and end of all tasks */
     uint32_t target;   /* workers wanted */
     uint32_t capacity; /* lines there are */
     uint32_t workers;  /* lines in use */
@@ -341,6 +343,7 @@ const char *cvy_outcome_text(uint8_t outcome);
 struct cvy_work {
     const char *call; /* for messages */
     uint64_t n, next, done;
+    int64_t given;  /* when it was submitted; 0: unknown */
     const char *in; /* items of `in_size` each, or */
     size_t in_size;
     const struct covey_view *views; /* `width` of them each, at least 1 */
@@ -385,6 +388,9 @@ int cvy_gather(struct cvy_pool *pool, covey_task_fn *fn, struct cvy_work *work,
 int64_t cvy_limits_check(struct cvy_pool *pool);
 /** End the worker of an item that has its outcome; processes only. */
 void cvy_limits_end(struct cvy_pool *pool, uint32_t slot, uint64_t at);
+/** What an item that runs says of itself. Returns: false if it has said nothing. */
+bool cvy_limits_said(struct cvy_pool *pool, uint32_t slot, uint64_t at,
+                     uint64_t *ret_done, uint64_t *ret_total);
 /** Let covey_call_cancelled say 1 in it. */
 void cvy_limits_warn(struct cvy_pool *pool, uint32_t slot, uint64_t at);
 
@@ -406,6 +412,12 @@ bool cvy_tasks_are_left(const struct cvy_pool *pool);
 /** Take a result's tasks back. Returns: whether there were any. */
 bool cvy_tasks_cancel(struct cvy_pool *pool, struct covey_result *result,
                       enum covey_outcome outcome, enum covey_outcome running);
+/** The same for all results of a group. */
+bool cvy_tasks_cancel_group(struct cvy_pool *pool, uint64_t group,
+                            enum covey_outcome running);
+/** How far a result is: of one task what that says of itself. */
+void cvy_tasks_progress(struct cvy_pool *pool, const struct covey_result *result,
+                        uint64_t *ret_done, uint64_t *ret_total);
 /** The pool ends, its workers may still run: whatever is left becomes CANCELLED. */
 void cvy_tasks_end(struct cvy_pool *pool);
 void cvy_tasks_free(struct cvy_pool *pool);
@@ -438,6 +450,7 @@ struct covey_result {
     void *callback_ctx;
     struct covey_map_summary *summary; /* the caller's */
     bool is_canceled;
+    uint64_t group, round; /* the caller's; of the last cancelling that saw it */
 
     struct cvy_work work;
     struct covey_view arg; /* of a single task; behind this */

@@ -39,6 +39,7 @@ static struct covey_result *new_result(struct cvy_pool *pool, const char *call,
     result->submitted = cvy_os_now();
     result->deadline = INT64_MAX;
     result->work.call = call;
+    result->work.given = result->submitted;
     result->work.sum.first_failed = SIZE_MAX;
     result->report.backtrace = result->report.text = "";
     (void)pthread_mutex_lock(&pool->lock);
@@ -64,6 +65,7 @@ struct wishes {
     int64_t time, soft, timeout;
     uint64_t memory;
     int priority;
+    uint64_t group;
     covey_done_fn *callback, *error_callback;
     void *ctx;
 };
@@ -78,6 +80,7 @@ static int take_wishes(struct covey_result *result, const struct wishes *wishes)
     result->key = result->submitted - wishes->priority * AGE_STEP;
     if (wishes->timeout)
         result->deadline = cvy_os_deadline(wishes->timeout);
+    result->group = wishes->group;
     result->callback = wishes->callback;
     result->error_callback = wishes->error_callback;
     result->callback_ctx = wishes->ctx;
@@ -145,17 +148,18 @@ int covey_pool_apply_async(covey_result **out, covey_pool *object, covey_task_fn
     result->work.n = 1;
     result->work.views = &result->arg;
     result->work.bytes = &result->bytes;
-    struct wishes wishes = {opts.time_limit,     opts.soft_limit,  opts.timeout,
-                            opts.memory_limit,   opts.priority,    opts.callback,
-                            opts.error_callback, opts.callback_ctx};
+    struct wishes wishes = {opts.time_limit,   opts.soft_limit,     opts.timeout,
+                            opts.memory_limit, opts.priority,       opts.group,
+                            opts.callback,     opts.error_callback, opts.callback_ctx};
     return submit(result, take_wishes(result, &wishes), out);
 }
 
 static int take_map_opts(struct covey_result *result, const struct covey_map_opts *opts)
 {
-    struct wishes wishes = {opts->time_limit,     opts->soft_limit,  opts->timeout,
-                            opts->memory_limit,   opts->priority,    opts->callback,
-                            opts->error_callback, opts->callback_ctx};
+    struct wishes wishes = {
+        opts->time_limit,   opts->soft_limit,     opts->timeout,
+        opts->memory_limit, opts->priority,       opts->group,
+        opts->callback,     opts->error_callback, opts->callback_ctx};
     result->work.outcomes = opts->outcomes;
     result->summary = opts->summary;
     return take_wishes(result, &wishes);
@@ -419,6 +423,33 @@ int covey_result_cancel(covey_result *result, int running)
                          running ? COVEY_OUTCOME_CANCELLED : COVEY_OUTCOME_NONE))
         return 0;
     return cvy_fail(-EALREADY, "%s: it is done", call);
+}
+
+int covey_pool_cancel_group(covey_pool *object, uint64_t group, int running)
+{
+    static const char call[] = "covey_pool_cancel_group";
+    struct cvy_pool *pool = NULL;
+    int r = cvy_pool_enter(object, call, false, &pool);
+    if (r < 0)
+        return r;
+    if (!group)
+        return cvy_fail(-EINVAL, "%s: group 0 is no group", call);
+    if (cvy_tasks_cancel_group(pool, group,
+                               running ? COVEY_OUTCOME_CANCELLED : COVEY_OUTCOME_NONE))
+        return 0;
+    return cvy_fail(-EALREADY, "%s: nothing of group %llu is left", call,
+                    (unsigned long long)group);
+}
+
+int covey_result_progress(covey_result *result, uint64_t *ret_done, uint64_t *ret_total)
+{
+    static const char call[] = "covey_result_progress";
+    int r = enter(result, call);
+    if (r >= 0 && (!ret_done || !ret_total))
+        r = cvy_fail(-EINVAL, "%s: there is nowhere to put it", call);
+    if (r >= 0)
+        cvy_tasks_progress(result->pool, result, ret_done, ret_total);
+    return r < 0 ? r : 0;
 }
 
 int covey_result_report(covey_result *result, struct covey_task_report *ret_report)

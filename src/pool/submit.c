@@ -33,6 +33,7 @@ struct cvy_submissions {
     struct covey_result *first; /* that are not ready */
     _Atomic int64_t next_deadline;
     _Atomic bool is_open; /* its ring may be waited for */
+    uint64_t round;       /* of cancelling a group */
 };
 
 /* ---- the heap; locked ---- */
@@ -440,6 +441,68 @@ bool cvy_tasks_cancel(struct cvy_pool *pool, struct covey_result *result,
     if (any)
         (void)cvy_tasks_step(pool, false);
     return any;
+}
+
+/* One of the group that has not been dealt with in this round. */
+static struct covey_result *next_of_group(struct cvy_submissions *tasks, uint64_t group,
+                                          uint64_t round)
+{
+    struct cvy_pool *pool = tasks->flow.map.pool;
+    (void)pthread_mutex_lock(&pool->lock);
+    struct covey_result *result = tasks->first;
+    while (result && (result->group != group || result->round == round))
+        result = result->next;
+    if (result)
+        result->round = round;
+    (void)pthread_mutex_unlock(&pool->lock);
+    return result;
+}
+
+bool cvy_tasks_cancel_group(struct cvy_pool *pool, uint64_t group,
+                            enum covey_outcome running)
+{
+    struct cvy_submissions *tasks = pool->tasks;
+    struct covey_result *result;
+    bool any = false;
+    if (!tasks)
+        return false;
+    (void)pthread_mutex_lock(&pool->turn);
+    tasks->round++;
+    while ((result = next_of_group(tasks, group, tasks->round)))
+        if (atomic_load(&result->state) == CVY_RESULT_PENDING)
+            any |= take_back(tasks, result, COVEY_OUTCOME_CANCELLED, running);
+    (void)pthread_mutex_unlock(&pool->turn);
+    if (any)
+        (void)cvy_tasks_step(pool, false);
+    return any;
+}
+
+static bool find_said(struct cvy_submissions *tasks, const struct covey_result *result,
+                      uint64_t *ret_done, uint64_t *ret_total)
+{
+    struct cvy_flow *flow = &tasks->flow;
+    struct cvy_pool *pool = flow->map.pool;
+    for (uint32_t b = 0; b < flow->order_count; b++) {
+        uint32_t slot = flow->order[b];
+        for (uint64_t i = 0; i < pool->slots[slot].n; i++)
+            if (pool->rooms[slot].cookies[i].owner == result &&
+                !pool->rooms[slot].marks[i])
+                return cvy_limits_said(pool, slot, i, ret_done, ret_total);
+    }
+    return false;
+}
+
+void cvy_tasks_progress(struct cvy_pool *pool, const struct covey_result *result,
+                        uint64_t *ret_done, uint64_t *ret_total)
+{
+    (void)pthread_mutex_lock(&pool->turn);
+    (void)pthread_mutex_lock(&pool->lock);
+    *ret_done = result->work.done;
+    *ret_total = result->work.n;
+    if (result->work.n == 1 && !result->work.done && pool->tasks)
+        (void)find_said(pool->tasks, result, ret_done, ret_total);
+    (void)pthread_mutex_unlock(&pool->lock);
+    (void)pthread_mutex_unlock(&pool->turn);
 }
 
 void cvy_tasks_end(struct cvy_pool *pool)

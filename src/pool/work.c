@@ -12,7 +12,7 @@ int cvy_work_pull(struct cvy_work *work, struct cvy_item *ret_item)
 {
     if (work->next == work->n)
         return COVEY_EEND;
-    ret_item->cookie = (struct cvy_cookie){work, work->next};
+    ret_item->cookie = (struct cvy_cookie){work, work->next, work->given};
     if (work->views) {
         ret_item->parts = work->views + work->next * cvy_max_u64(work->width, 1);
     } else {
