@@ -188,7 +188,16 @@ struct covey_pool_opts {
     struct covey_view initarg;    /**< its argument, copied */
     covey_target_fn *exit_hook;   /**< run by each worker that ends in order */
     struct covey_view exitarg;    /**< its argument, copied */
-    size_t max_tasks;   /**< a worker is replaced after so many; default never */
+    size_t max_tasks;        /**< a worker is replaced after so many; default never. Its
+                             successor is started when its last task begins */
+    covey_nsec max_age;      /**< a worker that is older is replaced; default never */
+    uint64_t max_memory;     /**< a worker that has more bytes of its own is replaced;
+                                  default never. Both: after the task that it is at, and
+                                  when its successor is up */
+    covey_nsec idle_timeout; /**< when there was nothing to do for so long, all workers
+                                  but `min_workers` end; with the next work they come
+                                  back; default never */
+    size_t min_workers;      /**< default 1 */
     size_t max_workers; /**< most that covey_pool_resize may ask for; default 4 times
                              what it begins with, at least 16 */
     const char *cpus;   /**< processors workers may run on, as "0-3,6" */

@@ -34,6 +34,7 @@
 /** Batches that can be active at the same time, and maps too. */
 #define CVY_POOL_BATCHES 63u
 #define CVY_POOL_WORKERS 1024u
+#define CVY_POOL_LINES   (2 * CVY_POOL_WORKERS)
 /** Memory that is worth making present at once, and is used for little else. */
 #define CVY_POOL_LARGE 65536u
 
@@ -111,7 +112,7 @@ struct cvy_pool_line {
     cvy_word retire;         /* [pool] 1: end after the item that runs */
     cvy_word left;           /* [own] 1: it ends in order, 2: its initializer failed */
     _Atomic int32_t init_code; /* [own] what that returned */
-    uint32_t reserved2;
+    cvy_word is_last;          /* [own] 1: it ends after what it runs now */
     uint64_t reserved3[10];
 };
 _Static_assert(sizeof(struct cvy_pool_line) == 256, "two pairs of cache lines");

@@ -47,8 +47,8 @@ int cvy_loop_create(struct cvy_pool *pool)
     if (!loop)
         return cvy_fail(-ENOMEM, "no memory for an event loop");
     (void)pthread_mutex_init(&loop->mutex, NULL);
-    loop->ends = cvy_calloc(pool->capacity, sizeof *loop->ends);
-    for (uint32_t i = 0; loop->ends && i < pool->capacity; i++)
+    loop->ends = cvy_calloc(pool->lines, sizeof *loop->ends);
+    for (uint32_t i = 0; loop->ends && i < pool->lines; i++)
         loop->ends[i] = -1;
     int r = loop->ends ? 0 : -ENOMEM;
     loop->set = r < 0 ? -1 : cvy_os_set_create();

@@ -53,6 +53,12 @@ static int take_options(struct covey_pool_opts *opts,
     if (opts->max_workers && opts->max_workers < *workers)
         return cvy_fail(-EINVAL, "%s: %zu workers, and at most %zu", call, *workers,
                         opts->max_workers);
+    if (opts->max_age < 0 || opts->idle_timeout < 0 ||
+        (opts->min_workers && !opts->idle_timeout))
+        return cvy_fail(-EINVAL,
+                        "%s: `max_age` and `idle_timeout` are times, and `min_workers` "
+                        "means nothing without the latter",
+                        call);
     if (opts->cpus && strlen(opts->cpus) > 63)
         return cvy_fail(-EINVAL, "%s: `cpus` has more than 63 bytes", call);
     if (opts->method == COVEY_DEFAULT_METHOD) {
@@ -131,6 +137,23 @@ static uint32_t capacity_for(size_t workers, size_t most)
     return (uint32_t)cvy_min_size(cvy_max_size(most, workers), CVY_POOL_WORKERS);
 }
 
+static void take_staff(struct cvy_pool *pool, const struct covey_pool_opts *opts)
+{
+    struct cvy_staff *staff = &pool->staff;
+    staff->max_age = opts->max_age;
+    staff->max_memory = opts->max_memory;
+    staff->max_tasks = opts->max_tasks;
+    staff->idle_timeout = opts->idle_timeout;
+    staff->least = (uint32_t)cvy_max_size(opts->min_workers, 1);
+    staff->due = INT64_MAX;
+    staff->is_watched =
+        opts->max_age || opts->max_memory || opts->max_tasks || opts->idle_timeout;
+    /* All may begin their last tasks at the same time. */
+    bool may_relieve = opts->max_age || opts->max_memory || opts->max_tasks;
+    pool->lines = (uint32_t)cvy_min_size(
+        may_relieve ? 2 * (size_t)pool->capacity : pool->capacity, CVY_POOL_LINES);
+}
+
 static struct cvy_pool *new_private(size_t workers, const struct covey_pool_opts *opts)
 {
     struct cvy_pool *pool = cvy_calloc(1, sizeof *pool);
@@ -142,6 +165,7 @@ static struct cvy_pool *new_private(size_t workers, const struct covey_pool_opts
     pool->refs = 1;
     pool->target = pool->workers = (uint32_t)workers;
     pool->capacity = capacity_for(workers, opts->max_workers);
+    take_staff(pool, opts);
     pool->faults = opts->faults;
     pool->backlog = opts->backlog;
     pool->measures = opts->measure == COVEY_ON;
@@ -154,9 +178,11 @@ static struct cvy_pool *new_private(size_t workers, const struct covey_pool_opts
         (void)snprintf(pool->name, sizeof pool->name, "%s", opts->name);
     else
         (void)snprintf(pool->name, sizeof pool->name, "Pool-%u", ++pools);
-    pool->worker = cvy_calloc(pool->capacity, sizeof *pool->worker);
+    pool->worker = cvy_calloc(pool->lines, sizeof *pool->worker);
     pool->ranges =
-        cvy_calloc(2 * (size_t)pool->capacity + CVY_POOL_ORPHANS, sizeof *pool->ranges);
+        cvy_calloc(2 * (size_t)pool->lines + CVY_POOL_ORPHANS, sizeof *pool->ranges);
+    for (uint32_t i = 0; pool->worker && i < workers; i++)
+        pool->worker[i].is_wanted = true;
     list_replace(NULL, pool);
     if (pool->worker && pool->ranges)
         return pool;
@@ -201,7 +227,7 @@ static int new_object(struct cvy_pool *pool, const struct covey_pool_opts *opts)
     void *object = NULL;
     cvy_ref shared = 0;
     uint64_t lines = sizeof(struct cvy_pool_shared) +
-                     pool->capacity * (uint64_t)sizeof(struct cvy_pool_line);
+                     pool->lines * (uint64_t)sizeof(struct cvy_pool_line);
     uint64_t size = lines + cvy_round_up(opts->initarg.size, 16) + opts->exitarg.size;
     int r = cvy_object_create(CVY_KIND_POOL, sizeof(struct covey_pool),
                               CVY_OBJECT_PRIVATE, size, &object, &shared);
@@ -216,6 +242,27 @@ static int new_object(struct cvy_pool *pool, const struct covey_pool_opts *opts)
     pool->object->state = (uint64_t)(uintptr_t)pool;
     pool->object->shared = shared;
     return set_hooks(pool, opts, (char *)pool->shared + lines);
+}
+
+/* Somebody has to look also while nobody waits for tasks. */
+static int watch_staff(struct cvy_pool *pool, covey_pool **out)
+{
+    const struct cvy_staff *staff = &pool->staff;
+    bool is_needed = staff->max_age || staff->max_memory || staff->idle_timeout;
+    int r = is_needed ? cvy_tasks_begin(pool) : 0;
+    if (r >= 0 && is_needed)
+        r = cvy_watcher_start(pool);
+    if (r < 0) {
+        char detail[CVY_DETAIL_SIZE];
+        (void)snprintf(detail, sizeof detail, "%s", covey_error_detail());
+        covey_pool_free(pool->object);
+        return cvy_fail(r, "%s", detail);
+    }
+    (void)pthread_mutex_lock(&pool->lock);
+    cvy_staff_look(pool);
+    (void)pthread_mutex_unlock(&pool->lock);
+    *out = pool->object;
+    return 0;
 }
 
 int covey_pool_create(covey_pool **out, size_t workers,
@@ -240,10 +287,8 @@ int covey_pool_create(covey_pool **out, size_t workers,
         r = cvy_loop_create(pool);
     if (r >= 0)
         r = cvy_pool_start_workers(pool);
-    if (r >= 0) {
-        *out = pool->object;
-        return 0;
-    }
+    if (r >= 0)
+        return watch_staff(pool, out);
     if (pool->object) {
         char detail[CVY_DETAIL_SIZE];
         (void)snprintf(detail, sizeof detail, "%s", covey_error_detail());
@@ -277,20 +322,6 @@ int cvy_pool_enter(covey_pool *object, const char *call, bool open,
 
 /* ---- size ---- */
 
-/* Locked. */
-static void set_target(struct cvy_pool *pool, uint32_t workers)
-{
-    for (uint32_t i = 0; i < pool->capacity; i++)
-        atomic_store(&pool->shared->lines[i].retire, i >= workers);
-    pool->target = workers;
-    pool->workers = (uint32_t)cvy_max_u64(pool->workers, workers);
-    atomic_store(&pool->shared->workers, pool->workers);
-    atomic_store(&pool->shared->counts.target, workers);
-    /* All look, also those that sleep. */
-    atomic_fetch_add(&pool->shared->doorbell, CVY_RING_STEP);
-    (void)cvy_os_futex_wake(&pool->shared->doorbell, INT32_MAX);
-}
-
 int covey_pool_resize(covey_pool *object, size_t workers)
 {
     static const char call[] = "covey_pool_resize";
@@ -302,7 +333,8 @@ int covey_pool_resize(covey_pool *object, size_t workers)
         return cvy_fail(-EINVAL, "%s: %zu workers, 1 to %u are possible", call, workers,
                         pool->capacity);
     (void)pthread_mutex_lock(&pool->lock);
-    set_target(pool, (uint32_t)workers);
+    pool->staff.is_small = false;
+    cvy_staff_set_target(pool, (uint32_t)workers);
     r = cvy_pool_start_workers(pool);
     (void)pthread_mutex_unlock(&pool->lock);
     return r;

@@ -14,7 +14,8 @@
  *   drive.c    waiting for batches, seeing to the workers meanwhile
  *   slots.c    slots and memory of batches, waking workers
  *   limits.c   time and memory of tasks that run
- *   recover.c  workers that died: whom it cost what, and their successors
+ *   staff.c    how many workers there are, and which
+ *   recover.c  workers that died: whom it cost what
  *   trace.c    a slice per task in a file
  *
  * All threads that map share the private record under `lock`; functions marked "locked"
@@ -146,6 +147,23 @@ struct cvy_pool_worker {
     bool ended;     /* by us, for what its task did */
     int64_t sample; /* when its memory is to be looked at again */
     uint64_t sampled, peak; /* serial of the task, and its most memory so far */
+    int64_t born;
+    uint32_t relieves; /* line + 1 of whom it succeeds, who retires when it is up */
+    bool is_wanted;    /* the line: somebody is to work there */
+};
+
+/* See staff.c. */
+struct cvy_staff {
+    int64_t max_age; /* of a worker; 0: any */
+    uint64_t max_memory, max_tasks;
+    uint32_t least; /* workers that stay when there is nothing to do */
+    uint32_t full;  /* is_small: how many there are to be otherwise */
+    bool is_small;
+    bool is_watched; /* some of these were asked for */
+    int64_t idle_timeout, idle_since;
+    uint64_t finished; /* claims, when idleness was last looked for */
+    int64_t weighed;   /* when memory was last looked at */
+    int64_t due;       /* when to look again; INT64_MAX: not by itself */
 };
 
 /* A file of slices. */
@@ -183,8 +201,10 @@ struct cvy_pool {
     bool limited;      /* there was a flow with limits */
     bool measures;     /* begin and end of all tasks */
     uint32_t target;   /* workers wanted */
-    uint32_t capacity; /* lines there are */
-    uint32_t workers;  /* lines in use */
+    uint32_t capacity; /* most that may be wanted */
+    uint32_t lines;    /* lines there are; more than that, for successors */
+    uint32_t workers;  /* lines that were ever in use */
+    struct cvy_staff staff;
     struct cvy_pool_worker *worker;
     uint32_t started; /* for names */
 
@@ -547,10 +567,25 @@ struct cvy_batch_parts {
 };
 struct cvy_batch_parts cvy_pool_parts(const struct cvy_map *map, uint64_t items);
 
+/* ---- staff.c; locked ---- */
+
+/** Start a worker in each wanted line that has none. Returns: 0 or the first error. */
+int cvy_pool_start_workers(struct cvy_pool *pool);
+/** Want so many workers. */
+void cvy_staff_set_target(struct cvy_pool *pool, uint32_t workers);
+/** There is something to do: be as many as usual. */
+void cvy_staff_wake(struct cvy_pool *pool);
+/** Look who is to be relieved, and whether there are too many. */
+void cvy_staff_look(struct cvy_pool *pool);
+/** A worker died, or did not start, while nothing was finished. */
+void cvy_staff_count_barren(struct cvy_pool *pool, const char *cause);
+/** Start the next one in this line when that is worth trying. */
+void cvy_staff_put_off(struct cvy_pool *pool, uint32_t index);
+/** Its worker, which is not up yet, was looked at. */
+void cvy_staff_looked(struct cvy_pool *pool, uint32_t index);
+
 /* ---- recover.c; locked ---- */
 
-/** Start a worker in each line that has none. Returns: 0 or the first error. */
-int cvy_pool_start_workers(struct cvy_pool *pool);
 /** Look for workers that died, settle what they had, replace them.
  * `ask_kernel`: do not trust what memory says about them. */
 void cvy_pool_reap(struct cvy_pool *pool, bool ask_kernel);

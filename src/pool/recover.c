@@ -22,110 +22,9 @@
 #include "region/wait.h"
 
 #define REAP_TIME      COVEY_SEC(1) /* from the death of its thread to that of all */
-#define LOOK_TIME      COVEY_MSEC(2)
 #define STOP_TIME      COVEY_SEC(1)
 #define TERMINATE_TIME COVEY_MSEC(100)
 #define SNAPSHOT_TRIES 64
-#define PATIENCE       3u /* barren deaths before starts are put off */
-#define LONGEST_PAUSE  COVEY_MSEC(200)
-
-/* ---- starting ---- */
-
-static int start_worker(struct cvy_pool *pool, uint32_t index)
-{
-    struct cvy_pool_worker *worker = &pool->worker[index];
-    char name[32];
-    struct cvy_worker_arg arg = {.pool = cvy_ref_of(pool->object),
-                                 .line = index,
-                                 .is_thread = pool->method == COVEY_THREAD};
-    struct covey_process_opts opts = {.size = sizeof opts,
-                                      .name = name,
-                                      .method = pool->method,
-                                      .daemon = COVEY_ON,
-                                      .holds = {COVEY_NO_HOLDS},
-                                      .cpus = pool->cpus[0] ? pool->cpus : NULL};
-    int fd = pool->shared->hooks.fd;
-    if (fd >= 0 && (pool->method == COVEY_SPAWN || pool->method == COVEY_FORKSERVER)) {
-        opts.fds = &fd;
-        opts.fd_count = 1;
-    }
-    (void)snprintf(name, sizeof name, "PoolWorker-%u", ++pool->started);
-    if (pool->holds[0])
-        memcpy(opts.holds, pool->holds, sizeof opts.holds);
-    int r = covey_process_create(&worker->process, cvy_pool_work, COVEY_VIEW_OF(arg),
-                                 &opts);
-    if (r < 0)
-        return r;
-    r = covey_process_start(worker->process);
-    if (r < 0) {
-        covey_process_free(worker->process);
-        worker->process = NULL;
-        return r;
-    }
-    (void)covey_process_pid(worker->process, &worker->pid);
-    worker->ended = false;
-    if (pool->started > pool->target)
-        cvy_count(&pool->shared->counts.restarts, 1);
-    cvy_loop_watch(pool, index);
-    return 0;
-}
-
-static uint64_t finished_claims(const struct cvy_pool *pool)
-{
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < pool->workers; i++)
-        sum += atomic_load_explicit(&pool->shared->lines[i].finished,
-                                    memory_order_relaxed);
-    return sum;
-}
-
-/* One more death or failed start; anything finished in between forgives all before. */
-static void count_barren(struct cvy_pool *pool, const char *cause)
-{
-    uint64_t finished = finished_claims(pool);
-    if (finished != pool->finished)
-        pool->barren = 0;
-    pool->finished = finished;
-    pool->barren++;
-    (void)snprintf(pool->cause, sizeof pool->cause, "%s", cause);
-}
-
-static int64_t pause_before_start(const struct cvy_pool *pool)
-{
-    if (pool->barren <= PATIENCE)
-        return 0;
-    uint64_t doublings = cvy_min_u64(pool->barren - PATIENCE, 8);
-    return cvy_min_i64(COVEY_MSEC(1) << doublings, LONGEST_PAUSE);
-}
-
-int cvy_pool_start_workers(struct cvy_pool *pool)
-{
-    int first = 0;
-    for (uint32_t i = 0; i < pool->target; i++) {
-        struct cvy_pool_worker *worker = &pool->worker[i];
-        if (worker->process || pool->closing ||
-            (worker->due && worker->due > cvy_os_now()))
-            continue;
-        int r = start_worker(pool, i);
-        worker->due = cvy_os_now() + LOOK_TIME;
-        if (r >= 0)
-            continue;
-        first = first ? first : r;
-        count_barren(pool, covey_error_detail());
-        worker->due += pause_before_start(pool);
-    }
-    return first;
-}
-
-int64_t cvy_pool_due(const struct cvy_pool *pool)
-{
-    int64_t due = INT64_MAX;
-    for (uint32_t i = 0; i < pool->workers; i++)
-        if (pool->worker[i].process ? !atomic_load(&pool->shared->lines[i].thread)
-                                    : i < pool->target)
-            due = cvy_min_i64(due, pool->worker[i].due);
-    return due;
-}
 
 /* ---- items that are in nobody's hands ---- */
 
@@ -437,6 +336,7 @@ static void clear_line(struct cvy_pool_line *line)
     atomic_store(&line->warned, 0);
     atomic_store(&line->retire, 0);
     atomic_store(&line->left, 0);
+    atomic_store(&line->is_last, 0);
     atomic_store(&line->init_code, 0);
 }
 
@@ -472,8 +372,8 @@ static void bury(struct cvy_pool *pool, uint32_t index, struct death *death)
     if (blamed)
         pool->barren = 0;
     else if (left != 1 && !pool->worker[index].ended)
-        count_barren(pool, death->how);
-    pool->worker[index].due = cvy_os_now() + pause_before_start(pool);
+        cvy_staff_count_barren(pool, death->how);
+    cvy_staff_put_off(pool, index);
     if (!is_active)
         find_all_missing(pool);
     else
@@ -532,8 +432,22 @@ static bool is_dead(struct cvy_pool *pool, uint32_t index, bool ask_kernel)
         return true;
     if (thread && !ask_kernel)
         return false;
-    worker->due = cvy_os_now() + LOOK_TIME;
+    cvy_staff_looked(pool, index);
     return covey_process_join(worker->process, COVEY_NOWAIT) == 0;
+}
+
+/* Somebody died or leaves, or is to be relieved by a successor that is up, or soon. */
+static bool wants_a_look(const struct cvy_pool *pool, uint32_t index)
+{
+    const struct cvy_pool_line *line = &pool->shared->lines[index];
+    const struct cvy_pool_worker *worker = &pool->worker[index];
+    uint32_t thread = atomic_load(&line->thread);
+    if (!worker->process)
+        return false;
+    return atomic_load(&line->left) || (thread && cvy_slot_is_dead(thread, false)) ||
+           (thread && worker->relieves) ||
+           (worker->is_wanted && atomic_load(&line->is_last) &&
+            pool->lines > pool->capacity && !pool->closing);
 }
 
 bool cvy_pool_wants_reaping(const struct cvy_pool *pool)
@@ -541,13 +455,9 @@ bool cvy_pool_wants_reaping(const struct cvy_pool *pool)
     int64_t due = cvy_pool_due(pool);
     if (due != INT64_MAX && due <= cvy_os_now())
         return true;
-    for (uint32_t i = 0; i < pool->workers; i++) {
-        const struct cvy_pool_line *line = &pool->shared->lines[i];
-        uint32_t thread = atomic_load(&line->thread);
-        if (pool->worker[i].process &&
-            (atomic_load(&line->left) || (thread && cvy_slot_is_dead(thread, false))))
+    for (uint32_t i = 0; i < pool->workers; i++)
+        if (wants_a_look(pool, i))
             return true;
-    }
     return false;
 }
 
@@ -571,6 +481,7 @@ void cvy_pool_reap(struct cvy_pool *pool, bool ask_kernel)
     for (uint32_t i = 0; i < pool->workers; i++)
         if (pool->worker[i].process && is_dead(pool, i, ask_kernel))
             cvy_pool_reap_worker(pool, i);
+    cvy_staff_look(pool);
     (void)cvy_pool_start_workers(pool);
     give_up_if_broken(pool);
 }

@@ -260,6 +260,8 @@ static void wake(cvy_word *word, uint32_t count)
  * done sooner than a sleeper wakes up is left to one. */
 void cvy_pool_ring(struct cvy_pool *pool, uint64_t items, uint32_t cost)
 {
+    if (pool->staff.idle_timeout)
+        cvy_staff_wake(pool);
     cvy_word *word = &pool->shared->doorbell;
     uint32_t needed = (uint32_t)cvy_min_u64(items, pool->workers);
     bool sleepers = cvy_ring_step(word);

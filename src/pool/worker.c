@@ -120,8 +120,17 @@ static void run_equal(struct cvy_worker *w, uint64_t range)
     }
 }
 
+/* A successor may be started while the last task runs. */
+static void tell_last(struct cvy_worker *w)
+{
+    atomic_store(&w->line->is_last, 1);
+    cvy_worker_ring(w, w->batch->map);
+}
+
 static void run_items(struct cvy_worker *w, uint64_t range)
 {
+    if (cvy_unlikely(w->tasks_left <= cvy_range_count(range)))
+        tell_last(w);
     if (w->entries)
         cvy_task_run(w, range);
     else

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT */
+/* staff.c: how many workers there are, and which.
+ *
+ * A worker has a line of shared memory; a line is "wanted" while somebody is to work there.
+ * As many lines are wanted as the pool is to have workers:
+ *
+ *   unwanted, free --(more are wanted)--> wanted --(process ends)--> started again
+ *        ^                                   |
+ *        |                                   |  fewer are wanted, or it is relieved
+ *        \------(its process has ended)------/  `retire`: it ends after its item
+ *
+ * Relief: a worker that is too old, has grown too large, or begins its last task, passes
+ * being wanted on to a free line, where its successor starts. Only when that one is up the
+ * old one is told to retire. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "pool/pool.h"
+#include "pool/worker.h"
+#include "region/wait.h"
+
+#define LOOK_TIME     COVEY_MSEC(2)
+#define MEMORY_TIME   COVEY_MSEC(100) /* between looks at what workers take */
+#define PATIENCE      3u              /* barren deaths before starts are put off */
+#define LONGEST_PAUSE COVEY_MSEC(200)
+
+/* ---- starting ---- */
+
+static int start_worker(struct cvy_pool *pool, uint32_t index)
+{
+    struct cvy_pool_worker *worker = &pool->worker[index];
+    char name[32];
+    struct cvy_worker_arg arg = {.pool = cvy_ref_of(pool->object),
+                                 .line = index,
+                                 .is_thread = pool->method == COVEY_THREAD};
+    struct covey_process_opts opts = {.size = sizeof opts,
+                                      .name = name,
+                                      .method = pool->method,
+                                      .daemon = COVEY_ON,
+                                      .holds = {COVEY_NO_HOLDS},
+                                      .cpus = pool->cpus[0] ? pool->cpus : NULL};
+    int fd = pool->shared->hooks.fd;
+    if (fd >= 0 && (pool->method == COVEY_SPAWN || pool->method == COVEY_FORKSERVER)) {
+        opts.fds = &fd;
+        opts.fd_count = 1;
+    }
+    (void)snprintf(name, sizeof name, "PoolWorker-%u", ++pool->started);
+    if (pool->holds[0])
+        memcpy(opts.holds, pool->holds, sizeof opts.holds);
+    int r = covey_process_create(&worker->process, cvy_pool_work, COVEY_VIEW_OF(arg),
+                                 &opts);
+    if (r < 0)
+        return r;
+    r = covey_process_start(worker->process);
+    if (r < 0) {
+        covey_process_free(worker->process);
+        worker->process = NULL;
+        return r;
+    }
+    (void)covey_process_pid(worker->process, &worker->pid);
+    worker->ended = false;
+    worker->born = cvy_os_now();
+    if (pool->started > pool->target)
+        cvy_count(&pool->shared->counts.restarts, 1);
+    cvy_loop_watch(pool, index);
+    return 0;
+}
+
+static uint64_t finished_claims(const struct cvy_pool *pool)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < pool->workers; i++)
+        sum += atomic_load_explicit(&pool->shared->lines[i].finished,
+                                    memory_order_relaxed);
+    return sum;
+}
+
+/* One more death or failed start; anything finished in between forgives all before. */
+void cvy_staff_count_barren(struct cvy_pool *pool, const char *cause)
+{
+    uint64_t finished = finished_claims(pool);
+    if (finished != pool->finished)
+        pool->barren = 0;
+    pool->finished = finished;
+    pool->barren++;
+    (void)snprintf(pool->cause, sizeof pool->cause, "%s", cause);
+}
+
+static int64_t pause_before_start(const struct cvy_pool *pool)
+{
+    if (pool->barren <= PATIENCE)
+        return 0;
+    uint64_t doublings = cvy_min_u64(pool->barren - PATIENCE, 8);
+    return cvy_min_i64(COVEY_MSEC(1) << doublings, LONGEST_PAUSE);
+}
+
+int cvy_pool_start_workers(struct cvy_pool *pool)
+{
+    int first = 0;
+    for (uint32_t i = 0; i < pool->workers; i++) {
+        struct cvy_pool_worker *worker = &pool->worker[i];
+        if (worker->process || !worker->is_wanted || pool->closing ||
+            (worker->due && worker->due > cvy_os_now()))
+            continue;
+        int r = start_worker(pool, i);
+        worker->due = cvy_os_now() + LOOK_TIME;
+        if (r >= 0)
+            continue;
+        first = first ? first : r;
+        cvy_staff_count_barren(pool, covey_error_detail());
+        worker->due += pause_before_start(pool);
+    }
+    return first;
+}
+
+int64_t cvy_pool_due(const struct cvy_pool *pool)
+{
+    int64_t due = pool->staff.due;
+    for (uint32_t i = 0; i < pool->workers; i++)
+        if (pool->worker[i].process ? !atomic_load(&pool->shared->lines[i].thread)
+                                    : pool->worker[i].is_wanted)
+            due = cvy_min_i64(due, pool->worker[i].due);
+    return due;
+}
+
+void cvy_staff_put_off(struct cvy_pool *pool, uint32_t index)
+{
+    pool->worker[index].due = cvy_os_now() + pause_before_start(pool);
+}
+
+void cvy_staff_looked(struct cvy_pool *pool, uint32_t index)
+{
+    pool->worker[index].due = cvy_os_now() + LOOK_TIME;
+}
+
+/* ---- how many ---- */
+
+static void want(struct cvy_pool *pool, uint32_t index)
+{
+    pool->worker[index].is_wanted = true;
+    atomic_store(&pool->shared->lines[index].retire, 0);
+    pool->workers = (uint32_t)cvy_max_u64(pool->workers, index + 1);
+    atomic_store(&pool->shared->workers, pool->workers);
+}
+
+/* Who sleeps looks up. */
+static void unwant(struct cvy_pool *pool, uint32_t index)
+{
+    struct cvy_pool_worker *worker = &pool->worker[index];
+    worker->is_wanted = false;
+    worker->relieves = 0;
+    atomic_store(&pool->shared->lines[index].retire, worker->process != NULL);
+    atomic_fetch_add(&pool->shared->doorbell, CVY_RING_STEP);
+    (void)cvy_os_futex_wake(&pool->shared->doorbell, INT32_MAX);
+}
+
+static uint32_t count_wanted(const struct cvy_pool *pool)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < pool->lines; i++)
+        count += pool->worker[i].is_wanted;
+    return count;
+}
+
+/* Who is to be relieved retires without waiting for his successor. */
+static void end_reliefs(struct cvy_pool *pool)
+{
+    for (uint32_t i = 0; i < pool->lines; i++)
+        if (pool->worker[i].relieves) {
+            atomic_store(&pool->shared->lines[pool->worker[i].relieves - 1].retire, 1);
+            pool->worker[i].relieves = 0;
+        }
+}
+
+void cvy_staff_set_target(struct cvy_pool *pool, uint32_t workers)
+{
+    end_reliefs(pool);
+    uint32_t wanted = count_wanted(pool);
+    for (uint32_t i = 0; i < pool->lines && wanted < workers; i++)
+        if (!pool->worker[i].is_wanted) {
+            want(pool, i);
+            wanted++;
+        }
+    for (uint32_t i = pool->lines; i > 0 && wanted > workers; i--)
+        if (pool->worker[i - 1].is_wanted) {
+            unwant(pool, i - 1);
+            wanted--;
+        }
+    pool->target = workers;
+    atomic_store(&pool->shared->counts.target, workers);
+}
+
+/* ---- relief ---- */
+
+static bool is_too_old(const struct cvy_pool *pool, uint32_t index, int64_t now)
+{
+    return pool->staff.max_age && now - pool->worker[index].born >= pool->staff.max_age;
+}
+
+static bool is_too_large(const struct cvy_pool *pool, uint32_t index)
+{
+    uint64_t own = 0;
+    return pool->staff.max_memory && pool->method != COVEY_THREAD &&
+           cvy_os_own_memory(pool->worker[index].pid, &own) >= 0 &&
+           own > pool->staff.max_memory;
+}
+
+static int find_free(const struct cvy_pool *pool)
+{
+    for (uint32_t i = 0; i < pool->lines; i++)
+        if (!pool->worker[i].is_wanted && !pool->worker[i].process)
+            return (int)i;
+    return -1;
+}
+
+/* Returns: false if no line is free for a successor at the moment. */
+static bool relieve(struct cvy_pool *pool, uint32_t index)
+{
+    int line = find_free(pool);
+    if (line < 0)
+        return false;
+    want(pool, (uint32_t)line);
+    pool->worker[line].relieves = index + 1;
+    pool->worker[line].due = 0;
+    pool->worker[index].is_wanted = false; /* it works on until the other one is up */
+    return true;
+}
+
+static bool is_up(const struct cvy_pool *pool, uint32_t index)
+{
+    return pool->worker[index].process &&
+           atomic_load(&pool->shared->lines[index].thread);
+}
+
+static void finish_reliefs(struct cvy_pool *pool)
+{
+    for (uint32_t i = 0; i < pool->lines; i++) {
+        uint32_t old = pool->worker[i].relieves;
+        if (!old || !is_up(pool, i))
+            continue;
+        pool->worker[i].relieves = 0;
+        unwant(pool, old - 1);
+    }
+}
+
+static void begin_reliefs(struct cvy_pool *pool, int64_t now)
+{
+    struct cvy_staff *staff = &pool->staff;
+    bool weigh = staff->max_memory && now >= staff->weighed + MEMORY_TIME;
+    if (weigh)
+        staff->weighed = now;
+    for (uint32_t i = 0; i < pool->workers; i++) {
+        const struct cvy_pool_worker *worker = &pool->worker[i];
+        if (!worker->is_wanted || worker->relieves || !is_up(pool, i))
+            continue;
+        if ((atomic_load(&pool->shared->lines[i].is_last) || is_too_old(pool, i, now) ||
+             (weigh && is_too_large(pool, i))) &&
+            !relieve(pool, i))
+            return;
+    }
+}
+
+/* ---- idle ---- */
+
+static bool is_idle(const struct cvy_pool *pool)
+{
+    for (uint32_t i = 0; i < pool->workers; i++)
+        if (atomic_load(&pool->shared->lines[i].batch))
+            return false;
+    return true;
+}
+
+static void look_for_idleness(struct cvy_pool *pool, int64_t now)
+{
+    struct cvy_staff *staff = &pool->staff;
+    uint64_t finished = finished_claims(pool);
+    if (!staff->idle_timeout || staff->is_small)
+        return;
+    if (!staff->idle_since || finished != staff->finished || !is_idle(pool))
+        staff->idle_since = now;
+    staff->finished = finished;
+    if (now - staff->idle_since < staff->idle_timeout || pool->target <= staff->least)
+        return;
+    staff->full = pool->target;
+    staff->is_small = true;
+    cvy_staff_set_target(pool, staff->least);
+}
+
+void cvy_staff_wake(struct cvy_pool *pool)
+{
+    struct cvy_staff *staff = &pool->staff;
+    staff->idle_since = 0;
+    if (!staff->is_small)
+        return;
+    staff->is_small = false;
+    cvy_staff_set_target(pool, staff->full);
+    (void)cvy_pool_start_workers(pool);
+    staff->due = cvy_os_deadline(staff->idle_timeout);
+    cvy_tasks_tell(pool); /* who watches has to know that */
+}
+
+/* ---- looking ---- */
+
+static int64_t next_look(const struct cvy_pool *pool, int64_t now)
+{
+    const struct cvy_staff *staff = &pool->staff;
+    int64_t due = INT64_MAX;
+    if (staff->idle_timeout && !staff->is_small && pool->target > staff->least)
+        due = staff->idle_since + staff->idle_timeout;
+    if (staff->max_memory)
+        due = cvy_min_i64(due, staff->weighed + MEMORY_TIME);
+    for (uint32_t i = 0; staff->max_age && i < pool->workers; i++)
+        if (pool->worker[i].is_wanted && pool->worker[i].process)
+            due = cvy_min_i64(due, pool->worker[i].born + staff->max_age);
+    /* What is over already waits for a line, or for a successor to come up. */
+    return cvy_max_i64(due, now + LOOK_TIME);
+}
+
+void cvy_staff_look(struct cvy_pool *pool)
+{
+    if (!pool->staff.is_watched || pool->closing)
+        return;
+    int64_t now = cvy_os_now();
+    finish_reliefs(pool);
+    begin_reliefs(pool, now);
+    look_for_idleness(pool, now);
+    pool->staff.due = next_look(pool, now);
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT */
+/* Which workers a pool has: successors of those that are old, large or at their last task,
+ * and fewer when there is nothing to do. */
+#include <stdlib.h>
+
+#include "pool_help.h"
+
+#include <covey.h>
+
+static int pid_of_worker(covey_pool *pool)
+{
+    struct covey_bytes bytes = {0};
+    int pid = 0;
+    CHECK_OK(covey_pool_apply(pool, task_pid, COVEY_NO_VIEW, &bytes, NULL));
+    CHECK_EQ(bytes.size, sizeof pid);
+    memcpy(&pid, bytes.data, sizeof pid);
+    covey_bytes_free(&bytes);
+    return pid;
+}
+
+static uint64_t workers_of(covey_pool *pool)
+{
+    struct covey_pool_stats stats;
+    CHECK_OK(covey_pool_stats(pool, &stats));
+    return stats.workers;
+}
+
+static void await_workers(covey_pool *pool, uint64_t count)
+{
+    while (workers_of(pool) != count)
+        cvy_os_yield();
+}
+
+/* ---- relief ------------------------------------------------------------------ */
+
+/* The first worker comes up at once, later ones when they are told to. */
+static int come_up(struct covey_view arg)
+{
+    struct shared *const *s = arg.data;
+    uint32_t before = atomic_fetch_add(&(*s)->begun, 1);
+    cvy_os_futex_wake(&(*s)->begun, 100);
+    if (before > 0)
+        family_await(&(*s)->go, 1);
+    return 0;
+}
+
+TEST_EACH_METHOD(an_old_worker_works_until_its_successor_is_up)
+{
+    struct shared *s = share();
+    covey_pool *pool =
+        pool_with(1, POOL_OPTS(.max_age = COVEY_MSEC(1), .initializer = come_up,
+                               .initarg = COVEY_VIEW_OF(s)));
+    int first = pid_of_worker(pool);
+    await_count(&s->begun, 2);
+    for (int i = 0; i < 20; i++)
+        CHECK_EQ(pid_of_worker(pool), first);
+    CHECK_EQ(workers_of(pool), 1);
+    family_tell(&s->go);
+    while (pid_of_worker(pool) == first)
+        cvy_os_yield();
+    covey_pool_free(pool);
+}
+
+/* 4 MiB that stay: each piece points to the one before. */
+static int leak(struct covey_call *call)
+{
+    static void *volatile last;
+    void *memory = malloc(4 << 20);
+    CHECK(memory != NULL);
+    memset(memory, 1, 4 << 20);
+    *(void **)memory = last;
+    last = memory;
+    return task_pid(call);
+}
+
+TEST_EACH_METHOD(a_worker_that_has_grown_is_replaced)
+{
+    covey_pool *pool = pool_with(1, POOL_OPTS(.max_memory = UINT64_C(256) << 20));
+    struct covey_task_report report;
+    int first = pid_of_worker(pool), pid = first;
+    for (int i = 0; i < 1000 && pid == first; i++) {
+        covey_result *result = NULL;
+        CHECK_OK(covey_pool_apply_async(&result, pool, leak, COVEY_NO_VIEW, NULL));
+        CHECK_OK(covey_result_get(result, NULL, COVEY_FOREVER));
+        CHECK_OK(covey_result_report(result, &report));
+        pid = report.pid;
+        covey_result_free(result);
+    }
+    CHECK_NE(pid, first);
+    struct covey_pool_stats stats;
+    CHECK_OK(covey_pool_stats(pool, &stats));
+    CHECK_EQ(stats.failed, 0);
+    CHECK_EQ(stats.crashes, 0);
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD_AND_THREAD(a_successor_is_started_when_the_last_task_begins)
+{
+    struct shared *s = share();
+    covey_pool *pool = pool_with(1, POOL_OPTS(.max_tasks = 1));
+    covey_result *result = NULL;
+    struct covey_pool_stats stats;
+    CHECK_OK(covey_pool_apply_async(&result, pool, task_wait, COVEY_VIEW_OF(s), NULL));
+    await_count(&s->begun, 1);
+    do {
+        CHECK_OK(covey_pool_stats(pool, &stats));
+        cvy_os_yield();
+    } while (!stats.restarts);
+    CHECK_OK(covey_pool_apply(pool, task_echo, text_view("on"), NULL, NULL));
+    CHECK_EQ(covey_result_ready(result), 0);
+    family_tell(&s->go);
+    CHECK_OK(covey_result_get(result, NULL, COVEY_FOREVER));
+    covey_result_free(result);
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD(all_items_are_done_while_workers_are_relieved)
+{
+    covey_pool *pool = pool_with(
+        3, POOL_OPTS(.max_age = COVEY_MSEC(2), .max_tasks = 500, .retries = 0));
+    enum { COUNT = 20000 };
+    static uint64_t in[COUNT], out[COUNT];
+    for (uint64_t i = 0; i < COUNT; i++)
+        in[i] = i;
+    for (int round = 0; round < 3; round++) {
+        memset(out, 0, sizeof out);
+        CHECK_OK(covey_pool_map(pool, task_square, in, 8, out, 8, COUNT, NULL));
+        for (uint64_t i = 0; i < COUNT; i++)
+            CHECK_EQ(out[i], i * i);
+        CHECK_OK(covey_pool_resize(pool, 2 + (size_t)round));
+        CHECK_EQ(workers_of(pool), 2 + (uint64_t)round);
+    }
+    struct covey_pool_stats stats;
+    CHECK_OK(covey_pool_stats(pool, &stats));
+    CHECK_EQ(stats.crashes, 0);
+    CHECK_GT(stats.restarts, 0);
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD(a_relief_survives_the_death_of_both)
+{
+    struct shared *s = share();
+    covey_pool *pool =
+        pool_with(1, POOL_OPTS(.max_age = COVEY_MSEC(1), .initializer = come_up,
+                               .initarg = COVEY_VIEW_OF(s)));
+    int first = pid_of_worker(pool);
+    await_count(&s->begun, 2);
+    CHECK_EQ(kill(first, SIGKILL), 0); /* while its successor is not up */
+    await_gone(first);
+    family_tell(&s->go);
+    CHECK_NE(pid_of_worker(pool), first);
+    CHECK_EQ(workers_of(pool), 1);
+    covey_pool_free(pool);
+}
+
+/* ---- idle -------------------------------------------------------------------- */
+
+TEST_EACH_METHOD_AND_THREAD(an_idle_pool_has_few_workers)
+{
+    covey_pool *pool = pool_with(4, POOL_OPTS(.idle_timeout = COVEY_MSEC(20)));
+    uint64_t in[100], out[100];
+    for (uint64_t i = 0; i < 100; i++)
+        in[i] = i;
+    for (int round = 0; round < 3; round++) {
+        await_workers(pool, 1);
+        CHECK_OK(covey_pool_map(pool, task_square, in, 8, out, 8, 100, NULL));
+        CHECK_EQ(out[99], 99 * 99);
+    }
+    await_workers(pool, 1);
+    covey_result *result = NULL;
+    CHECK_OK(covey_pool_apply_async(&result, pool, task_echo, text_view("x"), NULL));
+    CHECK_OK(covey_result_get(result, NULL, COVEY_FOREVER));
+    covey_result_free(result);
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD(a_busy_pool_is_not_idle)
+{
+    struct shared *s = share();
+    covey_pool *pool =
+        pool_with(3, POOL_OPTS(.idle_timeout = COVEY_MSEC(1), .min_workers = 2));
+    covey_result *result = NULL;
+    await_workers(pool, 2);
+    CHECK_OK(covey_pool_apply_async(&result, pool, task_wait, COVEY_VIEW_OF(s), NULL));
+    await_count(&s->begun, 1);
+    CHECK_EQ(workers_of(pool), 3);
+    for (int i = 0; i < 20; i++)
+        (void)covey_result_wait(result, COVEY_MSEC(1));
+    CHECK_EQ(workers_of(pool), 3);
+    family_tell(&s->go);
+    CHECK_OK(covey_result_get(result, NULL, COVEY_FOREVER));
+    await_workers(pool, 2);
+    covey_result_free(result);
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD(an_idle_pool_in_an_event_loop_shrinks)
+{
+    covey_pool *pool =
+        pool_with(3, POOL_OPTS(.idle_timeout = COVEY_MSEC(5), .own_loop = COVEY_ON));
+    while (workers_of(pool) != 1)
+        (void)covey_pool_dispatch(pool, COVEY_SEC(1));
+    CHECK_OK(covey_pool_apply(pool, task_echo, text_view("x"), NULL, NULL));
+    CHECK_EQ(workers_of(pool), 3);
+    covey_pool_free(pool);
+}
+
+TEST(a_resize_wakes_an_idle_pool)
+{
+    covey_pool *pool = pool_with(4, COVEY_POOL_OPTS(.idle_timeout = COVEY_MSEC(50)));
+    await_workers(pool, 1);
+    CHECK_OK(covey_pool_resize(pool, 2));
+    CHECK_EQ(workers_of(pool), 2);
+    await_workers(pool, 1);
+    covey_pool_free(pool);
+}
+
+TEST(wrong_times_are_errors)
+{
+    covey_pool *pool = NULL;
+    CHECK_ERR(covey_pool_create(&pool, 1, COVEY_POOL_OPTS(.max_age = -1)), -EINVAL);
+    CHECK_ERR(covey_pool_create(&pool, 1, COVEY_POOL_OPTS(.idle_timeout = -1)),
+              -EINVAL);
+    CHECK_ERR(covey_pool_create(&pool, 1, COVEY_POOL_OPTS(.min_workers = 1)), -EINVAL);
+    CHECK_STR_HAS(covey_error_detail(), "min_workers");
+}
+
+CHECK_MAIN()
