@@ -227,6 +227,47 @@ TEST_EACH_METHOD_AND_THREAD(callbacks_are_called_before_the_result_is_ready)
     covey_pool_free(pool);
 }
 
+/* What this worker blocks. */
+static int task_blocked(struct covey_call *call)
+{
+    sigset_t mask;
+    CHECK_EQ(pthread_sigmask(SIG_SETMASK, NULL, &mask), 0);
+    return covey_call_return(call, &mask, sizeof mask);
+}
+
+static void tell_failure(void *ctx, covey_result *result)
+{
+    struct calls *calls = ctx;
+    CHECK_EQ(covey_result_ready(result), 1);
+    family_tell(&calls->failed);
+}
+
+/* The pool's own thread, which handles none, starts it while nobody else waits. */
+TEST_EACH_METHOD(a_worker_that_comes_later_blocks_the_same_signals)
+{
+    sigset_t mask;
+    struct calls calls = {0};
+    struct covey_bytes got = {0};
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGUSR2);
+    CHECK_EQ(pthread_sigmask(SIG_SETMASK, &mask, NULL), 0);
+    covey_pool *pool = pool_with(1, POOL_OPTS());
+    for (int i = 0; i < 2; i++) {
+        CHECK_OK(covey_pool_apply(pool, task_blocked, COVEY_NO_VIEW, &got, NULL));
+        CHECK_EQ(got.size, sizeof mask);
+        memcpy(&mask, got.data, sizeof mask);
+        CHECK_EQ(sigismember(&mask, SIGUSR2), 1);
+        CHECK_EQ(sigismember(&mask, SIGTERM), 0);
+        CHECK_EQ(sigismember(&mask, SIGSEGV), 0);
+        CHECK_OK(covey_pool_apply_async(
+            NULL, pool, task_die, COVEY_NO_VIEW,
+            COVEY_TASK_OPTS(.error_callback = tell_failure, .callback_ctx = &calls)));
+        family_await(&calls.failed, (uint32_t)i + 1);
+    }
+    covey_bytes_free(&got);
+    covey_pool_free(pool);
+}
+
 /* Waits for another task, submits one, frees the results. */
 static void use_pool(void *ctx, covey_result *result)
 {

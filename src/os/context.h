@@ -53,5 +53,8 @@ int cvy_os_context_become(const struct cvy_os_context *is,
 void cvy_os_block_signals(void);
 /** Take over the signal mask of `context`. */
 void cvy_os_context_unblock(const struct cvy_os_context *context);
+/** The signals that the calling thread blocks, a bit each; to block just these. */
+uint64_t cvy_os_blocked_signals(void);
+void cvy_os_set_blocked_signals(uint64_t signals);
 
 #endif

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/opts.h"
+#include "os/context.h"
 #include "region/member.h"
 #include "region/object.h"
 #include "region/wait.h"
@@ -212,6 +213,7 @@ static int set_hooks(struct cvy_pool *pool, const struct covey_pool_opts *opts,
 {
     struct cvy_pool_hooks *hooks = &pool->shared->hooks;
     hooks->fd = -1;
+    hooks->signals = cvy_os_blocked_signals();
     hooks->max_tasks = (uint32_t)cvy_min_size(opts->max_tasks, UINT32_MAX);
     int r = set_hook(opts->initializer, opts->initarg, &hooks->init, &hooks->has_init,
                      &hooks->init_arg, &hooks->init_size, to);

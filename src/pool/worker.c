@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "os/context.h"
 #include "os/socket.h"
 #include "region/member.h"
 #include "region/object.h"
@@ -428,6 +429,9 @@ int cvy_pool_work(struct covey_view view)
             return 1;
     }
     struct cvy_pool_shared *shared = cvy_at(pool->shared);
+    /* Who started it may be the pool's own thread, which blocks all. */
+    if (!arg->is_thread)
+        cvy_os_set_blocked_signals(shared->hooks.signals);
     struct cvy_worker w = {.shared = shared,
                            .pool = pool,
                            .index = arg->line,

@@ -294,3 +294,22 @@ CVY_CHILD_CODE void cvy_os_context_unblock(const struct cvy_os_context *context)
     (void)cvy_raw_call5(SYS_rt_sigprocmask, SIG_SETMASK, (long)context->signal_mask, 0,
                         SIGNAL_BYTES, 0);
 }
+
+uint64_t cvy_os_blocked_signals(void)
+{
+    sigset_t mask;
+    uint64_t signals = 0;
+
+    if (pthread_sigmask(SIG_SETMASK, NULL, &mask) == 0)
+        memcpy(&signals, &mask, sizeof(signals));
+    return signals;
+}
+
+void cvy_os_set_blocked_signals(uint64_t signals)
+{
+    sigset_t mask;
+
+    sigemptyset(&mask);
+    memcpy(&mask, &signals, sizeof(signals));
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
+}
