@@ -213,12 +213,19 @@ static int crash_init(struct covey_view arg)
     return 0;
 }
 
+/* Also by iterators, item by item. */
 TEST_EACH_METHOD(a_crashing_initializer_is_told)
 {
     covey_pool *pool = pool_with(1, POOL_OPTS(.initializer = crash_init));
-    CHECK_ERR(covey_pool_apply(pool, task_echo, text_view("x"), NULL, NULL),
-              COVEY_EBROKEN);
-    CHECK_STR_HAS(covey_error_detail(), "SIGKILL");
+    covey_iterator *it = NULL;
+    int left = 2;
+    CHECK_OK(covey_pool_imap(&it, pool, task_echo, next_x, &left, NULL));
+    for (int i = 0; i < 2; i++) {
+        CHECK_ERR(covey_iterator_next(it, NULL, COVEY_FOREVER), COVEY_EBROKEN);
+        CHECK_STR_HAS(covey_error_detail(), "SIGKILL");
+    }
+    CHECK_ERR(covey_iterator_next(it, NULL, COVEY_FOREVER), COVEY_EEND);
+    covey_iterator_free(it);
     covey_pool_free(pool);
 }
 

@@ -307,9 +307,21 @@ static int code_of(uint8_t outcome)
     return outcome < CVY_ARRAY_SIZE(codes) ? codes[outcome] : COVEY_EREMOTE;
 }
 
-static void tell_text(const struct cvy_entry *entry, struct cvy_done *done)
+static void tell_cause(struct cvy_pool *pool, struct cvy_done *done)
+{
+    (void)pthread_mutex_lock(&pool->lock);
+    (void)snprintf(done->buffer, sizeof done->buffer, "workers keep dying: %.230s",
+                   pool->cause);
+    (void)pthread_mutex_unlock(&pool->lock);
+    done->text = done->buffer;
+}
+
+static void tell_text(struct cvy_pool *pool, const struct cvy_entry *entry,
+                      struct cvy_done *done)
 {
     done->text = cvy_outcome_text(done->outcome);
+    if (done->outcome == COVEY_OUTCOME_LOST)
+        tell_cause(pool, done);
     if (done->attempt && done->attempt->text && done->outcome == COVEY_OUTCOME_CRASHED)
         done->text = done->attempt->text;
     if (done->outcome != COVEY_OUTCOME_ERROR)
@@ -403,7 +415,7 @@ static void describe(struct cvy_flow *flow, uint32_t slot, uint64_t at, uint8_t 
             done->result =
                 COVEY_VIEW(cvy_pool_address(entry->result), entry->result_size);
     } else {
-        tell_text(entry, done);
+        tell_text(pool, entry, done);
         flow->tally.failed++;
     }
     flow->tally.done++;
