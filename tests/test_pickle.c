@@ -388,6 +388,17 @@ TEST(malformed_pickles_are_refused_with_position_and_reason)
     }
 }
 
+TEST(a_result_without_a_place_is_refused)
+{
+    covey_value *value = covey_value_int(5);
+
+    CHECK_ERR(covey_value_pickle(value, NULL), -EINVAL);
+    CHECK_ERR(covey_value_repr(value, NULL), -EINVAL);
+    CHECK_ERR(covey_value_get_int_bytes(value, NULL), -EINVAL);
+    CHECK_ERR(covey_value_unpickle(NULL, "K\5.", 3, NULL), -EINVAL);
+    CHECK_ERR(covey_value_pack(NULL, "(i, N)", 1, value), -EINVAL); /* taken */
+}
+
 TEST(nothing_is_pickled_or_read_without_arguments)
 {
     struct covey_unpickle_opts opts = {.max_depth = 5};

@@ -389,6 +389,8 @@ int covey_value_get_int_bytes(const covey_value *value, struct covey_bytes *ret)
 
     if (!value || !cvy_is_integer(value))
         return cvy_wrong_type(value, "int");
+    if (!ret)
+        return cvy_fail(-EINVAL, "value: NULL for the result");
     cvy_int_of(value, &number);
     if ((r = covey_bytes_resize(ret, cvy_int_bytes_size(&number))) < 0)
         return r;

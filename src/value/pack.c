@@ -157,9 +157,9 @@ int cvy_value_pack_list(covey_value **out, const char *format, va_list args)
     if (p.bad)
         p.error = -EINVAL;
     va_end(p.args);
-    if (p.error) {
+    if (p.error || !out) {
         covey_value_free(value);
-        return p.error;
+        return p.error ? p.error : cvy_fail(-EINVAL, "value_pack: NULL for the result");
     }
     *out = value;
     return 0;

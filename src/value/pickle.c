@@ -613,6 +613,8 @@ int covey_value_pickle(const covey_value *value, struct covey_bytes *pickle)
 
     if (!value)
         return cvy_wrong_type(value, "a value");
+    if (!pickle)
+        return cvy_fail(-EINVAL, "pickle: NULL for the result");
     begin_pickle(&w);
     save(&w, value);
     return end_pickle(&w);

@@ -4,6 +4,7 @@
  */
 #include "value/repr.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -334,6 +335,8 @@ int covey_value_repr(const covey_value *value, struct covey_bytes *text)
 
     if (!value)
         return cvy_wrong_type(value, "a value");
+    if (!text)
+        return cvy_fail(-EINVAL, "repr: NULL for the result");
     text->size = 0;
     r = cvy_repr(NULL, value, NULL, text);
     if (r == 0)

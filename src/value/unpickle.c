@@ -298,6 +298,8 @@ int covey_value_unpickle(covey_value **out, const void *data, size_t size,
     struct covey_unpickle_opts copy;
     int r = CVY_TAKE_OPTS(&copy, opts, "unpickle");
 
+    if (r >= 0 && !out)
+        r = cvy_fail(-EINVAL, "unpickle: NULL for the result");
     if (r >= 0)
         r = check(data, &copy);
     if (r >= 0)
