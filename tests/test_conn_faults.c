@@ -29,4 +29,41 @@ TEST(failed_rest_of_a_message_leaves_no_place_for_another)
     bare_free(&b);
 }
 
+/* accept(2) of a listener at 127.0.0.1 that somebody has connected to fails by this.
+ * Returns: what covey_listener_accept does. */
+static int accept_with(int error)
+{
+    covey_listener *l;
+    covey_conn *client, *conn = NULL;
+    int r;
+    CHECK_OK(covey_listener_create(&l, "127.0.0.1:0", NULL));
+    CHECK_OK(
+        covey_client_connect(&client, covey_listener_address(l), NULL, COVEY_SEC(20)));
+    for (long nth = 1;; nth++) {
+        cvy_faults_arm(nth, error);
+        r = covey_listener_accept(l, &conn, COVEY_SEC(20));
+        const char *failed = cvy_faults_last();
+        cvy_faults_arm(0, 0);
+        if (!failed || strcmp(failed, "accept4") == 0)
+            break;
+        CHECK_LT(r, 0);
+    }
+    covey_conn_free(conn);
+    covey_conn_free(client);
+    covey_listener_free(l);
+    return r;
+}
+
+/* Linux tells of errors of the network to the new connection by accept. */
+TEST(a_connection_that_is_lost_before_it_is_accepted_ends_nothing)
+{
+    static const int lost[] = {ECONNABORTED, ENETDOWN,    EPROTO,
+                               ENOPROTOOPT,  EHOSTDOWN,   ENONET,
+                               EHOSTUNREACH, ENETUNREACH, ETIMEDOUT};
+    for (size_t i = 0; i < sizeof lost / sizeof *lost; i++)
+        CHECK_OK(accept_with(lost[i]));
+    CHECK_ERR(accept_with(EMFILE), -EMFILE);
+    CHECK_ERR(accept_with(ENOBUFS), -ENOBUFS);
+}
+
 CHECK_MAIN()

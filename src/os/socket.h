@@ -48,7 +48,7 @@ void cvy_os_address_abstract(const char *name, struct cvy_os_address *ret_addres
 
 /** Listen at an address. A path that exists is -EADDRINUSE. */
 int cvy_os_listen(const struct cvy_os_address *address, int backlog);
-/** The next connection. -EAGAIN: none. */
+/** The next connection. -EAGAIN: none, or that one is lost. */
 int cvy_os_accept(int fd, struct cvy_os_address *ret_peer);
 /** Acknowledge at once what has come over TCP. A peer that sends two small messages in a
  * row waits for that before it sends the second, and else it takes 40 ms. */

@@ -85,20 +85,43 @@ int cvy_os_listen(const struct cvy_os_address *address, int backlog)
     return r;
 }
 
-int cvy_os_accept(int fd, struct cvy_os_address *ret_peer)
+static int accept_next(int fd, struct cvy_os_address *ret_peer)
 {
-    socklen_t size = sizeof(ret_peer->raw);
+    socklen_t size;
     int peer;
 
     CVY_FAULT_POINT("accept4", EMFILE);
     do {
         size = sizeof(ret_peer->raw);
         peer = (int)syscall(SYS_accept4, fd, ret_peer->raw, &size, SOCK_CLOEXEC);
-    } while (peer < 0 && (errno == EINTR || errno == ECONNABORTED));
+    } while (peer < 0 && errno == EINTR);
+    ret_peer->size = size;
+    return peer < 0 ? -errno : peer;
+}
+
+/* Whether it is about the connection that was next and is lost, which Linux tells here,
+ * not about the listener. EOPNOTSUPP is left out: a listener may be none any more. */
+static bool is_of_the_peer(int error)
+{
+    static const int lost[] = {ECONNABORTED, ENETDOWN,    EPROTO,
+                               ENOPROTOOPT,  EHOSTDOWN,   ENONET,
+                               EHOSTUNREACH, ENETUNREACH, ETIMEDOUT};
+
+    for (size_t i = 0; i < CVY_ARRAY_SIZE(lost); i++)
+        if (error == -lost[i])
+            return true;
+    return false;
+}
+
+int cvy_os_accept(int fd, struct cvy_os_address *ret_peer)
+{
+    int peer = accept_next(fd, ret_peer);
+
+    if (peer < 0)
+        return is_of_the_peer(peer) ? -EAGAIN : peer;
     peer = cvy_fd_above_std(peer);
     if (peer < 0)
         return -errno;
-    ret_peer->size = size;
     if (family_of(ret_peer) != AF_UNIX)
         send_at_once(peer);
     return peer;
