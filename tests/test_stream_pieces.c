@@ -102,6 +102,75 @@ TEST(fork_child_does_not_receive_what_its_parent_kept)
     bare_free(&b);
 }
 
+/* ---- what a fork child shares ---- */
+
+TEST(child_of_an_own_fork_keeps_a_message_that_its_parent_leaves)
+{
+    struct bare b = bare_new();
+    struct gate has_begun = gate_new(), is_alone = gate_new();
+    struct covey_bytes got = {0};
+    int pid = family_fork();
+    if (!pid) {
+        write_hex(b.fd, "0000");
+        CHECK_ERR(covey_conn_recv(b.conn, &got, COVEY_NOWAIT), -ETIMEDOUT);
+        gate_open(&has_begun);
+        gate_wait(&is_alone);
+        write_hex(b.fd, "0001 61");
+        recv_text(b.conn, "a");
+        bare_free(&b);
+        exit(0);
+    }
+    gate_wait(&has_begun);
+    bare_free(&b);
+    gate_open(&is_alone);
+    family_join(pid);
+}
+
+enum { RACERS = 4 };
+
+struct race {
+    covey_conn *conn;
+    pthread_barrier_t start;
+};
+
+static void *use_it_first(void *arg)
+{
+    struct race *race = arg;
+    CHECK(cvy_enter() == 0); /* what takes long */
+    (void)pthread_barrier_wait(&race->start);
+    int r = covey_conn_poll(race->conn, COVEY_NOWAIT);
+    CHECK(r == 0 || r == -ETIMEDOUT); /* another one looks */
+    return NULL;
+}
+
+TEST(threads_of_an_own_fork_agree_on_what_they_share)
+{
+    for (int round = 0; round < 30; round++) {
+        struct bare b = bare_new();
+        struct gate is_alone = gate_new();
+        int pid = family_fork();
+        if (!pid) {
+            struct race race = {.conn = b.conn};
+            pthread_t threads[RACERS];
+            gate_wait(&is_alone);
+            CHECK_EQ(pthread_barrier_init(&race.start, NULL, RACERS), 0);
+            uint64_t before = family_usage().objects;
+            for (int i = 0; i < RACERS; i++)
+                CHECK_EQ(pthread_create(&threads[i], NULL, use_it_first, &race), 0);
+            for (int i = 0; i < RACERS; i++)
+                CHECK_EQ(pthread_join(threads[i], NULL), 0);
+            CHECK_EQ(family_usage().objects, before + 1);
+            covey_conn_free(b.conn);
+            CHECK_EQ(family_usage().objects, before);
+            close(b.fd);
+            exit(0);
+        }
+        bare_free(&b);
+        gate_open(&is_alone);
+        family_join(pid);
+    }
+}
+
 /* ---- the other side goes ---- */
 
 static void *send_large(void *arg)

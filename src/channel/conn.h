@@ -5,6 +5,7 @@
  *   conn.c      the calls: what a handle is, and to which of the two it goes
  *   pipe.c      ends of pipes, in the family's memory
  *   stream.c    connections to others: CPython's framing over a descriptor
+ *   share.c     what processes share of one of those
  *   pass.c      descriptors that are sent over either
  *   wait.c      waiting for several of them, and for other things
  */
@@ -129,6 +130,7 @@ struct cvy_stream_state {
     uint32_t header_size; /* bytes of it that have come */
     uint64_t body_size;   /* valid if `has_header` */
     uint32_t has_header;
+    uint64_t serial; /* that of the streams that it is the state of */
 };
 
 struct cvy_stream {
@@ -136,7 +138,11 @@ struct cvy_stream {
     int fd; /* -1: closed */
     enum cvy_os_stream_kind fd_kind;
     bool readable, writable;
+    /* Of the member `sharer`, which holds it; in a fork child maybe what was another's, and
+     * is gone. */
     struct cvy_stream_state *state;
+    uint64_t serial;
+    _Atomic uint32_t sharer;
     /* Kept of messages in the middle, by the thread whose turn it is. In a fork child they
      * are copies of what another member has, as `in_of` and `out_of` say. */
     struct covey_bytes in;  /* of a body whose receiving was given up */
@@ -159,8 +165,11 @@ int cvy_stream_send_fd(struct cvy_stream *stream, int fd, int64_t deadline,
 int cvy_stream_recv_fd(struct cvy_stream *stream, int *ret_fd, int64_t deadline,
                        const char *call);
 int cvy_stream_poll(struct cvy_stream *stream, int64_t deadline, const char *call);
-/** Have a shared state: that of a process which forked without covey may be gone. */
+/** Hold the shared state. A process that was forked without covey has no hold of its
+ * parent's before; if that is gone it makes one for itself. */
 int cvy_stream_share(struct cvy_stream *stream);
+/** Drop the hold of it, for good. */
+void cvy_stream_leave(struct cvy_stream *stream);
 void cvy_stream_close(struct cvy_stream *stream);
 void cvy_stream_free(struct cvy_stream *stream);
 

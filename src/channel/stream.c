@@ -594,19 +594,6 @@ int cvy_stream_recv_fd(struct cvy_stream *s, int *ret_fd, int64_t deadline,
 
 /* ---- making and closing ---- */
 
-int cvy_stream_share(struct cvy_stream *s)
-{
-    void *made = NULL;
-    if (s->state && atomic_load_explicit(&s->state->object.kind,
-                                         memory_order_acquire) == CVY_KIND_STREAM)
-        return 0;
-    int r = cvy_object_create(CVY_KIND_STREAM, sizeof(struct cvy_stream_state), 0, 0,
-                              &made, NULL);
-    if (r >= 0)
-        s->state = made;
-    return r;
-}
-
 int cvy_stream_open(struct cvy_stream **out, int fd, const char *peer, const char *call)
 {
     struct cvy_stream *s = cvy_calloc(1, sizeof *s);
@@ -637,9 +624,7 @@ void cvy_stream_close(struct cvy_stream *s)
     covey_bytes_free(&s->in);
     covey_bytes_free(&s->out);
     s->out_done = 0;
-    if (atomic_load(&s->state->object.kind) == CVY_KIND_STREAM)
-        (void)cvy_object_release(s->state);
-    s->state = NULL;
+    cvy_stream_leave(s);
 }
 
 void cvy_stream_free(struct cvy_stream *s)

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/* share.c: what the processes that have a stream share of it: who holds that.
+ *
+ * Its locks, and the header of a message that has begun to come, lie in an object of the
+ * family. Children that covey starts hold what their starter does. A process that the
+ * program forked by itself has the address only, so it takes a hold when it first uses the
+ * stream; if nobody had one any more, then nobody else is left to share with. */
+#include <errno.h>
+#include <pthread.h>
+
+#include "channel/conn.h"
+#include "region/member.h"
+
+/* Threads of a process that use an inherited connection first. */
+static pthread_mutex_t sharing = PTHREAD_MUTEX_INITIALIZER;
+static bool forks_are_seen; /* mutex held */
+
+static void before_fork(void)
+{
+    (void)pthread_mutex_lock(&sharing);
+}
+static void after_fork(void)
+{
+    (void)pthread_mutex_unlock(&sharing);
+}
+
+/* Whether its state lives, and its memory is not that of another one's. */
+static bool has_state(const struct cvy_stream *s)
+{
+    return s->state &&
+           atomic_load_explicit(&s->state->object.kind, memory_order_acquire) ==
+               CVY_KIND_STREAM &&
+           s->state->serial == s->serial;
+}
+
+/* Hold the state that there is. Returns: 0; COVEY_EFREED: there is none any more. */
+static int hold_state(const struct cvy_stream *s)
+{
+    if (!has_state(s))
+        return COVEY_EFREED;
+    if (cvy_object_who_holds(s->state) & CVY_HELD_BY_ME)
+        return 0;
+    int r = cvy_object_hold(s->state, cvy_member_owner(), "a connection");
+    if (r < 0 || has_state(s))
+        return r;
+    (void)cvy_object_release(s->state);
+    return COVEY_EFREED;
+}
+
+static int make_state(struct cvy_stream *s)
+{
+    void *made = NULL;
+    int r = cvy_object_create(CVY_KIND_STREAM, sizeof(struct cvy_stream_state), 0, 0,
+                              &made, NULL);
+    if (r < 0)
+        return r;
+    s->state = made;
+    s->serial = s->state->serial = (uint64_t)cvy_os_now();
+    return 0;
+}
+
+/* mutex held. */
+static int share(struct cvy_stream *s)
+{
+    if (!forks_are_seen)
+        (void)pthread_atfork(before_fork, after_fork, after_fork);
+    forks_are_seen = true;
+    if (atomic_load(&s->sharer) == cvy_member_owner())
+        return 0;
+    int r = hold_state(s);
+    if (r == COVEY_EFREED || r == -EINVAL)
+        r = make_state(s);
+    if (r >= 0)
+        atomic_store_explicit(&s->sharer, cvy_member_owner(), memory_order_release);
+    return r;
+}
+
+int cvy_stream_share(struct cvy_stream *s)
+{
+    if (cvy_likely(atomic_load_explicit(&s->sharer, memory_order_acquire) ==
+                   cvy_member_owner()))
+        return 0;
+    (void)pthread_mutex_lock(&sharing);
+    int r = share(s);
+    (void)pthread_mutex_unlock(&sharing);
+    return r;
+}
+
+void cvy_stream_leave(struct cvy_stream *s)
+{
+    if (has_state(s))
+        (void)cvy_object_release(s->state);
+    s->state = NULL;
+    atomic_store(&s->sharer, 0);
+}
