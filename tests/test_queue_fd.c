@@ -172,4 +172,44 @@ TEST_EACH_METHOD(watching_alone_keeps_nobody_waiting)
     covey_queue_free(q);
 }
 
+enum { MOST_THREADS = 1100 };
+
+static cvy_word crowd_is_there, crowd_may_go;
+
+static void *stay(void *unused)
+{
+    int r = cvy_enter();
+    CHECK(r == 0 || r == -EAGAIN);
+    family_tell(&crowd_is_there);
+    family_await(&crowd_may_go, 1);
+    return unused;
+}
+
+/* The thread that would tell of it is one too many for the family. */
+TEST(descriptor_that_nothing_could_raise_is_refused)
+{
+    static pthread_t crowd[MOST_THREADS];
+    pthread_attr_t small;
+    covey_queue *q;
+    int fd = -1;
+    CHECK_OK(
+        covey_family_configure(COVEY_FAMILY_OPTS(.reservation = (uint64_t)16 << 20)));
+    CHECK_OK(covey_queue_create(&q, 1, NULL));
+    CHECK_EQ(pthread_attr_init(&small), 0);
+    CHECK_EQ(pthread_attr_setstacksize(&small, 256 << 10), 0);
+    for (int i = 0; i < MOST_THREADS; i++)
+        CHECK_EQ(pthread_create(&crowd[i], &small, stay, NULL), 0);
+    family_await(&crowd_is_there, MOST_THREADS);
+    CHECK_ERR(covey_queue_fd(q, &fd), -EAGAIN);
+    CHECK_EQ(fd, -1);
+    family_tell(&crowd_may_go);
+    for (int i = 0; i < MOST_THREADS; i++)
+        CHECK_EQ(pthread_join(crowd[i], NULL), 0);
+    pthread_attr_destroy(&small);
+    CHECK_OK(covey_queue_fd(q, &fd));
+    CHECK_OK(covey_queue_put(q, COVEY_VIEW("a", 1), COVEY_NOWAIT));
+    CHECK(is_readable(fd, 10000));
+    covey_queue_free(q);
+}
+
 CHECK_MAIN()

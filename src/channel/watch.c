@@ -32,6 +32,8 @@ struct watch {
     cvy_word turn;    /* changes when the thread is to look */
     cvy_word stops;   /* 1: the thread is to end */
     cvy_word is_over; /* 1: it touches this no more */
+    cvy_word is_up;   /* 1: `result` says whether the thread can look */
+    int result;
 };
 
 _Atomic uint32_t cvy_watches;
@@ -91,12 +93,16 @@ static void *watch(void *arg)
 {
     struct watch *w = arg;
     cvy_os_set_comm("covey-watch");
-    if (cvy_enter() >= 0) {
+    int r = w->result = cvy_enter();
+    if (r >= 0)
         cvy_thread_set_aside();
-        while (!atomic_load(&w->stops))
-            look_once(w);
-        cvy_thread_detach();
-    }
+    atomic_store(&w->is_up, 1);
+    (void)cvy_os_futex_wake(&w->is_up, 1); /* a mere number, too, if it failed */
+    if (r < 0)
+        return NULL;
+    while (!atomic_load(&w->stops))
+        look_once(w);
+    cvy_thread_detach();
     atomic_store(&w->is_over, 1);
     /* A mere number if it was freed meanwhile. */
     (void)cvy_os_futex_wake(&w->is_over, 1);
@@ -187,6 +193,15 @@ static void in_fork_child(void)
 
 /* ---- making one ---------------------------------------------------------------- */
 
+/* Returns: 0; why it cannot look, so that it has ended. */
+static int await_thread(struct watch *w)
+{
+    struct cvy_os_wait wait = {&w->is_up, 0};
+    while (!atomic_load(&w->is_up))
+        (void)cvy_os_futex_waitv(&wait, 1, INT64_MAX);
+    return w->result;
+}
+
 /* mutex held. */
 static int new_watch(struct watch **ret_watch, void *object, cvy_word *items,
                      cvy_watch_look_fn *is_ready)
@@ -203,6 +218,8 @@ static int new_watch(struct watch **ret_watch, void *object, cvy_word *items,
         (void)raise_if_ready(w); /* it is right from the start */
     if (r >= 0)
         r = cvy_os_run_aside(watch, w);
+    if (r >= 0)
+        r = await_thread(w);
     if (r < 0) {
         cvy_os_close_kept(&w->fd);
         cvy_free(w);
