@@ -3,6 +3,7 @@
  * and nothing malformed gets through. */
 #include "conn_help.h"
 #include "manager/message.h"
+#include "manager/wire.h"
 #include "value_help.h"
 
 /* Its pickle is just this; uses it up. */
@@ -363,6 +364,26 @@ TEST(what_is_no_address_is_refused)
     value = covey_value_str_size("a\0b", 3);
     CHECK_ERR(cvy_address_from_value(value, back), COVEY_EPROTOCOL);
     covey_value_free(value);
+}
+
+/* ---- frames ---- */
+
+static void header_is(uint64_t size, const char *hex)
+{
+    unsigned char header[12], wanted[12];
+    size_t wanted_size = unhex(hex, wanted);
+    CHECK_EQ(cvy_wire_header(header, size), wanted_size);
+    CHECK_MEM_EQ(header, wanted, wanted_size);
+}
+
+/* As Connection._send_bytes writes them. */
+TEST(messages_from_2_gib_on_have_the_long_header)
+{
+    header_is(0, "00000000");
+    header_is(0x1020304, "01020304");
+    header_is(INT32_MAX, "7fffffff");
+    header_is((uint64_t)INT32_MAX + 1, "ffffffff 0000000080000000");
+    header_is(0x102030405060708, "ffffffff 0102030405060708");
 }
 
 CHECK_MAIN()

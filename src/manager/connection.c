@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "manager/server.h"
+#include "manager/wire.h"
 #include "os/os.h"
 
 #define MOST_AT_ONCE 16
@@ -301,13 +302,12 @@ static void keep_rest(struct cvy_connection *c, const struct covey_view parts[2]
 
 static void send_frame(struct cvy_connection *c, const struct covey_bytes *body)
 {
-    unsigned char header[4];
+    unsigned char header[12];
+    size_t header_size = cvy_wire_header(header, body->size);
     ssize_t n = 0;
     if (c->state == CVY_ENDED)
         return;
-    for (int i = 0; i < 4; i++)
-        header[i] = (unsigned char)(body->size >> (24 - 8 * i));
-    const struct covey_view parts[2] = {COVEY_VIEW(header, 4),
+    const struct covey_view parts[2] = {COVEY_VIEW(header, header_size),
                                         COVEY_VIEW(body->data, body->size)};
     if (!cvy_connection_has_output(c))
         n = write_some(c, parts);
@@ -315,7 +315,7 @@ static void send_frame(struct cvy_connection *c, const struct covey_bytes *body)
         n = 0;
     if (n < 0)
         cvy_connection_end(c, "it went without reading its reply");
-    else if ((size_t)n < body->size + 4)
+    else if ((size_t)n < header_size + body->size)
         keep_rest(c, parts, (size_t)n);
 }
 

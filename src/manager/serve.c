@@ -82,7 +82,6 @@ int cvy_serve_take_opts(struct covey_manager_opts *to,
     DEFAULT(to->handshake_timeout, COVEY_SEC(10));
     DEFAULT(to->send_timeout, COVEY_SEC(60));
     DEFAULT(to->start_timeout, COVEY_SEC(30));
-    to->max_reply = cvy_min_size(to->max_reply, INT32_MAX);
     return 0;
 }
 

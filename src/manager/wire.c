@@ -75,7 +75,7 @@ static int send_by_socket(struct cvy_wire *wire, struct covey_view message,
     return -ETIMEDOUT;
 }
 
-static size_t write_header(unsigned char header[12], uint64_t size)
+size_t cvy_wire_header(unsigned char header[12], uint64_t size)
 {
     bool is_long = size > INT32_MAX;
     uint64_t first = is_long ? UINT32_MAX : size;
@@ -97,7 +97,7 @@ static int send_by_lane(struct cvy_wire *wire, struct covey_view message, size_t
                         int64_t deadline)
 {
     unsigned char header[12];
-    size_t size = write_header(header, message.size);
+    size_t size = cvy_wire_header(header, message.size);
     for (;;) {
         size_t skip = cvy_min_size(*done, size), body = *done - skip;
         const struct covey_view rest[2] = {
