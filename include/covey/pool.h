@@ -7,6 +7,9 @@
  * worker dies only the item it was working on is affected; all others finish, and a new
  * worker takes its place.
  *
+ * Tasks may have processes and pools of their own, which end with their worker, also when
+ * that is killed by a limit.
+ *
  * The defaults of covey/base.h hold. A pool is used by the process that created it, by
  * any of its threads; elsewhere its functions return COVEY_ENOTOWNER.
  */
@@ -219,7 +222,8 @@ struct covey_pool_opts {
 /**
  * Make a pool and start its workers.
  *
- * `workers`: how many; 0 means covey_cpu_count, most 1024.
+ * `workers`: how many; 0 means covey_cpu_count, most 1024. In a task: its share, which is
+ *           the cores of its pool by the workers of that, at least 1.
  * Returns:  0; -EINVAL for bad options; -ENOMEM when the family's budget is used up; the
  *           errors of covey_process_start, no worker is left then.
  * Blocks:   until the workers are started, not until they are initialized.

@@ -198,6 +198,7 @@ struct covey_process_opts {
     enum covey_start_method method;
     enum covey_switch daemon; /**< ended at its parent's exit instead of joined, and may
                                    not start processes; default: as the creator */
+    enum covey_switch children; /**< on: may start processes although it is a daemon */
     enum covey_switch die_with_parent; /**< killed when its parent dies; default on. If
                                             it is set to on, rather than left alone, then
                                             also when a user id changed meanwhile, and

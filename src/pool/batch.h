@@ -131,7 +131,7 @@ struct cvy_pool_hooks {
     int32_t fd;         /* written to when `fd_armed`, -1 none */
     cvy_word fd_armed;  /* [pool] 1: an event loop waits; [own] 0: it was told */
     uint32_t has_init, has_exit;
-    uint32_t reserved;
+    uint32_t cores;   /* that a pool in a worker of another may keep busy; 0 all */
     uint64_t signals; /* that worker processes block */
     struct cvy_code init, exit;
 };

@@ -16,6 +16,7 @@
 #include "base/memory.h"
 #include "base/opts.h"
 #include "os/context.h"
+#include "pool/worker.h"
 #include "region/member.h"
 #include "region/object.h"
 #include "region/wait.h"
@@ -71,7 +72,7 @@ static int take_options(struct covey_pool_opts *opts,
         return cvy_fail(-EINVAL, "%s: there is no start method %d", call,
                         (int)opts->method);
     if (!*workers) {
-        r = covey_cpu_count(workers);
+        r = cvy_pool_share_of_cores(workers);
         if (r < 0)
             return r;
         *workers = cvy_min_size(*workers, CVY_POOL_WORKERS);
@@ -212,7 +213,10 @@ static int set_hooks(struct cvy_pool *pool, const struct covey_pool_opts *opts,
                      char *to)
 {
     struct cvy_pool_hooks *hooks = &pool->shared->hooks;
+    size_t cores = 0;
     hooks->fd = -1;
+    if (cvy_pool_share_of_cores(&cores) > 0)
+        hooks->cores = (uint32_t)cores;
     hooks->signals = cvy_os_blocked_signals();
     hooks->max_tasks = (uint32_t)cvy_min_size(opts->max_tasks, UINT32_MAX);
     int r = set_hook(opts->initializer, opts->initarg, &hooks->init, &hooks->has_init,

@@ -39,6 +39,7 @@ static int start_worker(struct cvy_pool *pool, uint32_t index)
                                       .name = name,
                                       .method = pool->method,
                                       .daemon = COVEY_ON,
+                                      .children = COVEY_ON,
                                       .holds = {COVEY_NO_HOLDS},
                                       .cpus = pool->cpus[0] ? pool->cpus : NULL};
     int fd = pool->shared->hooks.fd;

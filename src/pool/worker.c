@@ -407,6 +407,28 @@ static void serve(struct cvy_worker *w)
     }
 }
 
+/* ---- pools in tasks ---- */
+
+static struct cvy_pool_shared *process_works_for;
+static _Thread_local struct cvy_pool_shared *thread_works_for
+    __attribute__((tls_model("initial-exec")));
+
+int cvy_pool_share_of_cores(size_t *ret_cores)
+{
+    const struct cvy_pool_shared *outer =
+        thread_works_for ? thread_works_for : process_works_for;
+    size_t cores = outer ? outer->hooks.cores : 0;
+    int r = cores ? 0 : covey_cpu_count(&cores);
+    if (r < 0)
+        return r;
+    if (outer)
+        cores /= cvy_max_u64(atomic_load(&outer->counts.target), 1);
+    *ret_cores = cvy_max_size(cores, 1);
+    return outer != NULL;
+}
+
+/* ---- begin and end ---- */
+
 /* Its end is at hand, which is told now: an end in order wakes nobody. */
 static void leave_pool(struct cvy_worker *w, uint32_t how)
 {
@@ -429,6 +451,7 @@ int cvy_pool_work(struct covey_view view)
             return 1;
     }
     struct cvy_pool_shared *shared = cvy_at(pool->shared);
+    *(arg->is_thread ? &thread_works_for : &process_works_for) = shared;
     /* Who started it may be the pool's own thread, which blocks all. */
     if (!arg->is_thread)
         cvy_os_set_blocked_signals(shared->hooks.signals);
@@ -450,6 +473,7 @@ int cvy_pool_work(struct covey_view view)
     } else {
         atomic_store(&w.line->init_code, r);
     }
+    thread_works_for = NULL;
     leave_pool(&w, atomic_load(&w.line->init_code) ? 2 : 1);
     return r ? 1 : 0;
 }

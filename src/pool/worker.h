@@ -71,6 +71,10 @@ int cvy_task_exit(struct cvy_worker *w);
 /** Wake who waits for the batches of a map; also an event loop. */
 void cvy_worker_ring(struct cvy_worker *w, uint32_t map);
 
+/** How many cores a pool of the caller's may keep busy: all, or of a task its share of
+ * those of its pool. Returns: whether it is a task; negative errno. */
+int cvy_pool_share_of_cores(size_t *ret_cores);
+
 /** Target of a worker process. */
 int cvy_pool_work(struct covey_view arg);
 

@@ -77,6 +77,7 @@ static uint32_t flags_of(const struct covey_process_opts *o,
 {
     return flag_if(chosen(o->daemon, cvy_process_has(self, CVY_PROCESS_DAEMON)),
                    CVY_PROCESS_DAEMON) |
+           flag_if(chosen(o->children, false), CVY_PROCESS_CHILDREN) |
            flag_if(chosen(o->die_with_parent, true), CVY_PROCESS_DIES_WITH_PARENT) |
            flag_if(o->die_with_parent == COVEY_ON, CVY_PROCESS_WANTS_LIFELINE) |
            flag_if(chosen(o->new_group, false), CVY_PROCESS_NEW_GROUP) |

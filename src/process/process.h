@@ -48,9 +48,10 @@ enum cvy_process_flag {
     CVY_PROCESS_OWN_HOLDS = 512, /* the options name what it holds */
     CVY_PROCESS_MAIN = 1024,     /* not started by covey */
     CVY_PROCESS_LEFT = 16384,    /* by the child: it ended in order, by exit_status */
-    CVY_PROCESS_BY_MAIN_THREAD = 8192, /* started by its parent's first thread */
-    CVY_PROCESS_RELEASED = 32768,      /* its creator freed it while it ran */
-    CVY_PROCESS_WANTS_LIFELINE = 65536 /* the parent-death signal is not enough */
+    CVY_PROCESS_BY_MAIN_THREAD = 8192,  /* started by its parent's first thread */
+    CVY_PROCESS_RELEASED = 32768,       /* its creator freed it while it ran */
+    CVY_PROCESS_WANTS_LIFELINE = 65536, /* the parent-death signal is not enough */
+    CVY_PROCESS_CHILDREN = 131072       /* may have some, also as a daemon */
 };
 
 /* Where the clone of a fork server waits until its starter knows what the child is to take

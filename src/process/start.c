@@ -224,7 +224,8 @@ static int check_startable(struct covey_process *p)
     int r = cvy_process_enter(p, call, CVY_WANT_OWNER | CVY_WANT_OPEN);
     if (r < 0)
         return r;
-    if (cvy_process_has(cvy_self(), CVY_PROCESS_DAEMON))
+    if (cvy_process_has(cvy_self(), CVY_PROCESS_DAEMON) &&
+        !cvy_process_has(cvy_self(), CVY_PROCESS_CHILDREN))
         return cvy_fail(COVEY_ESTATE,
                         "%s: daemonic processes may not have children; this "
                         "one is %s",
