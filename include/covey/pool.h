@@ -201,6 +201,9 @@ struct covey_pool_opts {
                                   but `min_workers` end; with the next work they come
                                   back; default never */
     size_t min_workers;      /**< default 1 */
+    uint64_t
+        memory; /**< bytes that tasks with `.memory` may declare together while they
+                          are under way; default: not counted */
     size_t max_workers; /**< most that covey_pool_resize may ask for; default 4 times
                              what it begins with, at least 16 */
     const char *cpus;   /**< processors workers may run on, as "0-3,6" */
@@ -353,7 +356,13 @@ struct covey_task_opts {
                        work each, is not overtaken */
     uint64_t group; /**< a number of the program's, for covey_pool_cancel_group; default
                          0: none */
-    covey_done_fn *callback;       /**< called if the outcome is OK */
+    uint64_t memory; /**< bytes that it declares to need: it is begun when they fit into
+                          the pool's `.memory`; later ones wait behind it */
+    unsigned memory_growth;  /**< a task that is MEMORY is run again, with so many times
+                                 `.memory` and `.memory_limit`, as long as the pool's
+                                 `.memory`, or half of the machine's, has room for it;
+                                 default 0: never */
+    covey_done_fn *callback; /**< called if the outcome is OK */
     covey_done_fn *error_callback; /**< called otherwise */
     void *callback_ctx;            /**< handed to both */
 };

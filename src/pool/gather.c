@@ -239,6 +239,20 @@ int covey_pool_starmap(covey_pool *object, covey_task_fn *fn,
     return r < 0 ? r : cvy_gather(pool, fn, &work, &opts);
 }
 
+/* What is admitted by its memory waits with the others that are submitted. */
+static int apply_and_get(covey_pool *object, covey_task_fn *fn, struct covey_view arg,
+                         struct covey_bytes *ret_result,
+                         const struct covey_task_opts *opts)
+{
+    covey_result *result = NULL;
+    int r = covey_pool_apply_async(&result, object, fn, arg, opts);
+    if (r < 0)
+        return r;
+    r = covey_result_get(result, ret_result, COVEY_FOREVER);
+    covey_result_free(result);
+    return r;
+}
+
 int covey_pool_apply(covey_pool *object, covey_task_fn *fn, struct covey_view arg,
                      struct covey_bytes *ret_result,
                      const struct covey_task_opts *options)
@@ -254,6 +268,8 @@ int covey_pool_apply(covey_pool *object, covey_task_fn *fn, struct covey_view ar
         r = cvy_check_views(call, &arg, 1, 1);
     if (r < 0)
         return r;
+    if (opts.memory || opts.memory_growth)
+        return apply_and_get(object, fn, arg, ret_result, &opts);
     struct covey_map_opts map_opts = {.size = sizeof map_opts,
                                       .timeout = opts.timeout,
                                       .time_limit = opts.time_limit,

@@ -170,6 +170,7 @@ static struct cvy_pool *new_private(size_t workers, const struct covey_pool_opts
     take_staff(pool, opts);
     pool->faults = opts->faults;
     pool->backlog = opts->backlog;
+    pool->memory = opts->memory;
     pool->measures = opts->measure == COVEY_ON;
     if (opts->cpus)
         (void)snprintf(pool->cpus, sizeof pool->cpus, "%s", opts->cpus);

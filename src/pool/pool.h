@@ -188,6 +188,7 @@ struct cvy_pool {
     _Atomic uint32_t state; /* enum cvy_pool_state */
     struct covey_pool_faults faults;
     size_t backlog;
+    uint64_t memory;              /* for declared needs; 0 any */
     _Atomic uint64_t begun_items; /* of flows, for the faults */
 
     pthread_mutex_t turn;
@@ -470,7 +471,9 @@ struct covey_result {
     void *callback_ctx;
     struct covey_map_summary *summary; /* the caller's */
     bool is_canceled;
-    uint64_t group, round; /* the caller's; of the last cancelling that saw it */
+    uint64_t group, round;  /* the caller's; of the last cancelling that saw it */
+    uint64_t memory;        /* declared, of each task */
+    unsigned growth, grown; /* factor, 0 none; how often */
 
     struct cvy_work work;
     struct covey_view arg; /* of a single task; behind this */

@@ -87,6 +87,24 @@ static int take_wishes(struct covey_result *result, const struct wishes *wishes)
     return 0;
 }
 
+static int take_memory(struct covey_result *result, const struct covey_task_opts *opts)
+{
+    const struct cvy_pool *pool = result->pool;
+    const char *call = result->work.call;
+    if (pool->memory && opts->memory > pool->memory)
+        return cvy_fail(-EINVAL, "%s: the task declares %llu bytes, %s has %llu", call,
+                        (unsigned long long)opts->memory, pool->name,
+                        (unsigned long long)pool->memory);
+    if (opts->memory_growth && (opts->memory_growth < 2 || !opts->memory_limit))
+        return cvy_fail(-EINVAL,
+                        "%s: `.memory_growth` is %u; it is a factor of at least 2 for "
+                        "`.memory_limit`",
+                        call, opts->memory_growth);
+    result->memory = opts->memory;
+    result->growth = opts->memory_growth;
+    return 0;
+}
+
 /* The program's reference goes to `out`, or nowhere. */
 static int submit(struct covey_result *result, int r, covey_result **out)
 {
@@ -151,7 +169,10 @@ int covey_pool_apply_async(covey_result **out, covey_pool *object, covey_task_fn
     struct wishes wishes = {opts.time_limit,   opts.soft_limit,     opts.timeout,
                             opts.memory_limit, opts.priority,       opts.group,
                             opts.callback,     opts.error_callback, opts.callback_ctx};
-    return submit(result, take_wishes(result, &wishes), out);
+    r = take_wishes(result, &wishes);
+    if (r >= 0)
+        r = take_memory(result, &opts);
+    return submit(result, r, out);
 }
 
 static int take_map_opts(struct covey_result *result, const struct covey_map_opts *opts)
@@ -255,11 +276,11 @@ void cvy_result_put(struct covey_result *result, const struct cvy_done *done)
                                 result->work.sum.first_failed == done->cookie.index);
     if (!counts)
         return;
-    report->tries = done->line ? 1 : 0;
+    report->tries = result->grown + (done->line ? 1 : 0);
     if (done->attempt) {
-        report->tries =
-            done->attempt->deaths + (done->outcome != COVEY_OUTCOME_CRASHED &&
-                                     done->outcome != COVEY_OUTCOME_CANCELLED);
+        report->tries = result->grown + done->attempt->deaths +
+                        (done->outcome != COVEY_OUTCOME_CRASHED &&
+                         done->outcome != COVEY_OUTCOME_CANCELLED);
         report->exitcode = done->attempt->exitcode;
         cvy_free(result->backtrace);
         result->backtrace = NULL;

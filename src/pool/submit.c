@@ -30,10 +30,12 @@ struct cvy_submissions {
     size_t count, room;
     _Atomic uint64_t waiting;   /* tasks in the heap */
     uint64_t bytes;             /* of their arguments */
+    uint64_t memory;            /* declared by tasks that are out */
     struct covey_result *first; /* that are not ready */
     _Atomic int64_t next_deadline;
     _Atomic bool is_open; /* its ring may be waited for */
     uint64_t round;       /* of cancelling a group */
+    bool drops_all;       /* nothing is tried again */
 };
 
 /* ---- the heap; locked ---- */
@@ -121,6 +123,14 @@ static void turn_to(struct cvy_flow *flow, const struct covey_result *result)
         flow->map.pool->limited = true;
 }
 
+/* What declares nothing is always admitted, and never waits for memory itself. */
+static bool is_admitted(const struct cvy_submissions *tasks,
+                        const struct covey_result *result)
+{
+    uint64_t budget = tasks->flow.map.pool->memory;
+    return !budget || !result->memory || tasks->memory + result->memory <= budget;
+}
+
 static int pull(void *ctx, struct cvy_item *ret_item)
 {
     struct cvy_submissions *tasks = ctx;
@@ -129,12 +139,14 @@ static int pull(void *ctx, struct cvy_item *ret_item)
     int r = 0;
     (void)pthread_mutex_lock(&pool->lock);
     struct covey_result *result = tasks->count ? tasks->heap[0] : NULL;
-    if (result && (!flow->is_filling || is_like(flow, result))) {
+    if (result && (!flow->is_filling || is_like(flow, result)) &&
+        is_admitted(tasks, result)) {
         if (!is_like(flow, result))
             turn_to(flow, result);
         r = cvy_work_pull(&result->work, ret_item);
         ret_item->cookie.owner = result;
         tasks->waiting--;
+        tasks->memory += result->memory;
         if (result->work.next == result->work.n)
             heap_remove(tasks, result);
     }
@@ -171,6 +183,14 @@ static void complete(struct cvy_submissions *tasks, struct covey_result *result)
         cvy_result_unref(result);
 }
 
+/* The item that the flow holds and has found no room for yet. */
+static void give_back(struct cvy_submissions *tasks, struct covey_result *result)
+{
+    tasks->flow.has_held = false;
+    tasks->memory -= result->memory;
+    result->work.next--;
+}
+
 /* What waits of it is not begun any more; what is out is ended if `running` says so. */
 static bool take_back(struct cvy_submissions *tasks, struct covey_result *result,
                       enum covey_outcome outcome, enum covey_outcome running)
@@ -179,11 +199,11 @@ static bool take_back(struct cvy_submissions *tasks, struct covey_result *result
     struct cvy_pool *pool = flow->map.pool;
     uint64_t done = result->work.done;
     bool any = false;
+    result->growth = 0; /* nor is it tried again */
     (void)pthread_mutex_lock(&pool->lock);
     heap_remove(tasks, result);
     if (flow->has_held && flow->held.cookie.owner == result) {
-        flow->has_held = false;
-        result->work.next--; /* it is the last one that was pulled */
+        give_back(tasks, result); /* it is the last one that was pulled */
     }
     for (uint32_t b = 0; b < flow->order_count; b++) {
         uint32_t slot = flow->order[b];
@@ -235,6 +255,33 @@ static void check_deadlines(struct cvy_submissions *tasks)
 
 /* ---- driving; with the turn ---- */
 
+/* A task that took more memory than it was allowed may be worth another try with more.
+ * Returns: whether it waits for that. */
+static bool try_with_more(struct cvy_submissions *tasks, struct covey_result *result,
+                          const struct cvy_done *done)
+{
+    struct cvy_pool *pool = tasks->flow.map.pool;
+    uint64_t most = pool->memory ? pool->memory : cvy_os_memory_limit() / 2;
+    uint64_t memory = 0, limit = 0;
+    if (done->outcome != COVEY_OUTCOME_MEMORY || !result->growth || tasks->drops_all ||
+        __builtin_mul_overflow(result->memory, result->growth, &memory) ||
+        __builtin_mul_overflow(result->limits.memory, result->growth, &limit) ||
+        cvy_max_u64(memory, limit) > most)
+        return false;
+    (void)pthread_mutex_lock(&pool->lock);
+    result->work.next--;
+    bool waits = heap_add(tasks, result) >= 0;
+    if (waits) {
+        result->memory = memory;
+        result->limits.memory = limit;
+        result->grown++;
+    } else {
+        result->work.next++;
+    }
+    (void)pthread_mutex_unlock(&pool->lock);
+    return waits;
+}
+
 static bool collect(struct cvy_submissions *tasks)
 {
     struct cvy_flow *flow = &tasks->flow;
@@ -242,11 +289,14 @@ static bool collect(struct cvy_submissions *tasks)
     bool any = false;
     while (cvy_flow_take(flow, &done)) {
         struct covey_result *result = done.cookie.owner;
-        cvy_result_put(result, &done);
+        tasks->memory -= result->memory;
+        bool again = try_with_more(tasks, result, &done);
+        if (!again)
+            cvy_result_put(result, &done);
         if (done.attempt)
             cvy_pool_forget_attempt(&flow->map, done.item);
         cvy_flow_release(flow, &done);
-        if (result->work.done == result->work.n)
+        if (!again && result->work.done == result->work.n)
             complete(tasks, result);
         any = true;
     }
@@ -257,11 +307,9 @@ static bool collect(struct cvy_submissions *tasks)
 static void drop_all(struct cvy_submissions *tasks, enum covey_outcome outcome)
 {
     struct cvy_flow *flow = &tasks->flow;
-    if (flow->has_held) {
-        struct covey_result *result = flow->held.cookie.owner;
-        result->work.next--;
-        flow->has_held = false;
-    }
+    tasks->drops_all = true;
+    if (flow->has_held)
+        give_back(tasks, flow->held.cookie.owner);
     cvy_flow_stop(flow, outcome, outcome);
     for (;;) {
         (void)pthread_mutex_lock(&flow->map.pool->lock);
@@ -276,6 +324,7 @@ static void drop_all(struct cvy_submissions *tasks, enum covey_outcome outcome)
             complete(tasks, result);
     }
     (void)collect(tasks);
+    tasks->drops_all = false;
     flow->ended = 1;
 }
 
@@ -512,6 +561,7 @@ void cvy_tasks_end(struct cvy_pool *pool)
     if (tasks && atomic_load(&tasks->is_open)) {
         struct cvy_map *map = &tasks->flow.map;
         drop_all(tasks, COVEY_OUTCOME_CANCELLED);
+        tasks->drops_all = true;
         while (tasks->flow.out) { /* threads, which cannot be ended */
             uint32_t gong = cvy_gong(), seen = atomic_load(cvy_map_ring(map));
             cvy_map_look_after(map, false);

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/* Tasks that declare the memory they need, and those that turn out to need more. */
+#include <stdlib.h>
+
+#include "pool_help.h"
+
+#include <covey.h>
+
+#define MIB (UINT64_C(1) << 20)
+
+/* ---- admission --------------------------------------------------------------- */
+
+/* numbers[0]: tasks that run, numbers[1]: most of them at once. */
+static int count_running(struct covey_call *call)
+{
+    struct shared *const *at = covey_call_arg(call, NULL);
+    _Atomic int64_t *running = (_Atomic int64_t *)&(*at)->numbers[0];
+    _Atomic int64_t *most = (_Atomic int64_t *)&(*at)->numbers[1];
+    int64_t now = atomic_fetch_add(running, 1) + 1, seen = atomic_load(most);
+    while (seen < now && !atomic_compare_exchange_weak(most, &seen, now))
+        continue;
+    nanosleep(&(struct timespec){0, 500000}, NULL);
+    atomic_fetch_sub(running, 1);
+    return covey_call_return(call, NULL, 0);
+}
+
+TEST_EACH_METHOD_AND_THREAD(as_many_run_as_memory_is_declared_for)
+{
+    struct shared *s = share();
+    covey_pool *pool = pool_with(4, POOL_OPTS(.memory = 10 * MIB));
+    covey_result *results[40];
+    for (int i = 0; i < 40; i++)
+        CHECK_OK(covey_pool_apply_async(
+            &results[i], pool, count_running, COVEY_VIEW_OF(s),
+            COVEY_TASK_OPTS(.memory = i % 2 ? 4 * MIB : 5 * MIB)));
+    for (int i = 0; i < 40; i++) {
+        CHECK_OK(covey_result_get(results[i], NULL, COVEY_FOREVER));
+        covey_result_free(results[i]);
+    }
+    CHECK_GE(s->numbers[1], 1);
+    CHECK_LE(s->numbers[1], 2);
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD(memory_of_the_dead_and_the_cancelled_comes_back)
+{
+    struct shared *s = share();
+    covey_pool *pool = pool_with(2, POOL_OPTS(.memory = 8));
+    const struct covey_task_opts *all = COVEY_TASK_OPTS(.memory = 8);
+    covey_result *first = NULL, *second = NULL;
+    CHECK_ERR(covey_pool_apply(pool, task_die, COVEY_NO_VIEW, NULL, all),
+              COVEY_ECRASHED);
+    CHECK_ERR(covey_pool_apply(pool, task_fail, text_view("x"), NULL, all),
+              COVEY_EREMOTE);
+    CHECK_OK(covey_pool_apply_async(&first, pool, task_wait, COVEY_VIEW_OF(s), all));
+    CHECK_OK(covey_pool_apply_async(&second, pool, task_echo, text_view("y"), all));
+    await_count(&s->begun, 1);
+    CHECK_OK(covey_result_cancel(second, 0)); /* waits for the first one's memory */
+    CHECK_OK(covey_result_cancel(first, 1));
+    CHECK_ERR(covey_result_get(first, NULL, COVEY_FOREVER), -ECANCELED);
+    CHECK_OK(covey_pool_apply(pool, task_echo, text_view("z"), NULL, all));
+    covey_result_free(first);
+    covey_result_free(second);
+    covey_pool_free(pool);
+}
+
+TEST(wrong_memory_is_an_error)
+{
+    covey_pool *pool = pool_with(1, COVEY_POOL_OPTS(.memory = 8, .name = "small"));
+    CHECK_ERR(covey_pool_apply(pool, task_echo, text_view("x"), NULL,
+                               COVEY_TASK_OPTS(.memory = 9)),
+              -EINVAL);
+    CHECK_STR_HAS(covey_error_detail(), "declares 9 bytes, small has 8");
+    CHECK_ERR(covey_pool_apply(pool, task_echo, text_view("x"), NULL,
+                               COVEY_TASK_OPTS(.memory_growth = 2)),
+              -EINVAL);
+    CHECK_ERR(covey_pool_apply(pool, task_echo, text_view("x"), NULL,
+                               COVEY_TASK_OPTS(.memory_growth = 1, .memory_limit = 1)),
+              -EINVAL);
+    covey_pool_free(pool);
+}
+
+/* ---- growth ------------------------------------------------------------------ */
+
+static int take_memory(struct covey_call *call)
+{
+    const uint64_t *bytes = covey_call_arg(call, NULL);
+    char *volatile memory = malloc(*bytes);
+    if (!memory)
+        return -ENOMEM;
+    for (uint64_t i = 0; i < *bytes; i += 4096) {
+        memory[i] = 1;
+        if (i % MIB == 0) /* so that who looks has the time to */
+            nanosleep(&(struct timespec){0, 200000}, NULL);
+    }
+    free(memory);
+    return covey_call_return(call, bytes, sizeof *bytes);
+}
+
+static void check_growth(const struct covey_pool_opts *pool_opts, int code,
+                         unsigned tries)
+{
+    covey_pool *pool = pool_with(2, pool_opts);
+    const uint64_t bytes = 100 * MIB;
+    covey_result *result = NULL;
+    struct covey_task_report report;
+    CHECK_OK(
+        covey_pool_apply_async(&result, pool, take_memory, COVEY_VIEW_OF(bytes),
+                               COVEY_TASK_OPTS(.memory_limit = 16 * MIB,
+                                               .memory = 4 * MIB, .memory_growth = 4)));
+    int r = covey_result_get(result, NULL, COVEY_FOREVER);
+    if (code)
+        CHECK_ERR(r, code);
+    else
+        CHECK_OK(r);
+    CHECK_OK(covey_result_report(result, &report));
+    CHECK_EQ(report.outcome, code ? COVEY_OUTCOME_MEMORY : COVEY_OUTCOME_OK);
+    CHECK_EQ(report.tries, tries);
+    covey_result_free(result);
+    CHECK_OK(covey_pool_apply(pool, task_echo, text_view("on"), NULL,
+                              COVEY_TASK_OPTS(.memory = 64 * MIB)));
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD(a_task_that_needs_more_gets_more)
+{
+    if (SANITIZED)
+        return;
+    check_growth(POOL_OPTS(.memory = 1024 * MIB), 0, 3);
+}
+
+TEST_EACH_METHOD(a_task_gets_no_more_than_there_is)
+{
+    if (SANITIZED)
+        return;
+    check_growth(POOL_OPTS(.memory = 128 * MIB), -ENOMEM, 2);
+}
+
+CHECK_MAIN()
