@@ -7,10 +7,8 @@
  * worker dies only the item it was working on is affected; all others finish, and a new
  * worker takes its place.
  *
- * Tasks may have processes and pools of their own, which end with their worker, also when
- * that is killed by a limit.
- *
- * The defaults of covey/base.h hold. A pool is used by the process that created it, by
+ * Tasks may have processes and pools of their own, which end with their worker, however that
+ * ends. The defaults of covey/base.h hold. A pool is used by the process that created it, by
  * any of its threads; elsewhere its functions return COVEY_ENOTOWNER.
  */
 #ifndef COVEY_POOL_H
@@ -638,8 +636,7 @@ enum covey_pool_time {
     COVEY_TIME_RUN,  /**< from the begin to the end */
     COVEY_TIME_FETCH /**< from the end until the submitter has it */
 };
-/** Number of buckets: 0 counts times below 1 us, bucket i those from 2^(i-1) us on, below
- * 2^i us; the last one also all that are longer. */
+/** Buckets: 0 counts times below 1 us, i those below 2^i us, the last all that are longer. */
 #define COVEY_HISTOGRAM_SIZE 32
 
 /**
