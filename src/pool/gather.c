@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* gather.c: flows from arrays into arrays, for callers that wait: arguments of any size,
- * tuples, values, a single task, and maps whose items have limits. */
+/* gather.c: flows for callers that wait: from an exchange's source into its sink. The usual
+ * exchange is arrays: arguments of any size, tuples, values, a single task, and maps whose
+ * items have limits. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,15 +38,11 @@ void cvy_flow_limit(struct cvy_flow *flow, int64_t time, int64_t soft, uint64_t 
 
 struct gather {
     struct cvy_flow flow;
-    struct cvy_work *work;
+    const struct cvy_exchange *exchange;
+    void *ctx; /* of that */
     const struct covey_map_opts *opts;
     int64_t deadline, progress_due;
 };
-
-static int pull(void *ctx, struct cvy_item *ret_item)
-{
-    return cvy_work_pull(ctx, ret_item);
-}
 
 /* Returns: whether anything was finished. */
 static bool collect(struct gather *g)
@@ -53,7 +50,7 @@ static bool collect(struct gather *g)
     struct cvy_done done;
     bool any = false;
     while (cvy_flow_take(&g->flow, &done)) {
-        cvy_work_put(g->work, done.cookie.index, &done);
+        g->exchange->put(g->ctx, &done);
         cvy_flow_release(&g->flow, &done);
         any = true;
     }
@@ -62,13 +59,14 @@ static bool collect(struct gather *g)
 
 static int64_t show_progress(struct gather *g)
 {
+    uint64_t done = 0, total = 0;
     if (!g->opts->progress)
         return INT64_MAX;
     int64_t now = cvy_os_now();
     if (now >= g->progress_due) {
         g->progress_due = now + PROGRESS_STEP;
-        g->opts->progress(g->opts->progress_ctx, (size_t)g->work->done,
-                          (size_t)g->work->n);
+        g->exchange->tell(g->ctx, &done, &total);
+        g->opts->progress(g->opts->progress_ctx, (size_t)done, (size_t)total);
     }
     return g->progress_due;
 }
@@ -78,10 +76,9 @@ static int64_t show_progress(struct gather *g)
 static void stop(struct gather *g, enum covey_outcome outcome,
                  enum covey_outcome running)
 {
-    if (g->flow.has_held)
-        g->work->next--;
+    bool held = g->flow.has_held;
     cvy_flow_stop(&g->flow, outcome, running);
-    cvy_work_skip(g->work, outcome);
+    g->exchange->drop(g->ctx, outcome, held);
     g->deadline = INT64_MAX;
 }
 
@@ -128,11 +125,41 @@ static int run(struct gather *g)
     }
 }
 
-static int finish(struct gather *g, int r)
+int cvy_exchange_run(struct cvy_pool *pool, const char *call, covey_task_fn *fn,
+                     uint32_t width, const struct cvy_exchange *exchange, void *ctx,
+                     const struct covey_map_opts *opts, enum cvy_run_end *ret_end)
 {
-    struct cvy_map *map = &g->flow.map;
-    struct cvy_pool *pool = map->pool;
-    struct cvy_work *work = g->work;
+    *ret_end = CVY_RUN_NOT;
+    struct gather g = {.exchange = exchange, .ctx = ctx, .opts = opts};
+    if (!fn)
+        return cvy_fail(-EINVAL, "%s: the function is NULL", call);
+    int r = cvy_code_encode((cvy_code_fn *)fn, &g.flow.map.code);
+    if (r < 0)
+        return cvy_fail_os(r, "%s: the function", call);
+    cvy_flow_init(&g.flow, pool, fn, exchange->pull, ctx);
+    g.flow.map.call = call;
+    g.flow.map.chunk = (uint32_t)cvy_min_u64(opts->chunksize, CVY_RANGE_COUNT);
+    g.flow.width = width;
+    g.deadline = opts->timeout ? cvy_os_deadline(opts->timeout) : INT64_MAX;
+    cvy_flow_limit(&g.flow, opts->time_limit, opts->soft_limit, opts->memory_limit);
+    r = cvy_map_begin(&g.flow.map);
+    if (r < 0)
+        return r;
+    if (exchange->open)
+        exchange->open(ctx, &g.flow.map);
+    r = run(&g);
+    if (r >= 0 && g.flow.ended != COVEY_EEND)
+        r = g.flow.ended;
+    *ret_end = g.flow.map.give_up ? CVY_RUN_BROKEN : CVY_RUN_OVER;
+    cvy_flow_free(&g.flow);
+    cvy_map_end(&g.flow.map);
+    return r;
+}
+
+/* ---- arrays ---- */
+
+static int judge(struct cvy_pool *pool, struct cvy_work *work, bool broken, int r)
+{
     if (r < 0)
         (void)snprintf(work->sum.text, sizeof work->sum.text, "%s",
                        covey_error_detail());
@@ -142,43 +169,30 @@ static int finish(struct gather *g, int r)
         r = cvy_fail(-ETIMEDOUT,
                      "%s: item %zu of %llu had not begun when the time was over",
                      work->call, work->sum.first_failed, (unsigned long long)work->n);
-    if (map->give_up && pool->closing)
+    if (broken && pool->closing)
         r = cvy_fail(COVEY_EFREED, "%s: the pool was freed meanwhile", work->call);
-    else if (map->give_up && work->sum.failed)
+    else if (broken && work->sum.failed)
         r = cvy_fail(COVEY_EBROKEN, "%s: workers keep dying: %s", work->call,
                      pool->cause);
-    if (g->opts->summary)
-        *g->opts->summary = work->sum;
-    if (g->opts->progress)
-        g->opts->progress(g->opts->progress_ctx, (size_t)work->n, (size_t)work->n);
     return r;
 }
 
 int cvy_gather(struct cvy_pool *pool, covey_task_fn *fn, struct cvy_work *work,
                const struct covey_map_opts *opts)
 {
-    struct gather g = {.work = work, .opts = opts};
-    if (!fn)
-        return cvy_fail(-EINVAL, "%s: the function is NULL", work->call);
-    int r = cvy_code_encode((cvy_code_fn *)fn, &g.flow.map.code);
-    if (r < 0)
-        return cvy_fail_os(r, "%s: the function", work->call);
-    cvy_flow_init(&g.flow, pool, fn, pull, work);
-    g.flow.map.call = work->call;
-    g.flow.map.chunk = (uint32_t)cvy_min_u64(opts->chunksize, CVY_RANGE_COUNT);
-    g.flow.width = work->width;
-    g.deadline = opts->timeout ? cvy_os_deadline(opts->timeout) : INT64_MAX;
+    enum cvy_run_end end = CVY_RUN_NOT;
     work->outcomes = opts->outcomes;
     work->given = cvy_os_now();
     work->sum.first_failed = SIZE_MAX;
-    cvy_flow_limit(&g.flow, opts->time_limit, opts->soft_limit, opts->memory_limit);
-    r = cvy_map_begin(&g.flow.map);
-    if (r < 0)
+    int r = cvy_exchange_run(pool, work->call, fn, work->width, &cvy_arrays, work, opts,
+                             &end);
+    if (end == CVY_RUN_NOT)
         return r;
-    r = run(&g);
-    r = finish(&g, r);
-    cvy_flow_free(&g.flow);
-    cvy_map_end(&g.flow.map);
+    r = judge(pool, work, end == CVY_RUN_BROKEN, r);
+    if (opts->summary)
+        *opts->summary = work->sum;
+    if (opts->progress)
+        opts->progress(opts->progress_ctx, (size_t)work->n, (size_t)work->n);
     return r;
 }
 

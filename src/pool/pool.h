@@ -6,7 +6,8 @@
  *   end.c      close, terminate, join, free
  *   map.c      one map of equal items: cut into batches, filled, its results collected
  *   flow.c   items of any size, one after the other, through batches with entries
- *   gather.c   flows from arrays into arrays, waited for; apply
+ *   gather.c   flows that are waited for, by an exchange: usually arrays; apply
+ *   work.c     arrays as an exchange
  *   iterator.c flows that are read one by one
  *   submit.c   tasks that nobody waits for: their queue and their flow
  *   result.c   what becomes of those
@@ -390,7 +391,44 @@ void cvy_work_skip(struct cvy_work *work, enum covey_outcome outcome);
 /** What it comes to. Returns: 0 or the first failure, with the detail. */
 int cvy_work_judge(struct cvy_work *work);
 
+/** Of a `struct cvy_work`. */
+extern const struct cvy_exchange cvy_arrays;
+
 /* ---- gather.c ---- */
+
+/**
+ * Where the items of a flow come from, and where what became of them goes. Built in are
+ * arrays (work.c); another system's queue is one more. All is called by the thread that
+ * runs the exchange, without a lock.
+ */
+struct cvy_exchange {
+    /** The next item. When it gave 0, "none at the moment", and there are some again, the
+     * map is to be rung (cvy_pool_ring_map), which any thread may do. */
+    cvy_pull_fn *pull;
+    /** An item is finished; its result is there during the call. */
+    void (*put)(void *ctx, const struct cvy_done *done);
+    /** Nothing more is begun: what was not pulled gets this outcome, with `held` also the
+     * last that was. */
+    void (*drop)(void *ctx, enum covey_outcome outcome, bool held);
+    /** For the options' progress function. */
+    void (*tell)(void *ctx, uint64_t *ret_done, uint64_t *ret_total);
+    /** It begins, with this map, which goes when the run has ended; a ring by its index
+     * that comes later does no harm. May be NULL. */
+    void (*open)(void *ctx, struct cvy_map *map);
+};
+
+enum cvy_run_end {
+    CVY_RUN_NOT,   /* an argument was wrong, or the pool is going */
+    CVY_RUN_OVER,  /* every item that was pulled has its outcome */
+    CVY_RUN_BROKEN /* the same, since workers kept dying or the pool was freed */
+};
+
+/** Run one to its end, by the parts of `opts` that flows have.
+ * Returns: 0, whatever became of the items; what its source ended with; -ENOMEM; the errors
+ * of covey_pool_map for its arguments. */
+int cvy_exchange_run(struct cvy_pool *pool, const char *call, covey_task_fn *fn,
+                     uint32_t width, const struct cvy_exchange *exchange, void *ctx,
+                     const struct covey_map_opts *opts, enum cvy_run_end *ret_end);
 
 /** Whether a map has options that only flows can. */
 bool cvy_map_needs_flow(const struct cvy_pool *pool, const struct covey_map_opts *opts);

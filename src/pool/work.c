@@ -119,3 +119,31 @@ int cvy_work_judge(struct cvy_work *work)
                     (unsigned long long)work->n, work->sum.first_failed,
                     work->first_text);
 }
+
+/* ---- as an exchange ---- */
+
+static int pull(void *ctx, struct cvy_item *ret_item)
+{
+    return cvy_work_pull(ctx, ret_item);
+}
+
+static void put(void *ctx, const struct cvy_done *done)
+{
+    cvy_work_put(ctx, done->cookie.index, done);
+}
+
+static void drop(void *ctx, enum covey_outcome outcome, bool held)
+{
+    struct cvy_work *work = ctx;
+    work->next -= held;
+    cvy_work_skip(work, outcome);
+}
+
+static void tell(void *ctx, uint64_t *ret_done, uint64_t *ret_total)
+{
+    const struct cvy_work *work = ctx;
+    *ret_done = work->done;
+    *ret_total = work->n;
+}
+
+const struct cvy_exchange cvy_arrays = {pull, put, drop, tell, NULL};

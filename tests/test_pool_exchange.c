@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+/* Pools that are fed by something else than arrays: the interface that other systems'
+ * queues are to implement, implemented by a stranger behind a socket. */
+#include <errno.h>
+#include <pthread.h>
+#include <sys/socket.h>
+
+#include "pool/pool.h"
+#include "pool_help.h"
+
+/* What goes over the socket: a number there, its square or an outcome back. */
+struct packet {
+    uint64_t id, number;
+    int32_t outcome, code;
+};
+
+/* ---- the exchange ------------------------------------------------------------ */
+
+struct remote {
+    int fd;
+    struct packet packet; /* pulled last */
+    struct covey_view view;
+    struct cvy_pool *pool;
+    uint32_t map;
+    pthread_t listener;
+    atomic_bool over;
+    uint64_t pulled, put, dropped;
+};
+
+static int pull(void *ctx, struct cvy_item *ret_item)
+{
+    struct remote *r = ctx;
+    ssize_t n = recv(r->fd, &r->packet, sizeof r->packet, MSG_DONTWAIT);
+    if (n == 0)
+        return COVEY_EEND;
+    if (n < 0)
+        return errno == EAGAIN ? 0 : -errno;
+    r->pulled++;
+    r->view = COVEY_VIEW(&r->packet.number, sizeof r->packet.number);
+    ret_item->parts = &r->view;
+    ret_item->cookie = (struct cvy_cookie){r, r->packet.id, 0};
+    return 1;
+}
+
+static void answer(struct remote *r, struct packet packet)
+{
+    CHECK_EQ(send(r->fd, &packet, sizeof packet, MSG_NOSIGNAL), sizeof packet);
+}
+
+static void put(void *ctx, const struct cvy_done *done)
+{
+    struct packet packet = {
+        .id = done->cookie.index, .outcome = done->outcome, .code = done->code};
+    struct remote *r = ctx;
+    if (done->outcome == COVEY_OUTCOME_OK)
+        memcpy(&packet.number, done->result.data, sizeof packet.number);
+    r->put++;
+    answer(r, packet);
+}
+
+/* What was never pulled is its sender's still. */
+static void drop(void *ctx, enum covey_outcome outcome, bool held)
+{
+    struct remote *r = ctx;
+    r->dropped += held;
+    if (held)
+        answer(r, (struct packet){.id = r->packet.id, .outcome = (int32_t)outcome});
+}
+
+static void tell(void *ctx, uint64_t *ret_done, uint64_t *ret_total)
+{
+    const struct remote *r = ctx;
+    *ret_done = r->put;
+    *ret_total = r->pulled;
+}
+
+/* Rings when something has come. A look that finds nothing new does no harm. */
+static void *listen_for_more(void *ctx)
+{
+    struct remote *r = ctx;
+    CHECK(covey_current_process() != NULL);
+    while (!atomic_load(&r->over)) {
+        (void)cvy_os_poll_in(r->fd, cvy_os_deadline(COVEY_MSEC(5)));
+        cvy_pool_ring_map(r->pool, r->map);
+        cvy_os_yield();
+    }
+    return NULL;
+}
+
+static void open_remote(void *ctx, struct cvy_map *map)
+{
+    struct remote *r = ctx;
+    r->pool = map->pool;
+    r->map = map->index;
+    CHECK_EQ(pthread_create(&r->listener, NULL, listen_for_more, r), 0);
+}
+
+static const struct cvy_exchange over_socket = {pull, put, drop, tell, open_remote};
+
+/* ---- the stranger ------------------------------------------------------------ */
+
+enum { COUNT = 300, AT_ONCE = 20, POISON = 77 };
+
+/* Sends numbers, some at a time, and checks what comes back; knows nothing of covey. */
+static int be_stranger(int fd, int failing)
+{
+    static int seen[COUNT];
+    struct packet packet;
+    uint64_t sent = 0, got = 0;
+    while (got < COUNT) {
+        for (; sent < COUNT && sent - got < AT_ONCE; sent++) {
+            packet = (struct packet){.id = sent, .number = sent};
+            if (send(fd, &packet, sizeof packet, 0) != sizeof packet)
+                return 1;
+        }
+        if (recv(fd, &packet, sizeof packet, 0) != sizeof packet)
+            return 2;
+        got++;
+        bool bad = failing && packet.id == POISON;
+        if (packet.id >= COUNT || seen[packet.id]++)
+            return 3;
+        if (packet.outcome != (bad ? failing : COVEY_OUTCOME_OK))
+            return 4;
+        if (!bad && packet.number != packet.id * packet.id)
+            return 5;
+    }
+    return shutdown(fd, SHUT_WR) < 0 || recv(fd, &packet, sizeof packet, 0) != 0;
+}
+
+static int task_square_or_die(struct covey_call *call)
+{
+    const uint64_t *x = covey_call_arg(call, NULL);
+    return *x == POISON ? task_die(call) : task_square(call);
+}
+
+static void check_exchange(covey_task_fn *fn, int failing)
+{
+    int ends[2], status;
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    pid_t stranger = fork();
+    if (stranger == 0) {
+        close(ends[0]);
+        _exit(be_stranger(ends[1], failing));
+    }
+    close(ends[1]);
+    covey_pool *object = pool_with(2, POOL_OPTS());
+    struct cvy_pool *pool = NULL;
+    struct remote remote = {.fd = ends[0]};
+    enum cvy_run_end end = CVY_RUN_NOT;
+    CHECK_OK(cvy_pool_enter(object, "a test", true, &pool));
+    CHECK_OK(cvy_exchange_run(pool, "a test", fn, 0, &over_socket, &remote,
+                              COVEY_MAP_OPTS(), &end));
+    CHECK_EQ(end, CVY_RUN_OVER);
+    CHECK_EQ(remote.pulled, COUNT);
+    CHECK_EQ(remote.put, COUNT);
+    CHECK_EQ(remote.dropped, 0);
+    atomic_store(&remote.over, true);
+    CHECK_EQ(pthread_join(remote.listener, NULL), 0);
+    CHECK_EQ(shutdown(ends[0], SHUT_RDWR), 0); /* workers may have copies */
+    close(ends[0]);
+    CHECK_EQ(waitpid(stranger, &status, 0), stranger);
+    CHECK_EQ(status, 0);
+    CHECK_OK(covey_pool_apply(object, task_echo, text_view("on"), NULL, NULL));
+    covey_pool_free(object);
+}
+
+TEST_EACH_METHOD_AND_THREAD(items_come_from_a_stranger_and_go_back)
+{
+    check_exchange(task_square, 0);
+}
+
+TEST_EACH_METHOD(a_stranger_is_told_which_item_killed_its_worker)
+{
+    check_exchange(task_square_or_die, COVEY_OUTCOME_CRASHED);
+}
+
+/* The stranger goes in the middle: its end is the source's, with nothing left behind. */
+TEST(a_stranger_may_be_killed)
+{
+    int ends[2];
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    struct packet packet = {.id = 1, .number = 5};
+    CHECK_EQ(send(ends[1], &packet, sizeof packet, 0), sizeof packet);
+    CHECK_EQ(shutdown(ends[1], SHUT_WR), 0);
+    covey_pool *object = pool_with(1, NULL);
+    struct cvy_pool *pool = NULL;
+    struct remote remote = {.fd = ends[0]};
+    enum cvy_run_end end = CVY_RUN_NOT;
+    CHECK_OK(cvy_pool_enter(object, "a test", true, &pool));
+    CHECK_OK(cvy_exchange_run(pool, "a test", task_square, 0, &over_socket, &remote,
+                              COVEY_MAP_OPTS(), &end));
+    CHECK_EQ(remote.put, 1);
+    CHECK_EQ(recv(ends[1], &packet, sizeof packet, 0), sizeof packet);
+    CHECK_EQ(packet.number, 25);
+    atomic_store(&remote.over, true);
+    CHECK_EQ(pthread_join(remote.listener, NULL), 0);
+    CHECK_ERR(cvy_exchange_run(pool, "a test", NULL, 0, &over_socket, &remote,
+                               COVEY_MAP_OPTS(), &end),
+              -EINVAL);
+    CHECK_EQ(end, CVY_RUN_NOT);
+    close(ends[0]);
+    close(ends[1]);
+    covey_pool_free(object);
+}
+
+TEST(time_may_be_over_before_a_stranger_sends)
+{
+    int ends[2];
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    covey_pool *object = pool_with(1, NULL);
+    struct cvy_pool *pool = NULL;
+    struct remote remote = {.fd = ends[0]};
+    enum cvy_run_end end = CVY_RUN_NOT;
+    CHECK_OK(cvy_pool_enter(object, "a test", true, &pool));
+    CHECK_OK(cvy_exchange_run(pool, "a test", task_square, 0, &over_socket, &remote,
+                              COVEY_MAP_OPTS(.timeout = COVEY_MSEC(30)), &end));
+    CHECK_EQ(end, CVY_RUN_OVER);
+    CHECK_EQ(remote.pulled, 0);
+    atomic_store(&remote.over, true);
+    CHECK_EQ(pthread_join(remote.listener, NULL), 0);
+    close(ends[0]);
+    close(ends[1]);
+    covey_pool_free(object);
+}
+
+CHECK_MAIN()
