@@ -3,6 +3,7 @@
  * tasks: initializers, exit hooks, replacing workers, another size, an event loop. */
 #include <poll.h>
 
+#include "pool/pool.h"
 #include "pool_help.h"
 
 /* ---- time --------------------------------------------------------------------- */
@@ -45,6 +46,41 @@ TEST_EACH_METHOD(a_time_limit_ends_a_submitted_task)
     CHECK_OK(covey_result_report(result, &report));
     CHECK_EQ(report.outcome, COVEY_OUTCOME_TIMEOUT);
     CHECK_GE(report.run, COVEY_MSEC(40));
+    covey_result_free(result);
+    covey_pool_free(pool);
+}
+
+/* What a process has used of its processor. */
+static int64_t time_used(int pid)
+{
+    clockid_t clock;
+    struct timespec t;
+    CHECK_EQ(clock_getcpuclockid(pid, &clock), 0);
+    CHECK_EQ(clock_gettime(clock, &t), 0);
+    return COVEY_SEC(t.tv_sec) + t.tv_nsec;
+}
+
+/* The pool says that its time is over, and does not come to killing it for a while. */
+TEST(who_waits_for_its_end_takes_no_time)
+{
+    struct shared *s = share();
+    covey_pool *pool =
+        pool_with(1, COVEY_POOL_OPTS(.method = COVEY_FORK, .own_loop = COVEY_ON));
+    covey_result *result = NULL;
+    CHECK_OK(covey_pool_apply_async(&result, pool, task_wait, COVEY_VIEW_OF(s), NULL));
+    CHECK_ERR(covey_result_wait(result, COVEY_NOWAIT), -ETIMEDOUT);
+    await_count(&s->begun, 1);
+    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    uint8_t running = CVY_OUTCOME_RUNNING;
+    CHECK(atomic_compare_exchange_strong(&inner->slots[0].batch->outcomes[0], &running,
+                                         COVEY_OUTCOME_TIMEOUT));
+    family_tell(&s->go);
+    nanosleep(&(struct timespec){0, 20000000}, NULL);
+    int64_t before = time_used(inner->worker[0].pid);
+    nanosleep(&(struct timespec){0, 200000000}, NULL);
+    CHECK_LT(time_used(inner->worker[0].pid) - before, COVEY_MSEC(5));
+    cvy_limits_end(inner, 0, 0);
+    CHECK_ERR(covey_result_get(result, NULL, COVEY_FOREVER), -ETIMEDOUT);
     covey_result_free(result);
     covey_pool_free(pool);
 }

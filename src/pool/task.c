@@ -140,8 +140,9 @@ static void act_fault(struct cvy_worker *w, uint32_t fault)
 static void await_end(struct cvy_worker *w)
 {
     drop_extra(w);
+    cvy_word *word = &w->line->retire;
     while (!w->is_thread)
-        (void)cvy_os_futex_wait_for(&w->line->retire, 2, COVEY_SEC(1));
+        (void)cvy_os_futex_wait_for(word, atomic_load(word), COVEY_SEC(1));
 }
 
 /* Pairs with cvy_limits_check, which wants `serial` unchanged around the others. */
