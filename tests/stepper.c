@@ -155,6 +155,18 @@ static bool may_sleep(struct stepper *s)
 #endif
 }
 
+bool stepper_is_exiting(const struct stepper *s)
+{
+#if defined(__x86_64__)
+    struct user_regs_struct regs;
+    return ptrace(PTRACE_GETREGS, s->pid, NULL, &regs) == 0 && is_call(s, regs.rip) &&
+           regs.rax == SYS_exit_group;
+#else
+    (void)s;
+    return false;
+#endif
+}
+
 char stepper_state_of(int pid)
 {
     char path[32], line[512];

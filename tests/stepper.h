@@ -54,6 +54,8 @@ static inline bool stepper_is_done(const struct stepper *s)
 {
     return atomic_load(&s->progress->done);
 }
+/* Whether its next instruction ends the process. */
+bool stepper_is_exiting(const struct stepper *s);
 /* The address of its next instruction; 0 if that cannot be told. */
 unsigned long stepper_place(const struct stepper *s);
 /* The same as file+offset, for addr2line. */

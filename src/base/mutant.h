@@ -41,7 +41,13 @@
     X(barrier_reset_unmarked, "barrier: a reset does not mark those who wait")         \
     X(region_late_undo, "region: a word is changed before it is in the undo log")      \
     X(region_no_rollback, "region: what a dead owner of the lock did stays")           \
-    X(region_holds, "region: the holds of the dead stay")
+    X(region_holds, "region: the holds of the dead stay")                              \
+    X(pool_begin_unasked, "pool: an item is begun without a compare-and-swap")         \
+    X(pool_begin_unsaid, "pool: an item is begun before the line says so")             \
+    X(pool_commit_early, "pool: an outcome is set before the result is in place")      \
+    X(pool_commit_unasked, "pool: an outcome is set by a plain store")                 \
+    X(pool_missing, "pool: what the dead had claimed is not looked for")               \
+    X(pool_progress, "pool: progress is told without taking back what was said")
 
 #ifdef CVY_MUTANTS
 #define CVY_MUTANT_ENUM_(name, text) CVY_MUTANT_##name,

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "base/mutant.h"
 #include "pool/worker.h"
 
 int covey_call_return_other(struct covey_call *call, const void *data, size_t size)
@@ -70,7 +71,8 @@ int covey_call_progress(struct covey_call *call, uint64_t done, uint64_t total)
     struct cvy_worker *w = CVY_CONTAINER_OF(call, struct cvy_worker, call);
     struct cvy_pool_line *line = w->line;
     if (w->entries) { /* pairs with cvy_limits_said */
-        atomic_store(&line->said_by, 0);
+        if (!CVY_MUTANT(pool_progress))
+            atomic_store(&line->said_by, 0);
         atomic_store_explicit(&line->said_done, done, memory_order_relaxed);
         atomic_store_explicit(&line->said_total, total, memory_order_relaxed);
         atomic_store_explicit(&line->said_by,

@@ -16,6 +16,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/mutant.h"
 #include "pool/pool.h"
 #include "pool/worker.h"
 #include "region/member.h"
@@ -135,7 +136,7 @@ void cvy_pool_find_missing(struct cvy_pool *pool, uint32_t slot)
     struct snapshot shot;
     uint64_t found = 0;
     bool room = true;
-    if (atomic_load(&batch->canceled))
+    if (atomic_load(&batch->canceled) || CVY_MUTANT(pool_missing))
         return;
     int tries = 0;
     while (!try_snapshot(pool, slot, &shot)) {

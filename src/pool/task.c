@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/mutant.h"
 #include "pool/worker.h"
 #include "region/object.h"
 
@@ -149,11 +150,16 @@ static void await_end(struct cvy_worker *w)
 static bool begin(struct cvy_worker *w, uint64_t i)
 {
     uint8_t none = COVEY_OUTCOME_NONE;
+    _Atomic uint8_t *outcome = &w->batch->outcomes[i];
     atomic_fetch_add_explicit(&w->line->serial, 1, memory_order_release);
-    atomic_store_explicit(&w->line->begun, i + 1, memory_order_release);
-    if (!atomic_compare_exchange_strong(&w->batch->outcomes[i], &none,
-                                        CVY_OUTCOME_RUNNING))
+    if (!CVY_MUTANT(pool_begin_unsaid))
+        atomic_store_explicit(&w->line->begun, i + 1, memory_order_release);
+    if (CVY_MUTANT(pool_begin_unasked) && atomic_load(outcome) == none)
+        atomic_store(outcome, CVY_OUTCOME_RUNNING);
+    else if (!atomic_compare_exchange_strong(outcome, &none, CVY_OUTCOME_RUNNING))
         return false;
+    if (CVY_MUTANT(pool_begin_unsaid))
+        atomic_store_explicit(&w->line->begun, i + 1, memory_order_release);
     if (w->flags & CVY_BATCH_TIMED) {
         w->entries[i].started = cvy_os_now();
         atomic_store_explicit(&w->line->started, w->entries[i].started,
@@ -172,7 +178,9 @@ static void end(struct cvy_worker *w, uint64_t i, int code)
     atomic_store_explicit(&w->line->started, 0, memory_order_release);
     if (w->flags & CVY_BATCH_TIMED)
         entry->ended = cvy_os_now();
-    if (!atomic_compare_exchange_strong(&w->batch->outcomes[i], &running, outcome))
+    if (CVY_MUTANT(pool_commit_unasked))
+        atomic_store(&w->batch->outcomes[i], outcome);
+    else if (!atomic_compare_exchange_strong(&w->batch->outcomes[i], &running, outcome))
         await_end(w);
     else if (w->flags & CVY_BATCH_TIMED && entry->ended - w->rung > CVY_RING_EVERY) {
         w->rung = entry->ended;
@@ -202,8 +210,11 @@ void cvy_task_run(struct cvy_worker *w, uint64_t range)
         if (cvy_unlikely(entry->fault))
             act_fault(w, entry->fault);
         int code = w->fn(call);
+        if (CVY_MUTANT(pool_commit_early))
+            end(w, i, code);
         keep_result(w, entry, code);
-        end(w, i, code);
+        if (!CVY_MUTANT(pool_commit_early))
+            end(w, i, code);
     }
 }
 

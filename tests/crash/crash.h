@@ -62,6 +62,7 @@ struct crash_stage {
     _Atomic uint32_t inside; /* how many have the lock; never 2 */
     _Atomic uint32_t collisions;
     _Atomic uint32_t acted; /* calls of the barrier's action */
+    bool is_gone;           /* the victim was ended and reaped before it was killed */
     struct crash_helper helpers[CRASH_HELPERS + 1];
 };
 extern struct crash_stage *stage;
@@ -74,7 +75,8 @@ enum crash_flag {
     CRASH_BREAKS = 8,       /* the operation itself may break what helpers wait for */
     CRASH_DISARMED = 16,    /* the program has used robust mutexes of its own */
     CRASH_NOT_STOPPED = 32, /* no sense in a victim that is only stopped */
-    CRASH_BRIEF = 64        /* long: only after changes of the shared state */
+    CRASH_BRIEF = 64,       /* long: only after changes of the shared state */
+    CRASH_THIN = 256        /* each instruction with --long only */
 };
 
 struct crash_case {
@@ -94,10 +96,14 @@ struct crash_case {
     void (*first_stopped)(void); /* the judge, before there is another victim */
     void (*look)(void);          /* stopped at the point: note what is expected */
     bool (*committed)(void);     /* CRASH_DISARMED: the operation has happened */
+    int (*find)(void *unused);   /* the victim is a child that calls stepper_begin, and
+                                    is reaped by others; where it sleeps it ends */
+    void (*watch)(void);         /* name more of what may change, crash_watch_add */
 };
 
 extern const struct crash_case crash_locks[], crash_semaphores[], crash_conditions[],
-    crash_conditions_too[], crash_events[], crash_barriers[], crash_regions[];
+    crash_conditions_too[], crash_events[], crash_barriers[], crash_regions[],
+    crash_pools[];
 
 /* ---- what happens at the points ---- */
 
@@ -134,6 +140,9 @@ void crash_first_kill(void);
 bool crash_first_sleeps(void);
 bool crash_first_wakes(void);
 
+/* For `against`: the victim, which was found, goes on to its end, or until it sleeps. */
+void crash_victim_goes_on(void);
+
 /* A text of what is wrong. */
 const char *wrong(const char *format, ...) COVEY_PRINTF(1, 2);
 
@@ -141,6 +150,7 @@ const char *wrong(const char *format, ...) COVEY_PRINTF(1, 2);
 
 /* Look at what lies in shared memory from now on. */
 void crash_watch_begin(void);
+void crash_watch_add(const void *at, size_t size);
 /* Whether it has changed since the last look. */
 bool crash_watch_changed(void);
 /* What must be as before once the dead are swept: members, objects, memory. */

@@ -15,9 +15,9 @@
 /* A case that does not get on for so many times what survivors may take is killed. */
 #define PATIENCE 10
 
-static const struct crash_case *const sets[] = {crash_locks,      crash_semaphores,
-                                                crash_conditions, crash_events,
-                                                crash_barriers,   crash_regions};
+static const struct crash_case *const sets[] = {
+    crash_locks,    crash_semaphores, crash_conditions, crash_events,
+    crash_barriers, crash_regions,    crash_pools};
 static const char *const way_names[] = {"killed", "smashed, killed", "stopped",
                                         "spared"};
 

@@ -22,28 +22,37 @@ static const struct place {
     const char *prefix, *only;
     enum crash_way way;
     bool bell_off;
+    bool all; /* not only after changes of the shared state */
 } places[] = {
-    {"lock_kernel_unasked", "lock acquire, uncontended", CRASH_SMASH, false},
-    {"lock_not_sticky", "lock release, two asleep", CRASH_SPARE, false},
-    {"lock_wake_unarmed", "lock release, one asleep, disarmed", CRASH_KILL, false},
-    {"lock", "lock acquire", CRASH_KILL, false},
-    {"rlock", "rlock acquire, again", CRASH_KILL, false},
-    {"sleep", "lock", CRASH_KILL, false},
-    {"semaphore_undo_only", "semaphore release, one asleep", CRASH_KILL, false},
-    {"semaphore_waiters", "semaphore release, one after the other", CRASH_SPARE, false},
-    {"semaphore_wake_unarmed", "semaphore release, as a signal, disarmed", CRASH_KILL,
+    {"lock_kernel_unasked", "lock acquire, uncontended", CRASH_SMASH, false, false},
+    {"lock_not_sticky", "lock release, two asleep", CRASH_SPARE, false, false},
+    {"lock_wake_unarmed", "lock release, one asleep, disarmed", CRASH_KILL, false,
      false},
-    {"semaphore", "semaphore", CRASH_KILL, false},
-    {"condition_heir_late", "condition wait, recovery of a waiter", CRASH_KILL, false},
-    {"condition_bury", "condition notify, notified one dead", CRASH_KILL, true},
-    {"condition_notify_note", "condition notify", CRASH_KILL, false},
-    {"condition", "cond", CRASH_KILL, false},
-    {"event_generation", "event set, clear", CRASH_SPARE, false},
-    {"event", "event", CRASH_KILL, false},
-    {"barrier_late_note", "barrier wait, one asleep", CRASH_STOP, false},
-    {"barrier_reset_unmarked", "barrier reset", CRASH_SPARE, false},
-    {"barrier", "barrier", CRASH_KILL, false},
-    {"region", "object", CRASH_KILL, false}};
+    {"lock", "lock acquire", CRASH_KILL, false, false},
+    {"rlock", "rlock acquire, again", CRASH_KILL, false, false},
+    {"sleep", "lock", CRASH_KILL, false, false},
+    {"semaphore_undo_only", "semaphore release, one asleep", CRASH_KILL, false, false},
+    {"semaphore_waiters", "semaphore release, one after the other", CRASH_SPARE, false,
+     false},
+    {"semaphore_wake_unarmed", "semaphore release, as a signal, disarmed", CRASH_KILL,
+     false, false},
+    {"semaphore", "semaphore", CRASH_KILL, false, false},
+    {"condition_heir_late", "condition wait, recovery of a waiter", CRASH_KILL, false,
+     false},
+    {"condition_bury", "condition notify, notified one dead", CRASH_KILL, true, false},
+    {"condition_notify_note", "condition notify", CRASH_KILL, false, false},
+    {"condition", "cond", CRASH_KILL, false, false},
+    {"event_generation", "event set, clear", CRASH_SPARE, false, false},
+    {"event", "event", CRASH_KILL, false, false},
+    {"barrier_late_note", "barrier wait, one asleep", CRASH_STOP, false, false},
+    {"barrier_reset_unmarked", "barrier reset", CRASH_SPARE, false, false},
+    {"barrier", "barrier", CRASH_KILL, false, false},
+    {"region", "object", CRASH_KILL, false, false},
+    {"pool_begin_unasked", "item begin, cancelled, goes on", CRASH_KILL, false, true},
+    {"pool_commit_unasked", "item end, over its time, goes on", CRASH_KILL, false,
+     false},
+    {"pool_progress", "task progress", CRASH_KILL, false, false},
+    {"pool", "item end", CRASH_KILL, false, false}};
 
 static const struct place *place_of(const char *name)
 {
@@ -54,11 +63,13 @@ static const struct place *place_of(const char *name)
 }
 
 /* Slices are too long to help, but where the kernel has to be asked. */
-static bool is_caught(struct program *p, enum crash_way way, bool bell_off)
+static bool is_caught(struct program *p, enum crash_way way, bool bell_off, bool all)
 {
     struct crash_options o = {.limit = COVEY_SEC(1),
                               .way = way,
                               .bell_off = bell_off,
+                              .all = all,
+                              .at_length = all,
                               .slice = way == CRASH_SMASH  ? COVEY_MSEC(20)
                                        : way == CRASH_STOP ? COVEY_MSEC(40)
                                                            : COVEY_SEC(60)};
@@ -75,14 +86,15 @@ static bool try_mutant(struct program *p, size_t i)
     const struct place *at = place_of(mutants[i].name);
     if (!only && at && !p->storm)
         p->only = at->only;
-    bool caught = p->storm ? !run_storms(p) : at && is_caught(p, at->way, at->bell_off);
+    bool caught =
+        p->storm ? !run_storms(p) : at && is_caught(p, at->way, at->bell_off, at->all);
     /* Without the bell all look by themselves every 20 ms: on a busy machine too soon. */
     for (int again = 0; again < 5 && !caught && !p->storm && at && at->bell_off;
          again++)
-        caught = is_caught(p, at->way, at->bell_off);
+        caught = is_caught(p, at->way, at->bell_off, at->all);
     p->only = only;
     for (int way = CRASH_KILL; way <= CRASH_SPARE && !caught && p->at_length; way++)
-        caught = is_caught(p, (enum crash_way)way, false);
+        caught = is_caught(p, (enum crash_way)way, false, false);
     printf("%s %s (%s)\n    %s%s; %ld points, %.1f s\n", caught ? "caught" : "MISSED",
            mutants[i].name, mutants[i].text, caught ? "by " : "not noticed",
            caught ? p->caught : "", p->points, (double)(cvy_os_now() - begun) / 1e9);

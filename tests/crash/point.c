@@ -137,11 +137,24 @@ void crash_first_kill(void)
 /* Whoever looks for a stopped one in short naps never sleeps when it is stepped. */
 #define POLLS 2000
 
+/* One that was found is over where it sleeps, too, since nobody wakes it, and before its
+ * last system call: its pool reaps it. */
+static bool is_over(void)
+{
+    return stepper_is_done(&victim) ||
+           (the_case->find && (victim.asleep || stepper_is_exiting(&victim)));
+}
+
 /* Whether the point is reached. */
 static bool is_there(const struct run *run)
 {
-    return stepper_is_done(&victim) ||
-           (run->by_change ? run->changes : run->steps) >= run->limit;
+    return is_over() || (run->by_change ? run->changes : run->steps) >= run->limit;
+}
+
+void crash_victim_goes_on(void)
+{
+    while (!is_over() && stepper_step(&victim, 0) != STEPPER_LOST)
+        ;
 }
 
 /* The victim sleeps in its operation: let it be woken, or wait for its time-out. */
@@ -164,6 +177,8 @@ static const char *step_to_point(struct run *run)
     bool watched = run->by_change || run->limit > 1000000;
     if (watched)
         crash_watch_begin();
+    if (watched && the_case->watch)
+        the_case->watch();
     pending = stepper_pending(&victim, head);
     while (!is_there(run)) {
         const char *is = NULL;
@@ -188,7 +203,7 @@ static const char *step_to_point(struct run *run)
             }
         }
     }
-    run->ended = stepper_is_done(&victim);
+    run->ended = is_over();
     return NULL;
 }
 
@@ -272,7 +287,7 @@ static const char *end_victim(char *place, size_t size)
     if (the_case->look)
         the_case->look();
     helpers_killed_at = cvy_os_now();
-    if (stepper_kill(&victim) < 0)
+    if (!stage->is_gone && stepper_kill(&victim) < 0)
         return lost(&victim);
     if (strike)
         cvy_gong_strike(); /* as a slice would: the program took the bell away */
@@ -287,6 +302,7 @@ static void reset_stage(void)
     stage->variant = the_case->variant;
     stage->member = stage->slot = stage->first_member = stage->first_slot = 0;
     stage->result = INT32_MAX;
+    stage->is_gone = false;
     atomic_store(&stage->inside, 0);
     atomic_store(&stage->collisions, 0);
     atomic_store(&stage->acted, 0);
@@ -320,6 +336,7 @@ static const char *run_to(struct run *run, char *place, size_t size)
     victim = (struct stepper){.name = "the victim",
                               .prepare = prepare_victim,
                               .operate = operate_victim,
+                              .find = c->find,
                               .progress = &stage->progress};
     if (stepper_start(&victim) < 0)
         return lost(&victim);
@@ -421,7 +438,8 @@ static bool found_family(void)
 
 static bool go_through_all(struct crash_verdict *verdict)
 {
-    bool by_change = !options->all || the_case->flags & CRASH_BRIEF;
+    bool by_change = !options->all || the_case->flags & CRASH_BRIEF ||
+                     (the_case->flags & CRASH_THIN && !options->at_length);
     struct run trace = {.limit = 100000000, .by_change = false};
     first_at = INT64_MAX;
     if (!go_to(&trace, verdict))

@@ -6,7 +6,7 @@
 #include "crash.h"
 #include "region/alloc.h"
 
-#define PIECES     16
+#define PIECES     32
 #define HEAP_PAGES 16u
 
 static struct {
@@ -24,6 +24,13 @@ static void add(const void *at, size_t size)
         memcpy(pieces[piece_count].copy, at, size);
         piece_count++;
     }
+}
+
+void crash_watch_add(const void *at, size_t size)
+{
+    const char *from = at;
+    for (size_t done = 0; done < size; done += CVY_PAGE)
+        add(from + done, size - done < CVY_PAGE ? size - done : CVY_PAGE);
 }
 
 void crash_watch_begin(void)
