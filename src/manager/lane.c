@@ -32,7 +32,7 @@ enum rest {
 
 struct cvy_lane {
     struct cvy_object object;
-    cvy_ref rings; /* set before anybody else knows of it */
+    _Atomic cvy_ref rings; /* set before anybody else knows of it */
     cvy_ref reserved;
     struct {
         _Alignas(64) _Atomic uint64_t taken; /* bytes; written by who receives */
@@ -74,7 +74,7 @@ int cvy_lane_create(struct cvy_lane_end *ret)
     if (r < 0)
         return r;
     struct cvy_lane *lane = made;
-    lane->rings = rings;
+    atomic_store_explicit(&lane->rings, rings, memory_order_release);
     open_end(ret, lane, false);
     atomic_store_explicit(word_at(ret->in, 0), 0, memory_order_relaxed);
     atomic_store_explicit(word_at(ret->out, 0), 0, memory_order_relaxed);
@@ -101,8 +101,9 @@ int cvy_lane_take(struct cvy_lane_ticket ticket, struct cvy_lane_end *ret)
         r = cvy_object_hold(lane, cvy_member_owner(), call);
     if (r < 0)
         return r;
-    if (lane->rings % CVY_PAGE || lane->rings < cvy_head->heap ||
-        lane->rings > cvy_head->reservation - 2 * RING) {
+    cvy_ref rings = atomic_load_explicit(&lane->rings, memory_order_acquire);
+    if (rings % CVY_PAGE || rings < cvy_head->heap ||
+        rings > cvy_head->reservation - 2 * RING) {
         (void)cvy_object_release(lane);
         return cvy_fail(-EINVAL, "%s: its rings are nowhere", call);
     }

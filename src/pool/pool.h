@@ -200,12 +200,12 @@ struct cvy_pool {
     struct cvy_loop *loop;
     struct cvy_trace *trace;
 
-    bool limited;      /* there was a flow with limits */
-    bool measures;     /* begin and end of all tasks */
-    uint32_t target;   /* workers wanted */
-    uint32_t capacity; /* most that may be wanted */
-    uint32_t lines;    /* lines there are; more than that, for successors */
-    uint32_t workers;  /* lines that were ever in use */
+    bool limited;             /* there was a flow with limits */
+    bool measures;            /* begin and end of all tasks */
+    _Atomic uint32_t target;  /* workers wanted; guessed from without the lock, too */
+    uint32_t capacity;        /* most that may be wanted */
+    uint32_t lines;           /* lines there are; more than that, for successors */
+    _Atomic uint32_t workers; /* lines that were ever in use; the same */
     struct cvy_staff staff;
     struct cvy_pool_worker *worker;
     uint32_t started; /* for names */
