@@ -255,25 +255,32 @@ static void check_deadlines(struct cvy_submissions *tasks)
 
 /* ---- driving; with the turn ---- */
 
+/* Whether there is room for so many times more. */
+static bool may_grow(const struct covey_result *result)
+{
+    const struct cvy_pool *pool = result->pool;
+    uint64_t memory = 0, limit = 0;
+    uint64_t most = pool->memory ? pool->memory : cvy_os_memory_limit() / 2;
+    return !__builtin_mul_overflow(result->memory, result->growth, &memory) &&
+           !__builtin_mul_overflow(result->limits.memory, result->growth, &limit) &&
+           cvy_max_u64(memory, limit) <= most;
+}
+
 /* A task that took more memory than it was allowed may be worth another try with more.
  * Returns: whether it waits for that. */
 static bool try_with_more(struct cvy_submissions *tasks, struct covey_result *result,
                           const struct cvy_done *done)
 {
     struct cvy_pool *pool = tasks->flow.map.pool;
-    uint64_t most = pool->memory ? pool->memory : cvy_os_memory_limit() / 2;
-    uint64_t memory = 0, limit = 0;
-    if (done->outcome != COVEY_OUTCOME_MEMORY || !result->growth || tasks->drops_all ||
-        __builtin_mul_overflow(result->memory, result->growth, &memory) ||
-        __builtin_mul_overflow(result->limits.memory, result->growth, &limit) ||
-        cvy_max_u64(memory, limit) > most)
+    if (cvy_likely(done->outcome != COVEY_OUTCOME_MEMORY) || !result->growth ||
+        tasks->drops_all || !may_grow(result))
         return false;
     (void)pthread_mutex_lock(&pool->lock);
     result->work.next--;
     bool waits = heap_add(tasks, result) >= 0;
     if (waits) {
-        result->memory = memory;
-        result->limits.memory = limit;
+        result->memory *= result->growth;
+        result->limits.memory *= result->growth;
         result->grown++;
     } else {
         result->work.next++;
