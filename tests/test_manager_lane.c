@@ -141,17 +141,24 @@ static size_t take(struct cvy_lane_end *end, size_t from, size_t most)
     return size;
 }
 
+/* The same numbers in each run. */
+static unsigned any(unsigned below)
+{
+    static uint32_t state = 7;
+    state = state * 1664525 + 1013904223;
+    return (unsigned)((uint64_t)state * below >> 32);
+}
+
 TEST(a_lane_carries_bytes_in_order_whatever_their_portions)
 {
     open_lane();
     for (int way = 0; way < 2; way++) {
         size_t sent = 0, got = 0;
-        srand(7);
         while (got < 3000000) {
-            sent += put(&ends[way], sent, (size_t)rand() % 70000);
+            sent += put(&ends[way], sent, any(70000));
             CHECK(!cvy_lane_has_room(&ends[way]) || sent > got);
-            for (int i = rand() % 9; i >= 0; i--)
-                got += take(&ends[!way], got, (size_t)rand() % 9000 + 1);
+            for (unsigned i = any(9) + 1; i > 0; i--)
+                got += take(&ends[!way], got, any(9000) + 1);
         }
         while (got < sent)
             got += take(&ends[!way], got, SIZE_MAX);
@@ -460,7 +467,6 @@ TEST_TIMEOUT(killed_clients_leave_nothing_and_stop_nobody, 240)
     covey_manager *m = start_as(COVEY_FORK);
     covey_proxy *dict = make(m, "dict"), *lock = make(m, "Lock");
     passes(dict, 10);
-    srand(1);
     for (int i = 0; i < rounds; i++) {
         int pids[2];
         fflush(NULL);
@@ -471,7 +477,7 @@ TEST_TIMEOUT(killed_clients_leave_nothing_and_stop_nobody, 240)
                 call_without_end(dict, lock);
         }
         for (int k = 0; k < 2; k++) {
-            usleep((unsigned)rand() % 4000);
+            usleep(any(4000));
             CHECK_EQ(kill(pids[k], SIGKILL), 0);
             CHECK_EQ(waitpid(pids[k], &status, 0), pids[k]);
             CHECK_EQ(status, SIGKILL);
