@@ -134,9 +134,10 @@ int cvy_request_pickle(struct covey_bytes *pickle, const char *ident,
     }
     size += put_name(before + size, ident, ident_size);
     size += put_name(before + size, method, method_size);
+    size_t skip = has_kwargs ? 2 : 0;
     const struct cvy_around around = {
         .before = COVEY_VIEW(before, size),
-        .after = COVEY_VIEW(no_keywords + 2 * has_kwargs, 4 - 2 * (size_t)has_kwargs),
+        .after = COVEY_VIEW(no_keywords + skip, 4 - skip),
         .memoized = 2,
     };
     covey_value *given[2] = {args, kwargs};

@@ -245,7 +245,7 @@ static const struct cvy_method *find_method(struct cvy_server *server,
 {
     const unsigned char *text = name.data;
     size_t place = (uintptr_t)cls / sizeof(void *) + 7 * name.size +
-                   text[name.size / 2] + 5u * text[name.size / 3];
+                   text[name.size / 2] + (size_t)5 * text[name.size / 3];
     struct cvy_recent *recent = &server->recent[place % CVY_RECENT];
     if (cvy_likely(recent->cls == cls && is_named(recent->method, name)))
         return recent->method;
