@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -385,6 +386,34 @@ TEST(peer_that_left_without_reading_is_no_reset)
     CHECK_EQ(cvy_os_recv(ends[1], bytes, 4, NULL, 0, NULL, INT64_MAX), 4);
     CHECK_EQ(cvy_os_recv(ends[1], bytes, 4, NULL, 0, NULL, INT64_MAX), 0);
     cvy_os_close(ends[1]);
+}
+
+static void *send_and_close(void *argument)
+{
+    int *end = argument;
+
+    CHECK_EQ(cvy_os_send(*end, "last", 4, NULL, 0), 0);
+    cvy_os_close(*end);
+    return NULL;
+}
+
+/* Between the kernel's look for a message and its look for the end, both may come. */
+TEST(message_before_the_end_is_not_lost)
+{
+    for (int i = 0; i < 10000; i++) {
+        char bytes[8];
+        pthread_t thread;
+        int ends[2];
+
+        CHECK_EQ(cvy_os_socketpair(ends), 0);
+        CHECK_EQ(pthread_create(&thread, NULL, send_and_close, &ends[1]), 0);
+        for (int spin = 0; spin < i % 200 * 20; spin++)
+            cvy_os_pause();
+        CHECK_EQ(cvy_os_recv(ends[0], bytes, 8, NULL, 0, NULL, INT64_MAX), 4);
+        CHECK_EQ(cvy_os_recv(ends[0], bytes, 8, NULL, 0, NULL, INT64_MAX), 0);
+        pthread_join(thread, NULL);
+        cvy_os_close(ends[0]);
+    }
 }
 
 TEST(send_waits_for_room)

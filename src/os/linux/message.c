@@ -118,6 +118,20 @@ static int find_flaw(const struct msghdr *message, size_t fd_count, size_t fd_ca
     return 0;
 }
 
+/* When a last message and the end come between the kernel's look for the one and for the
+ * other, it tells the end first (Linux's unix_dgram_recvmsg, asked not to wait). Asked again,
+ * it has the message; if there is none, the end was the end. */
+static ssize_t receive_before_end(int fd, void *data, size_t size,
+                                  struct msghdr *message, union control *control,
+                                  struct received *received)
+{
+    ssize_t r = receive(fd, data, size, message, control, received);
+
+    if (r == 0)
+        r = receive(fd, data, size, message, control, received);
+    return r;
+}
+
 ssize_t cvy_os_recv(int fd, void *data, size_t size, int *ret_fds, size_t fd_capacity,
                     size_t *ret_fd_count, int64_t deadline)
 {
@@ -128,7 +142,8 @@ ssize_t cvy_os_recv(int fd, void *data, size_t size, int *ret_fds, size_t fd_cap
     int flaw;
 
     CVY_FAULT_POINT("recvmsg", ENOMEM);
-    while ((r = receive(fd, data, size, &message, &control, &received)) == -EAGAIN) {
+    while ((r = receive_before_end(fd, data, size, &message, &control, &received)) ==
+           -EAGAIN) {
         int ready = cvy_os_poll_in(fd, deadline);
 
         if (ready <= 0)
