@@ -180,4 +180,29 @@ TEST_EACH_METHOD(simple_queues_take_values)
     covey_simple_queue_free(q[1]);
 }
 
+/* It ends as soon as it has put its value: whoever finds the queue empty, and then nobody
+ * left, has to look once more. */
+static int put_and_end(struct covey_view arg)
+{
+    covey_simple_queue *const *q = arg.data;
+    covey_value *value = covey_value_int(42);
+    CHECK_OK(covey_simple_queue_put_value(*q, value));
+    covey_value_free(value);
+    return 0;
+}
+
+TEST(what_the_last_producer_puts_is_taken)
+{
+    for (int i = 0; i < 300; i++) {
+        covey_simple_queue *q;
+        covey_value *got;
+        CHECK_OK(covey_simple_queue_create(&q));
+        covey_process *p = started(put_and_end, COVEY_VIEW_OF(q), NULL);
+        CHECK_OK(covey_simple_queue_get_value(q, &got, NULL));
+        covey_value_free(got);
+        CHECK_EQ(end_of(p), 0);
+        covey_simple_queue_free(q);
+    }
+}
+
 CHECK_MAIN()

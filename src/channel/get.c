@@ -71,8 +71,8 @@ static int await_item(covey_queue *q, uint32_t gong, int64_t deadline)
         return 0;
     if (closed)
         return COVEY_ECLOSED;
-    if (cvy_queue_is_lonely(q))
-        return COVEY_EPEERDIED;
+    if (cvy_queue_is_lonely(q)) /* the last one may have put something before it went */
+        return cvy_ring_is_empty(&q->ring) ? COVEY_EPEERDIED : 0;
     return cvy_sleep(&q->items, word, gong, deadline, cvy_ref_of(q));
 }
 

@@ -105,8 +105,8 @@ static int await_space(covey_queue *q, size_t size, uint32_t gong, int64_t deadl
     uint32_t word = cvy_waiters_announce(&q->space);
     if (has_room(q, size) || atomic_load(&q->closed))
         return 0;
-    if (cvy_queue_is_lonely(q))
-        return COVEY_EPEERDIED;
+    if (cvy_queue_is_lonely(q)) /* the last one may have made room before it went */
+        return has_room(q, size) ? 0 : COVEY_EPEERDIED;
     return cvy_sleep(&q->space, word, gong, deadline, cvy_ref_of(q));
 }
 
