@@ -310,4 +310,54 @@ TEST_EACH_METHOD_AND_THREAD(map_values_maps_a_list_to_a_list)
     covey_pool_free(pool);
 }
 
+/* ---- a pool that is freed meanwhile ------------------------------------------- */
+
+struct freed {
+    covey_pool *pool;
+    struct shared *words;
+    atomic_bool is_over; /* free has returned */
+};
+
+static int block_told(struct covey_call *call)
+{
+    struct shared *const *s = covey_call_arg(call, NULL);
+    family_tell(&(*s)->begun);
+    return task_block(call);
+}
+
+/* The last call comes before the pool goes, however long it takes. */
+static void last_is_before_the_end(void *ctx, size_t done, size_t total)
+{
+    struct freed *freed = ctx;
+    struct covey_pool_stats stats;
+    for (int i = 0; done == total && i < 20000; i++) {
+        CHECK(!atomic_load(&freed->is_over));
+        cvy_os_yield();
+    }
+    CHECK_OK(covey_pool_stats(freed->pool, &stats));
+}
+
+static void *map_until_freed(void *context)
+{
+    struct freed *freed = context;
+    const struct covey_view item = COVEY_VIEW_OF(freed->words);
+    CHECK_ERR(covey_pool_map_bytes(freed->pool, block_told, &item, NULL, 1,
+                                   COVEY_MAP_OPTS(.progress = last_is_before_the_end,
+                                                  .progress_ctx = freed)),
+              COVEY_EFREED);
+    CHECK_STR_HAS(covey_error_detail(), "the pool was freed meanwhile");
+    return NULL;
+}
+
+TEST_EACH_METHOD(a_pool_goes_when_maps_of_other_threads_are_over)
+{
+    struct freed freed = {.pool = pool_with(2, POOL_OPTS()), .words = share()};
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, map_until_freed, &freed), 0);
+    await_count(&freed.words->begun, 1);
+    covey_pool_free(freed.pool);
+    atomic_store(&freed.is_over, true);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+}
+
 CHECK_MAIN()

@@ -25,6 +25,7 @@ struct remote {
     pthread_t listener;
     atomic_bool over;
     uint64_t pulled, put, dropped;
+    int told; /* what the run came to */
 };
 
 static int pull(void *ctx, struct cvy_item *ret_item)
@@ -95,7 +96,30 @@ static void open_remote(void *ctx, struct cvy_map *map)
     CHECK_EQ(pthread_create(&r->listener, NULL, listen_for_more, r), 0);
 }
 
-static const struct cvy_exchange over_socket = {pull, put, drop, tell, open_remote};
+static int close_remote(void *ctx, struct cvy_map *map, int result)
+{
+    struct remote *r = ctx;
+    r->told = result;
+    atomic_store(&r->over, true);
+    CHECK_EQ(pthread_join(r->listener, NULL), 0);
+    return map->give_up ? COVEY_EBROKEN : result;
+}
+
+static const struct cvy_exchange over_socket = {pull, put,         drop,
+                                                tell, open_remote, close_remote};
+
+static void make_ends(int ends[2])
+{
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+}
+
+static int serve(covey_pool *object, covey_task_fn *fn, struct remote *remote,
+                 const struct covey_map_opts *opts)
+{
+    struct cvy_pool *pool = NULL;
+    CHECK_OK(cvy_pool_enter(object, "a test", true, &pool));
+    return cvy_exchange_run(pool, "a test", fn, 0, &over_socket, remote, opts);
+}
 
 /* ---- the stranger ------------------------------------------------------------ */
 
@@ -136,32 +160,25 @@ static int task_square_or_die(struct covey_call *call)
 static void check_exchange(covey_task_fn *fn, int failing)
 {
     int ends[2], status;
-    CHECK_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    make_ends(ends);
     pid_t stranger = fork();
     if (stranger == 0) {
         close(ends[0]);
         _exit(be_stranger(ends[1], failing));
     }
     close(ends[1]);
-    covey_pool *object = pool_with(2, POOL_OPTS());
-    struct cvy_pool *pool = NULL;
+    covey_pool *pool = pool_with(2, POOL_OPTS());
     struct remote remote = {.fd = ends[0]};
-    enum cvy_run_end end = CVY_RUN_NOT;
-    CHECK_OK(cvy_pool_enter(object, "a test", true, &pool));
-    CHECK_OK(cvy_exchange_run(pool, "a test", fn, 0, &over_socket, &remote,
-                              COVEY_MAP_OPTS(), &end));
-    CHECK_EQ(end, CVY_RUN_OVER);
+    CHECK_OK(serve(pool, fn, &remote, COVEY_MAP_OPTS()));
     CHECK_EQ(remote.pulled, COUNT);
     CHECK_EQ(remote.put, COUNT);
     CHECK_EQ(remote.dropped, 0);
-    atomic_store(&remote.over, true);
-    CHECK_EQ(pthread_join(remote.listener, NULL), 0);
     CHECK_EQ(shutdown(ends[0], SHUT_RDWR), 0); /* workers may have copies */
     close(ends[0]);
     CHECK_EQ(waitpid(stranger, &status, 0), stranger);
     CHECK_EQ(status, 0);
-    CHECK_OK(covey_pool_apply(object, task_echo, text_view("on"), NULL, NULL));
-    covey_pool_free(object);
+    CHECK_OK(covey_pool_apply(pool, task_echo, text_view("on"), NULL, NULL));
+    covey_pool_free(pool);
 }
 
 TEST_EACH_METHOD_AND_THREAD(items_come_from_a_stranger_and_go_back)
@@ -174,53 +191,62 @@ TEST_EACH_METHOD(a_stranger_is_told_which_item_killed_its_worker)
     check_exchange(task_square_or_die, COVEY_OUTCOME_CRASHED);
 }
 
-/* The stranger goes in the middle: its end is the source's, with nothing left behind. */
-TEST(a_stranger_may_be_killed)
+TEST(what_was_sent_before_the_end_is_done)
 {
     int ends[2];
-    CHECK_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    make_ends(ends);
     struct packet packet = {.id = 1, .number = 5};
     CHECK_EQ(send(ends[1], &packet, sizeof packet, 0), sizeof packet);
     CHECK_EQ(shutdown(ends[1], SHUT_WR), 0);
-    covey_pool *object = pool_with(1, NULL);
-    struct cvy_pool *pool = NULL;
+    covey_pool *pool = pool_with(1, NULL);
     struct remote remote = {.fd = ends[0]};
-    enum cvy_run_end end = CVY_RUN_NOT;
-    CHECK_OK(cvy_pool_enter(object, "a test", true, &pool));
-    CHECK_OK(cvy_exchange_run(pool, "a test", task_square, 0, &over_socket, &remote,
-                              COVEY_MAP_OPTS(), &end));
+    CHECK_OK(serve(pool, task_square, &remote, COVEY_MAP_OPTS()));
     CHECK_EQ(remote.put, 1);
     CHECK_EQ(recv(ends[1], &packet, sizeof packet, 0), sizeof packet);
     CHECK_EQ(packet.number, 25);
-    atomic_store(&remote.over, true);
-    CHECK_EQ(pthread_join(remote.listener, NULL), 0);
-    CHECK_ERR(cvy_exchange_run(pool, "a test", NULL, 0, &over_socket, &remote,
-                               COVEY_MAP_OPTS(), &end),
-              -EINVAL);
-    CHECK_EQ(end, CVY_RUN_NOT);
     close(ends[0]);
     close(ends[1]);
-    covey_pool_free(object);
+    covey_pool_free(pool);
+}
+
+/* A source that fails: the run says so. */
+TEST(an_error_of_the_source_is_what_the_run_returns)
+{
+    int ends[2];
+    make_ends(ends);
+    struct packet packet = {.id = 1, .number = 5};
+    CHECK_EQ(send(ends[0], &packet, sizeof packet, 0), sizeof packet);
+    close(ends[1]); /* with something unread: the other end is reset */
+    covey_pool *pool = pool_with(1, NULL);
+    struct remote remote = {.fd = ends[0]};
+    CHECK_ERR(serve(pool, task_square, &remote, COVEY_MAP_OPTS()), -ECONNRESET);
+    CHECK_EQ(remote.told, -ECONNRESET);
+    CHECK_EQ(remote.pulled, 0);
+    close(ends[0]);
+    covey_pool_free(pool);
+}
+
+TEST(a_wrong_function_opens_nothing)
+{
+    covey_pool *pool = pool_with(1, NULL);
+    struct remote remote = {.fd = -1};
+    CHECK_ERR(serve(pool, NULL, &remote, COVEY_MAP_OPTS()), -EINVAL);
+    CHECK(remote.pool == NULL);
+    covey_pool_free(pool);
 }
 
 TEST(time_may_be_over_before_a_stranger_sends)
 {
     int ends[2];
-    CHECK_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
-    covey_pool *object = pool_with(1, NULL);
-    struct cvy_pool *pool = NULL;
+    make_ends(ends);
+    covey_pool *pool = pool_with(1, NULL);
     struct remote remote = {.fd = ends[0]};
-    enum cvy_run_end end = CVY_RUN_NOT;
-    CHECK_OK(cvy_pool_enter(object, "a test", true, &pool));
-    CHECK_OK(cvy_exchange_run(pool, "a test", task_square, 0, &over_socket, &remote,
-                              COVEY_MAP_OPTS(.timeout = COVEY_MSEC(30)), &end));
-    CHECK_EQ(end, CVY_RUN_OVER);
+    CHECK_OK(
+        serve(pool, task_square, &remote, COVEY_MAP_OPTS(.timeout = COVEY_MSEC(30))));
     CHECK_EQ(remote.pulled, 0);
-    atomic_store(&remote.over, true);
-    CHECK_EQ(pthread_join(remote.listener, NULL), 0);
     close(ends[0]);
     close(ends[1]);
-    covey_pool_free(object);
+    covey_pool_free(pool);
 }
 
 CHECK_MAIN()

@@ -127,9 +127,8 @@ static int run(struct gather *g)
 
 int cvy_exchange_run(struct cvy_pool *pool, const char *call, covey_task_fn *fn,
                      uint32_t width, const struct cvy_exchange *exchange, void *ctx,
-                     const struct covey_map_opts *opts, enum cvy_run_end *ret_end)
+                     const struct covey_map_opts *opts)
 {
-    *ret_end = CVY_RUN_NOT;
     struct gather g = {.exchange = exchange, .ctx = ctx, .opts = opts};
     if (!fn)
         return cvy_fail(-EINVAL, "%s: the function is NULL", call);
@@ -150,50 +149,21 @@ int cvy_exchange_run(struct cvy_pool *pool, const char *call, covey_task_fn *fn,
     r = run(&g);
     if (r >= 0 && g.flow.ended != COVEY_EEND)
         r = g.flow.ended;
-    *ret_end = g.flow.map.give_up ? CVY_RUN_BROKEN : CVY_RUN_OVER;
+    if (exchange->close)
+        r = exchange->close(ctx, &g.flow.map, r);
     cvy_flow_free(&g.flow);
-    cvy_map_end(&g.flow.map);
-    return r;
-}
-
-/* ---- arrays ---- */
-
-static int judge(struct cvy_pool *pool, struct cvy_work *work, bool broken, int r)
-{
-    if (r < 0)
-        (void)snprintf(work->sum.text, sizeof work->sum.text, "%s",
-                       covey_error_detail());
-    else
-        r = cvy_work_judge(work);
-    if (work->first_outcome == COVEY_OUTCOME_CANCELLED && r == -ECANCELED)
-        r = cvy_fail(-ETIMEDOUT,
-                     "%s: item %zu of %llu had not begun when the time was over",
-                     work->call, work->sum.first_failed, (unsigned long long)work->n);
-    if (broken && pool->closing)
-        r = cvy_fail(COVEY_EFREED, "%s: the pool was freed meanwhile", work->call);
-    else if (broken && work->sum.failed)
-        r = cvy_fail(COVEY_EBROKEN, "%s: workers keep dying: %s", work->call,
-                     pool->cause);
+    cvy_map_end(&g.flow.map); /* the pool may go now */
     return r;
 }
 
 int cvy_gather(struct cvy_pool *pool, covey_task_fn *fn, struct cvy_work *work,
                const struct covey_map_opts *opts)
 {
-    enum cvy_run_end end = CVY_RUN_NOT;
     work->outcomes = opts->outcomes;
+    work->opts = opts;
     work->given = cvy_os_now();
     work->sum.first_failed = SIZE_MAX;
-    int r = cvy_exchange_run(pool, work->call, fn, work->width, &cvy_arrays, work, opts,
-                             &end);
-    if (end == CVY_RUN_NOT)
-        return r;
-    r = judge(pool, work, end == CVY_RUN_BROKEN, r);
-    if (opts->summary)
-        *opts->summary = work->sum;
-    if (opts->progress)
-        opts->progress(opts->progress_ctx, (size_t)work->n, (size_t)work->n);
-    return r;
+    return cvy_exchange_run(pool, work->call, fn, work->width, &cvy_arrays, work, opts);
 }
 
 /* ---- public calls ---- */

@@ -375,7 +375,8 @@ struct cvy_work {
     size_t out_size;
     struct covey_bytes *bytes;
 
-    unsigned char *outcomes; /* the caller's; may be NULL */
+    unsigned char *outcomes;           /* the caller's; may be NULL */
+    const struct covey_map_opts *opts; /* of a call that waits */
     struct covey_map_summary sum;
     int first_code; /* of sum.first_failed, with its text */
     uint8_t first_outcome;
@@ -415,20 +416,17 @@ struct cvy_exchange {
     /** It begins, with this map, which goes when the run has ended; a ring by its index
      * that comes later does no harm. May be NULL. */
     void (*open)(void *ctx, struct cvy_map *map);
-};
-
-enum cvy_run_end {
-    CVY_RUN_NOT,   /* an argument was wrong, or the pool is going */
-    CVY_RUN_OVER,  /* every item that was pulled has its outcome */
-    CVY_RUN_BROKEN /* the same, since workers kept dying or the pool was freed */
+    /** It is over, and the pool still there. `r`: what the run returns. Returns: what it
+     * is to return instead. May be NULL. */
+    int (*close)(void *ctx, struct cvy_map *map, int r);
 };
 
 /** Run one to its end, by the parts of `opts` that flows have.
- * Returns: 0, whatever became of the items; what its source ended with; -ENOMEM; the errors
- * of covey_pool_map for its arguments. */
+ * Returns: 0, whatever became of the items; what its source ended with; -ENOMEM; what its
+ * `close` says. Neither opened nor closed: the errors of covey_pool_map for its arguments. */
 int cvy_exchange_run(struct cvy_pool *pool, const char *call, covey_task_fn *fn,
                      uint32_t width, const struct cvy_exchange *exchange, void *ctx,
-                     const struct covey_map_opts *opts, enum cvy_run_end *ret_end);
+                     const struct covey_map_opts *opts);
 
 /** Whether a map has options that only flows can. */
 bool cvy_map_needs_flow(const struct cvy_pool *pool, const struct covey_map_opts *opts);

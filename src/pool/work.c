@@ -146,4 +146,38 @@ static void tell(void *ctx, uint64_t *ret_done, uint64_t *ret_total)
     *ret_total = work->n;
 }
 
-const struct cvy_exchange cvy_arrays = {pull, put, drop, tell, NULL};
+/* Why not every item went its way, if it is the pool's doing. */
+static int judge(struct cvy_work *work, const struct cvy_map *map, int r)
+{
+    const struct cvy_pool *pool = map->pool;
+    if (r < 0)
+        (void)snprintf(work->sum.text, sizeof work->sum.text, "%s",
+                       covey_error_detail());
+    else
+        r = cvy_work_judge(work);
+    if (work->first_outcome == COVEY_OUTCOME_CANCELLED && r == -ECANCELED)
+        r = cvy_fail(-ETIMEDOUT,
+                     "%s: item %zu of %llu had not begun when the time was over",
+                     work->call, work->sum.first_failed, (unsigned long long)work->n);
+    if (map->give_up && pool->closing)
+        r = cvy_fail(COVEY_EFREED, "%s: the pool was freed meanwhile", work->call);
+    else if (map->give_up && work->sum.failed)
+        r = cvy_fail(COVEY_EBROKEN, "%s: workers keep dying: %s", work->call,
+                     pool->cause);
+    return r;
+}
+
+static int finish(void *ctx, struct cvy_map *map, int r)
+{
+    struct cvy_work *work = ctx;
+    const struct covey_map_opts *opts = work->opts;
+    r = judge(work, map, r);
+    if (opts->summary)
+        *opts->summary = work->sum;
+    if (opts->progress)
+        opts->progress(opts->progress_ctx, (size_t)work->n, (size_t)work->n);
+    return r;
+}
+
+const struct cvy_exchange cvy_arrays = {
+    .pull = pull, .put = put, .drop = drop, .tell = tell, .close = finish};
