@@ -4,6 +4,7 @@
 #ifndef TESTS_PROCESS_HELP_H
 #define TESTS_PROCESS_HELP_H
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
@@ -232,6 +233,26 @@ __attribute__((constructor)) static void prepare_end(void)
 {
     check_at_end = processes_end;
     cvy_os_null_prepare(); /* opened once per program: not a test's leftover */
+}
+
+/* Pids of the children of all threads, each with a blank. */
+static inline void read_children(char *pids, size_t size)
+{
+    size_t n = 0;
+    const struct dirent *entry;
+    DIR *threads = opendir("/proc/self/task");
+    CHECK(threads != NULL);
+    while ((entry = readdir(threads))) {
+        char path[64];
+        snprintf(path, sizeof path, "/proc/self/task/%.20s/children", entry->d_name);
+        FILE *file = fopen(path, "re");
+        if (!file)
+            continue; /* . and .., or it has ended */
+        n += fread(pids + n, 1, size - 1 - n, file);
+        fclose(file);
+    }
+    closedir(threads);
+    pids[n] = 0;
 }
 
 #endif

@@ -9,18 +9,6 @@
 
 #define SERVER_OPTS(...) COVEY_PROCESS_OPTS(.method = COVEY_FORKSERVER, __VA_ARGS__)
 
-/* Pids of the first thread's children, each with a blank. */
-static void read_children(char *pids, size_t size)
-{
-    char path[64];
-    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
-    FILE *file = fopen(path, "re");
-    CHECK(file != NULL);
-    size_t n = fread(pids, 1, size - 1, file);
-    fclose(file);
-    pids[n] = 0;
-}
-
 /* The fork server's pid: the only child of ours that covey does not list. */
 static int server_pid(void)
 {

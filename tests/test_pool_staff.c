@@ -3,6 +3,7 @@
  * and fewer when there is nothing to do. */
 #include <stdlib.h>
 
+#include "pool/pool.h"
 #include "pool_help.h"
 
 #include <covey.h>
@@ -134,6 +135,48 @@ TEST_EACH_METHOD(all_items_are_done_while_workers_are_relieved)
     CHECK_OK(covey_pool_stats(pool, &stats));
     CHECK_EQ(stats.crashes, 0);
     CHECK_GT(stats.restarts, 0);
+    covey_pool_free(pool);
+}
+
+/* Which lines are wanted is the pool's secret, but how many is not: as many as workers. */
+static uint32_t wanted_in(covey_pool *object)
+{
+    struct cvy_pool *pool = NULL;
+    uint32_t count = 0;
+    CHECK_OK(cvy_pool_enter(object, "a test", true, &pool));
+    (void)pthread_mutex_lock(&pool->lock);
+    for (uint32_t i = 0; i < pool->lines; i++)
+        count += pool->worker[i].is_wanted;
+    (void)pthread_mutex_unlock(&pool->lock);
+    return count;
+}
+
+/* Kill one of the children: a worker, or who starts them. */
+static void kill_child(unsigned which)
+{
+    char pids[1024];
+    unsigned count = 0;
+    read_children(pids, sizeof pids);
+    for (size_t i = 0; pids[i]; i++)
+        count += pids[i] == ' ';
+    if (!count)
+        return;
+    const char *pid = pids;
+    for (which %= count; which; which--)
+        pid = strchr(pid, ' ') + 1;
+    (void)kill(atoi(pid), SIGKILL);
+}
+
+/* The lines of the dead are used again at once, by successors of others. */
+TEST_EACH_METHOD(killing_those_who_are_relieved_loses_no_worker)
+{
+    covey_pool *pool = pool_with(3, POOL_OPTS(.max_age = COVEY_USEC(500)));
+    CHECK_OK(covey_set_log_level(COVEY_LOG_OFF));
+    for (unsigned i = 0; i < 400; i++) {
+        kill_child(i);
+        (void)covey_pool_apply(pool, task_echo, text_view("x"), NULL, NULL);
+        CHECK_EQ(wanted_in(pool), 3);
+    }
     covey_pool_free(pool);
 }
 

@@ -216,12 +216,21 @@ static int find_free(const struct cvy_pool *pool)
     return -1;
 }
 
+/* Who was there has died: nobody has to retire when the one who succeeds him is up. */
+static void forget_relief_of(struct cvy_pool *pool, uint32_t index)
+{
+    for (uint32_t i = 0; i < pool->lines; i++)
+        if (pool->worker[i].relieves == index + 1)
+            pool->worker[i].relieves = 0;
+}
+
 /* Returns: false if no line is free for a successor at the moment. */
 static bool relieve(struct cvy_pool *pool, uint32_t index)
 {
     int line = find_free(pool);
     if (line < 0)
         return false;
+    forget_relief_of(pool, (uint32_t)line);
     want(pool, (uint32_t)line);
     pool->worker[line].relieves = index + 1;
     pool->worker[line].due = 0;
