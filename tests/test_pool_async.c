@@ -330,19 +330,13 @@ TEST_EACH_METHOD_AND_THREAD(what_waits_is_taken_back)
     covey_pool_free(pool);
 }
 
-static int hang_told(struct covey_call *call)
-{
-    struct shared *const *s = covey_call_arg(call, NULL);
-    family_tell(&(*s)->begun);
-    return task_hang(call);
-}
-
 TEST_EACH_METHOD_AND_THREAD(what_runs_may_be_asked_to_end)
 {
     covey_pool *pool = pool_with(1, POOL_OPTS());
     struct shared *s = share();
     covey_result *result = NULL;
-    CHECK_OK(covey_pool_apply_async(&result, pool, hang_told, COVEY_VIEW_OF(s), NULL));
+    CHECK_OK(
+        covey_pool_apply_async(&result, pool, task_hang_told, COVEY_VIEW_OF(s), NULL));
     await_count(&s->begun, 1);
     CHECK_OK(covey_result_cancel(result, 0));
     CHECK_ERR(covey_result_get(result, NULL, COVEY_FOREVER), COVEY_EREMOTE);

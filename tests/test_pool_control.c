@@ -32,13 +32,6 @@ TEST_EACH_METHOD_AND_THREAD(a_group_is_taken_back_together)
     covey_pool_free(pool);
 }
 
-static int hang_told(struct covey_call *call)
-{
-    struct shared *const *s = covey_call_arg(call, NULL);
-    family_tell(&(*s)->begun);
-    return task_hang(call);
-}
-
 TEST_EACH_METHOD(a_group_is_ended_where_it_runs)
 {
     covey_pool *pool = pool_with(2, POOL_OPTS());
@@ -47,13 +40,13 @@ TEST_EACH_METHOD(a_group_is_ended_where_it_runs)
     covey_result *results[2], *map = NULL;
     const struct covey_task_opts *opts = COVEY_TASK_OPTS(.group = UINT64_MAX);
     for (int i = 0; i < 2; i++)
-        CHECK_OK(covey_pool_apply_async(&results[i], pool, hang_told, COVEY_VIEW_OF(s),
-                                        opts));
+        CHECK_OK(covey_pool_apply_async(&results[i], pool, task_hang_told,
+                                        COVEY_VIEW_OF(s), opts));
     await_count(&s->begun, 2);
     for (int i = 0; i < 6; i++)
         args[i] = s;
-    CHECK_OK(covey_pool_map_async(&map, pool, hang_told, args, sizeof args[0], NULL, 0,
-                                  6, COVEY_MAP_OPTS(.group = UINT64_MAX)));
+    CHECK_OK(covey_pool_map_async(&map, pool, task_hang_told, args, sizeof args[0],
+                                  NULL, 0, 6, COVEY_MAP_OPTS(.group = UINT64_MAX)));
     CHECK_OK(covey_pool_cancel_group(pool, UINT64_MAX, 1));
     for (int i = 0; i < 2; i++) {
         CHECK_ERR(covey_result_get(results[i], NULL, COVEY_FOREVER), -ECANCELED);
