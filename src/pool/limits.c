@@ -12,6 +12,7 @@
 #include "pool/worker.h"
 
 #define SAMPLE_TIME COVEY_MSEC(2)
+#define SAID_TRIES  100 /* a task that was stopped while it tells is not awaited */
 
 struct running {
     struct cvy_flow *flow;
@@ -146,6 +147,8 @@ void cvy_limits_warn(struct cvy_pool *pool, uint32_t slot, uint64_t at)
         atomic_store(&line->warned, serial);
 }
 
+/* Pairs with covey_call_progress. The line may be another item's by the time it is read:
+ * then `begun` says so. */
 bool cvy_limits_said(struct cvy_pool *pool, uint32_t slot, uint64_t at,
                      uint64_t *ret_done, uint64_t *ret_total)
 {
@@ -154,12 +157,14 @@ bool cvy_limits_said(struct cvy_pool *pool, uint32_t slot, uint64_t at,
         return false;
     const struct cvy_pool_line *line = &pool->shared->lines[index];
     uint64_t serial = atomic_load(&line->serial);
-    for (int tries = 0; tries < 100; tries++) {
-        if (atomic_load(&line->said_by) == serial) {
-            *ret_done = atomic_load(&line->said_done);
-            *ret_total = atomic_load(&line->said_total);
-            if (atomic_load(&line->said_by) == serial)
-                return atomic_load(&line->begun) == at + 1;
+    for (int tries = 0; tries < SAID_TRIES; tries++) {
+        uint64_t by = atomic_load(&line->said_by);
+        uint64_t done = atomic_load(&line->said_done);
+        uint64_t total = atomic_load(&line->said_total);
+        if (by == serial && atomic_load(&line->said_by) == by) {
+            *ret_done = done;
+            *ret_total = total;
+            return atomic_load(&line->begun) == at + 1;
         }
         cvy_os_pause();
     }

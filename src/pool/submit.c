@@ -202,9 +202,8 @@ static bool take_back(struct cvy_submissions *tasks, struct covey_result *result
     result->growth = 0; /* nor is it tried again */
     (void)pthread_mutex_lock(&pool->lock);
     heap_remove(tasks, result);
-    if (flow->has_held && flow->held.cookie.owner == result) {
+    if (flow->has_held && flow->held.cookie.owner == result)
         give_back(tasks, result); /* it is the last one that was pulled */
-    }
     for (uint32_t b = 0; b < flow->order_count; b++) {
         uint32_t slot = flow->order[b];
         const struct cvy_slot_room *room = &pool->rooms[slot];
@@ -517,14 +516,12 @@ static struct covey_result *next_of_group(struct cvy_submissions *tasks, uint64_
 bool cvy_tasks_cancel_group(struct cvy_pool *pool, uint64_t group,
                             enum covey_outcome running)
 {
-    struct cvy_submissions *tasks = pool->tasks;
     struct covey_result *result;
     bool any = false;
-    if (!tasks)
-        return false;
     (void)pthread_mutex_lock(&pool->turn);
-    tasks->round++;
-    while ((result = next_of_group(tasks, group, tasks->round)))
+    struct cvy_submissions *tasks = pool->tasks;
+    uint64_t round = tasks ? ++tasks->round : 0;
+    while (tasks && (result = next_of_group(tasks, group, round)))
         if (atomic_load(&result->state) == CVY_RESULT_PENDING)
             any |= take_back(tasks, result, COVEY_OUTCOME_CANCELLED, running);
     (void)pthread_mutex_unlock(&pool->turn);
@@ -533,6 +530,7 @@ bool cvy_tasks_cancel_group(struct cvy_pool *pool, uint64_t group,
     return any;
 }
 
+/* Locked. Returns: false if its task has said nothing, or does not run. */
 static bool find_said(struct cvy_submissions *tasks, const struct covey_result *result,
                       uint64_t *ret_done, uint64_t *ret_total)
 {
@@ -551,12 +549,13 @@ static bool find_said(struct cvy_submissions *tasks, const struct covey_result *
 void cvy_tasks_progress(struct cvy_pool *pool, const struct covey_result *result,
                         uint64_t *ret_done, uint64_t *ret_total)
 {
+    uint64_t done = 0, total = 0;
     (void)pthread_mutex_lock(&pool->turn);
     (void)pthread_mutex_lock(&pool->lock);
-    *ret_done = result->work.done;
-    *ret_total = result->work.n;
-    if (result->work.n == 1 && !result->work.done && pool->tasks)
-        (void)find_said(pool->tasks, result, ret_done, ret_total);
+    bool has_said = result->work.n == 1 && !result->work.done && pool->tasks &&
+                    find_said(pool->tasks, result, &done, &total);
+    *ret_done = has_said ? done : result->work.done;
+    *ret_total = has_said ? total : result->work.n;
     (void)pthread_mutex_unlock(&pool->lock);
     (void)pthread_mutex_unlock(&pool->turn);
 }
