@@ -34,7 +34,6 @@
 /** Batches that can be active at the same time, and maps too. */
 #define CVY_POOL_BATCHES 63u
 #define CVY_POOL_WORKERS 1024u
-#define CVY_POOL_LINES   2048u /* so that each worker may have a successor */
 /** Memory that is worth making present at once, and is used for little else. */
 #define CVY_POOL_LARGE 65536u
 

@@ -73,6 +73,8 @@ static int take_options(struct covey_pool_opts *opts,
                         (int)opts->method);
     if (!*workers) {
         r = cvy_pool_share_of_cores(workers);
+        if (r >= 0 && !*workers)
+            r = covey_cpu_count(workers);
         if (r < 0)
             return r;
         *workers = cvy_min_size(*workers, CVY_POOL_WORKERS);
@@ -144,16 +146,12 @@ static void take_staff(struct cvy_pool *pool, const struct covey_pool_opts *opts
     struct cvy_staff *staff = &pool->staff;
     staff->max_age = opts->max_age;
     staff->max_memory = opts->max_memory;
-    staff->max_tasks = opts->max_tasks;
+    staff->relieves = opts->max_age || opts->max_memory || opts->max_tasks;
     staff->idle_timeout = opts->idle_timeout;
     staff->least = (uint32_t)cvy_max_size(opts->min_workers, 1);
     staff->due = INT64_MAX;
-    staff->is_watched =
-        opts->max_age || opts->max_memory || opts->max_tasks || opts->idle_timeout;
     /* All may begin their last tasks at the same time. */
-    bool may_relieve = opts->max_age || opts->max_memory || opts->max_tasks;
-    pool->lines = (uint32_t)cvy_min_size(
-        may_relieve ? 2 * (size_t)pool->capacity : pool->capacity, CVY_POOL_LINES);
+    pool->lines = staff->relieves ? 2 * pool->capacity : pool->capacity;
 }
 
 static struct cvy_pool *new_private(size_t workers, const struct covey_pool_opts *opts)
@@ -216,12 +214,14 @@ static int set_hooks(struct cvy_pool *pool, const struct covey_pool_opts *opts,
     struct cvy_pool_hooks *hooks = &pool->shared->hooks;
     size_t cores = 0;
     hooks->fd = -1;
-    if (cvy_pool_share_of_cores(&cores) > 0)
-        hooks->cores = (uint32_t)cores;
+    int r = cvy_pool_share_of_cores(&cores);
+    if (r < 0)
+        return r;
+    hooks->cores = (uint32_t)cores;
     hooks->signals = cvy_os_blocked_signals();
     hooks->max_tasks = (uint32_t)cvy_min_size(opts->max_tasks, UINT32_MAX);
-    int r = set_hook(opts->initializer, opts->initarg, &hooks->init, &hooks->has_init,
-                     &hooks->init_arg, &hooks->init_size, to);
+    r = set_hook(opts->initializer, opts->initarg, &hooks->init, &hooks->has_init,
+                 &hooks->init_arg, &hooks->init_size, to);
     if (r >= 0)
         r = set_hook(opts->exit_hook, opts->exitarg, &hooks->exit, &hooks->has_exit,
                      &hooks->exit_arg, &hooks->exit_size,

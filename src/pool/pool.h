@@ -156,16 +156,21 @@ struct cvy_pool_worker {
 /* See staff.c. */
 struct cvy_staff {
     int64_t max_age; /* of a worker; 0: any */
-    uint64_t max_memory, max_tasks;
+    uint64_t max_memory;
+    bool relieves;  /* workers are replaced by age, memory or tasks */
     uint32_t least; /* workers that stay when there is nothing to do */
     uint32_t full;  /* is_small: how many there are to be otherwise */
     bool is_small;
-    bool is_watched; /* some of these were asked for */
     int64_t idle_timeout, idle_since;
     uint64_t finished; /* claims, when idleness was last looked for */
     int64_t weighed;   /* when memory was last looked at */
     int64_t due;       /* when to look again; INT64_MAX: not by itself */
 };
+
+static inline bool cvy_staff_is_watched(const struct cvy_staff *staff)
+{
+    return staff->relieves || staff->idle_timeout;
+}
 
 /* A file of slices. */
 struct cvy_trace;

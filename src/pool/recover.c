@@ -447,8 +447,8 @@ static bool wants_a_look(const struct cvy_pool *pool, uint32_t index)
         return false;
     return atomic_load(&line->left) || (thread && cvy_slot_is_dead(thread, false)) ||
            (thread && worker->relieves) ||
-           (worker->is_wanted && atomic_load(&line->is_last) &&
-            pool->lines > pool->capacity && !pool->closing);
+           (worker->is_wanted && atomic_load(&line->is_last) && pool->staff.relieves &&
+            !pool->closing);
 }
 
 bool cvy_pool_wants_reaping(const struct cvy_pool *pool)

@@ -330,7 +330,7 @@ static int64_t next_look(const struct cvy_pool *pool, int64_t now)
 
 void cvy_staff_look(struct cvy_pool *pool)
 {
-    if (!pool->staff.is_watched || pool->closing)
+    if (!cvy_staff_is_watched(&pool->staff) || pool->closing)
         return;
     int64_t now = cvy_os_now();
     finish_reliefs(pool);

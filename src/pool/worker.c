@@ -417,14 +417,15 @@ int cvy_pool_share_of_cores(size_t *ret_cores)
 {
     const struct cvy_pool_shared *outer =
         thread_works_for ? thread_works_for : process_works_for;
-    size_t cores = outer ? outer->hooks.cores : 0;
+    *ret_cores = 0;
+    if (!outer)
+        return 0;
+    size_t cores = outer->hooks.cores;
     int r = cores ? 0 : covey_cpu_count(&cores);
-    if (r < 0)
-        return r;
-    if (outer)
-        cores /= cvy_max_u64(atomic_load(&outer->counts.target), 1);
-    *ret_cores = cvy_max_size(cores, 1);
-    return outer != NULL;
+    if (r >= 0)
+        *ret_cores =
+            cvy_max_size(cores / cvy_max_u64(atomic_load(&outer->counts.target), 1), 1);
+    return r;
 }
 
 /* ---- begin and end ---- */

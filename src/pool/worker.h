@@ -71,8 +71,8 @@ int cvy_task_exit(struct cvy_worker *w);
 /** Wake who waits for the batches of a map; also an event loop. */
 void cvy_worker_ring(struct cvy_worker *w, uint32_t map);
 
-/** How many cores a pool of the caller's may keep busy: all, or of a task its share of
- * those of its pool. Returns: whether it is a task; negative errno. */
+/** How many cores a pool of the caller's may keep busy: of a task its share of those of its
+ * pool; else 0, which is all. Returns: 0; as covey_cpu_count. */
 int cvy_pool_share_of_cores(size_t *ret_cores);
 
 /** Target of a worker process. */
