@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* What managers and their clients say to each other: byte for byte as CPython writes it,
  * and nothing malformed gets through. */
+#include "channel/frame.h"
 #include "conn_help.h"
 #include "manager/message.h"
-#include "manager/wire.h"
 #include "value_help.h"
 
 /* Its pickle is just this; uses it up. */
@@ -370,10 +370,13 @@ TEST(what_is_no_address_is_refused)
 
 static void header_is(uint64_t size, const char *hex)
 {
-    unsigned char header[12], wanted[12];
+    unsigned char header[CVY_FRAME_HEADER], wanted[12];
     size_t wanted_size = unhex(hex, wanted);
-    CHECK_EQ(cvy_wire_header(header, size), wanted_size);
+    CHECK_EQ(cvy_frame_put(header, size), wanted_size);
     CHECK_MEM_EQ(header, wanted, wanted_size);
+    CHECK_EQ(cvy_frame_length(header, 3), 4);
+    CHECK_EQ(cvy_frame_length(header, wanted_size), wanted_size);
+    CHECK_EQ(cvy_frame_size(header), size);
 }
 
 /* As Connection._send_bytes writes them. */

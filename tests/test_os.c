@@ -27,6 +27,10 @@ TEST(deadline_is_now_plus_timeout)
     CHECK_EQ(cvy_os_deadline(COVEY_NOWAIT), 0);
     CHECK_EQ(cvy_os_deadline(INT64_MIN), 0);
     CHECK_EQ(cvy_os_deadline(COVEY_FOREVER), INT64_MAX);
+    CHECK_EQ(cvy_os_time_left(INT64_MAX), COVEY_FOREVER);
+    CHECK_EQ(cvy_os_time_left(0), COVEY_NOWAIT);
+    CHECK_EQ(cvy_os_time_left(before), COVEY_NOWAIT);
+    CHECK_GT(cvy_os_time_left(deadline + COVEY_SEC(100)), COVEY_SEC(1));
     CHECK_EQ(cvy_os_deadline(COVEY_FOREVER - 1), INT64_MAX);
     cvy_os_yield();
     cvy_os_pause();

@@ -134,17 +134,10 @@ static int make_reply(struct cvy_auth *a, const unsigned char *frame, size_t siz
 
 /* ---- the steps ---- */
 
-static int64_t left_until(int64_t deadline)
-{
-    if (deadline == INT64_MAX)
-        return COVEY_FOREVER;
-    return deadline > 0 ? deadline - cvy_os_now() : COVEY_NOWAIT;
-}
-
 static int say(struct cvy_auth *a, covey_conn *conn, const void *data, size_t size,
                int64_t deadline)
 {
-    int r = covey_conn_send(conn, COVEY_VIEW(data, size), left_until(deadline));
+    int r = covey_conn_send(conn, COVEY_VIEW(data, size), cvy_os_time_left(deadline));
     a->flushing = r == COVEY_PENDING;
     if (r == -EPIPE)
         return cvy_fail(COVEY_EEOF, "the other side has closed the connection");
@@ -155,7 +148,7 @@ static int hear(covey_conn *conn, unsigned char frame[CVY_AUTH_MESSAGE],
                 size_t *ret_size, int64_t deadline)
 {
     int r = covey_conn_recv_into(conn, frame, CVY_AUTH_MESSAGE, ret_size,
-                                 left_until(deadline));
+                                 cvy_os_time_left(deadline));
     return r == -EMSGSIZE
                ? cvy_fail(COVEY_EPROTOCOL,
                           "a message of %zu bytes before the other side has proved "
@@ -237,7 +230,7 @@ void cvy_auth_end(struct cvy_auth *auth)
 int cvy_auth_go_on(struct cvy_auth *a, covey_conn *conn, int64_t deadline)
 {
     while (a->half < 2) {
-        int r = a->flushing ? covey_conn_flush(conn, left_until(deadline)) : 0;
+        int r = a->flushing ? covey_conn_flush(conn, cvy_os_time_left(deadline)) : 0;
         if (r < 0)
             return r;
         a->flushing = false;
@@ -253,7 +246,7 @@ int cvy_auth_go_on(struct cvy_auth *a, covey_conn *conn, int64_t deadline)
             a->half++;
         }
     }
-    return a->flushing ? covey_conn_flush(conn, left_until(deadline)) : 0;
+    return a->flushing ? covey_conn_flush(conn, cvy_os_time_left(deadline)) : 0;
 }
 
 /* ---- by themselves ---- */

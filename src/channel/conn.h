@@ -12,6 +12,7 @@
 #ifndef CVY_CHANNEL_CONN_H
 #define CVY_CHANNEL_CONN_H
 
+#include "channel/frame.h"
 #include "channel/queue.h"
 #include "channel/ring.h"
 #include "os/socket.h"
@@ -126,7 +127,7 @@ struct cvy_stream_state {
     cvy_word recv_lock;
     _Atomic uint32_t sender;   /* member */
     _Atomic uint32_t receiver; /* member */
-    _Alignas(64) unsigned char header[12];
+    _Alignas(64) unsigned char header[CVY_FRAME_HEADER];
     uint32_t header_size; /* bytes of it that have come */
     uint64_t body_size;   /* valid if `has_header` */
     uint32_t has_header;

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* stream.c: CPython's messages over a descriptor.
  *
- *   header  payload             header: 32 bits, big endian, the payload's size; or
- *                                       -1 and then 64 bits, from 2^31 on
- *
- * One write for both up to 16 KiB, else one for each part.
+ * One write for header (frame.h) and body up to 16 KiB, else one for each part.
  *
  * Nothing is read ahead: a descriptor that polls readable has a message, or a part of one,
  * and what follows a message is still there for another process or program.
@@ -163,29 +160,17 @@ static bool is_late(int64_t deadline, unsigned *pieces)
 /* ---- sending ---- */
 
 struct outgoing {
-    unsigned char header[12];
+    unsigned char header[CVY_FRAME_HEADER];
     size_t header_size;
     struct covey_view body;
     uint64_t done, total;
     bool has_begun; /* some of the message went out before */
 };
 
-static void put_big_endian(unsigned char *to, uint64_t number, int bytes)
-{
-    for (int i = bytes - 1; i >= 0; i--, number >>= 8)
-        to[i] = (unsigned char)number;
-}
-
 static struct outgoing outgoing_of(struct covey_view body)
 {
-    struct outgoing o = {.header_size = 4, .body = body};
-    if (body.size <= INT32_MAX) {
-        put_big_endian(o.header, body.size, 4);
-    } else {
-        o.header_size = 12;
-        put_big_endian(o.header, UINT32_MAX, 4);
-        put_big_endian(o.header + 4, body.size, 8);
-    }
+    struct outgoing o = {.body = body};
+    o.header_size = cvy_frame_put(o.header, body.size);
     o.total = o.header_size + body.size;
     return o;
 }
@@ -199,7 +184,7 @@ static void next_parts(const struct outgoing *o, struct covey_view parts[2])
         parts[0] = COVEY_VIEW((const char *)o->body.data + at, o->body.size - at);
         return;
     }
-    bool is_long = o->header_size == 12;
+    bool is_long = o->header_size == CVY_FRAME_HEADER;
     size_t until = is_long && o->done < 4 ? 4 : o->header_size;
     parts[0] = COVEY_VIEW(o->header + o->done, until - o->done);
     if (o->body.size <= LARGEST_JOINT)
@@ -334,20 +319,6 @@ int cvy_stream_flush(struct cvy_stream *s, int64_t deadline, const char *call)
 
 /* ---- receiving ---- */
 
-static uint64_t get_big_endian(const unsigned char *from, int bytes)
-{
-    uint64_t number = 0;
-    for (int i = 0; i < bytes; i++)
-        number = number << 8 | from[i];
-    return number;
-}
-
-static uint32_t header_length(const struct cvy_stream_state *state)
-{
-    static const unsigned char minus_one[4] = {0xff, 0xff, 0xff, 0xff};
-    return state->header_size >= 4 && !memcmp(state->header, minus_one, 4) ? 12 : 4;
-}
-
 /* Read more. `any`: a message has begun. Returns: bytes; -EAGAIN: nothing, if not `any`;
  * -ETIMEDOUT; COVEY_EEOF; COVEY_ETRUNCATED. */
 static ssize_t read_some(struct cvy_stream *s, void *to, uint64_t size, bool any,
@@ -367,35 +338,25 @@ static ssize_t read_some(struct cvy_stream *s, void *to, uint64_t size, bool any
     }
 }
 
-static int parse_header(struct cvy_stream_state *state, const char *call)
-{
-    uint64_t size = get_big_endian(state->header, 4);
-    if (header_length(state) == 12) {
-        size = get_big_endian(state->header + 4, 8);
-        if (size > INT64_MAX)
-            return cvy_fail(COVEY_EPROTOCOL, "%s: a message of 2^63 bytes or more",
-                            call);
-    } else if (size > INT32_MAX) {
-        return cvy_fail(COVEY_EPROTOCOL, "%s: a message of %lld bytes", call,
-                        (long long)size - (INT64_C(1) << 32));
-    }
-    state->body_size = size;
-    state->has_header = 1;
-    return 0;
-}
-
 static int read_header(struct cvy_stream *s, int64_t deadline, const char *call)
 {
     struct cvy_stream_state *state = s->state;
-    while (state->header_size < header_length(state)) {
-        ssize_t n = read_some(s, state->header + state->header_size,
-                              header_length(state) - state->header_size,
-                              state->header_size > 0, deadline);
+    uint32_t length;
+    while ((length = cvy_frame_length(state->header, state->header_size)) >
+           state->header_size) {
+        ssize_t n =
+            read_some(s, state->header + state->header_size,
+                      length - state->header_size, state->header_size > 0, deadline);
         if (n < 0)
             return (int)n;
         state->header_size += (uint32_t)n;
     }
-    return parse_header(state, call);
+    state->body_size = cvy_frame_size(state->header);
+    if (state->body_size > INT64_MAX)
+        return cvy_fail(COVEY_EPROTOCOL, "%s: a message of %lld bytes", call,
+                        (long long)state->body_size);
+    state->has_header = 1;
+    return 0;
 }
 
 /* Give the target more room, for a message of `size` of which `got` have come. */

@@ -22,8 +22,8 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "channel/frame.h"
 #include "manager/server.h"
-#include "manager/wire.h"
 #include "os/os.h"
 
 #define MOST_AT_ONCE 16
@@ -302,8 +302,8 @@ static void keep_rest(struct cvy_connection *c, const struct covey_view parts[2]
 
 static void send_frame(struct cvy_connection *c, const struct covey_bytes *body)
 {
-    unsigned char header[12];
-    size_t header_size = cvy_wire_header(header, body->size);
+    unsigned char header[CVY_FRAME_HEADER];
+    size_t header_size = cvy_frame_put(header, body->size);
     ssize_t n = 0;
     if (c->state == CVY_ENDED)
         return;
@@ -386,30 +386,16 @@ struct frame {
     size_t whole; /* header and body */
 };
 
-static uint64_t big_endian(const unsigned char *from, int bytes)
-{
-    uint64_t number = 0;
-    for (int i = 0; i < bytes; i++)
-        number = number << 8 | from[i];
-    return number;
-}
-
 /* Returns: 1: `*ret` is there; 0: not all of it; COVEY_EPROTOCOL. */
 static int find_frame(const struct cvy_connection *c, const unsigned char *data,
                       size_t size, struct frame *ret)
 {
-    size_t header = 4;
-    if (size < 4)
+    size_t header = cvy_frame_length(data, size);
+    if (size < header)
         return 0;
-    uint64_t body = big_endian(data, 4);
-    if (body == UINT32_MAX) {
-        header = 12;
-        if (size < 12)
-            return 0;
-        body = big_endian(data + 4, 8);
-    } else if (body > INT32_MAX) {
+    uint64_t body = cvy_frame_size(data);
+    if (body > INT64_MAX)
         return cvy_fail(COVEY_EPROTOCOL, "a message of negative size");
-    }
     if (body > c->server->limits.max_message)
         return cvy_fail(COVEY_EPROTOCOL,
                         "a message of %llu bytes; the manager takes at most %zu",

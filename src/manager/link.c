@@ -268,11 +268,6 @@ void cvy_link_close_all(const covey_manager *manager, uint64_t serial)
 
 /* ---- connecting ---- */
 
-static covey_nsec left_until(int64_t deadline)
-{
-    return deadline == INT64_MAX ? COVEY_FOREVER : deadline - cvy_os_now();
-}
-
 /* The ends of a connection, which look different from case to case, are one. */
 static int unify(int r)
 {
@@ -286,7 +281,7 @@ static int connect_to(const struct covey_manager *m, covey_conn **out, int64_t d
         out, m->address,
         COVEY_CLIENT_OPTS(.authkey = authkey,
                           .allow_md5 = m->allow_md5 ? COVEY_ON : COVEY_OFF),
-        left_until(deadline));
+        cvy_os_time_left(deadline));
     return unify(r);
 }
 
@@ -311,11 +306,11 @@ static int ask(const struct covey_manager *m, covey_conn *conn, covey_value *req
                covey_value **out, int64_t deadline)
 {
     struct covey_unpickle_opts limits = limits_of(m);
-    int r = covey_conn_send_value(conn, request, left_until(deadline));
+    int r = covey_conn_send_value(conn, request, cvy_os_time_left(deadline));
     if (r == COVEY_PENDING)
         r = -ETIMEDOUT;
     if (r >= 0)
-        r = covey_conn_recv_value(conn, out, &limits, left_until(deadline));
+        r = covey_conn_recv_value(conn, out, &limits, cvy_os_time_left(deadline));
     return unify(r);
 }
 
@@ -536,8 +531,9 @@ int cvy_link_ask(covey_manager *m, covey_value **out, const char *method,
     if (r >= 0)
         r = ask(m, conn, request, out, deadline);
     /* CPython answers this one twice, unless it has ended before. */
-    for (int i = 0; r >= 0 && until_end && i < 2 &&
-                    covey_conn_recv_value(conn, &more, NULL, left_until(deadline)) >= 0;
+    for (int i = 0;
+         r >= 0 && until_end && i < 2 &&
+         covey_conn_recv_value(conn, &more, NULL, cvy_os_time_left(deadline)) >= 0;
          i++)
         covey_value_free(more);
     covey_conn_free(conn);

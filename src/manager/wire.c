@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* wire.c: see wire.h. Over a lane go the frames of CPython's connections, as over the
- * socket: a size of 4 bytes, or -1 and a size of 8, then the message. */
+ * socket. */
 #include "manager/wire.h"
 
 #include <errno.h>
@@ -58,32 +58,16 @@ void cvy_wire_close(struct cvy_wire *wire)
 
 /* ---- sending ---- */
 
-static covey_nsec left_until(int64_t deadline)
-{
-    return deadline == INT64_MAX ? COVEY_FOREVER : deadline - cvy_os_now();
-}
-
 /* The connection keeps what it has begun to send; `*done` says only that it has. */
 static int send_by_socket(struct cvy_wire *wire, struct covey_view message,
                           size_t *done, int64_t deadline)
 {
-    int r = *done ? covey_conn_flush(wire->conn, left_until(deadline))
-                  : covey_conn_send(wire->conn, message, left_until(deadline));
+    int r = *done ? covey_conn_flush(wire->conn, cvy_os_time_left(deadline))
+                  : covey_conn_send(wire->conn, message, cvy_os_time_left(deadline));
     if (r != COVEY_PENDING)
         return r;
     *done = 1;
     return -ETIMEDOUT;
-}
-
-size_t cvy_wire_header(unsigned char header[12], uint64_t size)
-{
-    bool is_long = size > INT32_MAX;
-    uint64_t first = is_long ? UINT32_MAX : size;
-    for (int i = 0; i < 4; i++)
-        header[i] = (unsigned char)(first >> (24 - 8 * i));
-    for (int i = 0; is_long && i < 8; i++)
-        header[4 + i] = (unsigned char)(size >> (56 - 8 * i));
-    return is_long ? 12 : 4;
 }
 
 static int fail_broken(void)
@@ -96,8 +80,8 @@ static int fail_broken(void)
 static int send_by_lane(struct cvy_wire *wire, struct covey_view message, size_t *done,
                         int64_t deadline)
 {
-    unsigned char header[12];
-    size_t size = cvy_wire_header(header, message.size);
+    unsigned char header[CVY_FRAME_HEADER];
+    size_t size = cvy_frame_put(header, message.size);
     for (;;) {
         size_t skip = cvy_min_size(*done, size), body = *done - skip;
         const struct covey_view rest[2] = {
@@ -128,34 +112,21 @@ int cvy_wire_send(struct cvy_wire *wire, struct covey_view message, size_t *done
 
 /* ---- receiving ---- */
 
-/* Read a frame's header. Returns: its size; 0: it is not all there. */
-static size_t read_header(const unsigned char *data, size_t size, uint64_t *ret_body)
-{
-    size_t header = 4, from = 0;
-    uint64_t body = 0;
-    if (size >= 4 && memcmp(data, "\xff\xff\xff\xff", 4) == 0) {
-        header = 12;
-        from = 4;
-    }
-    if (size < header)
-        return 0;
-    for (size_t i = from; i < header; i++)
-        body = body << 8 | data[i];
-    *ret_body = body;
-    return header;
-}
-
 /* Take a message out of the bytes at `data`. Returns: how many bytes it had; 0: it is not
- * all there; -EMSGSIZE; -ENOMEM. */
+ * all there; -EMSGSIZE; -ENOMEM; COVEY_EPROTOCOL. */
 static int64_t cut(const void *data, size_t size, struct covey_bytes *message,
                    size_t most)
 {
-    uint64_t body = 0;
-    size_t header = read_header(data, size, &body);
-    if (header && body > most)
+    size_t header = cvy_frame_length(data, size);
+    if (size < header)
+        return 0;
+    uint64_t body = cvy_frame_size(data);
+    if (body > INT64_MAX)
+        return fail_broken();
+    if (body > most)
         return cvy_fail(-EMSGSIZE, "a message of %llu bytes; there is room for %zu",
                         (unsigned long long)body, most);
-    if (!header || size - header < body)
+    if (size - header < body)
         return 0;
     int r = cvy_bytes_reserve(message, (size_t)body);
     if (r < 0)
@@ -219,9 +190,9 @@ static int recv_by_lane(struct cvy_wire *wire, struct covey_bytes *message, size
 int cvy_wire_recv(struct cvy_wire *wire, struct covey_bytes *message, size_t most,
                   int64_t deadline)
 {
-    return wire->lane.lane
-               ? recv_by_lane(wire, message, most, deadline)
-               : covey_conn_recv_max(wire->conn, message, most, left_until(deadline));
+    return wire->lane.lane ? recv_by_lane(wire, message, most, deadline)
+                           : covey_conn_recv_max(wire->conn, message, most,
+                                                 cvy_os_time_left(deadline));
 }
 
 bool cvy_wire_has_input(struct cvy_wire *wire)

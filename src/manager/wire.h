@@ -26,8 +26,6 @@ void cvy_wire_use_lane(struct cvy_wire *wire, struct cvy_lane_end *lane);
 void cvy_wire_disown(struct cvy_wire *wire);
 void cvy_wire_close(struct cvy_wire *wire);
 
-/** What precedes a message of `size` bytes, as in channel/stream.c. Returns: its size. */
-size_t cvy_wire_header(unsigned char header[12], uint64_t size);
 /** Send the rest of a message, from `*done` on. Returns: 0; -ETIMEDOUT: not all of it, as
  * `*done` tells; COVEY_EEOF; other codes of covey_conn_send. */
 int cvy_wire_send(struct cvy_wire *wire, struct covey_view message, size_t *done,

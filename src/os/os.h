@@ -33,6 +33,8 @@ int64_t cvy_os_now(void);
 uint64_t cvy_os_boot_ticks(void);
 /** Now + timeout; a timeout <= 0 gives 0 (long past), COVEY_FOREVER gives INT64_MAX. */
 int64_t cvy_os_deadline(covey_nsec timeout);
+/** The inverse: COVEY_FOREVER, COVEY_NOWAIT when it has passed, or the time left. */
+covey_nsec cvy_os_time_left(int64_t deadline);
 /** Let others run. */
 void cvy_os_yield(void);
 /** Order a store before an atomic read-modify-write before loads after it, where those

@@ -39,6 +39,17 @@ static void list_replace(struct cvy_pool *from, struct cvy_pool *to)
     }
 }
 
+/* As many as there are cores for them. */
+static int count_workers(size_t *ret_workers)
+{
+    size_t cores = 0;
+    int r = cvy_pool_share_of_cores(&cores);
+    if (r >= 0 && !cores)
+        r = covey_cpu_count(&cores);
+    *ret_workers = cvy_min_size(cores, CVY_POOL_WORKERS);
+    return r;
+}
+
 static int take_options(struct covey_pool_opts *opts,
                         const struct covey_pool_opts *from, size_t *workers)
 {
@@ -72,12 +83,9 @@ static int take_options(struct covey_pool_opts *opts,
         return cvy_fail(-EINVAL, "%s: there is no start method %d", call,
                         (int)opts->method);
     if (!*workers) {
-        r = cvy_pool_share_of_cores(workers);
-        if (r >= 0 && !*workers)
-            r = covey_cpu_count(workers);
+        r = count_workers(workers);
         if (r < 0)
             return r;
-        *workers = cvy_min_size(*workers, CVY_POOL_WORKERS);
     }
     if (*workers > CVY_POOL_WORKERS)
         return cvy_fail(-EINVAL, "%s: %zu workers, at most %u are possible", call,

@@ -46,6 +46,14 @@ int64_t cvy_os_deadline(covey_nsec timeout)
     return deadline;
 }
 
+covey_nsec cvy_os_time_left(int64_t deadline)
+{
+    if (deadline == INT64_MAX)
+        return COVEY_FOREVER;
+    int64_t left = deadline > 0 ? deadline - cvy_os_now() : 0;
+    return left > 0 ? left : COVEY_NOWAIT;
+}
+
 CVY_CHILD_CODE void cvy_os_yield(void)
 {
     (void)cvy_raw_call(SYS_sched_yield, 0, 0, 0);
