@@ -172,7 +172,7 @@ TEST_EACH_METHOD(killing_those_who_are_relieved_loses_no_worker)
 {
     covey_pool *pool = pool_with(3, POOL_OPTS(.max_age = COVEY_USEC(500)));
     CHECK_OK(covey_set_log_level(COVEY_LOG_OFF));
-    for (unsigned i = 0; i < 400; i++) {
+    for (unsigned i = 0; i < 60; i++) {
         kill_child(i);
         (void)covey_pool_apply(pool, task_echo, text_view("x"), NULL, NULL);
         CHECK_EQ(wanted_in(pool), 3);
