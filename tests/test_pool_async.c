@@ -591,4 +591,40 @@ TEST(a_result_belongs_to_the_process_that_submitted)
     covey_result_free(NULL);
 }
 
+/* What does not fit into a batch that was begun is held for the next one. */
+static void end_with_a_full_pool(void)
+{
+    enum { FIRST = 40, COUNT = 3000, LARGE = 4000 };
+    static char arg[LARGE];
+    static covey_result *results[COUNT];
+    struct shared *s[2] = {share(), share()};
+    covey_pool *pool = pool_with(1, POOL_OPTS());
+    for (int i = 0; i < 20; i++) /* its cost is known then */
+        CHECK_OK(covey_pool_apply(pool, task_echo, text_view("x"), NULL, NULL));
+    CHECK_OK(covey_pool_apply_async(NULL, pool, task_wait, COVEY_VIEW_OF(s[0]), NULL));
+    await_count(&s[0]->begun, 1);
+    for (int i = 0; i < COUNT; i++) {
+        if (i == FIRST)
+            CHECK_OK(covey_pool_apply_async(NULL, pool, task_wait, COVEY_VIEW_OF(s[1]),
+                                            NULL));
+        CHECK_OK(covey_pool_apply_async(&results[i], pool, task_echo,
+                                        COVEY_VIEW(arg, i % 3 ? 16 : LARGE), NULL));
+    }
+    family_tell(&s[0]->go);
+    await_count(&s[1]->begun, 1);
+    CHECK_OK(covey_result_get(results[0], NULL, COVEY_FOREVER)); /* feeds once more */
+    CHECK_OK(covey_pool_terminate(pool));
+    for (int i = 0; i < COUNT; i++) {
+        CHECK_OK(covey_result_wait(results[i], COVEY_SEC(20)));
+        covey_result_free(results[i]);
+    }
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD(what_waits_for_room_ends_with_its_pool)
+{
+    for (int i = 0; i < 10; i++)
+        end_with_a_full_pool();
+}
+
 CHECK_MAIN()

@@ -191,13 +191,24 @@ static void give_back(struct cvy_submissions *tasks, struct covey_result *result
     result->work.next--;
 }
 
+/* What was not pulled of a result is not begun any more. Returns: whether there was any. */
+static bool skip_rest(struct cvy_submissions *tasks, struct covey_result *result,
+                      enum covey_outcome outcome)
+{
+    uint64_t done = result->work.done;
+    cvy_work_skip(&result->work, outcome);
+    bool any = result->work.done > done;
+    if (any && result->work.done == result->work.n)
+        complete(tasks, result);
+    return any;
+}
+
 /* What waits of it is not begun any more; what is out is ended if `running` says so. */
 static bool take_back(struct cvy_submissions *tasks, struct covey_result *result,
                       enum covey_outcome outcome, enum covey_outcome running)
 {
     struct cvy_flow *flow = &tasks->flow;
     struct cvy_pool *pool = flow->map.pool;
-    uint64_t done = result->work.done;
     bool any = false;
     result->growth = 0; /* nor is it tried again */
     (void)pthread_mutex_lock(&pool->lock);
@@ -213,10 +224,7 @@ static bool take_back(struct cvy_submissions *tasks, struct covey_result *result
     }
     (void)cvy_pool_start_workers(pool);
     (void)pthread_mutex_unlock(&pool->lock);
-    cvy_work_skip(&result->work, outcome);
-    any |= result->work.done > done;
-    if (result->work.done == result->work.n && result->work.done > done)
-        complete(tasks, result);
+    any |= skip_rest(tasks, result, outcome);
     return any;
 }
 
@@ -313,10 +321,13 @@ static bool collect(struct cvy_submissions *tasks)
 static void drop_all(struct cvy_submissions *tasks, enum covey_outcome outcome)
 {
     struct cvy_flow *flow = &tasks->flow;
+    struct covey_result *held = flow->has_held ? flow->held.cookie.owner : NULL;
     tasks->drops_all = true;
-    if (flow->has_held)
-        give_back(tasks, flow->held.cookie.owner);
+    if (held)
+        give_back(tasks, held);
     cvy_flow_stop(flow, outcome, outcome);
+    if (held && !held->place) /* nothing else of it waits */
+        (void)skip_rest(tasks, held, outcome);
     for (;;) {
         (void)pthread_mutex_lock(&flow->map.pool->lock);
         struct covey_result *result = tasks->count ? tasks->heap[0] : NULL;
@@ -325,9 +336,7 @@ static void drop_all(struct cvy_submissions *tasks, enum covey_outcome outcome)
         (void)pthread_mutex_unlock(&flow->map.pool->lock);
         if (!result)
             break;
-        cvy_work_skip(&result->work, outcome);
-        if (result->work.done == result->work.n)
-            complete(tasks, result);
+        (void)skip_rest(tasks, result, outcome);
     }
     (void)collect(tasks);
     tasks->drops_all = false;
