@@ -7,6 +7,7 @@
 #define COVEY_H
 
 #include <covey/base.h>
+#include <covey/call.h>
 #include <covey/connection.h>
 #include <covey/family.h>
 #include <covey/manager.h>
