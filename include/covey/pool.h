@@ -239,6 +239,13 @@ struct covey_task_opts {
     covey_done_fn *callback; /**< called if the outcome is OK */
     covey_done_fn *error_callback; /**< called otherwise */
     void *callback_ctx;            /**< handed to both */
+    uint64_t
+        affinity; /**< a number of the program's: tasks with the same one go to the same
+                            worker, which may have kept what they need; default 0: to any */
+    covey_nsec
+        affinity_wait; /**< when that worker has not begun it in this time any may;
+                                   default 0: 10 ms; COVEY_FOREVER: only that worker, or the
+                                   one that takes its place */
 };
 #define COVEY_TASK_OPTS(...)                                                           \
     (&(struct covey_task_opts){.size = sizeof(struct covey_task_opts), __VA_ARGS__})

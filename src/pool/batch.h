@@ -78,6 +78,7 @@ static inline bool cvy_range_is_of(uint64_t range, uint32_t slot)
 #define CVY_BATCH_TASKS  1u /* it has entries: see struct cvy_entry */
 #define CVY_BATCH_TUPLES 2u /* arguments are tuples */
 #define CVY_BATCH_TIMED  4u /* begin and end are noted in the entries */
+#define CVY_BATCH_COPIES 8u /* `out` is in this run */
 
 /* Of a batch with entries, an outcome while the item runs: taken by one compare-and-swap,
  * of which the worker in whose line the item is `begun` is the author. So the pool can
@@ -197,7 +198,7 @@ struct cvy_batch {
     cvy_word text_owner;         /* [cas] line + 1 of who writes the text */
     int32_t text_code;           /* what the task returned */
     _Atomic uint64_t text_item;  /* it is about this item + 1, 0 none */
-    uint32_t copy_out;           /* 1: `out` is in this run */
+    cvy_word prefers;            /* [pool] line + 1 of who is to take it; 0: anyone */
     uint32_t flags;              /* CVY_BATCH_... */
     uint32_t room;               /* entries, of which `n` are used */
     uint32_t reserve;            /* bytes for each result, at `out` */

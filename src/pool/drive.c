@@ -28,6 +28,7 @@ void cvy_batch_reset(const struct cvy_map *map, struct cvy_pool_slot *s, uint64_
     batch->map = map->index;
     batch->base = base;
     batch->flags = 0;
+    atomic_store(&batch->prefers, 0);
     batch->memory = 0;
     atomic_store(&batch->orphan_set, 0);
     atomic_store(&batch->canceled, 0);
@@ -91,6 +92,7 @@ static bool may_sleep(struct cvy_pool *pool, int64_t *until)
 {
     (void)pthread_mutex_lock(&pool->lock);
     *until = cvy_min_i64(*until, cvy_limits_check(pool));
+    *until = cvy_min_i64(*until, cvy_affinity_check(pool));
     bool may = !cvy_pool_wants_reaping(pool);
     *until = cvy_min_i64(*until, cvy_pool_due(pool));
     (void)pthread_mutex_unlock(&pool->lock);

@@ -181,7 +181,6 @@ static void set_head(const struct cvy_flow *flow, struct cvy_pool_slot *s,
     batch->in = batch->in_size = 0;
     batch->out = s->run.ref + results;
     batch->out_size = 0;
-    batch->copy_out = 0;
     atomic_store(&batch->cursor, 0);
 }
 
@@ -243,6 +242,7 @@ static int add_batch(struct cvy_flow *flow)
     map->next += pool->slots[slot].n;
     map->mine |= UINT64_C(1) << slot;
     (void)pthread_mutex_lock(&pool->lock);
+    cvy_affinity_mark(flow, slot);
     cvy_pool_slot_publish(pool, slot);
     (void)pthread_mutex_unlock(&pool->lock);
     return 1;

@@ -252,7 +252,7 @@ int covey_pool_apply(covey_pool *object, covey_task_fn *fn, struct covey_view ar
         r = cvy_check_views(call, &arg, 1, 1);
     if (r < 0)
         return r;
-    if (opts.memory || opts.memory_growth)
+    if (opts.memory || opts.memory_growth || opts.affinity || opts.affinity_wait)
         return apply_and_get(object, fn, arg, ret_result, &opts);
     struct covey_map_opts map_opts = {.size = sizeof map_opts,
                                       .timeout = opts.timeout,

@@ -110,6 +110,7 @@ static int64_t next_due(struct cvy_pool *pool)
 {
     (void)pthread_mutex_lock(&pool->lock);
     int64_t due = cvy_min_i64(cvy_limits_check(pool), cvy_pool_due(pool));
+    due = cvy_min_i64(due, cvy_affinity_check(pool));
     (void)pthread_mutex_unlock(&pool->lock);
     return cvy_min_i64(due, cvy_tasks_due(pool));
 }

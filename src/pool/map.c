@@ -43,7 +43,7 @@ static void fill(const struct cvy_map *map, struct cvy_pool_slot *s, uint64_t ba
     batch->out = map->copy_out
                      ? s->run.ref + parts.out
                      : cvy_distance(map->out ? map->out + base * map->out_size : NULL);
-    batch->copy_out = map->copy_out;
+    batch->flags = map->copy_out ? CVY_BATCH_COPIES : 0;
     if (map->copy_in && in)
         memcpy((char *)batch + parts.in, in, s->n * map->in_size);
     atomic_store(&batch->cursor, 0);

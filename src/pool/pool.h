@@ -58,10 +58,11 @@ struct cvy_pool_slot {
     struct cvy_map *map;
     covey_task_fn *fn;
     uint64_t n;
-    uint64_t prefix; /* items below it are finished; the map's thread only */
-    bool all_ok;     /* those are OK; the map's thread only */
-    bool deaths;     /* a worker died in it: look for missing items */
-    bool all_called; /* every worker has been woken for it */
+    uint64_t prefix;       /* items below it are finished; the map's thread only */
+    bool all_ok;           /* those are OK; the map's thread only */
+    bool deaths;           /* a worker died in it: look for missing items */
+    bool all_called;       /* every worker has been woken for it */
+    int64_t prefers_until; /* if its batch prefers a worker */
     /* of a flow; by who drives that */
     uint64_t taken; /* items whose outcome was taken out */
     uint64_t scan;  /* where to look for the next one */
@@ -105,6 +106,12 @@ static inline bool cvy_limits_any(const struct cvy_limits *limits)
 {
     return limits->time || limits->soft || limits->memory;
 }
+
+/* See affinity.c. */
+struct cvy_affinity {
+    uint64_t key; /* 0: none */
+    int64_t wait; /* for its worker, ns; 0: the usual time */
+};
 
 /* One call of covey_pool_map, on its thread's stack; or the base of a flow. */
 struct cvy_map {
@@ -206,6 +213,7 @@ struct cvy_pool {
     struct cvy_trace *trace;
 
     bool limited;             /* there was a flow with limits */
+    bool has_affinity;        /* there was a task with one */
     bool measures;            /* begin and end of all tasks */
     _Atomic uint32_t target;  /* workers wanted; guessed from without the lock, too */
     uint32_t capacity;        /* most that may be wanted */
@@ -299,6 +307,7 @@ struct cvy_flow {
     void *ctx;
     uint32_t width; /* parts of each item; 0: one, no tuple */
     struct cvy_limits limits;
+    struct cvy_affinity affinity;
     bool ordered;
     bool is_read;  /* by iterator, or otherwise by nobody who waits in a map */
     bool is_mixed; /* functions, widths and limits change between batches: the source */
@@ -456,6 +465,13 @@ bool cvy_limits_said(struct cvy_pool *pool, uint32_t slot, uint64_t at,
 /** Let covey_call_cancelled say 1 in it. */
 void cvy_limits_warn(struct cvy_pool *pool, uint32_t slot, uint64_t at);
 
+/* ---- affinity.c; locked ---- */
+
+/** The batch in this slot, which is filled, is for the worker of the flow's key. */
+void cvy_affinity_mark(const struct cvy_flow *flow, uint32_t slot);
+/** Give to anyone what its worker has not taken in time. Returns: as cvy_limits_check. */
+int64_t cvy_affinity_check(struct cvy_pool *pool);
+
 /* ---- submit.c ---- */
 
 /** Make sure that tasks can be submitted. */
@@ -506,6 +522,7 @@ struct covey_result {
 
     covey_task_fn *fn;
     struct cvy_limits limits;
+    struct cvy_affinity affinity;
     int64_t submitted, deadline, key; /* what has the least key is begun first */
     uint64_t place;                   /* in the heap, + 1; 0: not there */
     covey_done_fn *callback, *error_callback;

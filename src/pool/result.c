@@ -105,6 +105,18 @@ static int take_memory(struct covey_result *result, const struct covey_task_opts
     return 0;
 }
 
+static int take_affinity(struct covey_result *result,
+                         const struct covey_task_opts *opts)
+{
+    if (opts->affinity_wait < 0 || (opts->affinity_wait && !opts->affinity))
+        return cvy_fail(-EINVAL,
+                        "%s: `.affinity_wait` is a time, and means nothing without "
+                        "`.affinity`",
+                        result->work.call);
+    result->affinity = (struct cvy_affinity){opts->affinity, opts->affinity_wait};
+    return 0;
+}
+
 /* The program's reference goes to `out`, or nowhere. */
 static int submit(struct covey_result *result, int r, covey_result **out)
 {
@@ -172,6 +184,8 @@ int covey_pool_apply_async(covey_result **out, covey_pool *object, covey_task_fn
     r = take_wishes(result, &wishes);
     if (r >= 0)
         r = take_memory(result, &opts);
+    if (r >= 0)
+        r = take_affinity(result, &opts);
     return submit(result, r, out);
 }
 

@@ -225,8 +225,9 @@ void cvy_pool_slot_publish(struct cvy_pool *pool, uint32_t slot)
     s->use = CVY_SLOT_ACTIVE;
     atomic_store(&pool->shared->batches[slot], s->run.ref);
     atomic_fetch_or(&pool->shared->active, UINT64_C(1) << slot);
-    cvy_pool_ring(pool, s->n, batch->cost);
-    s->all_called = batch->cost == 0;
+    bool prefers = atomic_load(&batch->prefers); /* whoever that is */
+    cvy_pool_ring(pool, prefers ? UINT64_MAX : s->n, prefers ? 0 : batch->cost);
+    s->all_called = prefers || batch->cost == 0;
 }
 
 void cvy_pool_slot_retire(struct cvy_pool *pool, uint32_t slot)

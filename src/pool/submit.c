@@ -108,7 +108,9 @@ static void heap_remove(struct cvy_submissions *tasks, struct covey_result *resu
 static bool is_like(const struct cvy_flow *flow, const struct covey_result *result)
 {
     return flow->map.fn == result->fn && flow->width == result->work.width &&
-           memcmp(&flow->limits, &result->limits, sizeof flow->limits) == 0;
+           memcmp(&flow->limits, &result->limits, sizeof flow->limits) == 0 &&
+           flow->affinity.key == result->affinity.key &&
+           flow->affinity.wait == result->affinity.wait;
 }
 
 /* Batches from now on are of this function. It was encoded once before. */
@@ -119,6 +121,7 @@ static void turn_to(struct cvy_flow *flow, const struct covey_result *result)
     cvy_flow_set_fn(flow, result->fn);
     flow->width = result->work.width;
     flow->limits = result->limits;
+    flow->affinity = result->affinity;
     if (cvy_limits_any(&result->limits))
         flow->map.pool->limited = true;
 }

@@ -169,6 +169,9 @@ static int no_function(struct covey_call *call)
 __attribute__((no_sanitize("thread"))) static bool
 looks_open(struct cvy_worker *w, const struct cvy_batch *batch, uint32_t slot)
 {
+    uint32_t prefers = atomic_load_explicit(&batch->prefers, memory_order_relaxed);
+    if (prefers && prefers != w->index + 1)
+        return false;
     if (atomic_load_explicit(&batch->cursor, memory_order_acquire) <
         atomic_load_explicit(&batch->n, memory_order_relaxed))
         return true;
@@ -204,7 +207,8 @@ static void make_pages(struct cvy_worker *w, cvy_ref run)
     const struct cvy_batch *batch = w->batch;
     uint64_t start = batch->out & ~(uint64_t)(CVY_PAGE - 1);
     uint64_t end = cvy_round_up(batch->out + batch->n * batch->out_size, CVY_PAGE);
-    if (batch->copy_out && end - start >= CVY_POOL_LARGE && !is_known(w, run))
+    if (batch->flags & CVY_BATCH_COPIES && end - start >= CVY_POOL_LARGE &&
+        !is_known(w, run))
         (void)cvy_os_populate(cvy_pool_address(start), end - start);
 }
 
