@@ -10,98 +10,20 @@
  *
  * A key is the time of the submission minus a second per priority: so what waits ages
  * without anybody counting. */
+#include "pool/submit.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "pool/pool.h"
 #include "region/wait.h"
 
 #define BACKLOG       100000u
 #define BACKLOG_BYTES (UINT64_C(1) << 30)
 #define FULL_TIME     COVEY_MSEC(50)
 #define STARVED_TIME  COVEY_MSEC(1)
-
-struct cvy_submissions {
-    struct cvy_flow flow;
-    struct covey_result **heap; /* least key first */
-    size_t count, room;
-    _Atomic uint64_t waiting;   /* tasks in the heap */
-    uint64_t bytes;             /* of their arguments */
-    uint64_t memory;            /* declared by tasks that are out */
-    struct covey_result *first; /* that are not ready */
-    _Atomic int64_t next_deadline;
-    _Atomic bool is_open; /* its ring may be waited for */
-    uint64_t round;       /* of cancelling a group */
-    bool drops_all;       /* nothing is tried again */
-};
-
-/* ---- the heap; locked ---- */
-
-static void place(struct cvy_submissions *tasks, size_t at, struct covey_result *result)
-{
-    tasks->heap[at] = result;
-    result->place = at + 1;
-}
-
-static void sift_up(struct cvy_submissions *tasks, size_t at)
-{
-    struct covey_result *result = tasks->heap[at];
-    for (; at && tasks->heap[(at - 1) / 2]->key > result->key; at = (at - 1) / 2)
-        place(tasks, at, tasks->heap[(at - 1) / 2]);
-    place(tasks, at, result);
-}
-
-static void sift_down(struct cvy_submissions *tasks, size_t at)
-{
-    struct covey_result *result = tasks->heap[at];
-    for (;;) {
-        size_t child = 2 * at + 1;
-        if (child + 1 < tasks->count &&
-            tasks->heap[child + 1]->key < tasks->heap[child]->key)
-            child++;
-        if (child >= tasks->count || tasks->heap[child]->key >= result->key)
-            break;
-        place(tasks, at, tasks->heap[child]);
-        at = child;
-    }
-    place(tasks, at, result);
-}
-
-static int heap_add(struct cvy_submissions *tasks, struct covey_result *result)
-{
-    if (tasks->count == tasks->room) {
-        size_t room = tasks->room ? 2 * tasks->room : 64;
-        void *more = cvy_realloc(tasks->heap, room * sizeof(struct covey_result *));
-        if (!more)
-            return cvy_fail(-ENOMEM, "%s: no memory for %zu tasks", result->work.call,
-                            room);
-        tasks->heap = more;
-        tasks->room = room;
-    }
-    tasks->heap[tasks->count] = result;
-    sift_up(tasks, tasks->count++);
-    tasks->waiting += result->work.n - result->work.next;
-    tasks->bytes += result->arg.size;
-    return 0;
-}
-
-static void heap_remove(struct cvy_submissions *tasks, struct covey_result *result)
-{
-    size_t at = (size_t)result->place - 1;
-    if (!result->place)
-        return;
-    result->place = 0;
-    tasks->bytes -= result->arg.size;
-    tasks->waiting -= result->work.n - result->work.next;
-    if (at == --tasks->count)
-        return;
-    place(tasks, at, tasks->heap[tasks->count]);
-    sift_down(tasks, at);
-    sift_up(tasks, (size_t)tasks->heap[at]->place - 1);
-}
 
 /* ---- the source ---- */
 
@@ -151,7 +73,7 @@ static int pull(void *ctx, struct cvy_item *ret_item)
         tasks->waiting--;
         tasks->memory += result->memory;
         if (result->work.next == result->work.n)
-            heap_remove(tasks, result);
+            cvy_heap_remove(tasks, result);
     }
     (void)pthread_mutex_unlock(&pool->lock);
     return r;
@@ -215,7 +137,7 @@ static bool take_back(struct cvy_submissions *tasks, struct covey_result *result
     bool any = false;
     result->growth = 0; /* nor is it tried again */
     (void)pthread_mutex_lock(&pool->lock);
-    heap_remove(tasks, result);
+    cvy_heap_remove(tasks, result);
     if (flow->has_held && flow->held.cookie.owner == result)
         give_back(tasks, result); /* it is the last one that was pulled */
     for (uint32_t b = 0; b < flow->order_count; b++) {
@@ -287,7 +209,7 @@ static bool try_with_more(struct cvy_submissions *tasks, struct covey_result *re
         return false;
     (void)pthread_mutex_lock(&pool->lock);
     result->work.next--;
-    bool waits = heap_add(tasks, result) >= 0;
+    bool waits = cvy_heap_add(tasks, result) >= 0;
     if (waits) {
         result->memory *= result->growth;
         result->limits.memory *= result->growth;
@@ -335,7 +257,7 @@ static void drop_all(struct cvy_submissions *tasks, enum covey_outcome outcome)
         (void)pthread_mutex_lock(&flow->map.pool->lock);
         struct covey_result *result = tasks->count ? tasks->heap[0] : NULL;
         if (result)
-            heap_remove(tasks, result);
+            cvy_heap_remove(tasks, result);
         (void)pthread_mutex_unlock(&flow->map.pool->lock);
         if (!result)
             break;
@@ -483,7 +405,7 @@ int cvy_tasks_submit(struct cvy_pool *pool, struct covey_result *result)
     if (r >= 0 && atomic_load(&pool->state) != CVY_POOL_OPEN)
         r = cvy_fail(COVEY_ECLOSED, "%s: the pool is closed", result->work.call);
     if (r >= 0)
-        r = heap_add(tasks, result);
+        r = cvy_heap_add(tasks, result);
     if (r >= 0) {
         atomic_fetch_add(&result->refs, 1);
         result->next = tasks->first;
