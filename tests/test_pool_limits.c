@@ -103,6 +103,42 @@ static int next_x(void *ctx, struct covey_view *ret_item)
 }
 
 /* Nobody reads while the limit is over. */
+static int take_then_hang(struct covey_call *call)
+{
+    size_t size = (size_t)100 << 20;
+    char *memory = malloc(size);
+    for (size_t i = 0; memory && i < size; i += 4096)
+        memory[i] = 1;
+    (void)task_hang(call);
+    free(memory);
+    return 0;
+}
+
+/* Limits are of tasks, whatever is submitted after them. */
+TEST_EACH_METHOD(limits_hold_beside_tasks_without_any)
+{
+    covey_pool *pool = pool_with(2, POOL_OPTS());
+    for (int kind = 0; kind < 3; kind++) {
+        covey_result *limited = NULL;
+        CHECK_OK(covey_pool_apply_async(
+            &limited, pool, kind == 2 ? take_then_hang : task_hang, COVEY_NO_VIEW,
+            kind == 0   ? COVEY_TASK_OPTS(.time_limit = COVEY_MSEC(50))
+            : kind == 1 ? COVEY_TASK_OPTS(.soft_limit = COVEY_MSEC(50))
+                        : COVEY_TASK_OPTS(.memory_limit = UINT64_C(64) << 20)));
+        CHECK_OK(covey_pool_apply(pool, task_echo, text_view("x"), NULL, NULL));
+        for (int i = 0; i < 10; i++)
+            CHECK_OK(
+                covey_pool_apply_async(NULL, pool, task_echo, text_view("x"), NULL));
+        CHECK_ERR(covey_result_get(limited, NULL, COVEY_SEC(20)), kind == 0 ? -ETIMEDOUT
+                                                                  : kind == 1
+                                                                      ? COVEY_EREMOTE
+                                                                      : -ENOMEM);
+        CHECK_EQ(covey_result_ready(limited), 1);
+        covey_result_free(limited);
+    }
+    covey_pool_free(pool);
+}
+
 TEST_EACH_METHOD(a_time_limit_ends_items_of_an_iterator)
 {
     covey_pool *pool = pool_with(1, POOL_OPTS());

@@ -146,7 +146,8 @@ struct covey_map_opts {
                                  to what it had before its first limited task */
     int priority;          /**< of asynchronous maps, as of covey_task_opts */
     uint64_t group;        /**< the same */
-    covey_done_fn *callback; /**< of asynchronous maps: called if all items are OK */
+    covey_nsec duplicate_after; /**< the same, for each item */
+    covey_done_fn *callback;    /**< of asynchronous maps: called if all items are OK */
     covey_done_fn *error_callback; /**< called otherwise */
     void *callback_ctx;            /**< handed to both */
 };
@@ -246,6 +247,11 @@ struct covey_task_opts {
         affinity_wait; /**< when that worker has not begun it in this time any may;
                                    default 0: 10 ms; COVEY_FOREVER: only that worker, or the
                                    one that takes its place */
+    covey_nsec
+        duplicate_after; /**< a run that lasts longer gets company: when a worker has
+                                     nothing else to do it runs the task, too; the first run
+                                     that ends by itself counts, the other one is ended, at
+                                     the price of its worker; default 0: never */
 };
 #define COVEY_TASK_OPTS(...)                                                           \
     (&(struct covey_task_opts){.size = sizeof(struct covey_task_opts), __VA_ARGS__})

@@ -172,6 +172,7 @@ static void set_head(const struct cvy_flow *flow, struct cvy_pool_slot *s,
     struct cvy_batch *batch = s->batch;
     cvy_batch_reset(&flow->map, s, flow->map.next);
     batch->flags = CVY_BATCH_TASKS | (flow->width ? CVY_BATCH_TUPLES : 0);
+    s->limits = flow->limits;
     if (s->n == 1 || cvy_limits_any(&flow->limits) || flow->map.pool->trace ||
         flow->map.pool->measures)
         batch->flags |= CVY_BATCH_TIMED;
@@ -293,7 +294,7 @@ const char *cvy_outcome_text(uint8_t outcome)
     }
 }
 
-static int code_of(uint8_t outcome)
+int cvy_outcome_code(uint8_t outcome)
 {
     static const int codes[] = {
         [COVEY_OUTCOME_OK] = 0,
@@ -399,13 +400,13 @@ static void describe(struct cvy_flow *flow, uint32_t slot, uint64_t at, uint8_t 
     done->item = batch->base + at;
     done->cookie = pool->rooms[slot].cookies[at];
     done->outcome = outcome & CVY_OUTCOME_MASK;
-    done->code = code_of(done->outcome);
+    done->code = cvy_outcome_code(done->outcome);
     done->result = COVEY_NO_VIEW;
     done->attempt = NULL;
     done->text = "";
     done->line = entry->line;
     done->pid = entry->pid;
-    done->peak = flow->limits.memory ? peak_of(pool, entry->line) : 0;
+    done->peak = batch->memory ? peak_of(pool, entry->line) : 0;
     done->started = timed ? entry->started : 0;
     done->ended = timed ? entry->ended : 0;
     if (flow->map.attempt_count)

@@ -26,7 +26,7 @@ bool cvy_map_needs_flow(const struct cvy_pool *pool, const struct covey_map_opts
 void cvy_flow_limit(struct cvy_flow *flow, int64_t time, int64_t soft, uint64_t memory)
 {
     struct cvy_pool *pool = flow->map.pool;
-    flow->limits = (struct cvy_limits){time, soft, memory};
+    flow->limits = (struct cvy_limits){.time = time, .soft = soft, .memory = memory};
     if (!cvy_limits_any(&flow->limits))
         return;
     (void)pthread_mutex_lock(&pool->lock);
@@ -252,7 +252,8 @@ int covey_pool_apply(covey_pool *object, covey_task_fn *fn, struct covey_view ar
         r = cvy_check_views(call, &arg, 1, 1);
     if (r < 0)
         return r;
-    if (opts.memory || opts.memory_growth || opts.affinity || opts.affinity_wait)
+    if (opts.memory || opts.memory_growth || opts.affinity || opts.affinity_wait ||
+        opts.duplicate_after)
         return apply_and_get(object, fn, arg, ret_result, &opts);
     struct covey_map_opts map_opts = {.size = sizeof map_opts,
                                       .timeout = opts.timeout,

@@ -150,8 +150,9 @@ static int start(covey_iterator **out, covey_pool *object, covey_task_fn *fn,
     r = cvy_code_encode((cvy_code_fn *)fn, &code);
     if (r < 0)
         return cvy_fail_os(r, "%s: the function", call);
-    if (cvy_limits_any(&(struct cvy_limits){opts.time_limit, opts.soft_limit,
-                                            opts.memory_limit})) {
+    if (cvy_limits_any(&(struct cvy_limits){.time = opts.time_limit,
+                                            .soft = opts.soft_limit,
+                                            .memory = opts.memory_limit})) {
         r = cvy_tasks_begin(pool); /* somebody has to look while nobody reads */
         if (r >= 0)
             r = cvy_watcher_start(pool);

@@ -15,7 +15,7 @@
 #define SAID_TRIES  100 /* a task that was stopped while it tells is not awaited */
 
 struct running {
-    struct cvy_flow *flow;
+    const struct cvy_limits *limits;
     uint32_t slot;
     uint64_t at;
     uint64_t serial;
@@ -30,8 +30,7 @@ static bool read_line(struct cvy_pool *pool, uint32_t index, struct running *ret
     if (!pool->worker[index].process || !batch)
         return false;
     const struct cvy_pool_slot *s = &pool->slots[batch - 1];
-    if (s->use != CVY_SLOT_ACTIVE || !s->map->flow ||
-        !cvy_limits_any(&s->map->flow->limits))
+    if (s->use != CVY_SLOT_ACTIVE || !s->map->flow || !cvy_limits_any(&s->limits))
         return false;
     ret->serial = atomic_load(&line->serial);
     ret->started = atomic_load(&line->started);
@@ -39,7 +38,7 @@ static bool read_line(struct cvy_pool *pool, uint32_t index, struct running *ret
     if (!ret->started || !begun || begun > s->n || atomic_load(&line->batch) != batch ||
         atomic_load(&line->serial) != ret->serial)
         return false;
-    ret->flow = s->map->flow;
+    ret->limits = &s->limits;
     ret->slot = batch - 1;
     ret->at = begun - 1;
     return true;
@@ -60,7 +59,7 @@ static bool is_over_memory(struct cvy_pool *pool, uint32_t index,
         return false;
     own = own > before ? own - before : 0;
     worker->peak = cvy_max_u64(worker->peak, own);
-    return own > run->flow->limits.memory;
+    return own > run->limits->memory;
 }
 
 /* Returns: when it is to be looked at again. */
@@ -70,7 +69,7 @@ static int64_t check_line(struct cvy_pool *pool, uint32_t index, int64_t now)
     int64_t due = INT64_MAX;
     if (!read_line(pool, index, &run))
         return due;
-    const struct cvy_limits *limits = &run.flow->limits;
+    const struct cvy_limits *limits = run.limits;
     int64_t age = now - run.started;
     enum covey_outcome outcome = COVEY_OUTCOME_NONE;
     if (limits->time && age >= limits->time)
@@ -88,6 +87,10 @@ static int64_t check_line(struct cvy_pool *pool, uint32_t index, int64_t now)
         due = run.started + limits->soft;
     if (limits->time)
         due = cvy_min_i64(due, run.started + limits->time);
+    if (limits->duplicate && age >= limits->duplicate)
+        cvy_duplicate_make(pool, run.slot, run.at);
+    else if (limits->duplicate)
+        due = cvy_min_i64(due, run.started + limits->duplicate);
     if (limits->memory)
         due = cvy_min_i64(due, now + SAMPLE_TIME);
     return due;
@@ -101,11 +104,13 @@ static int64_t next_begin(const struct cvy_pool *pool, int64_t now)
         const struct cvy_pool_slot *s = &pool->slots[slot];
         if (s->use != CVY_SLOT_ACTIVE || !s->map->flow)
             continue;
-        const struct cvy_limits *limits = &s->map->flow->limits;
+        const struct cvy_limits *limits = &s->limits;
         if (limits->time)
             due = cvy_min_i64(due, now + limits->time);
         if (limits->soft)
             due = cvy_min_i64(due, now + limits->soft);
+        if (limits->duplicate)
+            due = cvy_min_i64(due, now + limits->duplicate);
         if (limits->memory)
             due = cvy_min_i64(due, now + SAMPLE_TIME);
     }

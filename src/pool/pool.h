@@ -50,6 +50,16 @@ struct cvy_pool_run {
     uint64_t bytes;
 };
 
+struct cvy_limits {
+    int64_t time, soft; /* of a run, ns; 0 none */
+    int64_t duplicate;  /* the same: then there is another one */
+    uint64_t memory;    /* bytes of its own, 0 none */
+};
+static inline bool cvy_limits_any(const struct cvy_limits *limits)
+{
+    return limits->time || limits->soft || limits->memory || limits->duplicate;
+}
+
 /* A slot. FILLING and ACTIVE: a map's; RETIRED: waits for workers that still look at it. */
 struct cvy_pool_slot {
     enum cvy_slot_use use;
@@ -64,8 +74,9 @@ struct cvy_pool_slot {
     bool all_called;       /* every worker has been woken for it */
     int64_t prefers_until; /* if its batch prefers a worker */
     /* of a flow; by who drives that */
-    uint64_t taken; /* items whose outcome was taken out */
-    uint64_t scan;  /* where to look for the next one */
+    struct cvy_limits limits; /* of its items */
+    uint64_t taken;           /* items whose outcome was taken out */
+    uint64_t scan;            /* where to look for the next one */
 };
 
 /* Whose item of a flow it is, and which one there. */
@@ -97,15 +108,6 @@ struct cvy_pool_attempts {
     char *text;      /* of flows; may be NULL */
     char *backtrace; /* of flows; may be NULL */
 };
-
-struct cvy_limits {
-    int64_t time, soft; /* of a run, ns; 0 none */
-    uint64_t memory;    /* bytes of its own, 0 none */
-};
-static inline bool cvy_limits_any(const struct cvy_limits *limits)
-{
-    return limits->time || limits->soft || limits->memory;
-}
 
 /* See affinity.c. */
 struct cvy_affinity {
@@ -372,6 +374,8 @@ bool cvy_flow_cancel(struct cvy_pool *pool, uint32_t slot, uint64_t at,
 void cvy_flow_free(struct cvy_flow *flow);
 /** For an outcome without a text of its own. */
 const char *cvy_outcome_text(uint8_t outcome);
+/** What functions return for it. */
+int cvy_outcome_code(uint8_t outcome);
 
 /* ---- work.c ---- */
 
@@ -472,6 +476,11 @@ void cvy_affinity_mark(const struct cvy_flow *flow, uint32_t slot);
 /** Give to anyone what its worker has not taken in time. Returns: as cvy_limits_check. */
 int64_t cvy_affinity_check(struct cvy_pool *pool);
 
+/* ---- duplicate.c; locked ---- */
+
+/** This item, a submitted task's, runs for long: another run of it is to be begun. */
+void cvy_duplicate_make(struct cvy_pool *pool, uint32_t slot, uint64_t at);
+
 /* ---- submit.c ---- */
 
 /** Make sure that tasks can be submitted. */
@@ -529,9 +538,12 @@ struct covey_result {
     void *callback_ctx;
     struct covey_map_summary *summary; /* the caller's */
     bool is_canceled;
-    uint64_t group, round;  /* the caller's; of the last cancelling that saw it */
-    uint64_t memory;        /* declared, of each task */
-    unsigned growth, grown; /* factor, 0 none; how often */
+    uint64_t group, round; /* the caller's; of the last cancelling that saw it */
+    uint64_t memory;       /* declared, of each task */
+    unsigned growth;       /* factor, 0 none */
+    unsigned more_runs;    /* that were begun for another reason than a death */
+    bool is_copy;          /* see duplicate.c */
+    struct cvy_duplicate *duplicates; /* of its items; locked */
 
     struct cvy_work work;
     struct covey_view arg; /* of a single task; behind this */

@@ -269,9 +269,9 @@ static void note_death(struct cvy_map *map, uint64_t item, bool blamed, bool is_
 
 /* What the item gets that killed its worker for the last time: where memory is limited, a
  * crash with much of it taken is put down to that. */
-static uint8_t last_outcome(const struct cvy_map *map, const struct death *death)
+static uint8_t last_outcome(const struct cvy_batch *batch, const struct death *death)
 {
-    uint64_t limit = map->flow ? map->flow->limits.memory : 0;
+    uint64_t limit = batch->memory; /* 0 in maps without limits */
     if (limit && death->exitcode < 0 && death->peak >= limit / 2)
         return COVEY_OUTCOME_MEMORY;
     return COVEY_OUTCOME_CRASHED;
@@ -298,7 +298,7 @@ static void blame(struct cvy_map *map, struct cvy_batch *batch, uint64_t at,
     if (attempt && map->flow)
         keep_death(attempt, death);
     if (is_last) {
-        atomic_store(&batch->outcomes[at], last_outcome(map, death));
+        atomic_store(&batch->outcomes[at], last_outcome(batch, death));
         return;
     }
     atomic_store(&batch->outcomes[at], COVEY_OUTCOME_NONE);

@@ -62,7 +62,7 @@ void cvy_result_unref(struct covey_result *result)
 }
 
 struct wishes {
-    int64_t time, soft, timeout;
+    int64_t time, soft, timeout, duplicate;
     uint64_t memory;
     int priority;
     uint64_t group;
@@ -76,7 +76,13 @@ static int take_wishes(struct covey_result *result, const struct wishes *wishes)
         return cvy_fail(-EINVAL, "%s: priority %d, -%d to %d are possible",
                         result->work.call, wishes->priority, PRIORITY_MOST,
                         PRIORITY_MOST);
-    result->limits = (struct cvy_limits){wishes->time, wishes->soft, wishes->memory};
+    if (wishes->duplicate < 0)
+        return cvy_fail(-EINVAL, "%s: `.duplicate_after` is negative",
+                        result->work.call);
+    result->limits = (struct cvy_limits){.time = wishes->time,
+                                         .soft = wishes->soft,
+                                         .duplicate = wishes->duplicate,
+                                         .memory = wishes->memory};
     result->key = result->submitted - wishes->priority * AGE_STEP;
     if (wishes->timeout)
         result->deadline = cvy_os_deadline(wishes->timeout);
@@ -178,9 +184,10 @@ int covey_pool_apply_async(covey_result **out, covey_pool *object, covey_task_fn
     result->work.n = 1;
     result->work.views = &result->arg;
     result->work.bytes = &result->bytes;
-    struct wishes wishes = {opts.time_limit,   opts.soft_limit,     opts.timeout,
-                            opts.memory_limit, opts.priority,       opts.group,
-                            opts.callback,     opts.error_callback, opts.callback_ctx};
+    struct wishes wishes = {
+        opts.time_limit,     opts.soft_limit,  opts.timeout, opts.duplicate_after,
+        opts.memory_limit,   opts.priority,    opts.group,   opts.callback,
+        opts.error_callback, opts.callback_ctx};
     r = take_wishes(result, &wishes);
     if (r >= 0)
         r = take_memory(result, &opts);
@@ -192,9 +199,9 @@ int covey_pool_apply_async(covey_result **out, covey_pool *object, covey_task_fn
 static int take_map_opts(struct covey_result *result, const struct covey_map_opts *opts)
 {
     struct wishes wishes = {
-        opts->time_limit,   opts->soft_limit,     opts->timeout,
-        opts->memory_limit, opts->priority,       opts->group,
-        opts->callback,     opts->error_callback, opts->callback_ctx};
+        opts->time_limit,     opts->soft_limit,  opts->timeout, opts->duplicate_after,
+        opts->memory_limit,   opts->priority,    opts->group,   opts->callback,
+        opts->error_callback, opts->callback_ctx};
     result->work.outcomes = opts->outcomes;
     result->summary = opts->summary;
     return take_wishes(result, &wishes);
@@ -290,9 +297,9 @@ void cvy_result_put(struct covey_result *result, const struct cvy_done *done)
                                 result->work.sum.first_failed == done->cookie.index);
     if (!counts)
         return;
-    report->tries = result->grown + (done->line ? 1 : 0);
+    report->tries = result->more_runs + (done->line ? 1 : 0);
     if (done->attempt) {
-        report->tries = result->grown + done->attempt->deaths +
+        report->tries = result->more_runs + done->attempt->deaths +
                         (done->outcome != COVEY_OUTCOME_CRASHED &&
                          done->outcome != COVEY_OUTCOME_CANCELLED);
         report->exitcode = done->attempt->exitcode;

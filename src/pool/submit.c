@@ -108,12 +108,30 @@ static void complete(struct cvy_submissions *tasks, struct covey_result *result)
         cvy_result_unref(result);
 }
 
-/* The item that the flow holds and has found no room for yet. */
-static void give_back(struct cvy_submissions *tasks, struct covey_result *result)
+void cvy_tasks_give_back(struct cvy_submissions *tasks, struct covey_result *result)
 {
     tasks->flow.has_held = false;
     tasks->memory -= result->memory;
     result->work.next--;
+}
+
+bool cvy_tasks_take_out(struct cvy_submissions *tasks,
+                        const struct covey_result *result, uint64_t index,
+                        enum covey_outcome outcome, enum covey_outcome running)
+{
+    struct cvy_flow *flow = &tasks->flow;
+    struct cvy_pool *pool = flow->map.pool;
+    bool any = false;
+    for (uint32_t b = 0; b < flow->order_count; b++) {
+        uint32_t slot = flow->order[b];
+        const struct cvy_slot_room *room = &pool->rooms[slot];
+        for (uint64_t i = 0; i < pool->slots[slot].n; i++)
+            if (room->cookies[i].owner == result && !room->marks[i] &&
+                (index == UINT64_MAX || room->cookies[i].index == index))
+                any |= cvy_flow_cancel(pool, slot, i, outcome, running);
+    }
+    (void)cvy_pool_start_workers(pool);
+    return any;
 }
 
 /* What was not pulled of a result is not begun any more. Returns: whether there was any. */
@@ -128,28 +146,42 @@ static bool skip_rest(struct cvy_submissions *tasks, struct covey_result *result
     return any;
 }
 
+/* A copy that was not begun is not begun any more. */
+static void end_copy(struct cvy_submissions *tasks, struct covey_result *copy,
+                     enum covey_outcome outcome)
+{
+    struct cvy_done done = {.cookie = {.owner = copy},
+                            .outcome = (uint8_t)outcome,
+                            .code = cvy_outcome_code((uint8_t)outcome),
+                            .text = cvy_outcome_text((uint8_t)outcome)};
+    struct covey_result *result = cvy_duplicate_judge(tasks, &done);
+    if (!result)
+        return;
+    cvy_result_put(result, &done);
+    if (result->work.done == result->work.n)
+        complete(tasks, result);
+}
+
 /* What waits of it is not begun any more; what is out is ended if `running` says so. */
 static bool take_back(struct cvy_submissions *tasks, struct covey_result *result,
                       enum covey_outcome outcome, enum covey_outcome running)
 {
     struct cvy_flow *flow = &tasks->flow;
     struct cvy_pool *pool = flow->map.pool;
-    bool any = false;
+    struct covey_result *copy;
     result->growth = 0; /* nor is it tried again */
+    atomic_fetch_add(&result->refs, 1);
     (void)pthread_mutex_lock(&pool->lock);
     cvy_heap_remove(tasks, result);
     if (flow->has_held && flow->held.cookie.owner == result)
-        give_back(tasks, result); /* it is the last one that was pulled */
-    for (uint32_t b = 0; b < flow->order_count; b++) {
-        uint32_t slot = flow->order[b];
-        const struct cvy_slot_room *room = &pool->rooms[slot];
-        for (uint64_t i = 0; i < pool->slots[slot].n; i++)
-            if (room->cookies[i].owner == result && !room->marks[i])
-                any |= cvy_flow_cancel(pool, slot, i, outcome, running);
-    }
-    (void)cvy_pool_start_workers(pool);
+        cvy_tasks_give_back(tasks, result); /* it is the last one that was pulled */
+    bool any = cvy_duplicates_cancel(tasks, result, outcome, running);
+    any |= cvy_tasks_take_out(tasks, result, UINT64_MAX, outcome, running);
     (void)pthread_mutex_unlock(&pool->lock);
     any |= skip_rest(tasks, result, outcome);
+    while ((copy = cvy_duplicates_withdraw(tasks, result)))
+        end_copy(tasks, copy, outcome);
+    cvy_result_unref(result);
     return any;
 }
 
@@ -213,7 +245,7 @@ static bool try_with_more(struct cvy_submissions *tasks, struct covey_result *re
     if (waits) {
         result->memory *= result->growth;
         result->limits.memory *= result->growth;
-        result->grown++;
+        result->more_runs++;
     } else {
         result->work.next++;
     }
@@ -229,17 +261,27 @@ static bool collect(struct cvy_submissions *tasks)
     while (cvy_flow_take(flow, &done)) {
         struct covey_result *result = done.cookie.owner;
         tasks->memory -= result->memory;
-        bool again = try_with_more(tasks, result, &done);
-        if (!again)
+        result = cvy_duplicate_judge(tasks, &done);
+        bool again = result && try_with_more(tasks, result, &done);
+        if (result && !again)
             cvy_result_put(result, &done);
         if (done.attempt)
             cvy_pool_forget_attempt(&flow->map, done.item);
         cvy_flow_release(flow, &done);
-        if (!again && result->work.done == result->work.n)
+        if (result && !again && result->work.done == result->work.n)
             complete(tasks, result);
         any = true;
     }
     return any;
+}
+
+static void end_waiting(struct cvy_submissions *tasks, struct covey_result *result,
+                        enum covey_outcome outcome)
+{
+    if (result->is_copy)
+        end_copy(tasks, result, outcome);
+    else
+        (void)skip_rest(tasks, result, outcome);
 }
 
 /* All of them, waiting or out. */
@@ -249,10 +291,10 @@ static void drop_all(struct cvy_submissions *tasks, enum covey_outcome outcome)
     struct covey_result *held = flow->has_held ? flow->held.cookie.owner : NULL;
     tasks->drops_all = true;
     if (held)
-        give_back(tasks, held);
+        cvy_tasks_give_back(tasks, held);
     cvy_flow_stop(flow, outcome, outcome);
     if (held && !held->place) /* nothing else of it waits */
-        (void)skip_rest(tasks, held, outcome);
+        end_waiting(tasks, held, outcome);
     for (;;) {
         (void)pthread_mutex_lock(&flow->map.pool->lock);
         struct covey_result *result = tasks->count ? tasks->heap[0] : NULL;
@@ -261,7 +303,7 @@ static void drop_all(struct cvy_submissions *tasks, enum covey_outcome outcome)
         (void)pthread_mutex_unlock(&flow->map.pool->lock);
         if (!result)
             break;
-        (void)skip_rest(tasks, result, outcome);
+        end_waiting(tasks, result, outcome);
     }
     (void)collect(tasks);
     tasks->drops_all = false;

@@ -27,4 +27,28 @@ int cvy_heap_add(struct cvy_submissions *tasks,
 /** Let it wait no more, if it does. */
 void cvy_heap_remove(struct cvy_submissions *tasks, struct covey_result *result);
 
+/* ---- submit.c; locked ---- */
+
+/** The item that the flow holds and has found no room for yet. */
+void cvy_tasks_give_back(struct cvy_submissions *tasks, struct covey_result *result);
+/** Cancel an item of the result's that is out, or with UINT64_MAX all of them, as
+ * cvy_flow_cancel does. Returns: whether any was not finished. */
+bool cvy_tasks_take_out(struct cvy_submissions *tasks,
+                        const struct covey_result *result, uint64_t index,
+                        enum covey_outcome outcome, enum covey_outcome running);
+
+/* ---- duplicate.c; with the turn ---- */
+
+/** A run has ended. Returns: whose outcome it is, and sets the item's index; NULL: the item
+ * has one, or is to get another's. */
+struct covey_result *cvy_duplicate_judge(struct cvy_submissions *tasks,
+                                         struct cvy_done *done);
+/** Cancel the copies of this result's items that are out; locked. */
+bool cvy_duplicates_cancel(struct cvy_submissions *tasks,
+                           const struct covey_result *result,
+                           enum covey_outcome outcome, enum covey_outcome running);
+/** Take back a copy of one of its items that is not out: it has ended. NULL: none is. */
+struct covey_result *cvy_duplicates_withdraw(struct cvy_submissions *tasks,
+                                             const struct covey_result *result);
+
 #endif
