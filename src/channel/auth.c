@@ -134,86 +134,8 @@ static int make_reply(struct cvy_auth *a, const unsigned char *frame, size_t siz
 
 /* ---- the steps ---- */
 
-static int say(struct cvy_auth *a, covey_conn *conn, const void *data, size_t size,
-               int64_t deadline)
-{
-    int r = covey_conn_send(conn, COVEY_VIEW(data, size), cvy_os_time_left(deadline));
-    a->flushing = r == COVEY_PENDING;
-    if (r == -EPIPE)
-        return cvy_fail(COVEY_EEOF, "the other side has closed the connection");
-    return r < 0 ? r : 0;
-}
-
-static int hear(covey_conn *conn, unsigned char frame[CVY_AUTH_MESSAGE],
-                size_t *ret_size, int64_t deadline)
-{
-    int r = covey_conn_recv_into(conn, frame, CVY_AUTH_MESSAGE, ret_size,
-                                 cvy_os_time_left(deadline));
-    return r == -EMSGSIZE
-               ? cvy_fail(COVEY_EPROTOCOL,
-                          "a message of %zu bytes before the other side has proved "
-                          "that it knows the key",
-                          *ret_size)
-               : r;
-}
-
-/* Tell it without waiting for it. */
-static int tell_failure(covey_conn *conn)
-{
-    char why[CVY_DETAIL_SIZE];
-    memcpy(why, covey_error_detail(),
-           strnlen(covey_error_detail(), sizeof why - 1) + 1);
-    (void)covey_conn_send(conn, COVEY_VIEW(FAILURE, TEXT_SIZE(FAILURE)), COVEY_NOWAIT);
-    return cvy_fail(COVEY_EAUTH, "%s", why);
-}
-
-static int deliver(struct cvy_auth *a, covey_conn *conn, int64_t deadline)
-{
-    unsigned char frame[CVY_AUTH_MESSAGE];
-    size_t size = 0;
-    int r = 0;
-    switch (a->step) {
-    case 0:
-        if (!a->own_size)
-            r = make_challenge(a);
-        if (r < 0)
-            return r;
-        memcpy(frame, CHALLENGE, TEXT_SIZE(CHALLENGE));
-        memcpy(frame + TEXT_SIZE(CHALLENGE), a->own, a->own_size);
-        return say(a, conn, frame, TEXT_SIZE(CHALLENGE) + a->own_size, deadline);
-    case 1:
-        r = hear(conn, frame, &size, deadline);
-        if (r >= 0)
-            r = verify(a, frame, size);
-        if (r != COVEY_EAUTH)
-            return r;
-        return tell_failure(conn);
-    default:
-        return say(a, conn, WELCOME, TEXT_SIZE(WELCOME), deadline);
-    }
-}
-
-static int answer(struct cvy_auth *a, covey_conn *conn, int64_t deadline)
-{
-    unsigned char frame[CVY_AUTH_MESSAGE];
-    size_t size = 0;
-    int r = 0;
-    switch (a->step) {
-    case 0:
-        r = hear(conn, frame, &size, deadline);
-        return r < 0 ? r : make_reply(a, frame, size);
-    case 1:
-        return say(a, conn, a->reply, a->reply_size, deadline);
-    default:
-        r = hear(conn, frame, &size, deadline);
-        if (r >= 0 &&
-            (size != TEXT_SIZE(WELCOME) || !begins_with(frame, size, WELCOME)))
-            return cvy_fail(COVEY_EAUTH,
-                            "the other side refuses the proof: another key%s",
-                            a->allow_md5 ? "" : ", or it wants MD5, see .allow_md5");
-        return r;
-    }
-}
+/* Each half has three messages, which the two sides send in turns. */
+enum { STEPS = 3 };
 
 void cvy_auth_begin(struct cvy_auth *auth, struct covey_view key, bool allow_md5,
                     enum cvy_auth_half first, enum cvy_auth_half second)
@@ -227,26 +149,137 @@ void cvy_auth_end(struct cvy_auth *auth)
     explicit_bzero(auth, sizeof *auth);
 }
 
-int cvy_auth_go_on(struct cvy_auth *a, covey_conn *conn, int64_t deadline)
+enum cvy_auth_turn cvy_auth_turn(const struct cvy_auth *a)
 {
-    while (a->half < 2) {
-        int r = a->flushing ? covey_conn_flush(conn, cvy_os_time_left(deadline)) : 0;
+    enum cvy_auth_half half =
+        a->half < CVY_ARRAY_SIZE(a->halves) ? a->halves[a->half] : CVY_AUTH_NOTHING;
+    if (half == CVY_AUTH_NOTHING)
+        return CVY_AUTH_IS_DONE;
+    return (half == CVY_AUTH_DELIVER) == (a->step != 1) ? CVY_AUTH_SPEAKS
+                                                        : CVY_AUTH_HEARS;
+}
+
+static void move_on(struct cvy_auth *a)
+{
+    if (++a->step < STEPS)
+        return;
+    a->step = 0;
+    a->half++;
+}
+
+int cvy_auth_speak(struct cvy_auth *a, struct cvy_auth_message *ret)
+{
+    struct covey_view text;
+    ret->size = 0;
+    if (a->halves[a->half] == CVY_AUTH_ANSWER) {
+        text = COVEY_VIEW(a->reply, a->reply_size);
+    } else if (a->step == 0) {
+        int r = a->own_size ? 0 : make_challenge(a);
         if (r < 0)
             return r;
-        a->flushing = false;
-        enum cvy_auth_half half = a->halves[a->half];
-        if (half != CVY_AUTH_NOTHING) {
-            r = half == CVY_AUTH_DELIVER ? deliver(a, conn, deadline)
-                                         : answer(a, conn, deadline);
-            if (r < 0)
-                return r;
-        }
-        if (half == CVY_AUTH_NOTHING || ++a->step == 3) {
-            a->step = 0;
-            a->half++;
-        }
+        memcpy(ret->data, CHALLENGE, TEXT_SIZE(CHALLENGE));
+        ret->size = TEXT_SIZE(CHALLENGE);
+        text = COVEY_VIEW(a->own, a->own_size);
+    } else {
+        text = COVEY_VIEW(WELCOME, TEXT_SIZE(WELCOME));
     }
-    return a->flushing ? covey_conn_flush(conn, cvy_os_time_left(deadline)) : 0;
+    memcpy(ret->data + ret->size, text.data, text.size);
+    ret->size += text.size;
+    return 0;
+}
+
+void cvy_auth_said(struct cvy_auth *a)
+{
+    move_on(a);
+}
+
+static int hear_verdict(const struct cvy_auth *a, const struct cvy_auth_message *m)
+{
+    if (m->size == TEXT_SIZE(WELCOME) && begins_with(m->data, m->size, WELCOME))
+        return 0;
+    return cvy_fail(COVEY_EAUTH, "the other side refuses the proof: another key%s",
+                    a->allow_md5 ? "" : ", or it wants MD5, see .allow_md5");
+}
+
+int cvy_auth_hear(struct cvy_auth *a, const struct cvy_auth_message *m)
+{
+    int r;
+    if (a->halves[a->half] == CVY_AUTH_DELIVER)
+        r = verify(a, m->data, m->size);
+    else if (a->step == 0)
+        r = make_reply(a, m->data, m->size);
+    else
+        r = hear_verdict(a, m);
+    a->refuses = r == COVEY_EAUTH && a->halves[a->half] == CVY_AUTH_DELIVER;
+    if (r >= 0)
+        move_on(a);
+    return r;
+}
+
+bool cvy_auth_refusal(const struct cvy_auth *a, struct cvy_auth_message *ret)
+{
+    if (!a->refuses)
+        return false;
+    memcpy(ret->data, FAILURE, TEXT_SIZE(FAILURE));
+    ret->size = TEXT_SIZE(FAILURE);
+    return true;
+}
+
+/* ---- over a connection ---- */
+
+static int speak_to(struct cvy_auth *a, covey_conn *conn, int64_t deadline)
+{
+    struct cvy_auth_message m;
+    int r = cvy_auth_speak(a, &m);
+    if (r < 0)
+        return r;
+    r = covey_conn_send(conn, COVEY_VIEW(m.data, m.size), cvy_os_time_left(deadline));
+    a->flushing = r == COVEY_PENDING;
+    if (r == -EPIPE)
+        return cvy_fail(COVEY_EEOF, "the other side has closed the connection");
+    if (r >= 0)
+        cvy_auth_said(a);
+    return r < 0 ? r : 0;
+}
+
+/* Tell it without waiting for it. */
+static int tell_failure(const struct cvy_auth_message *refusal, covey_conn *conn)
+{
+    char why[CVY_DETAIL_SIZE];
+    memcpy(why, covey_error_detail(),
+           strnlen(covey_error_detail(), sizeof why - 1) + 1);
+    (void)covey_conn_send(conn, COVEY_VIEW(refusal->data, refusal->size), COVEY_NOWAIT);
+    return cvy_fail(COVEY_EAUTH, "%s", why);
+}
+
+static int hear_from(struct cvy_auth *a, covey_conn *conn, int64_t deadline)
+{
+    struct cvy_auth_message m;
+    int r = covey_conn_recv_into(conn, m.data, sizeof m.data, &m.size,
+                                 cvy_os_time_left(deadline));
+    if (r == -EMSGSIZE)
+        return cvy_fail(COVEY_EPROTOCOL,
+                        "a message of %zu bytes before the other side has proved "
+                        "that it knows the key",
+                        m.size);
+    if (r >= 0)
+        r = cvy_auth_hear(a, &m);
+    return r < 0 && cvy_auth_refusal(a, &m) ? tell_failure(&m, conn) : r;
+}
+
+int cvy_auth_go_on(struct cvy_auth *a, covey_conn *conn, int64_t deadline)
+{
+    for (;;) {
+        int r = a->flushing ? covey_conn_flush(conn, cvy_os_time_left(deadline)) : 0;
+        enum cvy_auth_turn turn = cvy_auth_turn(a);
+        if (r < 0 || turn == CVY_AUTH_IS_DONE)
+            return r;
+        a->flushing = false;
+        r = turn == CVY_AUTH_SPEAKS ? speak_to(a, conn, deadline)
+                                    : hear_from(a, conn, deadline);
+        if (r < 0)
+            return r;
+    }
 }
 
 /* ---- by themselves ---- */
