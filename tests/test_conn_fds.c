@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Descriptors that are sent over connections. */
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 #include "conn_help.h"
+#include "os/socket.h"
 #include "python_help.h"
 
 static struct pair sockets_new(void)
@@ -78,6 +81,117 @@ TEST(several_are_under_way_at_the_same_time)
     }
     close(ends[0]);
     close(ends[1]);
+    free_and_await_end(&p);
+}
+
+/* What goes over a pipe when a descriptor does. */
+struct ticket {
+    char mark[8];
+    uint64_t key[2];
+    char name[40];
+};
+
+static int connect_to(const char *name)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    socklen_t size =
+        (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name));
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    memcpy(address.sun_path + 1, name, strlen(name));
+    CHECK_GE(fd, 0);
+    CHECK_EQ(connect(fd, (const struct sockaddr *)&address, size), 0);
+    return fd;
+}
+
+static struct ticket offered(struct pair p, int fd)
+{
+    struct ticket ticket;
+    size_t size = 0;
+    CHECK_OK(covey_conn_send_fd(p.a, fd, COVEY_NOWAIT));
+    CHECK_OK(covey_conn_recv_into(p.b, &ticket, sizeof ticket, &size, COVEY_SEC(20)));
+    CHECK_EQ(size, sizeof ticket);
+    return ticket;
+}
+
+TEST(those_who_come_and_say_nothing_hold_up_nobody)
+{
+    struct pair p = pair_new(NULL);
+    struct ticket ticket = offered(p, 0);
+    int silent[100];
+    for (int i = 0; i < 100; i++)
+        silent[i] = connect_to(ticket.name);
+    int64_t begun = cvy_os_now();
+    for (int i = 0; i < 3; i++)
+        passes(p);
+    CHECK_LT(cvy_os_now() - begun, COVEY_SEC(5)); /* 10 s are given to each */
+    for (int i = 0; i < 100; i++)
+        close(silent[i]);
+    free_and_await_end(&p);
+}
+
+static void await_something(int fd)
+{
+    struct pollfd item = {.fd = fd, .events = POLLIN};
+    CHECK_EQ(poll(&item, 1, 20000), 1);
+}
+
+static void ask(int fd, const struct ticket *ticket)
+{
+    CHECK_EQ(write(fd, ticket->key, sizeof ticket->key), (ssize_t)sizeof ticket->key);
+    await_something(fd);
+}
+
+/* It comes with the byte 1. Returns: it, -1: the end came instead. */
+static int taken(int fd)
+{
+    unsigned char byte = 0;
+    int got = -1, r = cvy_os_stream_recv_fd(fd, &byte, &got);
+    CHECK_EQ(r, got >= 0);
+    CHECK_EQ(byte, got >= 0);
+    return got;
+}
+
+TEST(what_its_fetcher_did_not_read_is_there_again)
+{
+    struct pair p = pair_new(NULL);
+    struct ticket ticket = offered(p, 0);
+    int fd = connect_to(ticket.name);
+    ask(fd, &ticket); /* it has come */
+    close(fd);        /* and was not read */
+    fd = connect_to(ticket.name);
+    ask(fd, &ticket);
+    int got = taken(fd);
+    CHECK_GE(got, 0);
+    close(got);
+    int other = connect_to(ticket.name);
+    CHECK_EQ(write(other, ticket.key, sizeof ticket.key), (ssize_t)sizeof ticket.key);
+    close(fd); /* it was read, and is used up */
+    await_something(other);
+    CHECK_EQ(taken(other), -1);
+    close(other);
+    free_and_await_end(&p);
+}
+
+TEST(without_a_place_for_a_descriptor_it_stays)
+{
+    struct pair p = pair_new(NULL);
+    struct rlimit limit, few;
+    int got = -1, places[3];
+    CHECK_OK(covey_conn_send_fd(p.a, 0, COVEY_NOWAIT));
+    for (int i = 0; i < 3; i++)
+        places[i] = dup(0);
+    CHECK_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    few = limit;
+    few.rlim_cur = (rlim_t)places[2] + 1;
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+    for (int i = 2; i >= 1; i--) { /* one place is not enough */
+        CHECK_ERR(covey_conn_recv_fd(p.b, &got, COVEY_SEC(20)), -EMFILE);
+        close(places[i]);
+    }
+    close(places[0]); /* for the way at the sender's side, which is this process, too */
+    CHECK_OK(covey_conn_recv_fd(p.b, &got, COVEY_SEC(20)));
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    close(got);
     free_and_await_end(&p);
 }
 

@@ -7,6 +7,7 @@
  *   stream.c    connections to others: CPython's framing over a descriptor
  *   share.c     what processes share of one of those
  *   pass.c      descriptors that are sent over either
+ *   offer.c     descriptors that are kept until somebody fetches them
  *   wait.c      waiting for several of them, and for other things
  */
 #ifndef CVY_CHANNEL_CONN_H
@@ -96,8 +97,6 @@ static inline struct cvy_end *cvy_pipe_peer_of(const struct cvy_end *end)
 bool cvy_pipe_send_at_once(const struct cvy_end *end, const void *data, size_t size);
 bool cvy_pipe_recv_at_once(const struct cvy_end *end, void *to, size_t capacity,
                            size_t *ret_size);
-/** Forget the descriptors that were offered to the other side of `end`. */
-void cvy_pass_end(const struct cvy_end *end);
 int cvy_pipe_send(struct cvy_end *end, struct covey_view message, int64_t deadline,
                   const char *call);
 int cvy_pipe_recv(struct cvy_end *end, struct cvy_landing *target, int64_t deadline,

@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/opts.h"
 #include "channel/conn.h"
+#include "channel/offer.h"
 #include "region/alloc.h"
 #include "region/undo.h"
 #include "region/wait.h"
@@ -480,7 +481,7 @@ int cvy_pipe_drop(struct cvy_end *end, bool wholly)
     int r = cvy_object_hold(pipe, cvy_member_owner(), "covey_conn_free");
     cvy_watch_end(end);
     if (end->offers) /* of some process */
-        cvy_pass_end(end);
+        cvy_offer_forget(end);
     if (r < 0)
         return r;
     if (wholly)

@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: MIT */
+/* offer.c: see offer.h.
+ *
+ * The thread listens at a counter from its first offer on, at an abstract name, to
+ * processes of the same user, and ends with the last offer. What it does for its customers
+ * it does under the mutex, without waiting; it sleeps without. So a fork finds all lists
+ * whole, and the child can close its copies of everything. */
+#include "channel/offer.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "region/lock.h"
+
+#define MOST_CUSTOMERS 60u            /* one more sends the oldest away */
+#define CROWDED        COVEY_MSEC(50) /* before letting in again, without descriptors */
+
+struct cvy_offer {
+    struct cvy_offer *next;
+    const struct cvy_end *end;
+    enum cvy_counter counter;
+    bool is_in_hand; /* somebody gets it */
+    int fd;
+    int64_t until;
+    uint64_t key[2];
+};
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct cvy_offer *offers;
+static struct cvy_customer *customers; /* the newest first */
+static struct {
+    int fd; /* listens; -1: closed */
+    char name[sizeof((struct cvy_ticket *)0)->name];
+} counters[CVY_COUNTERS] = {{-1, ""}, {-1, ""}};
+static int flag = -1; /* the thread is to look; -1: there is none */
+static int64_t open_from;
+static unsigned char authkey[256];
+static size_t authkey_size;
+static bool prepared;
+
+/* ---- offers; mutex held ---- */
+
+static void remove_offer(struct cvy_offer **place)
+{
+    struct cvy_offer *o = *place;
+    *place = o->next;
+    cvy_os_close(o->fd);
+    cvy_free(o);
+}
+
+static struct cvy_offer **find(const uint64_t key[2])
+{
+    struct cvy_offer **place = &offers;
+    while (*place && memcmp((*place)->key, key, sizeof(*place)->key) != 0)
+        place = &(*place)->next;
+    return place;
+}
+
+static void wake_thread(void)
+{
+    if (flag >= 0)
+        cvy_os_flag_raise(flag);
+}
+
+static void forget(const struct cvy_end *end)
+{
+    for (struct cvy_offer **place = &offers; *place;)
+        if (!end || (*place)->end == end)
+            remove_offer(place);
+        else
+            place = &(*place)->next;
+    if (!offers)
+        wake_thread();
+}
+
+/* Those whose time is up go. Returns: when that of the next one is. */
+static int64_t expire(void)
+{
+    int64_t now = cvy_os_now(), next = INT64_MAX;
+    for (struct cvy_offer **place = &offers; *place;) {
+        if (!(*place)->is_in_hand && (*place)->until <= now) {
+            remove_offer(place);
+            continue;
+        }
+        if (!(*place)->is_in_hand)
+            next = cvy_min_i64(next, (*place)->until);
+        place = &(*place)->next;
+    }
+    return next;
+}
+
+int cvy_offer_begin(enum cvy_counter counter, const uint64_t key[2])
+{
+    struct cvy_offer *o = *find(key);
+    if (!o || o->counter != counter)
+        return -ENOENT;
+    if (o->is_in_hand)
+        return -EAGAIN;
+    o->is_in_hand = true;
+    return o->fd;
+}
+
+void cvy_offer_end(const uint64_t key[2], bool was_given)
+{
+    struct cvy_offer **place = find(key);
+    if (*place && was_given)
+        remove_offer(place);
+    else if (*place)
+        (*place)->is_in_hand = false;
+}
+
+/* ---- the thread ---- */
+
+static void send_away(struct cvy_customer **place)
+{
+    struct cvy_customer *c = *place;
+    *place = c->next;
+    cvy_customer_leave(c);
+    cvy_free(c);
+}
+
+static void close_all(void)
+{
+    while (customers)
+        send_away(&customers);
+    for (int i = 0; i < CVY_COUNTERS; i++)
+        counters[i].fd = cvy_os_close(counters[i].fd);
+    flag = cvy_os_close(flag);
+}
+
+/* The program has closed descriptors that are not its own. Which ones, and what has their
+ * numbers now, cannot be told: none is touched. */
+static void abandon(void)
+{
+    while (customers) {
+        struct cvy_customer *c = customers;
+        customers = c->next;
+        cvy_free(c);
+    }
+    while (offers) {
+        struct cvy_offer *o = offers;
+        offers = o->next;
+        cvy_free(o);
+    }
+    for (int i = 0; i < CVY_COUNTERS; i++)
+        counters[i].fd = -1;
+    flag = -1;
+}
+
+static void let_in(enum cvy_counter counter, int fd)
+{
+    struct cvy_customer *c = cvy_os_peer_is_own(fd) ? cvy_malloc(sizeof *c) : NULL;
+    struct cvy_customer **place = &customers;
+    if (!c) {
+        cvy_os_close(fd);
+        return;
+    }
+    cvy_customer_begin(c, counter, fd, COVEY_VIEW(authkey, authkey_size));
+    c->next = customers;
+    customers = c;
+    for (unsigned i = 0; i < MOST_CUSTOMERS && *place; i++)
+        place = &(*place)->next;
+    if (*place)
+        send_away(place);
+}
+
+static void let_all_in(enum cvy_counter counter)
+{
+    struct cvy_os_address address;
+    int fd = 0;
+    while (counters[counter].fd >= 0 && fd >= 0) {
+        fd = cvy_os_accept(counters[counter].fd, &address);
+        if (fd >= 0)
+            let_in(counter, fd);
+        else if (fd != -EAGAIN)
+            open_from = cvy_os_now() + CROWDED;
+    }
+}
+
+/* What to sleep on. */
+struct round {
+    struct cvy_os_poll polls[1 + CVY_COUNTERS + MOST_CUSTOMERS];
+    size_t count;
+    int64_t deadline;
+};
+
+static void add_poll(struct round *round, int fd)
+{
+    if (fd >= 0)
+        round->polls[round->count++] = (struct cvy_os_poll){.fd = fd};
+}
+
+/* Returns: whether there is anything left to do; then all is closed. */
+static bool begin_round(struct round *round)
+{
+    int64_t next = expire();
+    if (!offers) {
+        close_all();
+        return false;
+    }
+    *round = (struct round){.deadline = next};
+    add_poll(round, flag);
+    if (cvy_os_now() >= open_from)
+        for (int i = 0; i < CVY_COUNTERS; i++)
+            add_poll(round, counters[i].fd);
+    else
+        round->deadline = cvy_min_i64(round->deadline, open_from);
+    for (struct cvy_customer *c = customers; c; c = c->next) {
+        if (c->step != CVY_CUSTOMER_WAITS) /* for another one, not for its own side */
+            add_poll(round, c->talk.fd);
+        round->deadline = cvy_min_i64(round->deadline, c->deadline);
+    }
+    return true;
+}
+
+/* Returns: whether some have left, for whom others may have waited. */
+static bool attend_all(void)
+{
+    bool have_left = false;
+    for (struct cvy_customer **place = &customers; *place;) {
+        if (cvy_customer_go_on(*place)) {
+            place = &(*place)->next;
+            continue;
+        }
+        send_away(place);
+        have_left = true;
+    }
+    return have_left;
+}
+
+static void end_round(void)
+{
+    cvy_os_flag_lower(flag);
+    if (cvy_os_now() >= open_from)
+        for (int i = 0; i < CVY_COUNTERS; i++)
+            let_all_in((enum cvy_counter)i);
+    while (attend_all())
+        continue;
+}
+
+static void *serve_all(void *unused)
+{
+    bool goes_on = true;
+    (void)unused;
+    cvy_os_set_comm("covey-fds");
+    while (goes_on) {
+        struct round round;
+        (void)pthread_mutex_lock(&mutex);
+        goes_on = begin_round(&round);
+        (void)pthread_mutex_unlock(&mutex);
+        if (!goes_on)
+            break;
+        int r = cvy_os_poll_many(round.polls, round.count, round.deadline);
+        (void)pthread_mutex_lock(&mutex);
+        goes_on = r != -EBADF;
+        if (goes_on)
+            end_round();
+        else
+            abandon();
+        (void)pthread_mutex_unlock(&mutex);
+    }
+    return NULL;
+}
+
+/* ---- starting it; mutex held ---- */
+
+static int open_counter(enum cvy_counter counter)
+{
+    struct cvy_os_address address;
+    uint64_t random[2];
+    int r = cvy_os_random(random, sizeof random);
+    if (r < 0)
+        return r;
+    (void)snprintf(counters[counter].name, sizeof counters[counter].name,
+                   "covey-%016llx%016llx", (unsigned long long)random[0],
+                   (unsigned long long)random[1]);
+    cvy_os_address_abstract(counters[counter].name, &address);
+    r = cvy_os_listen(&address, 128);
+    if (r >= 0)
+        counters[counter].fd = r;
+    return r;
+}
+
+static int start_serving(enum cvy_counter counter)
+{
+    int r = counters[counter].fd < 0 ? open_counter(counter) : 0;
+    if (r < 0 || flag >= 0)
+        return r;
+    flag = r = cvy_os_flag_create();
+    if (r >= 0)
+        r = cvy_os_run_aside(serve_all, NULL);
+    if (r < 0)
+        close_all();
+    return r;
+}
+
+static void before_fork(void)
+{
+    (void)pthread_mutex_lock(&mutex);
+}
+static void after_fork(void)
+{
+    (void)pthread_mutex_unlock(&mutex);
+}
+static void in_fork_child(void)
+{
+    close_all();
+    forget(NULL);
+    (void)pthread_mutex_unlock(&mutex);
+}
+
+static void end_all(void)
+{
+    cvy_offer_forget(NULL);
+}
+
+static void prepare(void)
+{
+    if (prepared)
+        return;
+    prepared = true;
+    cvy_leave_add(end_all);
+    (void)pthread_atfork(before_fork, after_fork, in_fork_child);
+}
+
+/* ---- the calls ---- */
+
+static int add(struct cvy_offer *o, int fd, struct covey_view new_authkey,
+               struct cvy_ticket *ret_ticket)
+{
+    prepare();
+    int r = start_serving(o->counter);
+    if (r < 0)
+        return r;
+    o->fd = cvy_os_dup(fd, 3);
+    o->next = offers;
+    offers = o->fd < 0 ? offers : o;
+    wake_thread(); /* there is a counter, or a time, that it does not know of */
+    if (o->fd < 0)
+        return o->fd;
+    if (new_authkey.data) {
+        authkey_size = cvy_min_size(new_authkey.size, sizeof authkey);
+        memcpy(authkey, new_authkey.data, authkey_size);
+    }
+    memcpy(ret_ticket->key, o->key, sizeof o->key);
+    memcpy(ret_ticket->name, counters[o->counter].name, sizeof ret_ticket->name);
+    return 0;
+}
+
+int cvy_offer_make(enum cvy_counter counter, const struct cvy_end *end, int fd,
+                   int64_t until, struct covey_view new_authkey,
+                   struct cvy_ticket *ret_ticket)
+{
+    struct cvy_offer *o = cvy_calloc(1, sizeof *o);
+    if (!o)
+        return -ENOMEM;
+    o->counter = counter;
+    o->end = end;
+    o->until = until;
+    int r = cvy_os_random(o->key, sizeof o->key);
+    if (counter == CVY_COUNTER_PICKLES) {
+        o->key[0] >>= 1; /* a C program may read it as int64_t */
+        o->key[1] = 0;
+    }
+    if (r >= 0) {
+        (void)pthread_mutex_lock(&mutex);
+        r = add(o, fd, new_authkey, ret_ticket);
+        (void)pthread_mutex_unlock(&mutex);
+    }
+    if (r < 0)
+        cvy_free(o);
+    return r;
+}
+
+void cvy_offer_take_back(const struct cvy_ticket *ticket)
+{
+    (void)pthread_mutex_lock(&mutex);
+    struct cvy_offer **place = find(ticket->key);
+    if (*place)
+        remove_offer(place);
+    if (!offers)
+        wake_thread();
+    (void)pthread_mutex_unlock(&mutex);
+}
+
+void cvy_offer_forget(const struct cvy_end *end)
+{
+    (void)pthread_mutex_lock(&mutex);
+    forget(end);
+    (void)pthread_mutex_unlock(&mutex);
+}
