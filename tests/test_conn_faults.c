@@ -66,4 +66,42 @@ TEST(a_connection_that_is_lost_before_it_is_accepted_ends_nothing)
     CHECK_ERR(accept_with(ENOBUFS), -ENOBUFS);
 }
 
+/* A connection goes into a value and out of it while a call fails, here or in the thread
+ * that gives it. Returns: whether one did. */
+static bool carry_with(long nth, int error)
+{
+    struct bare b = bare_new();
+    covey_value *value = NULL;
+    covey_conn *conn = NULL;
+    cvy_faults_arm(nth, error);
+    int r = covey_conn_to_value(b.conn, COVEY_FOREVER, &value);
+    CHECK_EQ(r < 0, !value);
+    if (r >= 0)
+        r = covey_conn_from_value(&conn, value, COVEY_SEC(5));
+    CHECK_EQ(r < 0, !conn);
+    const char *failed = cvy_faults_last();
+    cvy_faults_arm(0, 0);
+    if (r < 0) {
+        CHECK_NE(r, -ETIMEDOUT);
+        if (value) /* it may still be there */
+            (void)!covey_conn_from_value(&conn, value, COVEY_SEC(5));
+    }
+    CHECK(failed || r >= 0);
+    covey_conn_free(conn);
+    covey_value_free(value);
+    bare_free(&b);
+    return failed != NULL;
+}
+
+TEST(a_call_that_fails_while_a_connection_is_carried_leaves_nothing)
+{
+    static const int errors[] = {EMFILE, ENOMEM};
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++)
+        for (long nth = 1; carry_with(nth, errors[i]); nth++)
+            CHECK_LT(nth, 200);
+    int64_t limit = cvy_os_deadline(COVEY_SEC(1));
+    while (cvy_os_thread_count() > 1 && cvy_os_now() < limit)
+        cvy_os_yield();
+}
+
 CHECK_MAIN()

@@ -192,6 +192,71 @@ COVEY_API int covey_conn_send_fd(covey_conn *conn, int fd, covey_nsec timeout);
 COVEY_API int covey_conn_recv_fd(covey_conn *conn, int *ret_fd,
                                  covey_nsec timeout) COVEY_MUST_CHECK;
 
+/* ---- connections and descriptors inside of values ---------------------------- */
+
+/**
+ * A connection to another program as a value, which may be sent in any message, put into a
+ * queue, or stand in a larger value: stock CPython's Connection.recv makes a
+ * multiprocessing.connection.Connection of it, covey_conn_from_value a connection. Who
+ * makes it fetches a copy of the descriptor from this process, where a thread of covey's
+ * own gives it: to the first that comes, that runs as the same user or as root, and that
+ * knows the covey_authkey that this process had when a value was last made. So the value
+ * serves once, however often it is copied.
+ *
+ * `keep`:   how long the copy is kept, at most: until it has been fetched, this time is
+ *           over, or this process ends. COVEY_FOREVER leaves the first and the last.
+ * Returns:  0; -ENOTSUP: an end of a pipe, whose pointer can be sent instead; COVEY_ESTATE:
+ *           a message has been begun in either direction; COVEY_ECLOSED; -EINVAL for a
+ *           `keep` that is not more than 0; -EMFILE, -ENOMEM, -EAGAIN and others of the
+ *           system; -ELIBACC without libcrypto.
+ * Blocks:   never; `keep` is no time to wait.
+ * Owner:    `conn` stays yours, and may be closed at once.
+ * Fork:     what is kept is this process's, also for a value that a child got.
+ */
+COVEY_API int covey_conn_to_value(covey_conn *conn, covey_nsec keep,
+                                  covey_value **out) COVEY_MUST_CHECK;
+
+/**
+ * Make a connection of a value that stands for one: one of covey_conn_to_value, or a
+ * Connection that CPython has pickled. It is fetched from the process that made the value,
+ * to which this one proves that it knows the key, its own covey_authkey; MD5 is allowed if
+ * that process runs as the same user or as root. Nothing in the value is executed; but it
+ * says which AF_UNIX socket is connected to.
+ *
+ * Returns:  0; COVEY_EEOF: it is not there: it was fetched before, its time is up, or the
+ *           process that made the value has ended; COVEY_EAUTH: that process has another
+ *           key; COVEY_ETYPE: the value stands for no connection; COVEY_EPROTOCOL;
+ *           -ENOTSUP: it is not to be fetched from an AF_UNIX socket; -ETIMEDOUT; -EMFILE,
+ *           -ENOMEM, -EACCES and others of the system. It is used up by success, and may
+ *           be by -ETIMEDOUT.
+ * Blocks:   until it has come, at most `timeout`.
+ * Owner:    `value` stays yours.
+ */
+COVEY_API int covey_conn_from_value(covey_conn **out, const covey_value *value,
+                                    covey_nsec timeout) COVEY_MUST_CHECK;
+
+/**
+ * The same for any descriptor: CPython makes a socket.socket of a socket; of another one
+ * an object whose method detach() gives the descriptor, once.
+ *
+ * Returns:  as covey_conn_to_value; -EBADF if `fd` is not open.
+ * Blocks:   never; `keep` is no time to wait.
+ * Owner:    `fd` stays yours, and may be closed at once.
+ */
+COVEY_API int covey_fd_to_value(int fd, covey_nsec keep,
+                                covey_value **out) COVEY_MUST_CHECK;
+
+/**
+ * Fetch the descriptor of a value of covey_fd_to_value or covey_conn_to_value, or of a
+ * socket or Connection that CPython has pickled. It is close-on-exec.
+ *
+ * Returns:  as covey_conn_from_value; COVEY_ETYPE: the value stands for no descriptor.
+ * Blocks:   until it has come, at most `timeout`.
+ * Owner:    `value` stays yours, and the descriptor is.
+ */
+COVEY_API int covey_fd_from_value(int *ret_fd, const covey_value *value,
+                                  covey_nsec timeout) COVEY_MUST_CHECK;
+
 /* ---- the connection itself -------------------------------------------------- */
 
 /** Options of a connection; zero means the default. */

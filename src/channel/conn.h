@@ -7,6 +7,7 @@
  *   stream.c    connections to others: CPython's framing over a descriptor
  *   share.c     what processes share of one of those
  *   pass.c      descriptors that are sent over either
+ *   carry.c     connections and descriptors inside of values
  *   offer.c     descriptors that are kept until somebody fetches them
  *   wait.c      waiting for several of them, and for other things
  */
@@ -164,6 +165,8 @@ int cvy_stream_send_fd(struct cvy_stream *stream, int fd, int64_t deadline,
                        const char *call);
 int cvy_stream_recv_fd(struct cvy_stream *stream, int *ret_fd, int64_t deadline,
                        const char *call);
+/** Whether no message has been begun in either direction, as far as this process knows. */
+bool cvy_stream_is_between(const struct cvy_stream *stream);
 int cvy_stream_poll(struct cvy_stream *stream, int64_t deadline, const char *call);
 /** Hold the shared state. A process that was forked without covey has no hold of its
  * parent's before; if that is gone it makes one for itself. */

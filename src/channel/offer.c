@@ -168,23 +168,22 @@ static void let_in(enum cvy_counter counter, int fd)
         send_away(place);
 }
 
-static void let_all_in(enum cvy_counter counter)
+/* The next one who waits there. */
+static void let_next_in(enum cvy_counter counter)
 {
     struct cvy_os_address address;
-    int fd = 0;
-    while (counters[counter].fd >= 0 && fd >= 0) {
-        fd = cvy_os_accept(counters[counter].fd, &address);
-        if (fd >= 0)
-            let_in(counter, fd);
-        else if (fd != -EAGAIN)
-            open_from = cvy_os_now() + CROWDED;
-    }
+    int fd = cvy_os_accept(counters[counter].fd, &address);
+    if (fd >= 0)
+        let_in(counter, fd);
+    else if (fd != -EAGAIN)
+        open_from = cvy_os_now() + CROWDED;
 }
 
 /* What to sleep on. */
 struct round {
     struct cvy_os_poll polls[1 + CVY_COUNTERS + MOST_CUSTOMERS];
     size_t count;
+    size_t counter_at[CVY_COUNTERS]; /* in `polls`; 0: it is not in there */
     int64_t deadline;
 };
 
@@ -204,10 +203,12 @@ static bool begin_round(struct round *round)
     }
     *round = (struct round){.deadline = next};
     add_poll(round, flag);
-    if (cvy_os_now() >= open_from)
-        for (int i = 0; i < CVY_COUNTERS; i++)
-            add_poll(round, counters[i].fd);
-    else
+    bool is_open = cvy_os_now() >= open_from;
+    for (int i = 0; i < CVY_COUNTERS && is_open; i++) {
+        round->counter_at[i] = counters[i].fd < 0 ? 0 : round->count;
+        add_poll(round, counters[i].fd);
+    }
+    if (!is_open)
         round->deadline = cvy_min_i64(round->deadline, open_from);
     for (struct cvy_customer *c = customers; c; c = c->next) {
         if (c->step != CVY_CUSTOMER_WAITS) /* for another one, not for its own side */
@@ -232,12 +233,12 @@ static bool attend_all(void)
     return have_left;
 }
 
-static void end_round(void)
+static void end_round(const struct round *round)
 {
     cvy_os_flag_lower(flag);
-    if (cvy_os_now() >= open_from)
-        for (int i = 0; i < CVY_COUNTERS; i++)
-            let_all_in((enum cvy_counter)i);
+    for (int i = 0; i < CVY_COUNTERS; i++)
+        if (round->counter_at[i] && round->polls[round->counter_at[i]].ready)
+            let_next_in((enum cvy_counter)i);
     while (attend_all())
         continue;
 }
@@ -258,7 +259,7 @@ static void *serve_all(void *unused)
         (void)pthread_mutex_lock(&mutex);
         goes_on = r != -EBADF;
         if (goes_on)
-            end_round();
+            end_round(&round);
         else
             abandon();
         (void)pthread_mutex_unlock(&mutex);

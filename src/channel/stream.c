@@ -487,6 +487,12 @@ int cvy_stream_poll(struct cvy_stream *s, int64_t deadline, const char *call)
     return r > 0 ? 0 : fail(s, r < 0 ? r : -ETIMEDOUT, call);
 }
 
+bool cvy_stream_is_between(const struct cvy_stream *s)
+{
+    bool is_sending = s->out_done != s->out.size && s->out_of == cvy_member_owner();
+    return !is_sending && !s->state->header_size;
+}
+
 /* ---- descriptors, as CPython's send_handle and recv_handle ---- */
 
 static int check_unix(const struct cvy_stream *s, const char *call)

@@ -52,7 +52,8 @@ int cvy_talk_hear(struct cvy_talk *t, struct cvy_auth_message *ret)
         if (!n)
             return cvy_fail(COVEY_EEOF, "the other side has closed the connection");
         if (n < 0)
-            return (int)n;
+            return n == -EAGAIN ? -EAGAIN
+                                : cvy_fail_os((int)n, "reading from the other side");
         t->got += (size_t)n;
     }
     ret->size = want - CVY_TALK_HEADER;

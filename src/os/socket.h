@@ -77,6 +77,12 @@ enum cvy_os_stream_kind {
 int cvy_os_stream_kind(int fd, enum cvy_os_stream_kind *ret_kind, bool *ret_readable,
                        bool *ret_writable);
 
+/** What a socket is, in the system's numbers. -ENOTSOCK. */
+struct cvy_os_socket_type {
+    int family, type, protocol;
+};
+int cvy_os_socket_type(int fd, struct cvy_os_socket_type *ret_type);
+
 /** Read what is there. Returns: bytes, 0 at the end, -EAGAIN. */
 ssize_t cvy_os_stream_read(int fd, enum cvy_os_stream_kind kind, void *data,
                            size_t size);

@@ -270,6 +270,21 @@ int cvy_os_stream_kind(int fd, enum cvy_os_stream_kind *ret_kind, bool *ret_read
     return 0;
 }
 
+int cvy_os_socket_type(int fd, struct cvy_os_socket_type *ret_type)
+{
+    static const int options[] = {SO_DOMAIN, SO_TYPE, SO_PROTOCOL};
+    int values[CVY_ARRAY_SIZE(options)] = {0};
+
+    for (size_t i = 0; i < CVY_ARRAY_SIZE(options); i++) {
+        socklen_t size = sizeof(values[i]);
+
+        if (getsockopt(fd, SOL_SOCKET, options[i], &values[i], &size) < 0)
+            return -errno;
+    }
+    *ret_type = (struct cvy_os_socket_type){values[0], values[1], values[2]};
+    return 0;
+}
+
 /* ---- bytes ---- */
 
 ssize_t cvy_os_stream_read(int fd, enum cvy_os_stream_kind kind, void *data,

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: MIT */
+/* Connections inside of values when the other side is strange, silent, stopped or killed,
+ * or there is no place for a descriptor. */
+#include <pthread.h>
+#include <sys/resource.h>
+#include <sys/un.h>
+
+#include "carry_help.h"
+#include "channel/mac.h"
+
+/* ---- sharers that are none ---- */
+
+static int listening(void)
+{
+    struct own_name own = own_name();
+    const char *name = own.text + 1;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    socklen_t size =
+        (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name));
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    memcpy(address.sun_path + 1, name, strlen(name));
+    CHECK_EQ(bind(fd, (const struct sockaddr *)&address, size), 0);
+    CHECK_EQ(listen(fd, 8), 0);
+    return fd;
+}
+
+TEST(sharer_that_says_nothing_is_waited_for_no_longer_than_allowed)
+{
+    int fd = listening();
+    CHECK_ERR(fetched_from(python_of(own_name()), COVEY_MSEC(20)), -ETIMEDOUT);
+    CHECK_ERR(fetched_from(python_of(own_name()), COVEY_NOWAIT), -ETIMEDOUT);
+    close(fd);
+}
+
+/* Whoever comes is told this, until it closes. */
+struct stranger {
+    int fd;
+    const char *says;
+};
+
+static void *be_strange(void *arg)
+{
+    const struct stranger *s = arg;
+    char byte;
+    int peer = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC);
+    write_hex(peer, s->says);
+    shutdown(peer, SHUT_WR);
+    while (read(peer, &byte, 1) == 1)
+        continue;
+    close(peer);
+    return NULL;
+}
+
+TEST(sharer_that_is_none_is_refused)
+{
+    static const struct {
+        const char *says;
+        int result;
+    } cases[] = {
+        {"", COVEY_EEOF},
+        {"0000", COVEY_EEOF},
+        {"00000003 616263", COVEY_EAUTH},
+        {"ffffffff 0000000000000003 616263", COVEY_EPROTOCOL},
+        {"7fffffff 616263", COVEY_EPROTOCOL},
+        {"00000101 61", COVEY_EPROTOCOL},
+        {"fffffffe 61", COVEY_EPROTOCOL},
+    };
+    struct stranger s = {.fd = listening()};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        pthread_t thread;
+        s.says = cases[i].says;
+        CHECK_EQ(pthread_create(&thread, NULL, be_strange, &s), 0);
+        CHECK_ERR(fetched_from(python_of(own_name()), COVEY_SEC(20)), cases[i].result);
+        CHECK_EQ(pthread_join(thread, NULL), 0);
+    }
+    close(s.fd);
+}
+
+/* A sharer that proves itself, and then sends a message instead of a descriptor. */
+static void *send_no_descriptor(void *arg)
+{
+    covey_listener *l = arg;
+    covey_conn *conn;
+    covey_value *request;
+    CHECK_OK(covey_listener_accept(l, &conn, COVEY_SEC(20)));
+    CHECK_OK(covey_conn_recv_value(conn, &request, NULL, COVEY_SEC(20)));
+    CHECK_EQ(covey_value_count(request), 2);
+    covey_value_free(request);
+    send_text(conn, "x");
+    covey_conn_free(conn);
+    return NULL;
+}
+
+TEST(message_without_a_descriptor_is_told)
+{
+    covey_listener *l;
+    pthread_t thread;
+    struct covey_view key = COVEY_VIEW("secret", 6);
+    CHECK_OK(covey_set_authkey(key));
+    CHECK_OK(covey_listener_create(&l, own_name().text,
+                                   COVEY_LISTENER_OPTS(.authkey = key)));
+    CHECK_EQ(pthread_create(&thread, NULL, send_no_descriptor, l), 0);
+    CHECK_ERR(fetched_from(python_of(own_name()), COVEY_SEC(20)), COVEY_EPROTOCOL);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    covey_listener_free(l);
+}
+
+/* ---- sharers that are stopped or killed ---- */
+
+/* Offers a connection, and stays. */
+static int offer_and_stay(struct covey_view arg)
+{
+    const struct pair *p = arg.data;
+    struct bare b;
+    covey_value *value = value_new(&b, COVEY_FOREVER);
+    CHECK_OK(covey_conn_send_value(p->b, value, COVEY_SEC(20)));
+    while (pause())
+        continue;
+    return 0;
+}
+
+TEST_EACH_METHOD(what_a_killed_process_offered_is_gone)
+{
+    struct pair p = pair_new(NULL);
+    covey_process *child = started(offer_and_stay, COVEY_VIEW_OF(p), OPTS());
+    covey_value *value = value_from(p.a);
+    CHECK_OK(covey_process_kill(child));
+    CHECK_EQ(end_of(child), -SIGKILL);
+    is_used_up(value);
+    covey_value_free(value);
+    pair_free(&p);
+}
+
+/* Stop all threads of a process. */
+static void stop(int pid)
+{
+    char folder[64];
+    bool all = false;
+    CHECK_EQ(kill(pid, SIGSTOP), 0);
+    snprintf(folder, sizeof folder, "/proc/%d/task", pid);
+    while (!all) {
+        DIR *tasks = opendir(folder);
+        all = true;
+        CHECK(tasks != NULL);
+        for (struct dirent *d = readdir(tasks); d; d = readdir(tasks))
+            all =
+                all && (d->d_name[0] == '.' || state_of_thread(atoi(d->d_name)) == 'T');
+        closedir(tasks);
+    }
+}
+
+TEST_EACH_METHOD(stopped_sharer_is_waited_for_no_longer_than_allowed)
+{
+    struct pair p = pair_new(NULL);
+    covey_process *child = started(offer_and_stay, COVEY_VIEW_OF(p), OPTS());
+    covey_value *value = value_from(p.a);
+    covey_conn *conn = NULL;
+    stop(pid_of(child));
+    CHECK_ERR(covey_conn_from_value(&conn, value, COVEY_MSEC(20)), -ETIMEDOUT);
+    CHECK_EQ(kill(pid_of(child), SIGCONT), 0);
+    CHECK_OK(covey_conn_from_value(&conn, value, COVEY_SEC(20))); /* still there */
+    covey_conn_free(conn);
+    CHECK_OK(covey_process_kill(child));
+    CHECK_EQ(end_of(child), -SIGKILL);
+    covey_value_free(value);
+    pair_free(&p);
+}
+
+/* ---- others who come ---- */
+
+static int come_to(const covey_value *value)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    size_t size;
+    int64_t key;
+    const char *address = ticket_of(value, &size, &key);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    memcpy(un.sun_path, address, size);
+    CHECK_EQ(connect(fd, (struct sockaddr *)&un,
+                     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + size)),
+             0);
+    return fd;
+}
+
+TEST(those_who_prove_nothing_hold_up_nobody)
+{
+    struct bare b;
+    covey_value *value = value_new(&b, COVEY_FOREVER);
+    int fds[100];
+    for (int i = 0; i < 100; i++) {
+        fds[i] = come_to(value);
+        if (i % 3)
+            write_hex(fds[i], i % 3 == 1 ? "0000" : "00000003 616263");
+    }
+    int64_t begun = cvy_os_now();
+    works(value, b.fd);
+    CHECK_LT(cvy_os_now() - begun, COVEY_SEC(5)); /* 10 s are given to each */
+    for (int i = 0; i < 100; i++)
+        close(fds[i]);
+    covey_value_free(value);
+    bare_free(&b);
+    await_end_of_thread();
+}
+
+/* ---- no descriptor free ---- */
+
+#define MOST_PLACES 64
+
+/* Take all places for descriptors but some. */
+struct full {
+    struct rlimit limit;
+    int places[MOST_PLACES], count;
+};
+
+static struct full fill_table(int but)
+{
+    struct full full = {.count = 0};
+    unsigned char mac[CVY_MAC_MOST];
+    size_t size;
+    /* libcrypto, which needs a place while it is loaded */
+    CHECK_OK(cvy_mac("SHA256", COVEY_NO_VIEW, COVEY_VIEW("", 0), mac, &size));
+    CHECK_EQ(getrlimit(RLIMIT_NOFILE, &full.limit), 0);
+    struct rlimit few = {.rlim_max = full.limit.rlim_max};
+    int highest = 0;
+    for (int i = 0; i < MOST_PLACES / 2; i++) {
+        full.places[full.count++] = dup(0);
+        highest = full.places[full.count - 1];
+    }
+    few.rlim_cur = (rlim_t)highest + 1;
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+    for (int fd = dup(0); fd >= 0; fd = dup(0)) {
+        CHECK_LT(full.count, MOST_PLACES);
+        full.places[full.count++] = fd;
+    }
+    for (int i = 0; i < but; i++)
+        close(full.places[--full.count]);
+    return full;
+}
+
+static void empty_table(struct full *full)
+{
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &full->limit), 0);
+    while (full->count)
+        close(full->places[--full->count]);
+}
+
+/* A process that this one forked by itself, so that nothing of its start is opened or
+ * closed in the middle of a test, and a connection to it. */
+struct forked {
+    covey_conn *conn;
+    int pid;
+};
+
+static struct forked forked(void (*fn)(covey_conn *conn))
+{
+    struct forked f;
+    int ends[2];
+    CHECK_OK(covey_set_authkey(COVEY_VIEW("secret", 6)));
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    f.pid = family_fork();
+    if (!f.pid) {
+        close(ends[0]);
+        CHECK_OK(covey_conn_open_fd(&f.conn, ends[1], NULL));
+        fn(f.conn);
+        covey_conn_free(f.conn);
+        _exit(0);
+    }
+    close(ends[1]);
+    CHECK_OK(covey_conn_open_fd(&f.conn, ends[0], NULL));
+    return f;
+}
+
+static void forked_ends(struct forked *f)
+{
+    covey_conn_free(f->conn);
+    family_join(f->pid);
+}
+
+static void offer_one(covey_conn *conn)
+{
+    struct bare b;
+    covey_value *value = value_new(&b, COVEY_FOREVER), *got;
+    CHECK_OK(covey_conn_send_value(conn, value, COVEY_SEC(20)));
+    CHECK_ERR(covey_conn_recv_value(conn, &got, NULL, COVEY_SEC(20)), COVEY_EEOF);
+    covey_value_free(value);
+    bare_free(&b);
+}
+
+TEST(receiver_without_a_place_for_a_descriptor_loses_nothing)
+{
+    struct forked sharer = forked(offer_one);
+    covey_value *value = value_from(sharer.conn);
+    covey_conn *conn = NULL;
+    for (int but = 0; but < 2; but++) { /* it needs one for the way there, too */
+        struct full full = fill_table(but);
+        CHECK_ERR(covey_conn_from_value(&conn, value, COVEY_SEC(20)), -EMFILE);
+        empty_table(&full);
+    }
+    struct full full = fill_table(2);
+    CHECK_OK(covey_conn_from_value(&conn, value, COVEY_SEC(20)));
+    empty_table(&full);
+    covey_conn_free(conn);
+    forked_ends(&sharer);
+    covey_value_free(value);
+}
+
+/* Fetches in vain, says so, and fetches again. */
+static void fetch_twice(covey_conn *conn)
+{
+    covey_value *value = value_from(conn);
+    covey_conn *got = NULL;
+    CHECK_ERR(covey_conn_from_value(&got, value, COVEY_MSEC(100)), -ETIMEDOUT);
+    send_text(conn, "in vain");
+    CHECK_OK(covey_conn_from_value(&got, value, COVEY_SEC(20)));
+    covey_conn_free(got);
+    covey_value_free(value);
+}
+
+TEST(sharer_without_a_place_for_a_descriptor_goes_on_when_there_is_one)
+{
+    struct forked receiver = forked(fetch_twice);
+    struct bare b = bare_new();
+    covey_value *value = NULL;
+    struct full full = fill_table(0);
+    CHECK_ERR(covey_conn_to_value(b.conn, COVEY_FOREVER, &value), -EMFILE);
+    empty_table(&full);
+    CHECK_OK(covey_conn_to_value(b.conn, COVEY_FOREVER, &value));
+    full = fill_table(0);
+    CHECK_OK(covey_conn_send_value(receiver.conn, value, COVEY_SEC(20)));
+    recv_text(receiver.conn, "in vain");
+    empty_table(&full);
+    forked_ends(&receiver);
+    covey_value_free(value);
+    bare_free(&b);
+    await_end_of_thread();
+}
+
+CHECK_MAIN()
