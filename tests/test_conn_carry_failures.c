@@ -2,7 +2,9 @@
 /* Connections inside of values when the other side is strange, silent, stopped or killed,
  * or there is no place for a descriptor. */
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "carry_help.h"
@@ -333,6 +335,34 @@ TEST(sharer_without_a_place_for_a_descriptor_goes_on_when_there_is_one)
     covey_value_free(value);
     bare_free(&b);
     await_end_of_thread();
+}
+
+/* ---- programs that close what is not theirs ---- */
+
+static void close_all_and_offer(covey_conn *conn)
+{
+    struct bare before, after;
+    struct stat info;
+    int files[32];
+    covey_value *value = value_new(&before, COVEY_FOREVER);
+    (void)conn;
+    CHECK_EQ(cvy_os_close_from(3), 0);
+    for (int i = 0; i < 32; i++) /* other things have the numbers now */
+        files[i] = memfd_create("covey-test", MFD_CLOEXEC);
+    covey_value_free(value);
+    value = value_new(&after, COVEY_FOREVER);
+    works(value, after.fd);
+    for (int i = 0; i < 32; i++) {
+        CHECK_EQ(fstat(files[i], &info), 0);
+        CHECK_EQ(info.st_size, 0);
+    }
+    _exit(0);
+}
+
+TEST(program_that_closes_all_descriptors_can_offer_again)
+{
+    struct forked f = forked(close_all_and_offer);
+    forked_ends(&f);
 }
 
 CHECK_MAIN()

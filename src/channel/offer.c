@@ -23,8 +23,8 @@ struct cvy_offer {
     struct cvy_offer *next;
     const struct cvy_end *end;
     enum cvy_counter counter;
-    bool is_in_hand; /* somebody gets it */
-    int fd;
+    bool is_in_hand;          /* somebody gets it */
+    struct cvy_os_kept_fd fd; /* the program may close what is not its own */
     int64_t until;
     uint64_t key[2];
 };
@@ -36,7 +36,9 @@ static struct {
     int fd; /* listens; -1: closed */
     char name[sizeof((struct cvy_ticket *)0)->name];
 } counters[CVY_COUNTERS] = {{-1, ""}, {-1, ""}};
-static int flag = -1; /* the thread is to look; -1: there is none */
+static struct cvy_os_kept_fd flag = {.fd =
+                                         -1}; /* the thread is to look; -1: no thread */
+static uintptr_t generation;                  /* of the thread; others are to end */
 static int64_t open_from;
 static unsigned char authkey[256];
 static size_t authkey_size;
@@ -48,7 +50,7 @@ static void remove_offer(struct cvy_offer **place)
 {
     struct cvy_offer *o = *place;
     *place = o->next;
-    cvy_os_close(o->fd);
+    cvy_os_close_kept(&o->fd);
     cvy_free(o);
 }
 
@@ -62,8 +64,8 @@ static struct cvy_offer **find(const uint64_t key[2])
 
 static void wake_thread(void)
 {
-    if (flag >= 0)
-        cvy_os_flag_raise(flag);
+    if (flag.fd >= 0 && cvy_os_is_kept(&flag))
+        cvy_os_flag_raise(flag.fd);
 }
 
 static void forget(const struct cvy_end *end)
@@ -96,12 +98,12 @@ static int64_t expire(void)
 int cvy_offer_begin(enum cvy_counter counter, const uint64_t key[2])
 {
     struct cvy_offer *o = *find(key);
-    if (!o || o->counter != counter)
+    if (!o || o->counter != counter || !cvy_os_is_kept(&o->fd))
         return -ENOENT;
     if (o->is_in_hand)
         return -EAGAIN;
     o->is_in_hand = true;
-    return o->fd;
+    return o->fd.fd;
 }
 
 void cvy_offer_end(const uint64_t key[2], bool was_given)
@@ -129,7 +131,8 @@ static void close_all(void)
         send_away(&customers);
     for (int i = 0; i < CVY_COUNTERS; i++)
         counters[i].fd = cvy_os_close(counters[i].fd);
-    flag = cvy_os_close(flag);
+    cvy_os_close_kept(&flag);
+    flag.fd = -1;
 }
 
 /* The program has closed descriptors that are not its own. Which ones, and what has their
@@ -148,7 +151,8 @@ static void abandon(void)
     }
     for (int i = 0; i < CVY_COUNTERS; i++)
         counters[i].fd = -1;
-    flag = -1;
+    flag.fd = -1;
+    generation++;
 }
 
 static void let_in(enum cvy_counter counter, int fd)
@@ -202,7 +206,7 @@ static bool begin_round(struct round *round)
         return false;
     }
     *round = (struct round){.deadline = next};
-    add_poll(round, flag);
+    add_poll(round, flag.fd);
     bool is_open = cvy_os_now() >= open_from;
     for (int i = 0; i < CVY_COUNTERS && is_open; i++) {
         round->counter_at[i] = counters[i].fd < 0 ? 0 : round->count;
@@ -235,7 +239,7 @@ static bool attend_all(void)
 
 static void end_round(const struct round *round)
 {
-    cvy_os_flag_lower(flag);
+    cvy_os_flag_lower(flag.fd);
     for (int i = 0; i < CVY_COUNTERS; i++)
         if (round->counter_at[i] && round->polls[round->counter_at[i]].ready)
             let_next_in((enum cvy_counter)i);
@@ -243,25 +247,24 @@ static void end_round(const struct round *round)
         continue;
 }
 
-static void *serve_all(void *unused)
+static void *serve_all(void *arg)
 {
     bool goes_on = true;
-    (void)unused;
     cvy_os_set_comm("covey-fds");
     while (goes_on) {
         struct round round;
+        int r = 0;
         (void)pthread_mutex_lock(&mutex);
-        goes_on = begin_round(&round);
+        goes_on = (uintptr_t)arg == generation && begin_round(&round);
         (void)pthread_mutex_unlock(&mutex);
-        if (!goes_on)
-            break;
-        int r = cvy_os_poll_many(round.polls, round.count, round.deadline);
-        (void)pthread_mutex_lock(&mutex);
-        goes_on = r != -EBADF;
         if (goes_on)
-            end_round(&round);
-        else
+            r = cvy_os_poll_many(round.polls, round.count, round.deadline);
+        (void)pthread_mutex_lock(&mutex);
+        goes_on = goes_on && (uintptr_t)arg == generation;
+        if (goes_on && r == -EBADF)
             abandon();
+        else if (goes_on)
+            end_round(&round);
         (void)pthread_mutex_unlock(&mutex);
     }
     return NULL;
@@ -286,14 +289,24 @@ static int open_counter(enum cvy_counter counter)
     return r;
 }
 
+static int start_thread(void)
+{
+    int fd = cvy_os_flag_create();
+    if (fd < 0)
+        return fd;
+    flag = cvy_os_keep(fd);
+    return cvy_os_run_aside(serve_all,
+                            (void *)generation); /* NOLINT(performance-no-int-to-ptr) */
+}
+
 static int start_serving(enum cvy_counter counter)
 {
+    if (flag.fd >= 0 && !cvy_os_is_kept(&flag))
+        abandon();
     int r = counters[counter].fd < 0 ? open_counter(counter) : 0;
-    if (r < 0 || flag >= 0)
+    if (r < 0 || flag.fd >= 0)
         return r;
-    flag = r = cvy_os_flag_create();
-    if (r >= 0)
-        r = cvy_os_run_aside(serve_all, NULL);
+    r = start_thread();
     if (r < 0)
         close_all();
     return r;
@@ -337,12 +350,13 @@ static int add(struct cvy_offer *o, int fd, struct covey_view new_authkey,
     int r = start_serving(o->counter);
     if (r < 0)
         return r;
-    o->fd = cvy_os_dup(fd, 3);
-    o->next = offers;
-    offers = o->fd < 0 ? offers : o;
+    int copy = cvy_os_dup(fd, 3);
     wake_thread(); /* there is a counter, or a time, that it does not know of */
-    if (o->fd < 0)
-        return o->fd;
+    if (copy < 0)
+        return copy;
+    o->fd = cvy_os_keep(copy);
+    o->next = offers;
+    offers = o;
     if (new_authkey.data) {
         authkey_size = cvy_min_size(new_authkey.size, sizeof authkey);
         memcpy(authkey, new_authkey.data, authkey_size);
