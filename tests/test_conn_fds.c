@@ -347,50 +347,103 @@ TEST(fork_child_forgets_what_its_parent_offered)
 static const char handles[] =
     "import os, sys\n"
     "from multiprocessing.connection import Connection\n"
+    "from multiprocessing import reduction\n"
     "from multiprocessing.reduction import recv_handle, send_handle\n"
+    "reduction.ACKNOWLEDGE = sys.argv[2] == 'answers'\n"
     "c = Connection(int(sys.argv[1]))\n"
     "h = recv_handle(c)\n"
     "os.write(h, b'written by python')\n"
     "r, w = os.pipe()\n"
     "os.write(w, b'made by python')\n"
+    "c.send_bytes(b'between')\n"
     "send_handle(c, r, None)\n"
+    "c.send_bytes(b'behind')\n"
     "assert c.recv_bytes() == b'done'\n";
+
+/* One way and back. `answers`: as from 3.14 on; older ones can be made to do so. */
+static void exchange_with(const struct python *python, bool answers)
+{
+    int ends[2], ours[2], out, got = -1;
+    char number[16], text[32] = "";
+    covey_conn *conn;
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    CHECK_EQ(fcntl(ends[0], F_SETFD, FD_CLOEXEC), 0);
+    CHECK_OK(covey_conn_open_fd(&conn, ends[0], NULL));
+    CHECK_OK(covey_conn_set_fd_answers(conn, answers));
+    snprintf(number, sizeof number, "%d", ends[1]);
+    CHECK_EQ(pipe2(ours, O_CLOEXEC), 0);
+    int pid = fork();
+    if (!pid) {
+        execl(python->path, python->path, "-c", handles, number,
+              answers ? "answers" : "", (char *)NULL);
+        _exit(127);
+    }
+    close(ends[1]);
+    CHECK_OK(covey_conn_send_fd(conn, ours[1], COVEY_SEC(20)));
+    CHECK_EQ(read(ours[0], text, sizeof text), 17);
+    CHECK_STR_EQ(text, "written by python");
+    recv_text(conn, "between");
+    CHECK_OK(covey_conn_recv_fd(conn, &got, COVEY_SEC(20)));
+    memset(text, 0, sizeof text);
+    CHECK_EQ(read(got, text, sizeof text), 14);
+    CHECK_STR_EQ(text, "made by python");
+    recv_text(conn, "behind");
+    send_text(conn, "done");
+    CHECK_EQ(waitpid(pid, &out, 0), pid);
+    CHECK_EQ(out, 0);
+    close(got);
+    close(ours[0]);
+    close(ours[1]);
+    covey_conn_free(conn);
+}
 
 TEST_TIMEOUT(cpython_sends_and_receives_descriptors, 120)
 {
     struct python pythons[16];
     size_t count = pythons_find(6, pythons, 16);
     for (size_t i = 0; i < count; i++) {
-        int ends[2], ours[2], out, got = -1;
-        char number[16], text[32] = "";
-        covey_conn *conn;
-        CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
-        CHECK_EQ(fcntl(ends[0], F_SETFD, FD_CLOEXEC), 0);
-        CHECK_OK(covey_conn_open_fd(&conn, ends[0], NULL));
-        snprintf(number, sizeof number, "%d", ends[1]);
-        CHECK_EQ(pipe2(ours, O_CLOEXEC), 0);
-        int pid = fork();
-        if (!pid) {
-            execl(pythons[i].path, pythons[i].path, "-c", handles, number,
-                  (char *)NULL);
-            _exit(127);
-        }
-        close(ends[1]);
-        CHECK_OK(covey_conn_send_fd(conn, ours[1], COVEY_SEC(20)));
-        CHECK_EQ(read(ours[0], text, sizeof text), 17);
-        CHECK_STR_EQ(text, "written by python");
-        CHECK_OK(covey_conn_recv_fd(conn, &got, COVEY_SEC(20)));
-        memset(text, 0, sizeof text);
-        CHECK_EQ(read(got, text, sizeof text), 14);
-        CHECK_STR_EQ(text, "made by python");
-        send_text(conn, "done");
-        CHECK_EQ(waitpid(pid, &out, 0), pid);
-        CHECK_EQ(out, 0);
-        close(got);
-        close(ours[0]);
-        close(ours[1]);
-        covey_conn_free(conn);
+        if (pythons[i].minor < 14)
+            exchange_with(&pythons[i], false);
+        exchange_with(&pythons[i], true);
     }
+}
+
+TEST(answers_are_told_from_messages)
+{
+    struct bare b = bare_new();
+    struct covey_bytes bytes = {0};
+    unsigned char byte;
+    int got = -1;
+    CHECK_OK(covey_conn_set_fd_answers(b.conn, true));
+    for (int i = 0; i < 4; i++) {
+        CHECK_OK(covey_conn_send_fd(b.conn, 0, COVEY_NOWAIT));
+        CHECK_EQ(cvy_os_stream_recv_fd(b.fd, &byte, &got), 1);
+        close(got);
+    }
+    write_hex(b.fd, "41 41"); /* two answers, and nothing behind them */
+    CHECK_ERR(covey_conn_recv(b.conn, &bytes, COVEY_NOWAIT), -ETIMEDOUT);
+    write_hex(b.fd, "00000001 41 41 41 00000002 6869"); /* a message between two more */
+    recv_text(b.conn, "A");
+    recv_text(b.conn, "hi");
+    write_hex(b.fd, "41"); /* one too many: a message of 1 GiB and more begins */
+    CHECK_ERR(covey_conn_recv(b.conn, &bytes, COVEY_NOWAIT), -ETIMEDOUT);
+    CHECK_ERR(covey_conn_recv_fd(b.conn, &got, COVEY_NOWAIT), COVEY_ESTATE);
+    bare_free(&b);
+}
+
+TEST(two_that_answer_pass_descriptors_both_ways)
+{
+    struct pair p = sockets_new();
+    CHECK_OK(covey_conn_set_fd_answers(p.a, true));
+    CHECK_OK(covey_conn_set_fd_answers(p.b, true));
+    for (int i = 0; i < 3; i++) {
+        passes(p);
+        passes((struct pair){p.b, p.a});
+    }
+    pair_free(&p);
+    p = pair_new(NULL);
+    CHECK_ERR(covey_conn_set_fd_answers(p.a, true), -ENOTSUP);
+    pair_free(&p);
 }
 
 CHECK_MAIN()

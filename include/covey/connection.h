@@ -169,7 +169,7 @@ COVEY_API int covey_conn_poll(covey_conn *conn, covey_nsec timeout);
 
 /**
  * Send a copy of a descriptor over a pipe, or a connection over an AF_UNIX socket; there
- * as CPython's send_handle before 3.14 does. It is received by covey_conn_recv_fd only,
+ * as CPython's send_handle does, see covey_conn_set_fd_answers. It is received by covey_conn_recv_fd only,
  * in its turn among the messages. Over a pipe this process has to live, and to keep its
  * end, until it is received; a thread of covey's own serves it until then.
  *
@@ -179,6 +179,19 @@ COVEY_API int covey_conn_poll(covey_conn *conn, covey_nsec timeout);
  * Owner:    `fd` stays yours, and may be closed at once.
  */
 COVEY_API int covey_conn_send_fd(covey_conn *conn, int fd, covey_nsec timeout);
+
+/**
+ * Whether both sides of a connection over an AF_UNIX socket answer a descriptor by a byte,
+ * as CPython's send_handle and recv_handle do from 3.14 on and not before. Nothing on the
+ * connection tells that, so the program has to know; it is off at first. When it is on,
+ * covey_conn_recv_fd answers, and an answer to what covey_conn_send_fd has sent is taken out
+ * of what is received: it may make covey_conn_poll say that there is something. A message
+ * of 1040 to 1056 MiB must not come before the answer has.
+ *
+ * Returns:  0; -ENOTSUP if it is no AF_UNIX socket; COVEY_ECLOSED.
+ * Threads:  before others use the connection.
+ */
+COVEY_API int covey_conn_set_fd_answers(covey_conn *conn, int answers);
 
 /**
  * Receive a descriptor, which is close-on-exec.

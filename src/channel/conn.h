@@ -131,6 +131,10 @@ struct cvy_stream_state {
     uint32_t header_size; /* bytes of it that have come */
     uint64_t body_size;   /* valid if `has_header` */
     uint32_t has_header;
+    _Atomic uint32_t
+        answers_due; /* bytes that the other side will send for descriptors;
+                                     counted by who sends those, taken by who receives */
+    uint32_t reserved;
     uint64_t serial; /* that of the streams that it is the state of */
 };
 
@@ -139,6 +143,7 @@ struct cvy_stream {
     int fd; /* -1: closed */
     enum cvy_os_stream_kind fd_kind;
     bool readable, writable;
+    bool answers_fds; /* both sides answer descriptors by a byte */
     /* Of the member `sharer`, which holds it; in a fork child maybe what was another's, and
      * is gone. */
     struct cvy_stream_state *state;

@@ -125,6 +125,19 @@ int covey_conn_send_fd(covey_conn *conn, int fd, covey_nsec timeout)
              : send_over_pipe((struct cvy_end *)(void *)conn, fd, deadline, call);
 }
 
+int covey_conn_set_fd_answers(covey_conn *conn, int answers)
+{
+    static const char call[] = "covey_conn_set_fd_answers";
+    int r = cvy_conn_enter(conn, CVY_ANY_WAY, call);
+    struct cvy_stream *s = r < 0 ? NULL : cvy_conn_stream(conn);
+    if (r >= 0 && (!s || s->fd_kind != CVY_OS_STREAM_UNIX))
+        r = cvy_fail(-ENOTSUP, "%s: only AF_UNIX sockets carry descriptors", call);
+    if (r < 0 || !s)
+        return r;
+    s->answers_fds = answers;
+    return 0;
+}
+
 int covey_conn_recv_fd(covey_conn *conn, int *ret_fd, covey_nsec timeout)
 {
     static const char call[] = "covey_conn_recv_fd";

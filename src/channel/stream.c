@@ -20,6 +20,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "channel/conn.h"
+#include "channel/talk.h"
 #include "region/lock.h"
 #include "region/slot.h"
 
@@ -338,6 +339,19 @@ static ssize_t read_some(struct cvy_stream *s, void *to, uint64_t size, bool any
     }
 }
 
+/* Between messages: take out an answer to a descriptor that has come as the first of
+ * `size` bytes. Returns: whether it was one. */
+static bool take_answer(struct cvy_stream_state *state, unsigned char *bytes,
+                        uint32_t size)
+{
+    if (cvy_likely(!atomic_load(&state->answers_due)) || !size ||
+        bytes[0] != CVY_TALK_THANKS)
+        return false;
+    memmove(bytes, bytes + 1, size - 1);
+    atomic_fetch_sub(&state->answers_due, 1);
+    return true;
+}
+
 static int read_header(struct cvy_stream *s, int64_t deadline, const char *call)
 {
     struct cvy_stream_state *state = s->state;
@@ -350,6 +364,8 @@ static int read_header(struct cvy_stream *s, int64_t deadline, const char *call)
         if (n < 0)
             return (int)n;
         state->header_size += (uint32_t)n;
+        while (take_answer(state, state->header, state->header_size))
+            state->header_size--;
     }
     state->body_size = cvy_frame_size(state->header);
     if (state->body_size > INT64_MAX)
@@ -514,6 +530,8 @@ int cvy_stream_send_fd(struct cvy_stream *s, int fd, int64_t deadline, const cha
         r = write_rest(s, deadline, &after);
         if (r >= 0)
             r = cvy_os_stream_send_fd(s->fd, 1, fd);
+        if (r >= 0 && s->answers_fds)
+            atomic_fetch_add(&s->state->answers_due, 1);
         end(&turn, after);
         if (r >= 0)
             return 0;
@@ -526,37 +544,69 @@ int cvy_stream_send_fd(struct cvy_stream *s, int fd, int64_t deadline, const cha
     return r == -ENOTSUP ? r : fail(s, r, call);
 }
 
-int cvy_stream_recv_fd(struct cvy_stream *s, int *ret_fd, int64_t deadline,
-                       const char *call)
+/* A descriptor has come. It is the caller's, whether or not this gets through. */
+static void answer_fd(struct cvy_stream *s, int64_t deadline)
+{
+    const struct turn turn = turn_to_send(s);
+    const struct covey_view answer[2] = {
+        COVEY_VIEW(&(const unsigned char){CVY_TALK_THANKS}, 1), COVEY_NO_VIEW};
+    ssize_t n = -EAGAIN;
+    while (n == -EAGAIN) {
+        enum after after;
+        int r = begin_to_send(s, deadline);
+        if (r < 0)
+            return;
+        n = write_rest(s, deadline, &after);
+        if (n >= 0)
+            n = cvy_os_stream_write(s->fd, s->fd_kind, answer, false);
+        end(&turn, after);
+        if (n == -EAGAIN && cvy_os_poll_out(s->fd, deadline) <= 0)
+            return;
+    }
+}
+
+/* Returns: 0; -EAGAIN: wait, and come again; of this process's turn; as the call. */
+static int take_fd(struct cvy_stream *s, int *ret_fd, int64_t deadline,
+                   const char *call)
 {
     const struct turn turn = turn_to_receive(s);
     unsigned char count;
+    int r = begin_to_receive(s, deadline);
+    if (r < 0)
+        return r;
+    bool between = !s->state->header_size;
+    do
+        r = between ? cvy_os_stream_recv_fd(s->fd, &count, ret_fd) : 0;
+    while (r > 0 && *ret_fd < 0 && take_answer(s->state, &count, 1));
+    end(&turn, s->in.size ? IN_A_MESSAGE : BETWEEN_MESSAGES);
+    if (!between)
+        return cvy_fail(COVEY_ESTATE, "%s: a message has been begun", call);
+    if (r <= 0)
+        return r < 0 ? r : COVEY_EEOF;
+    return *ret_fd < 0
+               ? cvy_fail(COVEY_EPROTOCOL, "%s: a message without a descriptor", call)
+               : 0;
+}
+
+int cvy_stream_recv_fd(struct cvy_stream *s, int *ret_fd, int64_t deadline,
+                       const char *call)
+{
     int fd = -1, r = check_unix(s, call);
-    while (r >= 0) {
-        r = begin_to_receive(s, deadline);
-        if (r < 0)
-            break;
-        bool between = !s->state->header_size;
-        r = between ? cvy_os_stream_recv_fd(s->fd, &count, &fd) : 0;
-        end(&turn, s->in.size ? IN_A_MESSAGE : BETWEEN_MESSAGES);
-        if (!between)
-            return cvy_fail(COVEY_ESTATE, "%s: a message has been begun", call);
-        if (!r)
-            r = COVEY_EEOF;
-        if (r > 0 && fd < 0)
-            return cvy_fail(COVEY_EPROTOCOL, "%s: a message without a descriptor",
-                            call);
-        if (r > 0) {
-            *ret_fd = fd;
-            return 0;
-        }
-        if (r != -EAGAIN)
-            break;
+    if (r < 0)
+        return r;
+    while ((r = take_fd(s, &fd, deadline, call)) == -EAGAIN) {
         r = cvy_os_poll_in(s->fd, deadline);
-        if (!r)
-            r = -ETIMEDOUT;
+        if (r <= 0)
+            return fail(s, r < 0 ? r : -ETIMEDOUT, call);
     }
-    return r == -ENOTSUP ? r : fail(s, r, call);
+    if (r == COVEY_ESTATE || r == COVEY_EPROTOCOL) /* they have set it */
+        return r;
+    if (r < 0)
+        return fail(s, r, call);
+    *ret_fd = fd;
+    if (s->answers_fds)
+        answer_fd(s, deadline);
+    return 0;
 }
 
 /* ---- making and closing ---- */
