@@ -19,6 +19,9 @@
 
 #include <covey.h>
 
+/** A first argument: end at once. */
+#define BENCH_NOTHING "nothing"
+
 /** A row: one workload done in one way. */
 struct bench_case {
     const char *workload;

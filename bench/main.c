@@ -58,6 +58,8 @@ int main(int argc, char **argv)
     covey_init(argc, argv);
     if (argc < 2 || argv[1][0] == '-')
         return bench_table(argc, argv);
+    if (!strcmp(argv[1], BENCH_NOTHING))
+        return EXIT_SUCCESS;
     if (!strcmp(argv[1], "list")) {
         list();
         return EXIT_SUCCESS;

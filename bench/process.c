@@ -2,8 +2,12 @@
 /*
  * process_start: an empty child is created, started, joined and freed, one after another;
  * its exit code is checked. ops/s. rss_mib=N: this process holds N MiB it has touched.
+ * limit:spawned-self: posix_spawn of this program, which ends at once.
  */
+#include <spawn.h>
 #include <stdint.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "bench.h"
 
@@ -51,6 +55,29 @@ static void run_method(enum covey_start_method method)
                                    bench_number("seconds", 0.5)));
 }
 
+/* What a child by spawn cannot do without: this program is executed, and ends. */
+static double run_nothing(void *ctx, uint64_t n)
+{
+    static char path[] = "/proc/self/exe", nothing[] = BENCH_NOTHING;
+    static char *argv[] = {path, nothing, NULL};
+    (void)ctx;
+    double begin = bench_clock();
+    for (uint64_t i = 0; i < n; i++) {
+        pid_t pid;
+        int status;
+        if (posix_spawn(&pid, path, NULL, NULL, argv, environ) ||
+            waitpid(pid, &status, 0) != pid || status)
+            bench_fail("%s cannot be executed", path);
+    }
+    return bench_clock() - begin;
+}
+
+static void run_limit(void)
+{
+    bench_emit("ops/s", bench_rate(run_nothing, NULL, 4, UINT64_MAX,
+                                   bench_number("seconds", 0.5)));
+}
+
 static void run_fork(void)
 {
     run_method(COVEY_FORK);
@@ -77,6 +104,7 @@ const struct bench_case bench_process_cases[] = {
     {"process_start", "covey:forkserver", run_forkserver},
     {"process_start", "covey:forkserver+spares", run_spares},
     {"process_start", "covey:spawn", run_spawn},
+    {"process_start", "limit:spawned-self", run_limit},
 };
 const size_t bench_process_count =
     sizeof bench_process_cases / sizeof bench_process_cases[0];
