@@ -23,6 +23,7 @@
 #include "channel/talk.h"
 #include "region/lock.h"
 #include "region/slot.h"
+#include "region/spin.h"
 
 #define LARGEST_JOINT 16384u
 #define FIRST_PIECE   (UINT64_C(1) << 20)
@@ -480,6 +481,7 @@ int cvy_stream_recv(struct cvy_stream *s, struct cvy_landing *t, int64_t deadlin
                     const char *call)
 {
     const struct turn turn = turn_to_receive(s);
+    struct cvy_spin spin = {.is_handover = true, .is_costly = true};
     for (;;) {
         enum after after;
         int r = begin_to_receive(s, deadline);
@@ -491,6 +493,9 @@ int cvy_stream_recv(struct cvy_stream *s, struct cvy_landing *t, int64_t deadlin
             return 0;
         if (r != -EAGAIN)
             return fail(s, r, call);
+        /* An answer that comes soon costs no sleep, and its sender no wake-up. */
+        if (deadline > 0 && cvy_spin(&spin))
+            continue;
         r = cvy_os_poll_in(s->fd, deadline);
         if (r <= 0)
             return fail(s, r < 0 ? r : -ETIMEDOUT, call);

@@ -18,6 +18,7 @@
 #include "manager/door.h"
 #include "manager/segments.h"
 #include "os/os.h"
+#include "region/spin.h"
 
 #define EVENTS        64
 #define NEWCOMERS     32
@@ -217,11 +218,25 @@ static int open_server(struct cvy_server *server)
     return r < 0 ? cvy_fail_os(r, "manager %s", server->address) : 0;
 }
 
+/* A client that asks again soon costs no sleep, and no wake-up. */
+static int await_events(const struct cvy_server *server, struct cvy_os_event *events,
+                        int64_t until)
+{
+    struct cvy_spin spin = {.is_handover = true, .is_costly = true};
+    int count;
+    do
+        count = cvy_os_events_wait(server->events, events, EVENTS, 0);
+    while (!count && until > 0 && cvy_spin(&spin));
+    return count || until <= 0
+               ? count
+               : cvy_os_events_wait(server->events, events, EVENTS, until);
+}
+
 static int turn(struct cvy_server *server)
 {
     struct cvy_os_event events[EVENTS];
     int64_t until = cvy_lanes_work(server) ? 0 : next_time(server);
-    int count = cvy_os_events_wait(server->events, events, EVENTS, until);
+    int count = await_events(server, events, until);
     for (int i = 0; i < count && !server->stop; i++)
         serve_event(server, &events[i]);
     if (!server->stop) {

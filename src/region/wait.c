@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* wait.c: sleeping, the death bell and its gong, and the spin before a sleep. The only
- * file that knows of the bell; with the bell off everything works by slices. */
+/* wait.c: sleeping, the death bell and its gong. The only file that
+ * knows of the bell; with the bell off everything works by slices. */
 #include "region/wait.h"
 
 #include <errno.h>
@@ -14,10 +14,6 @@
 /* The system sleeps on 128 words at most, and two are bell and gong. */
 #define MOST_WORDS    120u
 #define SLICE_OF_MANY COVEY_MSEC(5)
-#define SPIN_TIME     COVEY_USEC(50)
-#define SPIN_PAUSES   64u
-#define CLOSE_LOOKS   64u
-#define LONG_EVERY    16 /* waits, when that was in vain */
 
 static bool bell_is_used(void)
 {
@@ -130,58 +126,4 @@ bool cvy_bell_works(void)
             return r > 0;
     }
     return false;
-}
-
-/* How it went with this thread's last spin for a handover. */
-static _Thread_local struct {
-    bool is_vain; /* a long one found nothing, and none has found anything since */
-    bool is_over; /* the last one found nothing */
-    unsigned char waits;
-} luck;
-
-static bool give_up_spin(bool was_long)
-{
-    luck.is_over = true;
-    luck.is_vain |= was_long;
-    return false;
-}
-
-static bool spin_closely(struct cvy_spin *spin)
-{
-    if (!spin->rounds) {
-        luck.is_vain = luck.is_vain && luck.is_over;
-        luck.is_over = false;
-    }
-    cvy_os_pause();
-    if (spin->rounds++ < CLOSE_LOOKS)
-        return true;
-    if (!spin->until && luck.is_vain && ++luck.waits % LONG_EVERY)
-        return give_up_spin(false);
-    int64_t now = cvy_os_now();
-    if (!spin->until)
-        spin->until = now + SPIN_TIME;
-    return now < spin->until ? true : give_up_spin(true);
-}
-
-bool cvy_spin(struct cvy_spin *spin)
-{
-    if (!cvy_os_is_multicore())
-        return false;
-    if (spin->is_handover)
-        return spin_closely(spin);
-    uint32_t pauses = spin->rounds < 6 ? 1u << spin->rounds : SPIN_PAUSES;
-    if (spin->rounds++ < 6) {
-        for (uint32_t i = 0; i < pauses; i++)
-            cvy_os_pause();
-        return true;
-    }
-    int64_t now = cvy_os_now();
-    if (!spin->until)
-        spin->until = now + SPIN_TIME;
-    if (now >= spin->until)
-        return false;
-    for (uint32_t i = 0; i < pauses; i++)
-        cvy_os_pause();
-    cvy_os_yield();
-    return true;
 }

@@ -27,6 +27,7 @@
 #define CVY_REGION_WAIT_H
 
 #include "region/layout.h"
+#include "region/spin.h"
 
 enum { CVY_WOKEN = 0, CVY_SLICE = 1 };
 
@@ -68,20 +69,5 @@ void cvy_bell_disarm(void);
 
 /** Whether a death is heard on this system; costs about 0.5 ms. */
 bool cvy_bell_works(void);
-
-/**
- * Spin while that is cheaper than a sleep: pauses that double up to 64, then a yield
- * about every 1.6 us, no more after 50 us. Zero-initialize; false means: sleep.
- *
- * `is_handover`: for what one other process brings, soon or not: looks follow each other
- * closely, and if that was in vain the last time, which is so where there are not enough
- * processors, this thread looks for about 1 us only, but every 16th time.
- */
-struct cvy_spin {
-    uint32_t rounds;
-    bool is_handover;
-    int64_t until;
-};
-bool cvy_spin(struct cvy_spin *spin);
 
 #endif

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/** spin.h: looking again for a while before a sleep. */
+#ifndef CVY_REGION_SPIN_H
+#define CVY_REGION_SPIN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/**
+ * Spin while that is cheaper than a sleep: pauses that double up to 64, then a yield
+ * about every 1.6 us, no more after 50 us. Zero-initialize; false means: sleep.
+ *
+ * `is_handover`: for what one other process brings, soon or not: looks follow each other
+ * closely, and if that was in vain the last time, which is so where there are not enough
+ * processors, this thread looks for about 1 us only, but every 16th time. `is_costly`: each
+ * look of that kind is a system call; others may run in between.
+ */
+struct cvy_spin {
+    uint32_t rounds;
+    bool is_handover, is_costly;
+    int64_t until;
+};
+bool cvy_spin(struct cvy_spin *spin);
+
+#endif
