@@ -186,6 +186,11 @@ TEST(full_place_is_an_error_also_when_storage_is_written)
     CHECK(is_empty());
 }
 
+/* What unlink() calls. */
+#ifndef SYS_unlink
+#define SYS_unlink SYS_unlinkat
+#endif
+
 static void die_with_a_draft(void *unused)
 {
     struct covey_memory *memory = NULL;
