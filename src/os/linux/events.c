@@ -138,12 +138,24 @@ uint64_t cvy_os_raise_open_files(void)
 /* ---- signals ---- */
 
 static void (*on_terminate)(void), (*on_interrupt)(void);
+static pid_t handler_of; /* the process that wants it */
+
+/* The signal comes again when its handler has returned. */
+static void raise_by_default(int signal)
+{
+    struct sigaction action = {.sa_handler = SIG_DFL};
+
+    (void)sigaction(signal, &action, NULL);
+    (void)raise(signal);
+}
 
 static void handle(int signal)
 {
     int error = errno;
 
-    if (signal == SIGTERM)
+    if (getpid() != handler_of) /* a fork child, for which it has no meaning */
+        raise_by_default(signal);
+    else if (signal == SIGTERM)
         on_terminate();
     else
         on_interrupt();
@@ -154,6 +166,7 @@ static void install(int signal)
 {
     struct sigaction action = {.sa_handler = handle, .sa_flags = SA_RESTART};
 
+    handler_of = getpid();
     sigemptyset(&action.sa_mask);
     (void)sigaction(signal, &action, NULL);
 }
