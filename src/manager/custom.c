@@ -4,12 +4,12 @@
 #include "manager/custom.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "base/memory.h"
 #include "manager/job.h"
-#include "os/code.h"
 
 struct cvy_custom_class {
     struct cvy_class cls; /* first */
@@ -196,29 +196,34 @@ int cvy_custom_make(struct cvy_custom_class **out, const char *name,
 
 /* ---- to other processes: (name, [(method, flags, code)...], create, destroy, ...) ---- */
 
-/* None for NULL. */
-static covey_value *code_value(cvy_code_fn *fn)
+/* A code without the room that its path does not need. */
+covey_value *cvy_code_to_value(cvy_code_fn *fn)
 {
     struct cvy_code code;
     if (!fn)
         return covey_value_none();
-    return cvy_code_encode(fn, &code) < 0 ? NULL
-                                          : covey_value_bytes(&code, sizeof code);
+    int r = cvy_code_encode(fn, &code);
+    if (r < 0) {
+        (void)cvy_fail_os(r, "a function of the program");
+        return NULL;
+    }
+    return covey_value_bytes(&code, offsetof(struct cvy_code, path) + code.path_size);
 }
 
-static int code_of(const covey_value *value, cvy_code_fn **ret)
+int cvy_code_from_value(const covey_value *value, cvy_code_fn **ret)
 {
     struct covey_view view;
-    struct cvy_code code;
+    struct cvy_code code = {0};
     *ret = NULL;
     if (covey_value_is_none(value))
         return 0;
     int r = covey_value_get_bytes(value, &view);
-    if (r >= 0 && view.size != sizeof code)
+    if (r >= 0 &&
+        (view.size < offsetof(struct cvy_code, path) || view.size >= sizeof code))
         r = cvy_fail(-EINVAL, "a function of %zu bytes", view.size);
     if (r < 0)
         return r;
-    memcpy(&code, view.data, sizeof code);
+    memcpy(&code, view.data, view.size);
     return cvy_code_decode(&code, ret);
 }
 
@@ -231,15 +236,15 @@ int cvy_custom_to_value(const struct cvy_class *cls, covey_value **out)
         covey_value *method = NULL;
         if (covey_value_pack(&method, "(s, I, N)", custom->own[i].name,
                              custom->own[i].flags,
-                             code_value((cvy_code_fn *)custom->own[i].fn)) < 0)
+                             cvy_code_to_value((cvy_code_fn *)custom->own[i].fn)) < 0)
             method = NULL;
         (void)covey_value_append(methods, method);
     }
     return covey_value_pack(out, "(s, N, N, N, N, N)", custom->name, methods,
-                            code_value((cvy_code_fn *)custom->create),
-                            code_value((cvy_code_fn *)cls->destroy),
-                            code_value((cvy_code_fn *)custom->repr),
-                            code_value((cvy_code_fn *)custom->value));
+                            cvy_code_to_value((cvy_code_fn *)custom->create),
+                            cvy_code_to_value((cvy_code_fn *)cls->destroy),
+                            cvy_code_to_value((cvy_code_fn *)custom->repr),
+                            cvy_code_to_value((cvy_code_fn *)custom->value));
 }
 
 static int read_methods(const covey_value *list, struct covey_method *methods)
@@ -251,7 +256,7 @@ static int read_methods(const covey_value *list, struct covey_method *methods)
         r = covey_value_unpack(covey_value_at(list, i), "(s, I, O)", &methods[i].name,
                                &methods[i].flags, &code);
         if (r >= 0)
-            r = code_of(code, &fn);
+            r = cvy_code_from_value(code, &fn);
         methods[i].fn = (covey_method_fn *)fn;
     }
     return r;
@@ -262,7 +267,7 @@ static int read_functions(const covey_value *const codes[4], struct covey_class 
     cvy_code_fn *fns[4] = {NULL};
     int r = 0;
     for (int i = 0; i < 4 && r >= 0; i++)
-        r = code_of(codes[i], &fns[i]);
+        r = cvy_code_from_value(codes[i], &fns[i]);
     cls->create = (int (*)(covey_request *, void **))fns[0];
     cls->destroy = (void (*)(void *))fns[1];
     cls->repr = (covey_method_fn *)fns[2];

@@ -6,6 +6,7 @@
 #define CVY_MANAGER_CUSTOM_H
 
 #include "manager/class.h"
+#include "os/code.h"
 
 #include <covey/manager.h>
 
@@ -23,5 +24,10 @@ int cvy_custom_to_value(const struct cvy_class *cls,
                         covey_value **out) COVEY_MUST_CHECK;
 int cvy_custom_from_value(const covey_value *value,
                           struct cvy_custom_class **out) COVEY_MUST_CHECK;
+
+/** A function as a value that holds in other processes of the program: None for NULL.
+ * Returns: NULL as all makers, and for what lies in no program. */
+covey_value *cvy_code_to_value(cvy_code_fn *fn);
+int cvy_code_from_value(const covey_value *value, cvy_code_fn **ret) COVEY_MUST_CHECK;
 
 #endif
