@@ -48,7 +48,7 @@
 extern "C" {
 #endif
 
-/** A call of a method that a client has asked for. */
+/** A call of a method or function that a client has asked for. */
 typedef struct covey_request covey_request;
 
 /* ---- classes ---------------------------------------------------------------- */
@@ -125,6 +125,29 @@ covey_manager_register(const char *type_id, const struct covey_class *cls,
 COVEY_API int covey_manager_share(const char *type_id, const char *of,
                                   const covey_value *args) COVEY_MUST_CHECK;
 
+/* ---- functions -------------------------------------------------------------- */
+
+/**
+ * A function that clients can have called. It is called in a worker of a manager's Pool with
+ * covey_request_args and covey_request_kwargs, ends as a method does, and cannot make
+ * objects (covey_request_return_object is -ENOTSUP).
+ */
+typedef int covey_function_fn(covey_request *request);
+
+/**
+ * Let managers that this process starts or serves from now on call a function where a
+ * client names one of Python's: as what a Pool's methods call and as its initializer.
+ * Nothing else that clients name is ever called. A name that is there already is replaced.
+ *
+ * `name`:   as Python pickles it: the module, a dot, the qualified name: "math.sqrt",
+ *           "__main__.Shape.area". Without a module: of builtins. Modules written in C may
+ *           lie behind others: operator.mul is "_operator.mul".
+ * Returns:  0; -EINVAL for a bad name, or if `fn` lies in no program or shared object;
+ *           -ENOMEM.
+ */
+COVEY_API int covey_manager_register_function(const char *name,
+                                              covey_function_fn *fn) COVEY_MUST_CHECK;
+
 /* ---- requests --------------------------------------------------------------- */
 
 /** Returns: the arguments, a tuple, valid until the method returns. */
@@ -153,7 +176,7 @@ COVEY_API int covey_request_return(covey_request *request, covey_value *value);
 /**
  * Return a proxy of a new object of the registered type `type_id`.
  *
- * Returns:  0; -EINVAL if there is no such type of this program's.
+ * Returns:  0; -EINVAL if there is no such type of this program's; -ENOTSUP in a function.
  * Owner:    takes `self`, also on failure.
  */
 COVEY_API int covey_request_return_object(covey_request *request, const char *type_id,
@@ -187,6 +210,8 @@ struct covey_manager_opts {
     size_t max_reply;                 /**< bytes of a reply; default 1 GiB */
     size_t max_objects;               /**< default 1 million */
     size_t max_sessions; /**< connections at the same time; default 20,000 */
+    size_t max_workers;  /**< processes that all Pools may have together; default 4 for
+                              each processor, at least 64 */
     uint64_t max_memory; /**< bytes, beyond which objects may not grow; default half of
                               what the machine or the cgroup has */
     uint64_t max_steps;  /**< one request may take: items looked at, compared, copied;

@@ -27,7 +27,8 @@ const char *covey_request_client(const covey_request *request)
 
 int covey_request_cancelled(const covey_request *request)
 {
-    return atomic_load(&request->cancelled);
+    return request->task ? covey_call_cancelled(request->task)
+                         : atomic_load(&request->cancelled);
 }
 
 void cvy_custom_drop_made(covey_request *request)
@@ -56,6 +57,8 @@ int covey_request_return(covey_request *request, covey_value *value)
 
 int covey_request_return_object(covey_request *request, const char *type_id, void *self)
 {
+    if (!request->server)
+        return cvy_fail(-ENOTSUP, "covey_request_return_object: in a function");
     const struct cvy_type *type =
         type_id ? cvy_registry_find(request->server->registry, type_id) : NULL;
     if (!type || !type->is_custom)

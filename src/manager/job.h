@@ -12,6 +12,7 @@
 #include "manager/class.h"
 
 #include <covey/manager.h>
+#include <covey/pool.h>
 
 struct covey_request {
     const covey_value *args, *kwargs;
@@ -19,7 +20,8 @@ struct covey_request {
     covey_value *reply; /* result or exception */
     const struct cvy_class *made;
     void *made_self;
-    struct cvy_server *server;
+    struct cvy_server *server;     /* NULL: of a function in a worker */
+    const struct covey_call *task; /* of that; NULL: none */
     _Atomic int cancelled;
     char detail[CVY_DETAIL_SIZE]; /* of a failure in another thread */
 };

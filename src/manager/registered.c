@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "base/opts.h"
 #include "manager/custom.h"
+#include "manager/function.h"
 #include "manager/serve.h"
 
 /* A registered name: of a class, or of an object that all share. */
@@ -216,6 +217,8 @@ static int add_entries(struct cvy_registry *registry, const struct entry *e)
 int cvy_types_get(struct cvy_registry *registry, bool standard)
 {
     int r = standard ? cvy_registry_add_standard(registry) : 0;
+    if (r >= 0)
+        r = cvy_functions_get(&registry->functions);
     return r < 0 ? r : add_entries(registry, first_entry());
 }
 

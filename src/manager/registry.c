@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "manager/custom.h"
+#include "manager/function.h"
 #include "manager/server.h"
 
 /* All methods of a class, or those that are named. */
@@ -145,5 +146,6 @@ void cvy_registry_free(struct cvy_registry *registry)
 {
     free_list(registry->first);
     free_list(registry->hidden);
+    cvy_functions_free(&registry->functions);
     *registry = (struct cvy_registry){0};
 }

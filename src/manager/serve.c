@@ -76,6 +76,8 @@ int cvy_serve_take_opts(struct covey_manager_opts *to,
     DEFAULT(to->max_reply, (size_t)1 << 30);
     DEFAULT(to->max_objects, 1000000);
     DEFAULT(to->max_sessions, 20000);
+    if (!to->max_workers && covey_cpu_count(&to->max_workers) >= 0)
+        to->max_workers = cvy_max_size(4 * to->max_workers, 64);
     DEFAULT(to->max_memory, cvy_os_memory_limit() / 2);
     DEFAULT(to->max_steps, (uint64_t)50 * 1000 * 1000);
     DEFAULT(to->max_bytes, (uint64_t)256 << 20);
@@ -92,6 +94,7 @@ static void set_limits(struct cvy_server *server, const struct covey_manager_opt
         .max_reply = o->max_reply,
         .max_objects = o->max_objects,
         .max_sessions = o->max_sessions,
+        .max_workers = o->max_workers,
         .max_memory = o->max_memory,
         .max_steps = o->max_steps,
         .max_bytes = o->max_bytes,

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "manager/crew.h"
 #include "manager/door.h"
 #include "manager/segments.h"
 #include "os/os.h"
@@ -90,6 +91,7 @@ static void serve_event(struct cvy_server *server, const struct cvy_os_event *ev
     case CVY_SOURCE_FLAG:
         cvy_os_flag_lower(server->flag);
         cvy_custom_collect(server);
+        cvy_crews_collect(server);
         break;
     case CVY_SOURCE_PARENT:
         (void)covey_log(COVEY_LOG_INFO, "manager %s: its parent has ended",
@@ -112,6 +114,9 @@ static void serve_event(struct cvy_server *server, const struct cvy_os_event *ev
             cvy_client_dead(server, client);
         break;
     }
+    case CVY_SOURCE_CREW:
+        cvy_crew_ready(CVY_CONTAINER_OF(source, struct cvy_crew, source));
+        break;
     }
     go_on(server);
 }
@@ -246,6 +251,7 @@ static int turn(struct cvy_server *server)
     }
     cvy_connection_sweep(server);
     cvy_client_sweep(server);
+    cvy_crews_sweep(server);
     return count;
 }
 
@@ -288,6 +294,7 @@ static void close_server(struct cvy_server *server)
     cvy_connection_sweep(server);
     cvy_client_free_all(server);
     cvy_hosted_free_all(server);
+    cvy_crews_stop(server);
     cvy_parking_free(&server->parking);
     covey_value_free(server->address_value);
     covey_value_free(server->no_keywords);

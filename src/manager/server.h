@@ -13,6 +13,7 @@
  *   nested.c      proxies inside of values, and what only they keep alive
  *   registry.c    the types
  *   custom.c      classes of the program; their methods may run in threads: job.c
+ *   crew.c        pools; errand.c: what clients ask of them
  *   door.c        newcomers
  *
  * One thread runs all of it but the methods that run in threads.
@@ -37,6 +38,7 @@
 
 struct cvy_server;
 struct cvy_connection;
+struct cvy_function;
 
 /* ---- events ---- */
 
@@ -47,7 +49,8 @@ enum cvy_source_kind {
     CVY_SOURCE_PARENT,
     CVY_SOURCE_REAPER,
     CVY_SOURCE_CONNECTION,
-    CVY_SOURCE_CLIENT
+    CVY_SOURCE_CLIENT,
+    CVY_SOURCE_CREW
 };
 struct cvy_source {
     enum cvy_source_kind kind;
@@ -69,8 +72,9 @@ struct cvy_type {
 };
 
 struct cvy_registry {
-    struct cvy_type *first;  /* stays as it is while the server serves */
-    struct cvy_type *hidden; /* those of objects that only methods make */
+    struct cvy_type *first;         /* stays as it is while the server serves */
+    struct cvy_type *hidden;        /* those of objects that only methods make */
+    struct cvy_function *functions; /* that clients can name */
 };
 
 /** Add a type; a name that is there already is replaced. `exposed` NULL: all methods.
@@ -295,13 +299,17 @@ void cvy_custom_collect(struct cvy_server *server);
 /** Wait for all that run. */
 void cvy_custom_stop(struct cvy_server *server);
 
+/* ---- pools: crew.h ---- */
+
+struct cvy_crews;
+
 /* ---- the server ---- */
 
 /** Bytes that are read at once. */
 #define CVY_SCRATCH_SIZE ((size_t)64 << 10)
 
 struct cvy_server_limits {
-    size_t max_message, max_reply, max_objects, max_sessions;
+    size_t max_message, max_reply, max_objects, max_sessions, max_workers;
     uint64_t max_memory, max_steps, max_bytes;
     int64_t send_timeout;
 };
@@ -336,6 +344,7 @@ struct cvy_server {
     size_t connection_count;
     int64_t accept_again; /* newcomers wait until then; 0: they need not */
     struct cvy_jobs *jobs;
+    struct cvy_crews *crews;
     struct cvy_segments *segments; /* NULL: it looks after none */
     struct covey_bytes reply;
     covey_value *no_keywords; /* an empty dict */

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "manager/function.h"
 #include "manager/serve.h"
 #include "os/events.h"
 #include "os/os.h"
@@ -139,7 +140,7 @@ static void tell_address(void *context, const char *address)
 /* What is in a plan: see plan_value. */
 static int read_plan(const covey_value *plan, struct covey_manager_opts *o,
                      covey_conn **ret_pipe, int *ret_is_thread,
-                     const covey_value **ret_types)
+                     const covey_value **ret_types, const covey_value **ret_functions)
 {
     const void *key = NULL;
     size_t key_size = 0;
@@ -147,13 +148,14 @@ static int read_plan(const covey_value *plan, struct covey_manager_opts *o,
     long long handshake = 0, sending = 0;
     int md5 = 0, standard = 0, segments = 0;
     const covey_value *sizes;
-    int r = covey_value_unpack(plan, "(K, z, y#, i, i, i, i, O, O)", &pipe, &o->address,
-                               &key, &key_size, &md5, &standard, &segments,
-                               ret_is_thread, &sizes, ret_types);
+    int r = covey_value_unpack(plan, "(K, z, y#, i, i, i, i, O, O, O)", &pipe,
+                               &o->address, &key, &key_size, &md5, &standard, &segments,
+                               ret_is_thread, &sizes, ret_types, ret_functions);
     if (r >= 0)
-        r = covey_value_unpack(sizes, "(n, n, n, n, K, K, K, L, L)", &o->max_message,
+        r = covey_value_unpack(sizes, "(n, n, n, n, n, K, K, K, L, L)", &o->max_message,
                                &o->max_reply, &o->max_objects, &o->max_sessions,
-                               &memory, &steps, &bytes, &handshake, &sending);
+                               &o->max_workers, &memory, &steps, &bytes, &handshake,
+                               &sending);
     o->authkey = COVEY_VIEW(key, key_size);
     o->allow_md5 = md5 ? COVEY_ON : COVEY_OFF;
     o->standard_types = standard ? COVEY_ON : COVEY_OFF;
@@ -172,9 +174,9 @@ static int serve_plan(const covey_value *plan)
 {
     struct covey_manager_opts o = {.size = sizeof o};
     struct cvy_registry registry = {0};
-    const covey_value *types;
+    const covey_value *types, *functions;
     covey_conn *pipe;
-    int is_thread = 0, r = read_plan(plan, &o, &pipe, &is_thread, &types);
+    int is_thread = 0, r = read_plan(plan, &o, &pipe, &is_thread, &types, &functions);
     if (r < 0)
         return r;
     if (!is_thread) {
@@ -184,6 +186,8 @@ static int serve_plan(const covey_value *plan)
     o.ready = tell_address;
     o.context = &pipe;
     r = cvy_types_from_value(&registry, o.standard_types == COVEY_ON, types);
+    if (r >= 0)
+        r = cvy_functions_from_value(&registry.functions, functions);
     if (r >= 0)
         r = cvy_serve(&o, &registry, "covey_manager_start");
     if (r < 0)
@@ -207,23 +211,27 @@ static int serve_child(struct covey_view arg)
 static int plan_value(covey_value **out, const struct covey_manager_opts *o,
                       const covey_conn *pipe)
 {
-    covey_value *types = NULL, *sizes = NULL;
+    covey_value *types = NULL, *functions = NULL, *sizes = NULL;
     int r = cvy_types_to_value(&types);
     if (r >= 0)
+        r = cvy_functions_to_value(&functions);
+    if (r >= 0)
         r = covey_value_pack(
-            &sizes, "(n, n, n, n, K, K, K, L, L)", o->max_message, o->max_reply,
-            o->max_objects, o->max_sessions, (unsigned long long)o->max_memory,
-            (unsigned long long)o->max_steps, (unsigned long long)o->max_bytes,
-            (long long)o->handshake_timeout, (long long)o->send_timeout);
+            &sizes, "(n, n, n, n, n, K, K, K, L, L)", o->max_message, o->max_reply,
+            o->max_objects, o->max_sessions, o->max_workers,
+            (unsigned long long)o->max_memory, (unsigned long long)o->max_steps,
+            (unsigned long long)o->max_bytes, (long long)o->handshake_timeout,
+            (long long)o->send_timeout);
     if (r < 0) {
         covey_value_free(types);
+        covey_value_free(functions);
         return r;
     }
-    return covey_value_pack(out, "(K, z, y#, i, i, i, i, N, N)",
+    return covey_value_pack(out, "(K, z, y#, i, i, i, i, N, N, N)",
                             (unsigned long long)(uintptr_t)pipe, o->address,
                             o->authkey.data, o->authkey.size, o->allow_md5 == COVEY_ON,
                             o->standard_types != COVEY_OFF, o->segments == COVEY_ON,
-                            o->method == COVEY_THREAD, sizes, types);
+                            o->method == COVEY_THREAD, sizes, types, functions);
 }
 
 static int make_process(covey_process **out, const struct covey_manager_opts *o,

@@ -52,7 +52,7 @@ int cvy_take_keywords(struct cvy_call *call, const char *function, size_t count,
 /** Whether all keys of a dict of keywords, which may be NULL, are strs; TypeError. */
 int cvy_check_names(struct cvy_call *call, const covey_value *kwds) COVEY_MUST_CHECK;
 
-enum { CVY_PARAMS = 4 };
+enum { CVY_PARAMS = 5 };
 
 /** A function in Python. */
 struct cvy_params {

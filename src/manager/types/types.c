@@ -20,6 +20,8 @@ const struct cvy_class *const cvy_types[] = {
     &cvy_type_value,
     &cvy_type_array,
     &cvy_type_namespace,
+    &cvy_type_pool,
+    &cvy_type_async_result,
     &cvy_type_iterator,
 };
 const size_t cvy_type_count = CVY_ARRAY_SIZE(cvy_types);
