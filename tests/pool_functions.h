@@ -97,6 +97,13 @@ static inline int function_abort(covey_request *request)
     return 0;
 }
 
+/* The same after a while, so that others can come meanwhile. */
+static inline int function_late_abort(covey_request *request)
+{
+    (void)usleep(500000);
+    return function_abort(request);
+}
+
 static inline int function_raise_signal(covey_request *request)
 {
     int64_t number = 0;
@@ -144,6 +151,7 @@ static inline int functions_register(void)
         {"time.sleep", function_sleep},
         {"posix.getpid", function_getpid},
         {"posix.abort", function_abort},
+        {"__main__.late_abort", function_late_abort},
         {"_signal.raise_signal", function_raise_signal},
         {"__main__.setenv", function_setenv},
         {"os.getenv", function_getenv},

@@ -31,13 +31,14 @@ static covey_proxy *pool_of(covey_manager *manager, int workers)
 }
 
 /* The functions by the names that Python's have in pickles. */
-#define SQRT   covey_value_global("math", "sqrt")
-#define MUL    covey_value_global("_operator", "mul")
-#define SLEEP  covey_value_global("time", "sleep")
-#define GETPID covey_value_global("posix", "getpid")
-#define ABORT  covey_value_global("posix", "abort")
-#define GETENV covey_value_global("os", "getenv")
-#define SETENV covey_value_global("__main__", "setenv")
+#define SQRT       covey_value_global("math", "sqrt")
+#define MUL        covey_value_global("_operator", "mul")
+#define SLEEP      covey_value_global("time", "sleep")
+#define GETPID     covey_value_global("posix", "getpid")
+#define ABORT      covey_value_global("posix", "abort")
+#define LATE_ABORT covey_value_global("__main__", "late_abort")
+#define GETENV     covey_value_global("os", "getenv")
+#define SETENV     covey_value_global("__main__", "setenv")
 
 /* A call whose result has to have this repr. */
 #define GIVES(proxy, wanted, method, ...)                                              \
@@ -315,7 +316,47 @@ TEST_EACH_METHOD(workers_end_with_a_manager_that_is_killed)
     covey_manager_free(manager);
 }
 
+/* Workers by fork have copies of what the manager has, and are to let go of it. */
+TEST_EACH_METHOD(clients_whom_the_manager_leaves_see_that)
+{
+    struct server server = {0};
+    covey_manager *manager = start((struct covey_manager_opts){.authkey = SERVER_KEY});
+    covey_value *value;
+    snprintf(server.address, sizeof server.address, "%s",
+             covey_manager_address(manager));
+    covey_conn *early = server_connect(&server);
+    covey_proxy *pool = pool_of(manager, 2);
+    GIVES(pool, "[0.0, 1.0]", "map", "(N, [i, i])", SQRT, 0, 1);
+    REQUEST(early, NULL, "dummy", "()");
+    REPLIES(early, "#RETURN", "None");
+    CHECK_EQ(covey_conn_recv_value(early, &value, NULL, COVEY_SEC(20)), COVEY_EEOF);
+    covey_conn_free(early);
+    covey_proxy_free(pool);
+    end(manager);
+}
+
 /* ---- many ---- */
+
+TEST_EACH_METHOD(what_a_request_makes_of_its_arguments_is_limited)
+{
+    covey_manager *manager = start(
+        (struct covey_manager_opts){.max_message = 1 << 20, .max_bytes = 1 << 20});
+    covey_proxy *pool = pool_of(manager, 1);
+    static char megabyte[900000];
+    covey_value *list = covey_value_list();
+    covey_value *text = covey_value_bytes(megabyte, sizeof megabyte), *args;
+    for (int i = 0; i < 10; i++)
+        CHECK_OK(covey_value_append(list, covey_value_ref(text)));
+    CHECK_OK(covey_value_pack(&args, "(N, N, i)", covey_value_global("builtins", "len"),
+                              list, 1));
+    CHECK_ERR(covey_proxy_call_values(pool, NULL, "map", args, NULL, COVEY_SEC(20)),
+              COVEY_EREMOTE);
+    CHECK_STR_EQ(covey_proxy_error_type(), "MemoryError");
+    GIVES(pool, "[900000]", "map", "(N, [N])", covey_value_global("builtins", "len"),
+          text);
+    covey_proxy_free(pool);
+    end(manager);
+}
 
 TEST_EACH_METHOD_TIMEOUT(nobody_waits_for_those_who_wait, 60)
 {
@@ -323,8 +364,7 @@ TEST_EACH_METHOD_TIMEOUT(nobody_waits_for_those_who_wait, 60)
     struct server server = {0};
     covey_manager *manager = start((struct covey_manager_opts){.authkey = SERVER_KEY});
     covey_proxy *pool = pool_of(manager, 1), *list;
-    int pid = pid_of_worker(pool);
-    covey_proxy *busy = call_proxy(pool, "apply_async", pair(SLEEP, numbers(100, 101)));
+    covey_proxy *busy = call_proxy(pool, "map_async", pair(LATE_ABORT, numbers(0, 1)));
     covey_conn *waiting[WAITERS];
     const char *ident = covey_proxy_ident(pool);
     snprintf(server.address, sizeof server.address, "%s",
@@ -335,7 +375,6 @@ TEST_EACH_METHOD_TIMEOUT(nobody_waits_for_those_who_wait, 60)
     }
     CHECK_OK(covey_proxy_create(&list, manager, "list", NULL, NULL));
     GIVES(list, "0", "__len__", "()");
-    CHECK_EQ(kill(pid, SIGKILL), 0);
     for (int i = 0; i < WAITERS; i++) {
         char number[16];
         snprintf(number, sizeof number, "%d.0", i);

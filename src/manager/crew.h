@@ -93,11 +93,12 @@ struct cvy_errand {
     covey_value *items;            /* a list */
     size_t count, chunk;           /* of them; of them in a part */
     size_t parts, next_part, done; /* all, first not submitted, finished */
-    covey_value **results;         /* by part: a list of results, or an exception */
-    unsigned char *outcomes;       /* by part: of enum cvy_part_outcome */
-    size_t *arrived;               /* finished parts in that order, `done` of them */
-    size_t first_raised;           /* SIZE_MAX: none */
-    covey_value *whole; /* when it is finished: what get returns, or raises */
+    size_t grant;            /* bytes that its parts may still take: each has its own */
+    covey_value **results;   /* by part: a list of results, or an exception */
+    unsigned char *outcomes; /* by part: of enum cvy_part_outcome */
+    size_t *arrived;         /* finished parts in that order, `done` of them */
+    size_t first_raised;     /* SIZE_MAX: none */
+    covey_value *whole;      /* when it is finished: what get returns, or raises */
     struct cvy_waiters waiters;
 };
 enum cvy_part_outcome { CVY_PART_PENDING = 0, CVY_PART_OK, CVY_PART_RAISED };

@@ -181,7 +181,8 @@ static void leave_tasks(struct cvy_crew *crew, struct cvy_task *task)
 }
 
 /* What the worker gave: (True, results) or (False, exception). */
-static int read_result(covey_result *result, int *ret_ok, covey_value **ret)
+static int read_result(struct cvy_server *server, covey_result *result, int *ret_ok,
+                       covey_value **ret)
 {
     struct covey_bytes bytes = {0};
     covey_value *pair = NULL;
@@ -195,6 +196,7 @@ static int read_result(covey_result *result, int *ret_ok, covey_value **ret)
         *ret_ok = covey_value_truth(ok);
         *ret = covey_value_ref(value);
     }
+    server->since_look += bytes.size;
     covey_value_free(pair);
     covey_bytes_free(&bytes);
     return r;
@@ -208,7 +210,7 @@ static void task_done(void *context, covey_result *result)
     int ok = 0;
     if (errand) {
         leave_tasks(errand->crew, task);
-        int r = read_result(result, &ok, &value);
+        int r = read_result(errand->crew->server, result, &ok, &value);
         if (r < 0)
             fail_part(errand, task->part, r);
         else
@@ -240,6 +242,8 @@ static int submit(struct cvy_errand *errand, size_t part)
     struct cvy_task *task = cvy_calloc(1, sizeof *task);
     int r = task ? pickle_part(errand, part, &pickle)
                  : cvy_fail(-ENOMEM, "no memory for a task");
+    if (r >= 0 && pickle.size > errand->grant)
+        r = cvy_fail(-EMSGSIZE, "more memory than the manager grants a request");
     if (r >= 0) {
         *task = (struct cvy_task){
             .next = crew->tasks, .errand = errand, .part = part, .bytes = pickle.size};
@@ -253,6 +257,7 @@ static int submit(struct cvy_errand *errand, size_t part)
         cvy_free(task);
         return r;
     }
+    errand->grant -= task->bytes;
     if (crew->tasks)
         crew->tasks->previous = task;
     crew->tasks = task;
@@ -321,6 +326,8 @@ int cvy_errand_begin(struct cvy_errand **out, struct cvy_call *call,
         cvy_strdup(order->function ? order->function->name : "the call");
     if (order->function)
         errand->function.code = covey_value_ref(order->function->code);
+    errand->grant =
+        crew->server->limits.max_message + (size_t)crew->server->limits.max_bytes;
     divide(errand, crew, order->chunk);
     int r = covey_value_check(order->items);
     if (r >= 0 && order->fault)

@@ -12,6 +12,7 @@
 #include "manager/types/help.h"
 #include "manager/types/results.h"
 #include "manager/types/types.h"
+#include "value/node.h"
 #include "value/walk.h"
 
 #define FUNCTION   "func"
@@ -106,7 +107,8 @@ static int pool_create(struct cvy_call *call, void **ret_self)
         (r = take_max_tasks(call, args[3], &plan.max_tasks)) ||
         (r = take_initializer(call, args[1], &plan.initializer)))
         return r;
-    if (args[2] && (r = take_items(call, args[2], covey_value_tuple, &initargs)))
+    if (plan.initializer && args[2] &&
+        (r = take_items(call, args[2], covey_value_tuple, &initargs)))
         return r;
     plan.initargs = initargs;
     r = cvy_crew_make(call, &plan, &crew);
@@ -172,13 +174,17 @@ static int check_running(struct cvy_call *call, const struct cvy_crew *crew)
     return cvy_raise(call, "ValueError", "Pool not running");
 }
 
-static int take_chunk(struct cvy_call *call, const covey_value *value, size_t *ret)
+/* `operator`: by which CPython compares it first. */
+static int take_chunk(struct cvy_call *call, const covey_value *value,
+                      const char *operator, size_t * ret)
 {
     int64_t chunk;
     int r;
 
     if (cvy_is_missing(value))
         return 0;
+    if (!cvy_is_real(value))
+        return cvy_raise_unordered(call, operator, value, covey_value_int(1));
     if ((r = cvy_take_index(call, value, &chunk)))
         return r;
     if (chunk < 1)
@@ -193,7 +199,10 @@ static int begin(struct cvy_call *call, struct cvy_crew *crew, struct cvy_order 
 {
     int r = order->fault ? 0 : take_function(call, function, order);
 
+    if (!r) /* what occurs several times is written as often */
+        r = cvy_charge_steps(call, cvy_weight(order->items));
     if (r) {
+        covey_value_free(order->fault);
         covey_value_free(order->items);
         return r;
     }
@@ -272,9 +281,13 @@ static int begin_map(struct cvy_call *call, struct cvy_crew *crew, const char *n
     if ((r = cvy_take_params(call, &params, args)) || (r = check_running(call, crew)) ||
         (r = refuse_callback(call, args[3], params.names[3])) ||
         (r = refuse_callback(call, args[4], params.names[4])) ||
-        (r = take_chunk(call, args[2], &order.chunk)) ||
         (r = take_items(call, args[1], covey_value_list, &order.items)))
         return r;
+    if (covey_value_count(order.items) &&
+        (r = take_chunk(call, args[2], "<=", &order.chunk))) {
+        covey_value_free(order.items);
+        return r;
+    }
     return begin(call, crew, &order, args[0], ret);
 }
 
@@ -346,7 +359,7 @@ static int imap(struct cvy_call *call, struct cvy_crew *crew, const char *name,
     int r;
 
     if ((r = cvy_take_params(call, &params, args)) || (r = check_running(call, crew)) ||
-        (r = take_chunk(call, args[2], &order.chunk)) ||
+        (r = take_chunk(call, args[2], "<", &order.chunk)) ||
         (r = take_input(call, args[1], &order)) ||
         (r = begin(call, crew, &order, args[0], &errand)))
         return r;

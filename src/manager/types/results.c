@@ -380,7 +380,7 @@ static int results_send(struct cvy_call *call, void *self)
         return refuse(call, results);
     if ((r = cvy_take_one(call, "generator", &value)))
         return r;
-    if (!results->has_begun && !covey_value_is_none(value) && !is_at_end(results))
+    if (!results->has_begun && !covey_value_is_none(value))
         return cvy_raise(call, "TypeError",
                          "can't send non-None value to a just-started generator");
     results->has_begun = true;
