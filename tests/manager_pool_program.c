@@ -3,6 +3,7 @@
  * manager/pools. */
 #include <stdio.h>
 
+#include "os/events.h"
 #include "pool_functions.h"
 
 static void say_ready(void *context, const char *address)
@@ -12,16 +13,10 @@ static void say_ready(void *context, const char *address)
     fflush(stdout);
 }
 
-static void stop(int number)
-{
-    (void)number;
-    covey_manager_stop();
-}
-
 int main(int argc, char **argv)
 {
     covey_init(argc, argv);
-    (void)signal(SIGTERM, stop);
+    cvy_os_on_terminate(covey_manager_stop);
     if (argc == 2 && functions_register() >= 0 &&
         covey_manager_serve_forever(
             COVEY_MANAGER_OPTS(.address = argv[1], .authkey = COVEY_VIEW("a key", 5),

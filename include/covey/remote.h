@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * covey/remote.h: the standard objects of managers: list, dict, Namespace, locks, events,
- * conditions, barriers, queues, Value and Array, each by its proxy (covey/proxy.h).
+ * conditions, barriers, queues, pools, Value and Array, each by its proxy (covey/proxy.h).
  *
  * Every call is one method of the object, and happens as a whole. What lies in a list or
  * dict came there as a copy: to change it, get it, change it, and set it again, or put a
@@ -12,7 +12,7 @@
  * Returns:  0, or 0 and 1 of a question. Python's exceptions are these codes, with type and
  *           text in the detail, and in covey_proxy_error_type and its like:
  *             -ENOENT          IndexError, KeyError, AttributeError
- *             -ETIMEDOUT       Empty, Full
+ *             -ETIMEDOUT       Empty, Full, TimeoutError
  *             COVEY_ECLOSED    ShutDown, of queues from Python 3.13 on
  *             COVEY_EBROKEN    BrokenBarrierError
  *             COVEY_ETYPE      TypeError
@@ -152,6 +152,15 @@ COVEY_API int covey_dict_iterate(covey_proxy *dict, covey_proxy **out) COVEY_MUS
  *           every call.
  */
 COVEY_API int covey_proxy_next(covey_proxy *iterator, covey_value **out);
+/**
+ * The next item of what covey_proxy_pool_imap returned, if it comes in time.
+ *
+ * Returns:  1 with an item; 0 at the end; -ETIMEDOUT, and it may be called again; the
+ *           exception of the function for this item; as every call.
+ * Blocks:   at most `timeout`.
+ */
+COVEY_API int covey_proxy_next_within(covey_proxy *iterator, covey_value **out,
+                                      covey_nsec timeout);
 
 /* ---- namespaces, Value ------------------------------------------------------ */
 
@@ -253,6 +262,103 @@ COVEY_API int covey_proxy_queue_full(covey_proxy *queue);
 COVEY_API int covey_proxy_queue_done(covey_proxy *queue);
 /** Wait until all that was put is done with. Returns:  0; as every call. */
 COVEY_API int covey_proxy_queue_join(covey_proxy *queue);
+
+/* ---- pools of managers ------------------------------------------------------ */
+/* A function is a global, covey_value_global("math", "sqrt"): one that the manager's program
+ * has registered (covey_manager_register_function), or that a stock manager can import. What
+ * it raises comes as codes, too, see above; what a manager of covey says of a worker that
+ * died is COVEY_ESTATE. All calls take their values. */
+
+/**
+ * Call `function(*args, **kwargs)` in a worker, and wait for its result.
+ *
+ * `args`, `kwargs`: a tuple and a dict; NULL: none.
+ * `out`:    receives the result; NULL: it is dropped.
+ * Returns:  0; -EINVAL if the pool does not run; as every call.
+ * Blocks:   until it is done.
+ */
+COVEY_API int covey_proxy_pool_apply(covey_proxy *pool, covey_value *function,
+                                     covey_value *args, covey_value *kwargs,
+                                     covey_value **out);
+/**
+ * Call a function for each item, and wait for the list of results.
+ *
+ * `items`:  a list, tuple, or what else Python can go through.
+ * `chunksize`: items that are one task; 0: four tasks for each worker.
+ * Returns:  0; the first exception; -EINVAL if the pool does not run; as every call.
+ * Blocks:   until all is done.
+ */
+COVEY_API int covey_proxy_pool_map(covey_proxy *pool, covey_value *function,
+                                   covey_value *items, size_t chunksize,
+                                   covey_value **out);
+/**
+ * The same where each item is a tuple of arguments.
+ *
+ * Returns:  as covey_proxy_pool_map.
+ * Blocks:   as that.
+ */
+COVEY_API int covey_proxy_pool_starmap(covey_proxy *pool, covey_value *function,
+                                       covey_value *items, size_t chunksize,
+                                       covey_value **out);
+/** covey_proxy_pool_apply without waiting: `*out` is for covey_proxy_result_get. Returns:  0;
+ * -EINVAL if the pool does not run; as every call. */
+COVEY_API int covey_proxy_pool_apply_async(covey_proxy **out, covey_proxy *pool,
+                                           covey_value *function, covey_value *args,
+                                           covey_value *kwargs) COVEY_MUST_CHECK;
+/** covey_proxy_pool_map without waiting. Returns:  as covey_proxy_pool_apply_async. */
+COVEY_API int covey_proxy_pool_map_async(covey_proxy **out, covey_proxy *pool,
+                                         covey_value *function, covey_value *items,
+                                         size_t chunksize) COVEY_MUST_CHECK;
+/** covey_proxy_pool_starmap without waiting. Returns:  as covey_proxy_pool_apply_async. */
+COVEY_API int covey_proxy_pool_starmap_async(covey_proxy **out, covey_proxy *pool,
+                                             covey_value *function, covey_value *items,
+                                             size_t chunksize) COVEY_MUST_CHECK;
+/** Call a function for each item; `*out` is an iterator over the results in their order, for
+ * covey_proxy_next_within. Returns:  as covey_proxy_pool_apply_async. */
+COVEY_API int covey_proxy_pool_imap(covey_proxy **out, covey_proxy *pool,
+                                    covey_value *function,
+                                    covey_value *items) COVEY_MUST_CHECK;
+/** The same with results as they come. Returns:  as covey_proxy_pool_apply_async. */
+COVEY_API int covey_proxy_pool_imap_unordered(covey_proxy **out, covey_proxy *pool,
+                                              covey_value *function,
+                                              covey_value *items) COVEY_MUST_CHECK;
+/**
+ * Wait for a result. May be repeated.
+ *
+ * `out`:    receives it; NULL: it is dropped.
+ * Returns:  0; -ETIMEDOUT; what was raised; as every call.
+ * Blocks:   at most `timeout`.
+ */
+COVEY_API int covey_proxy_result_get(covey_proxy *result, covey_value **out,
+                                     covey_nsec timeout);
+/**
+ * Wait until a result is there, good or bad.
+ *
+ * Returns:  0; -ETIMEDOUT; as every call.
+ * Blocks:   at most `timeout`.
+ */
+COVEY_API int covey_proxy_result_wait(covey_proxy *result, covey_nsec timeout);
+/** Ask whether a result is there. Returns:  1 or 0; as every call. */
+COVEY_API int covey_proxy_result_ready(covey_proxy *result);
+/** Ask whether nothing was raised. Returns:  1 or 0; -EINVAL while it is not ready; as every
+ * call. */
+COVEY_API int covey_proxy_result_successful(covey_proxy *result);
+/** Accept no more calls. Returns:  0; as every call. */
+COVEY_API int covey_proxy_pool_close(covey_proxy *pool);
+/**
+ * End the workers, whatever they do.
+ *
+ * Returns:  0; as every call.
+ * Blocks:   until they have ended.
+ */
+COVEY_API int covey_proxy_pool_terminate(covey_proxy *pool);
+/**
+ * Wait until a closed pool has done everything, or a terminated one has ended.
+ *
+ * Returns:  0; -EINVAL before either; as every call.
+ * Blocks:   as said.
+ */
+COVEY_API int covey_proxy_pool_join(covey_proxy *pool);
 
 #ifdef __cplusplus
 }

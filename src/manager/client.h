@@ -156,6 +156,11 @@ int cvy_remote_truth(covey_proxy *proxy, const char *method,
 /** The same for a method that waits itself for at most `timeout`. */
 int cvy_remote_call_for(covey_proxy *proxy, covey_value **out, const char *method,
                         covey_value *args, covey_nsec timeout) COVEY_MUST_CHECK;
+/** The same for a method that makes an object. */
+int cvy_remote_call_proxy(covey_proxy *proxy, covey_proxy **out, const char *method,
+                          covey_value *args) COVEY_MUST_CHECK;
+/** A timeout as Python wants it: None for ever, or seconds. */
+covey_value *cvy_remote_seconds(covey_nsec timeout);
 /** Tuples of values, which they take. */
 covey_value *cvy_remote_args1(covey_value *first);
 covey_value *cvy_remote_args2(covey_value *first, covey_value *second);

@@ -15,11 +15,12 @@ static int code_of(const char *type)
         const char *type;
         int code;
     } known[] = {
-        {"IndexError", -ENOENT},     {"KeyError", -ENOENT},
-        {"AttributeError", -ENOENT}, {"Empty", -ETIMEDOUT},
-        {"Full", -ETIMEDOUT},        {"ShutDown", COVEY_ECLOSED},
-        {"TypeError", COVEY_ETYPE},  {"BrokenBarrierError", COVEY_EBROKEN},
-        {"ValueError", -EINVAL},     {"RuntimeError", COVEY_ESTATE},
+        {"IndexError", -ENOENT},      {"KeyError", -ENOENT},
+        {"AttributeError", -ENOENT},  {"Empty", -ETIMEDOUT},
+        {"Full", -ETIMEDOUT},         {"ShutDown", COVEY_ECLOSED},
+        {"TypeError", COVEY_ETYPE},   {"BrokenBarrierError", COVEY_EBROKEN},
+        {"ValueError", -EINVAL},      {"RuntimeError", COVEY_ESTATE},
+        {"TimeoutError", -ETIMEDOUT},
     };
     for (size_t i = 0; i < CVY_ARRAY_SIZE(known); i++)
         if (strcmp(known[i].type, type) == 0)
@@ -58,6 +59,21 @@ int cvy_remote_call_for(covey_proxy *proxy, covey_value **out, const char *metho
                         covey_value *args, covey_nsec timeout)
 {
     return call(proxy, out, method, args, NULL, timeout);
+}
+
+int cvy_remote_call_proxy(covey_proxy *proxy, covey_proxy **out, const char *method,
+                          covey_value *args)
+{
+    int r = covey_value_check(args);
+    if (r >= 0)
+        r = cvy_proxy_enter(proxy, method);
+    if (r < 0) {
+        covey_value_free(args);
+        return r;
+    }
+    r = covey_proxy_call_proxy(proxy, out, method, args, NULL,
+                               cvy_manager_of(proxy)->timeout);
+    return r == COVEY_EREMOTE ? code_of(covey_proxy_error_type()) : r;
 }
 
 int cvy_remote_count(covey_proxy *proxy, const char *method, covey_value *args,

@@ -90,14 +90,30 @@ int covey_dict_iterate(covey_proxy *dict, covey_proxy **out)
                                           cvy_manager_of(dict)->timeout);
 }
 
-int covey_proxy_next(covey_proxy *iterator, covey_value **out)
+static int next_item(covey_proxy *iterator, covey_value **out, covey_value *args,
+                     covey_nsec timeout, const char *call)
 {
-    if (!out)
-        return cvy_fail(-EINVAL, "covey_proxy_next: out is NULL");
-    int r = cvy_remote_call(iterator, out, "__next__", covey_value_tuple());
+    if (!out) {
+        covey_value_free(args);
+        return cvy_fail(-EINVAL, "%s: out is NULL", call);
+    }
+    int r = cvy_remote_call_for(iterator, out, "__next__", args, timeout);
     if (r == COVEY_EREMOTE && strcmp(covey_proxy_error_type(), "StopIteration") == 0)
         return 0;
     return r < 0 ? r : 1;
+}
+
+int covey_proxy_next(covey_proxy *iterator, covey_value **out)
+{
+    return next_item(iterator, out, covey_value_tuple(), COVEY_NOWAIT,
+                     "covey_proxy_next");
+}
+
+int covey_proxy_next_within(covey_proxy *iterator, covey_value **out,
+                            covey_nsec timeout)
+{
+    return next_item(iterator, out, args1(cvy_remote_seconds(timeout)), timeout,
+                     "covey_proxy_next_within");
 }
 
 /* ---- namespaces, Value ------------------------------------------------------ */

@@ -7,14 +7,14 @@
 #include "base/error.h"
 #include "manager/client.h"
 
-#define args1 cvy_remote_args1
-#define args2 cvy_remote_args2
+#define args1   cvy_remote_args1
+#define args2   cvy_remote_args2
+#define seconds cvy_remote_seconds
 
 /* Python's longest timeout of locks is PY_TIMEOUT_MAX; beyond a century it is for ever. */
 #define FOREVER_FROM COVEY_SEC(INT64_C(3153600000))
 
-/* None, or seconds. */
-static covey_value *seconds(covey_nsec timeout)
+covey_value *cvy_remote_seconds(covey_nsec timeout)
 {
     if (timeout >= FOREVER_FROM)
         return covey_value_none();
