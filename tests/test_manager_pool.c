@@ -408,6 +408,17 @@ TEST_EACH_METHOD_TIMEOUT(long_inputs_go_in_parts, 60)
     end(manager);
 }
 
+TEST_EACH_METHOD(a_manager_without_functions_has_no_pools)
+{
+    covey_manager *manager;
+    covey_proxy *pool;
+    CHECK_OK(
+        covey_manager_start(&manager, COVEY_MANAGER_OPTS(.method = check_method())));
+    CHECK_ERR(covey_proxy_create(&pool, manager, "Pool", NULL, NULL), COVEY_EREMOTE);
+    CHECK_STR_HAS(covey_error_detail(), "registered no functions");
+    end(manager);
+}
+
 TEST(names_and_functions_are_checked)
 {
     CHECK_ERR(covey_manager_register_function(NULL, function_sqrt), -EINVAL);

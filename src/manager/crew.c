@@ -87,6 +87,10 @@ int cvy_crew_make(struct cvy_call *call, const struct cvy_crew_plan *plan,
     if (!server || server->flag < 0)
         return cvy_raise(call, "NotImplementedError",
                          "a Pool needs a manager's server");
+    if (!server->registry->functions)
+        return cvy_raise(call, "NotImplementedError",
+                         "a Pool has nothing to call: the manager's program has "
+                         "registered no functions");
     struct cvy_crews *crews = crews_of(server);
     struct cvy_crew *crew = crews ? cvy_calloc(1, sizeof *crew) : NULL;
     if (!crew)
