@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "manager/pool_end.h"
 #include "os/os.h"
 
 /* What a pool has at a time: enough for its workers, and not more bytes of arguments than
@@ -119,13 +120,6 @@ int cvy_crew_make(struct cvy_call *call, const struct cvy_crew_plan *plan,
 
 /* ---- ending ---- */
 
-static void end_pool(struct cvy_crew *crew)
-{
-    if (crew->is_done && covey_pool_close(crew->pool) >= 0)
-        (void)covey_pool_join(crew->pool, COVEY_FOREVER);
-    covey_pool_free(crew->pool);
-}
-
 static void note_ended(struct cvy_crew *crew)
 {
     struct cvy_crews *crews = crew->server->crews;
@@ -142,7 +136,7 @@ static void note_ended(struct cvy_crew *crew)
 static void *run_end(void *arg)
 {
     struct cvy_crew *crew = arg;
-    end_pool(crew);
+    cvy_pool_end(crew->pool, crew->is_done);
     note_ended(crew);
     return NULL;
 }
@@ -167,7 +161,7 @@ static void begin_end(struct cvy_crew *crew)
         return;
     (void)covey_log(COVEY_LOG_WARNING, "manager %s: waits for the end of a pool",
                     crew->server->address);
-    end_pool(crew); /* without a thread everybody waits for it */
+    covey_pool_free(crew->pool); /* without a thread everybody waits for it */
     note_ended(crew);
 }
 

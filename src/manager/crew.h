@@ -2,8 +2,9 @@
 /**
  * manager/crew.h: the pools of a manager.
  *
- *   crew.c    a pool of covey's, driven by the server's loop, and its end
- *   errand.c  what one call asked of it
+ *   crew.c      a pool of covey's, driven by the server's loop
+ *   errand.c    what one call asked of it
+ *   pool_end.c  the end of covey's pool
  *
  * A crew is what is behind a Pool object. An errand is a call of map, apply or imap: its
  * items go to workers in parts, a part being one task of the pool, of which there are only
