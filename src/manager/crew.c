@@ -13,9 +13,10 @@
 #include "manager/pool_end.h"
 #include "os/os.h"
 
-/* What a pool has at a time: enough for its workers, and not more bytes of arguments than
- * one large part has anyway. */
-#define MOST_OUT       ((size_t)1024)
+/* What a pool has at a time. The loop submits that much, and collects as much, before others
+ * get their turn; workers want so much to be busy until it is theirs again. */
+#define MOST_OUT       ((size_t)128)
+#define OUT_PER_WORKER ((size_t)4)
 #define MOST_OUT_BYTES ((size_t)64 << 20)
 
 struct cvy_crews {
@@ -176,11 +177,12 @@ static bool is_over(const struct cvy_crew *crew)
 
 static void feed(struct cvy_crew *crew)
 {
+    size_t most = cvy_max_size(MOST_OUT, OUT_PER_WORKER * crew->workers);
     struct cvy_errand *errand = crew->errands, *next;
     for (; errand; errand = next) {
         next = errand->next;
         cvy_errand_ref(errand); /* its last part may finish it */
-        while (errand->next_part < errand->parts && crew->out < MOST_OUT &&
+        while (errand->next_part < errand->parts && crew->out < most &&
                crew->out_bytes < MOST_OUT_BYTES)
             cvy_errand_submit(errand);
         cvy_errand_drop(errand);
