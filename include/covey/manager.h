@@ -159,7 +159,8 @@ COVEY_API const char *covey_request_client(const covey_request *request);
 
 /**
  * Whether nobody waits for the result any more: the client has ended, or the manager is
- * about to. For methods that block, to look at now and then.
+ * about to. For methods that block, to look at now and then. In functions it is 0: what
+ * nobody waits for is ended with its pool.
  *
  * Returns:  1 or 0.
  */

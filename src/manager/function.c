@@ -86,12 +86,12 @@ int covey_manager_register_function(const char *name, covey_function_fn *fn)
 
 /* ---- lists ---- */
 
-static struct cvy_function *find_name(const struct cvy_function *list, const char *name)
+static const struct cvy_function *find_name(const struct cvy_function *list,
+                                            const char *name)
 {
-    const struct cvy_function *f = list;
-    while (f && strcmp(f->name, name) != 0)
-        f = f->next;
-    return (struct cvy_function *)(uintptr_t)f;
+    while (list && strcmp(list->name, name) != 0)
+        list = list->next;
+    return list;
 }
 
 static void free_function(struct cvy_function *f)
