@@ -240,6 +240,7 @@ static inline void read_children(char *pids, size_t size)
 {
     size_t n = 0;
     const struct dirent *entry;
+    memset(pids, 0, size);
     DIR *threads = opendir("/proc/self/task");
     CHECK(threads != NULL);
     while ((entry = readdir(threads))) {
@@ -252,7 +253,6 @@ static inline void read_children(char *pids, size_t size)
         fclose(file);
     }
     closedir(threads);
-    pids[n] = 0;
 }
 
 #endif

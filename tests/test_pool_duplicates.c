@@ -257,6 +257,47 @@ TEST_EACH_METHOD(the_end_of_the_pool_is_that_of_both)
     }
 }
 
+TEST_EACH_METHOD(a_limit_counts_while_the_copy_waits)
+{
+    struct shared *s = share(), *t = share();
+    covey_pool *pool = pool_with(1, POOL_OPTS());
+    struct covey_pool_stats stats;
+    covey_result *result =
+        submitted(pool, wait_in_both, &s, DUPLICATED(.time_limit = COVEY_MSEC(50)));
+    for (unsigned i = 0; i < OTHERS; i++)
+        CHECK_OK(covey_pool_apply_async(NULL, pool, task_wait, COVEY_VIEW_OF(t), NULL));
+    result_is(result, -ETIMEDOUT);
+    CHECK_EQ(atomic_load(&s->begun), 1);
+    family_tell(&t->go);
+    do
+        CHECK_OK(covey_pool_stats(pool, &stats));
+    while (stats.queued + stats.running);
+    still_works(pool);
+}
+
+static int wait_at_all(struct covey_call *call)
+{
+    struct shared *s = shared_in(call);
+    (void)count_run(s);
+    family_await(&s->go, 1);
+    return 0;
+}
+
+TEST_EACH_METHOD_AND_THREAD(what_is_cancelled_is_not_begun_again)
+{
+    struct shared *s = share();
+    covey_pool *pool = pool_with(2, POOL_OPTS());
+    covey_result *result = submitted(
+        pool, wait_at_all, &s, COVEY_TASK_OPTS(.duplicate_after = COVEY_MSEC(100)));
+    await_count(&s->begun, 1);
+    CHECK_OK(covey_result_cancel(result, 0)); /* which is only asking */
+    CHECK_ERR(covey_result_wait(result, COVEY_MSEC(200)), -ETIMEDOUT);
+    CHECK_EQ(atomic_load(&s->begun), 1);
+    family_tell(&s->go);
+    result_is(result, 0);
+    still_works(pool);
+}
+
 /* ---- many -------------------------------------------------------------------- */
 
 struct item {
@@ -298,6 +339,45 @@ static int echo_slowly(struct covey_call *call)
     while (cvy_os_now() < until)
         ;
     return task_echo(call);
+}
+
+static int fail_60_hang_50(struct covey_call *call)
+{
+    const struct item *item = covey_call_arg(call, NULL);
+    return item->number == 60 ? covey_call_fail(call, "sixty") : hang_at_first_50(call);
+}
+
+TEST_EACH_METHOD(runs_of_other_items_are_not_counted)
+{
+    enum { COUNT = 100 };
+    struct shared *s = share();
+    covey_pool *pool = pool_with(2, POOL_OPTS());
+    static struct item in[COUNT];
+    static uint64_t out[COUNT];
+    struct covey_task_report report;
+    covey_result *result = NULL;
+    for (uint64_t i = 0; i < COUNT; i++)
+        in[i] = (struct item){s, i};
+    CHECK_OK(covey_pool_map_async(&result, pool, fail_60_hang_50, in, sizeof in[0], out,
+                                  8, COUNT,
+                                  COVEY_MAP_OPTS(.duplicate_after = COVEY_MSEC(20))));
+    CHECK_ERR(covey_result_get(result, NULL, COVEY_SEC(20)), COVEY_EREMOTE);
+    CHECK_OK(covey_result_report(result, &report));
+    CHECK_EQ(report.tries, 1);
+    covey_result_free(result);
+    still_works(pool);
+}
+
+TEST_EACH_METHOD(times_that_never_come_are_no_limits)
+{
+    covey_pool *pool = pool_with(2, POOL_OPTS());
+    const struct covey_task_opts *opts =
+        COVEY_TASK_OPTS(.duplicate_after = COVEY_FOREVER, .time_limit = COVEY_FOREVER,
+                        .soft_limit = COVEY_FOREVER - 1, .affinity = 1,
+                        .affinity_wait = COVEY_FOREVER);
+    for (int i = 0; i < 20; i++)
+        CHECK_OK(covey_pool_apply(pool, task_echo, text_view("x"), NULL, opts));
+    covey_pool_free(pool);
 }
 
 /* Whichever run is first: each task has one outcome. */

@@ -596,4 +596,57 @@ TEST(a_map_of_a_freed_pool_of_threads_lasts_until_its_tasks_end)
     CHECK_EQ(pthread_join(freeing, NULL), 0);
 }
 
+/* ---- two threads --------------------------------------------------------------- */
+
+static int die_if_third(struct covey_call *call)
+{
+    const uint64_t *x = covey_call_arg(call, NULL);
+    if (*x % 3 == 0)
+        raise(SIGKILL);
+    return covey_call_return(call, x, sizeof *x);
+}
+
+struct mapper {
+    covey_pool *pool;
+    cvy_word stop;
+};
+
+static void *map_until_told(void *arg)
+{
+    struct mapper *mapper = arg;
+    uint64_t in[50], out[50];
+    for (uint64_t i = 0; i < 50; i++)
+        in[i] = 3 * i + 1;
+    while (!atomic_load(&mapper->stop))
+        CHECK_OK(covey_pool_map(mapper->pool, die_if_third, in, 8, out, 8, 50, NULL));
+    return NULL;
+}
+
+/* Who waits for the one finds the deaths of the other. */
+TEST_EACH_METHOD(deaths_are_found_by_a_thread_that_maps)
+{
+    enum { COUNT = 12 };
+    struct mapper mapper = {.stop = 0};
+    pthread_t thread;
+    uint64_t in[COUNT], out[COUNT];
+    threads_fork();
+    CHECK_OK(covey_pool_create(
+        &mapper.pool, 3, COVEY_POOL_OPTS(.method = check_method(), .retries = 1)));
+    for (uint64_t i = 0; i < COUNT; i++)
+        in[i] = i;
+    CHECK_EQ(pthread_create(&thread, NULL, map_until_told, &mapper), 0);
+    for (int round = 0; round < 20; round++) {
+        covey_result *result = NULL;
+        CHECK_OK(covey_pool_map_async(&result, mapper.pool, die_if_third, in, 8, out, 8,
+                                      COUNT, NULL));
+        CHECK_ERR(covey_result_get(result, NULL, COVEY_FOREVER), COVEY_ECRASHED);
+        CHECK_EQ(out[1], 1);
+        CHECK_EQ(out[11], 11);
+        covey_result_free(result);
+    }
+    atomic_store(&mapper.stop, 1);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    covey_pool_free(mapper.pool);
+}
+
 CHECK_MAIN()

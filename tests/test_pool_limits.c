@@ -3,7 +3,7 @@
  * tasks: initializers, exit hooks, replacing workers, another size, an event loop. */
 #include <poll.h>
 
-#include "pool/pool.h"
+#include "pool/limits.h"
 #include "pool_help.h"
 
 /* ---- time --------------------------------------------------------------------- */
@@ -112,6 +112,31 @@ static int take_then_hang(struct covey_call *call)
     (void)task_hang(call);
     free(memory);
     return 0;
+}
+
+/* What is submitted between two calls of dispatch has a clock, too. */
+TEST_EACH_METHOD(an_event_loop_hears_of_limits)
+{
+    for (int kind = 0; kind < 2; kind++) {
+        covey_pool *pool = pool_with(1, POOL_OPTS(.own_loop = COVEY_ON));
+        covey_result *result = NULL;
+        struct pollfd ready = {.events = POLLIN};
+        CHECK_OK(covey_pool_fd(pool, &ready.fd));
+        CHECK_OK(covey_pool_apply(pool, task_echo, text_view("x"), NULL, NULL));
+        while (covey_pool_dispatch(pool, COVEY_NOWAIT) >= 0)
+            ;
+        CHECK_OK(
+            covey_pool_apply_async(&result, pool, task_block, COVEY_NO_VIEW,
+                                   kind ? COVEY_TASK_OPTS(.time_limit = COVEY_MSEC(30))
+                                        : COVEY_TASK_OPTS(.timeout = COVEY_MSEC(30))));
+        while (!covey_result_ready(result)) {
+            CHECK_EQ(poll(&ready, 1, 20000), 1);
+            (void)covey_pool_dispatch(pool, COVEY_NOWAIT);
+        }
+        CHECK_ERR(covey_result_get(result, NULL, COVEY_NOWAIT), -ETIMEDOUT);
+        covey_result_free(result);
+        covey_pool_free(pool);
+    }
 }
 
 /* Limits are of tasks, whatever is submitted after them. */

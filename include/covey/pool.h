@@ -251,7 +251,9 @@ struct covey_task_opts {
         duplicate_after; /**< a run that lasts longer gets company: when a worker has
                                      nothing else to do it runs the task, too; the first run
                                      that ends by itself counts, the other one is ended, at
-                                     the price of its worker; default 0: never */
+                                     the price of its worker. A thread is only asked to end,
+                                     and may read its argument until it does, when that is
+                                     in the family's memory. Default 0: never */
 };
 #define COVEY_TASK_OPTS(...)                                                           \
     (&(struct covey_task_opts){.size = sizeof(struct covey_task_opts), __VA_ARGS__})

@@ -9,7 +9,7 @@
  * Each key draws a number for each line and takes the highest ("highest random weight",
  * Thaler and Ravishankar, 1998): when a line comes or goes only the keys that it had, or
  * gets, move. */
-#include "pool/pool.h"
+#include "pool/limits.h"
 
 #define USUAL_WAIT COVEY_MSEC(10)
 
@@ -36,16 +36,17 @@ static uint32_t line_of(const struct cvy_pool *pool, uint64_t key)
     return best;
 }
 
-void cvy_affinity_mark(const struct cvy_flow *flow, uint32_t slot)
+int64_t cvy_affinity_mark(const struct cvy_flow *flow, uint32_t slot)
 {
     struct cvy_pool *pool = flow->map.pool;
     const struct cvy_affinity *affinity = &flow->affinity;
     if (!affinity->key)
-        return;
+        return INT64_MAX;
     pool->has_affinity = true;
     pool->slots[slot].prefers_until =
         cvy_os_deadline(affinity->wait ? affinity->wait : USUAL_WAIT);
     atomic_store(&pool->slots[slot].batch->prefers, line_of(pool, affinity->key));
+    return pool->slots[slot].prefers_until;
 }
 
 int64_t cvy_affinity_check(struct cvy_pool *pool)

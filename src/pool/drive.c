@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "pool/pool.h"
+#include "pool/limits.h"
 #include "region/wait.h"
 
 #define LEAVE_TIME     COVEY_MSEC(2)

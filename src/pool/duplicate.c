@@ -15,6 +15,7 @@ struct cvy_duplicate {
     struct covey_result *of;
     uint64_t index; /* of the item in it */
     bool is_decided, first_ended, copy_ended;
+    bool is_withdrawn;          /* the copy, before it was begun */
     struct cvy_duplicate *next; /* of the same result */
 };
 
@@ -58,7 +59,8 @@ void cvy_duplicate_make(struct cvy_pool *pool, uint32_t slot, uint64_t at)
 {
     const struct cvy_cookie *cookie = &pool->rooms[slot].cookies[at];
     struct covey_result *of = cookie->owner;
-    if (pool->tasks->drops_all || pool->closing || find(of, cookie->index) ||
+    if (pool->tasks->drops_all || pool->closing || of->is_canceled ||
+        find(of, cookie->index) ||
         atomic_load(&pool->slots[slot].batch->outcomes[at]) != CVY_OUTCOME_RUNNING)
         return;
     struct cvy_duplicate *d = cvy_calloc(1, sizeof *d);
@@ -72,7 +74,6 @@ void cvy_duplicate_make(struct cvy_pool *pool, uint32_t slot, uint64_t at)
         return;
     }
     atomic_fetch_add(&of->refs, 1);
-    of->more_runs++;
     d->next = of->duplicates;
     of->duplicates = d;
     cvy_tasks_tell(pool);
@@ -90,6 +91,7 @@ static bool withdraw(struct cvy_submissions *tasks, struct cvy_duplicate *d)
         cvy_tasks_give_back(tasks, &d->copy);
     else
         return false;
+    d->is_withdrawn = true;
     return true;
 }
 
@@ -97,10 +99,6 @@ static bool withdraw(struct cvy_submissions *tasks, struct cvy_duplicate *d)
 static void end_other(struct cvy_submissions *tasks, struct cvy_duplicate *d)
 {
     const struct covey_result *other = d->first_ended ? &d->copy : d->of;
-    if (d->first_ended && withdraw(tasks, d)) {
-        d->copy_ended = true;
-        return;
-    }
     (void)cvy_tasks_take_out(tasks, other, d->first_ended ? 0 : d->index,
                              COVEY_OUTCOME_CANCELLED, COVEY_OUTCOME_CANCELLED);
 }
@@ -121,6 +119,9 @@ static bool judge(struct cvy_submissions *tasks, struct cvy_duplicate *d, bool i
         d->copy_ended = true;
     else
         d->first_ended = true;
+    /* A copy that waits behind all others is not waited for. */
+    if (!is_copy && !d->copy_ended && withdraw(tasks, d))
+        d->copy_ended = true;
     bool is_last = d->first_ended && d->copy_ended;
     bool counts = !d->is_decided && (is_last || outcome == COVEY_OUTCOME_OK ||
                                      outcome == COVEY_OUTCOME_ERROR);
@@ -145,6 +146,7 @@ struct covey_result *cvy_duplicate_judge(struct cvy_submissions *tasks,
     if (d) {
         result = d->of;
         done->cookie.index = d->index;
+        done->more_runs = !d->is_withdrawn;
     }
     if (is_over)
         unlink_copy(d);

@@ -17,7 +17,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "pool/pool.h"
+#include "pool/limits.h"
 
 #define BATCH_TIME   (UINT64_C(100000) * 16)   /* 1/16 ns of work */
 #define WINDOW_TIME  (UINT64_C(10000000) * 16) /* per worker */
@@ -243,9 +243,13 @@ static int add_batch(struct cvy_flow *flow)
     map->next += pool->slots[slot].n;
     map->mine |= UINT64_C(1) << slot;
     (void)pthread_mutex_lock(&pool->lock);
-    cvy_affinity_mark(flow, slot);
+    int64_t due = cvy_affinity_mark(flow, slot);
     cvy_pool_slot_publish(pool, slot);
     (void)pthread_mutex_unlock(&pool->lock);
+    if (cvy_unlikely(cvy_limits_any(&flow->limits)))
+        due = cvy_min_i64(due, cvy_limits_due(&flow->limits, cvy_os_now()));
+    if (cvy_unlikely(due != INT64_MAX))
+        cvy_loop_look_by(pool, due);
     return 1;
 }
 
@@ -323,8 +327,8 @@ static void tell_text(struct cvy_pool *pool, const struct cvy_entry *entry,
     done->text = cvy_outcome_text(done->outcome);
     if (done->outcome == COVEY_OUTCOME_LOST)
         tell_cause(pool, done);
-    if (done->attempt && done->attempt->text && done->outcome == COVEY_OUTCOME_CRASHED)
-        done->text = done->attempt->text;
+    if (done->attempt.text && done->outcome == COVEY_OUTCOME_CRASHED)
+        done->text = done->attempt.text;
     if (done->outcome != COVEY_OUTCOME_ERROR)
         return;
     size_t size = cvy_min_size((size_t)entry->result_size, sizeof done->buffer - 1);
@@ -402,15 +406,19 @@ static void describe(struct cvy_flow *flow, uint32_t slot, uint64_t at, uint8_t 
     done->outcome = outcome & CVY_OUTCOME_MASK;
     done->code = cvy_outcome_code(done->outcome);
     done->result = COVEY_NO_VIEW;
-    done->attempt = NULL;
+    done->attempt = (struct cvy_pool_attempts){0};
     done->text = "";
     done->line = entry->line;
     done->pid = entry->pid;
+    done->more_runs = 0;
     done->peak = batch->memory ? peak_of(pool, entry->line) : 0;
     done->started = timed ? entry->started : 0;
     done->ended = timed ? entry->ended : 0;
-    if (flow->map.attempt_count)
-        done->attempt = cvy_pool_attempts_of(&flow->map, done->item);
+    if (cvy_unlikely(flow->map.attempt_count)) {
+        (void)pthread_mutex_lock(&pool->lock);
+        done->attempt = cvy_pool_take_attempt(&flow->map, done->item);
+        (void)pthread_mutex_unlock(&pool->lock);
+    }
     if (cvy_likely(outcome == COVEY_OUTCOME_OK)) {
         if (entry->result_size)
             done->result =
@@ -495,7 +503,13 @@ static void retire(struct cvy_flow *flow, uint32_t slot)
     (void)pthread_mutex_unlock(&pool->lock);
 }
 
-void cvy_flow_release(struct cvy_flow *flow, const struct cvy_done *done)
+void cvy_flow_uncount(struct cvy_flow *flow, const struct cvy_done *done)
+{
+    flow->tally.done--;
+    flow->tally.failed -= done->outcome != COVEY_OUTCOME_OK;
+}
+
+void cvy_flow_release(struct cvy_flow *flow, struct cvy_done *done)
 {
     struct cvy_pool_slot *s = &flow->map.pool->slots[done->slot];
     const struct cvy_entry *entry =
@@ -503,6 +517,7 @@ void cvy_flow_release(struct cvy_flow *flow, const struct cvy_done *done)
     uint64_t result = entry->result;
     if (result && (result < s->run.ref || result >= s->run.ref + s->run.bytes))
         cvy_object_give_run((cvy_ref)result);
+    cvy_pool_free_attempt(&done->attempt);
     flow->out--;
     if (s->taken == s->n)
         retire(flow, done->slot);

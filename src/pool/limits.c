@@ -6,9 +6,10 @@
  * shares with others is not the task's). An item that is over its limit gets its outcome
  * by compare-and-swap first, so it can only be ended while it runs, and then the worker is
  * killed. */
+#include "pool/limits.h"
+
 #include <errno.h>
 
-#include "pool/pool.h"
 #include "pool/worker.h"
 
 #define SAMPLE_TIME COVEY_MSEC(2)
@@ -62,6 +63,12 @@ static bool is_over_memory(struct cvy_pool *pool, uint32_t index,
     return own > run->limits->memory;
 }
 
+static int64_t after(int64_t at, int64_t time)
+{
+    int64_t due;
+    return __builtin_add_overflow(at, time, &due) ? INT64_MAX : due;
+}
+
 /* Returns: when it is to be looked at again. */
 static int64_t check_line(struct cvy_pool *pool, uint32_t index, int64_t now)
 {
@@ -84,13 +91,27 @@ static int64_t check_line(struct cvy_pool *pool, uint32_t index, int64_t now)
     if (limits->soft && age >= limits->soft)
         atomic_store(&pool->shared->lines[index].warned, run.serial);
     else if (limits->soft)
-        due = run.started + limits->soft;
+        due = after(run.started, limits->soft);
     if (limits->time)
-        due = cvy_min_i64(due, run.started + limits->time);
+        due = cvy_min_i64(due, after(run.started, limits->time));
     if (limits->duplicate && age >= limits->duplicate)
         cvy_duplicate_make(pool, run.slot, run.at);
     else if (limits->duplicate)
-        due = cvy_min_i64(due, run.started + limits->duplicate);
+        due = cvy_min_i64(due, after(run.started, limits->duplicate));
+    if (limits->memory)
+        due = cvy_min_i64(due, now + SAMPLE_TIME);
+    return due;
+}
+
+int64_t cvy_limits_due(const struct cvy_limits *limits, int64_t now)
+{
+    int64_t due = INT64_MAX;
+    if (limits->time)
+        due = cvy_min_i64(due, after(now, limits->time));
+    if (limits->soft)
+        due = cvy_min_i64(due, after(now, limits->soft));
+    if (limits->duplicate)
+        due = cvy_min_i64(due, after(now, limits->duplicate));
     if (limits->memory)
         due = cvy_min_i64(due, now + SAMPLE_TIME);
     return due;
@@ -104,15 +125,7 @@ static int64_t next_begin(const struct cvy_pool *pool, int64_t now)
         const struct cvy_pool_slot *s = &pool->slots[slot];
         if (s->use != CVY_SLOT_ACTIVE || !s->map->flow)
             continue;
-        const struct cvy_limits *limits = &s->limits;
-        if (limits->time)
-            due = cvy_min_i64(due, now + limits->time);
-        if (limits->soft)
-            due = cvy_min_i64(due, now + limits->soft);
-        if (limits->duplicate)
-            due = cvy_min_i64(due, now + limits->duplicate);
-        if (limits->memory)
-            due = cvy_min_i64(due, now + SAMPLE_TIME);
+        due = cvy_min_i64(due, cvy_limits_due(&s->limits, now));
     }
     return due;
 }

@@ -12,7 +12,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "os/socket.h"
-#include "pool/pool.h"
+#include "pool/limits.h"
 #include "region/wait.h"
 
 struct cvy_loop {
@@ -70,6 +70,26 @@ int cvy_loop_create(struct cvy_pool *pool)
     return 0;
 }
 
+/* Who has brought something before the store of INT64_MAX is seen afterwards, and who brings
+ * it later rings, so that nobody sleeps over it. */
+int64_t cvy_loop_next_look(struct cvy_pool *pool)
+{
+    atomic_store(&pool->next_look, INT64_MAX);
+    (void)pthread_mutex_lock(&pool->lock);
+    int64_t due = cvy_min_i64(cvy_limits_check(pool), cvy_pool_due(pool));
+    due = cvy_min_i64(due, cvy_affinity_check(pool));
+    (void)pthread_mutex_unlock(&pool->lock);
+    due = cvy_min_i64(due, cvy_tasks_due(pool));
+    atomic_store(&pool->next_look, due);
+    return due;
+}
+
+void cvy_loop_look_by(struct cvy_pool *pool, int64_t due)
+{
+    if (due < atomic_load(&pool->next_look) && pool->tasks)
+        cvy_tasks_tell(pool);
+}
+
 void cvy_loop_raise(struct cvy_pool *pool)
 {
     if (pool->loop && atomic_exchange(&pool->shared->hooks.fd_armed, 0))
@@ -106,15 +126,6 @@ static bool work(struct cvy_pool *pool, bool slice)
     return any;
 }
 
-static int64_t next_due(struct cvy_pool *pool)
-{
-    (void)pthread_mutex_lock(&pool->lock);
-    int64_t due = cvy_min_i64(cvy_limits_check(pool), cvy_pool_due(pool));
-    due = cvy_min_i64(due, cvy_affinity_check(pool));
-    (void)pthread_mutex_unlock(&pool->lock);
-    return cvy_min_i64(due, cvy_tasks_due(pool));
-}
-
 static void arm(struct cvy_pool *pool)
 {
     struct cvy_loop *loop = pool->loop;
@@ -124,7 +135,7 @@ static void arm(struct cvy_pool *pool)
     atomic_store(&pool->shared->hooks.fd_armed, 1);
     if (work(pool, false))
         cvy_loop_raise(pool);
-    cvy_os_timer_set(loop->timer, next_due(pool));
+    cvy_os_timer_set(loop->timer, cvy_loop_next_look(pool));
 }
 
 static bool wait(struct cvy_pool *pool, int64_t deadline)
@@ -136,7 +147,8 @@ static bool wait(struct cvy_pool *pool, int64_t deadline)
         any = work(pool, slice);
         if (any || cvy_os_now() >= deadline)
             break;
-        slice = cvy_map_sleep(map, seen, gong, cvy_min_i64(deadline, next_due(pool)));
+        slice = cvy_map_sleep(map, seen, gong,
+                              cvy_min_i64(deadline, cvy_loop_next_look(pool)));
     }
     return any;
 }

@@ -147,7 +147,8 @@ struct cvy_map {
     uint64_t lost_item;             /* the first CRASHED item, UINT64_MAX none, */
     char lost_text[CVY_POOL_TEXT];  /* and its text */
     struct cvy_pool_attempts *attempts;
-    size_t attempt_count, attempt_room;
+    _Atomic size_t attempt_count; /* "any" is asked without the lock */
+    size_t attempt_room;
 };
 
 struct cvy_pool_worker {
@@ -214,9 +215,11 @@ struct cvy_pool {
     struct cvy_loop *loop;
     struct cvy_trace *trace;
 
-    bool limited;             /* there was a flow with limits */
-    bool has_affinity;        /* there was a task with one */
-    bool measures;            /* begin and end of all tasks */
+    bool limited; /* there was a flow with limits */
+    _Atomic int64_t
+        next_look;     /* when who sees to tasks looks again; INT64_MAX: unknown */
+    bool has_affinity; /* there was a task with one */
+    bool measures;     /* begin and end of all tasks */
     _Atomic uint32_t target;  /* workers wanted; guessed from without the lock, too */
     uint32_t capacity;        /* most that may be wanted */
     uint32_t lines;           /* lines there are; more than that, for successors */
@@ -342,11 +345,12 @@ struct cvy_done {
     int code;                 /* what a call for it alone returns */
     struct covey_view result; /* while it is not released */
     const char *text;         /* if it is not OK; in `buffer` or the attempt's */
-    const struct cvy_pool_attempts *attempt; /* NULL: no worker of it died */
-    int64_t started, ended;                  /* 0 unknown */
-    uint32_t line;                           /* + 1, 0 unknown */
-    int pid;                                 /* of its worker, 0 unknown */
-    uint64_t peak;                           /* memory, if that is limited */
+    struct cvy_pool_attempts attempt; /* deaths 0: no worker of it died */
+    int64_t started, ended;           /* 0 unknown */
+    uint32_t line;                    /* + 1, 0 unknown */
+    int pid;                          /* of its worker, 0 unknown */
+    unsigned more_runs;               /* beside this one, but for a death */
+    uint64_t peak;                    /* memory, if that is limited */
     char buffer[CVY_POOL_TEXT];
 };
 
@@ -358,8 +362,10 @@ void cvy_flow_set_fn(struct cvy_flow *flow, covey_task_fn *fn);
 int cvy_flow_feed(struct cvy_flow *flow);
 /** Take a finished item out. Returns: whether there was one. */
 bool cvy_flow_take(struct cvy_flow *flow, struct cvy_done *ret_done);
-/** Its result is used no more. */
-void cvy_flow_release(struct cvy_flow *flow, const struct cvy_done *done);
+/** It was one run of several and does not count. */
+void cvy_flow_uncount(struct cvy_flow *flow, const struct cvy_done *done);
+/** Its result and texts are used no more. */
+void cvy_flow_release(struct cvy_flow *flow, struct cvy_done *done);
 /** Nothing that was pulled is out any more, and there will be nothing. */
 bool cvy_flow_is_over(const struct cvy_flow *flow);
 /** Begin nothing more, and finish all that is out: what has not begun gets `outcome`, what
@@ -457,25 +463,6 @@ void cvy_flow_limit(struct cvy_flow *flow, int64_t time, int64_t soft, uint64_t 
 int cvy_gather(struct cvy_pool *pool, covey_task_fn *fn, struct cvy_work *work,
                const struct covey_map_opts *opts);
 
-/* ---- limits.c; locked ---- */
-
-/** Look at the tasks that run. Returns: when to look again, INT64_MAX: not by itself. */
-int64_t cvy_limits_check(struct cvy_pool *pool);
-/** End the worker of an item that has its outcome; processes only. */
-void cvy_limits_end(struct cvy_pool *pool, uint32_t slot, uint64_t at);
-/** What an item that runs says of itself. Returns: false if it has said nothing. */
-bool cvy_limits_said(struct cvy_pool *pool, uint32_t slot, uint64_t at,
-                     uint64_t *ret_done, uint64_t *ret_total);
-/** Let covey_call_cancelled say 1 in it. */
-void cvy_limits_warn(struct cvy_pool *pool, uint32_t slot, uint64_t at);
-
-/* ---- affinity.c; locked ---- */
-
-/** The batch in this slot, which is filled, is for the worker of the flow's key. */
-void cvy_affinity_mark(const struct cvy_flow *flow, uint32_t slot);
-/** Give to anyone what its worker has not taken in time. Returns: as cvy_limits_check. */
-int64_t cvy_affinity_check(struct cvy_pool *pool);
-
 /* ---- duplicate.c; locked ---- */
 
 /** This item, a submitted task's, runs for long: another run of it is to be begun. */
@@ -537,7 +524,7 @@ struct covey_result {
     covey_done_fn *callback, *error_callback;
     void *callback_ctx;
     struct covey_map_summary *summary; /* the caller's */
-    bool is_canceled;
+    bool is_canceled;                  /* no more copies; locked */
     uint64_t group, round; /* the caller's; of the last cancelling that saw it */
     uint64_t memory;       /* declared, of each task */
     unsigned growth;       /* factor, 0 none */
@@ -589,6 +576,11 @@ bool cvy_watcher_is_me(void);
 
 int cvy_loop_create(struct cvy_pool *pool);
 void cvy_loop_free(struct cvy_pool *pool);
+/** When somebody has to look though nothing was heard. Tells it to those who bring what has
+ * to be looked at earlier, so it is followed by a sleep until then. Not locked. */
+int64_t cvy_loop_next_look(struct cvy_pool *pool);
+/** Something has to be looked at by then. */
+void cvy_loop_look_by(struct cvy_pool *pool, int64_t due);
 /** The event loop is to call covey_pool_dispatch. */
 void cvy_loop_raise(struct cvy_pool *pool);
 /** A worker came; is going; locked. */
@@ -677,10 +669,10 @@ bool cvy_pool_kill_in(struct cvy_pool *pool, uint32_t slot);
 void cvy_pool_stop_workers(struct cvy_pool *pool);
 /** Reap the worker, which has died or was killed. */
 void cvy_pool_reap_worker(struct cvy_pool *pool, uint32_t index);
-/** How often the item's worker died; NULL: never. */
-const struct cvy_pool_attempts *cvy_pool_attempts_of(const struct cvy_map *map,
-                                                     uint64_t item);
-void cvy_pool_forget_attempt(struct cvy_map *map, uint64_t item);
+/** Take out what is known of the deaths of the item's workers; its texts are the caller's. */
+struct cvy_pool_attempts cvy_pool_take_attempt(struct cvy_map *map, uint64_t item);
+/** Free the texts; needs no lock. */
+void cvy_pool_free_attempt(struct cvy_pool_attempts *attempt);
 void cvy_pool_forget_attempts(struct cvy_map *map);
 
 #endif

@@ -168,32 +168,29 @@ void cvy_pool_find_missing(struct cvy_pool *pool, uint32_t slot)
 
 /* ---- a death ---- */
 
-const struct cvy_pool_attempts *cvy_pool_attempts_of(const struct cvy_map *map,
-                                                     uint64_t item)
+struct cvy_pool_attempts cvy_pool_take_attempt(struct cvy_map *map, uint64_t item)
 {
-    for (size_t i = 0; i < map->attempt_count; i++)
-        if (map->attempts[i].item == item)
-            return &map->attempts[i];
-    return NULL;
-}
-
-void cvy_pool_forget_attempt(struct cvy_map *map, uint64_t item)
-{
+    struct cvy_pool_attempts none = {.item = item};
     for (size_t i = 0; i < map->attempt_count; i++)
         if (map->attempts[i].item == item) {
-            cvy_free(map->attempts[i].text);
-            cvy_free(map->attempts[i].backtrace);
+            struct cvy_pool_attempts found = map->attempts[i];
             map->attempts[i] = map->attempts[--map->attempt_count];
-            return;
+            return found;
         }
+    return none;
+}
+
+void cvy_pool_free_attempt(struct cvy_pool_attempts *attempt)
+{
+    cvy_free(attempt->text);
+    cvy_free(attempt->backtrace);
+    attempt->text = attempt->backtrace = NULL;
 }
 
 void cvy_pool_forget_attempts(struct cvy_map *map)
 {
-    for (size_t i = 0; i < map->attempt_count; i++) {
-        cvy_free(map->attempts[i].text);
-        cvy_free(map->attempts[i].backtrace);
-    }
+    for (size_t i = 0; i < map->attempt_count; i++)
+        cvy_pool_free_attempt(&map->attempts[i]);
     cvy_free(map->attempts);
     map->attempts = NULL;
     map->attempt_count = map->attempt_room = 0;
@@ -240,8 +237,7 @@ struct death {
 /* Flows tell about each item. */
 static void keep_death(struct cvy_pool_attempts *attempt, struct death *death)
 {
-    cvy_free(attempt->text);
-    cvy_free(attempt->backtrace);
+    cvy_pool_free_attempt(attempt);
     attempt->exitcode = death->exitcode;
     attempt->text = copy_text(death->how);
     attempt->backtrace = death->backtrace;

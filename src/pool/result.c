@@ -137,6 +137,7 @@ static int submit(struct covey_result *result, int r, covey_result **out)
         cvy_result_unref(result);
         return r;
     }
+    cvy_loop_look_by(pool, result->deadline);
     (void)cvy_tasks_step(pool, false);
     if (out)
         *out = result;
@@ -297,19 +298,20 @@ void cvy_result_put(struct covey_result *result, const struct cvy_done *done)
                                 result->work.sum.first_failed == done->cookie.index);
     if (!counts)
         return;
-    report->tries = result->more_runs + (done->line ? 1 : 0);
-    if (done->attempt) {
-        report->tries = result->more_runs + done->attempt->deaths +
+    unsigned more_runs = result->more_runs + done->more_runs;
+    report->tries = more_runs + (done->line ? 1 : 0);
+    if (done->attempt.deaths) {
+        report->tries = more_runs + done->attempt.deaths +
                         (done->outcome != COVEY_OUTCOME_CRASHED &&
                          done->outcome != COVEY_OUTCOME_CANCELLED);
-        report->exitcode = done->attempt->exitcode;
+        report->exitcode = done->attempt.exitcode;
         cvy_free(result->backtrace);
         result->backtrace = NULL;
-        if (done->attempt->backtrace) {
-            size_t size = strlen(done->attempt->backtrace) + 1;
+        if (done->attempt.backtrace) {
+            size_t size = strlen(done->attempt.backtrace) + 1;
             result->backtrace = cvy_malloc(size);
             if (result->backtrace)
-                memcpy(result->backtrace, done->attempt->backtrace, size);
+                memcpy(result->backtrace, done->attempt.backtrace, size);
         }
     }
     report->pid = done->pid;

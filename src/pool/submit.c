@@ -18,6 +18,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "pool/limits.h"
 #include "region/wait.h"
 
 #define BACKLOG       100000u
@@ -113,6 +114,8 @@ void cvy_tasks_give_back(struct cvy_submissions *tasks, struct covey_result *res
     tasks->flow.has_held = false;
     tasks->memory -= result->memory;
     result->work.next--;
+    if (result->place)
+        tasks->waiting++;
 }
 
 bool cvy_tasks_take_out(struct cvy_submissions *tasks,
@@ -172,6 +175,7 @@ static bool take_back(struct cvy_submissions *tasks, struct covey_result *result
     result->growth = 0; /* nor is it tried again */
     atomic_fetch_add(&result->refs, 1);
     (void)pthread_mutex_lock(&pool->lock);
+    result->is_canceled = true;
     cvy_heap_remove(tasks, result);
     if (flow->has_held && flow->held.cookie.owner == result)
         cvy_tasks_give_back(tasks, result); /* it is the last one that was pulled */
@@ -179,8 +183,10 @@ static bool take_back(struct cvy_submissions *tasks, struct covey_result *result
     any |= cvy_tasks_take_out(tasks, result, UINT64_MAX, outcome, running);
     (void)pthread_mutex_unlock(&pool->lock);
     any |= skip_rest(tasks, result, outcome);
-    while ((copy = cvy_duplicates_withdraw(tasks, result)))
+    while ((copy = cvy_duplicates_withdraw(tasks, result))) {
         end_copy(tasks, copy, outcome);
+        any = true;
+    }
     cvy_result_unref(result);
     return any;
 }
@@ -265,8 +271,8 @@ static bool collect(struct cvy_submissions *tasks)
         bool again = result && try_with_more(tasks, result, &done);
         if (result && !again)
             cvy_result_put(result, &done);
-        if (done.attempt)
-            cvy_pool_forget_attempt(&flow->map, done.item);
+        if (!result)
+            cvy_flow_uncount(flow, &done);
         cvy_flow_release(flow, &done);
         if (result && !again && result->work.done == result->work.n)
             complete(tasks, result);

@@ -88,7 +88,7 @@ static void look(struct cvy_watcher *watcher)
         while (!atomic_load(&watcher->stops) && cvy_watcher_call_back(pool))
             any = true;
         if (!any && !atomic_load(&watcher->stops))
-            slice = cvy_map_sleep(map, seen, gong, cvy_tasks_due(pool));
+            slice = cvy_map_sleep(map, seen, gong, cvy_loop_next_look(pool));
     }
 }
 

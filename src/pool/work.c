@@ -85,13 +85,14 @@ void cvy_work_put(struct cvy_work *work, uint64_t index, const struct cvy_done *
         if (code < 0)
             outcome = COVEY_OUTCOME_ERROR;
     }
-    if (done->attempt) {
+    const struct cvy_pool_attempts *attempt = &done->attempt;
+    if (attempt->deaths) {
         bool lost = outcome == COVEY_OUTCOME_CRASHED;
-        work->sum.crashes += done->attempt->deaths;
-        work->sum.retried += done->attempt->deaths - lost;
-        if (!work->sum.text[0] && done->attempt->text)
+        work->sum.crashes += attempt->deaths;
+        work->sum.retried += attempt->deaths - lost;
+        if (!work->sum.text[0] && attempt->text)
             (void)snprintf(work->sum.text, sizeof work->sum.text, "item %llu: %.220s",
-                           (unsigned long long)index, done->attempt->text);
+                           (unsigned long long)index, attempt->text);
     }
     note(work, index, outcome, code, text[0] ? text : done->text);
 }

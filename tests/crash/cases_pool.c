@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "crash.h"
-#include "pool/pool.h"
+#include "pool/limits.h"
 
 enum { ITEMS = 8, BIRTH = -1, NEVER = -2, NONE = -3 };
 enum { LITTLE = 8, MUCH = 80, LATER = ITEMS };
