@@ -635,7 +635,7 @@ TEST_EACH_METHOD(deaths_are_found_by_a_thread_that_maps)
     for (uint64_t i = 0; i < COUNT; i++)
         in[i] = i;
     CHECK_EQ(pthread_create(&thread, NULL, map_until_told, &mapper), 0);
-    for (int round = 0; round < 20; round++) {
+    for (int round = 0; round < 6; round++) {
         covey_result *result = NULL;
         CHECK_OK(covey_pool_map_async(&result, mapper.pool, die_if_third, in, 8, out, 8,
                                       COUNT, NULL));
