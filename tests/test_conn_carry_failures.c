@@ -2,6 +2,8 @@
 /* Connections inside of values when the other side is strange, silent, stopped or killed,
  * or there is no place for a descriptor. */
 #include <pthread.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -363,6 +365,99 @@ TEST(program_that_closes_all_descriptors_can_offer_again)
 {
     struct forked f = forked(close_all_and_offer);
     forked_ends(&f);
+}
+
+/* What the program has by the numbers that were covey's. */
+#define MOST_OWN 40
+#define FAR      200 /* above the numbers of everything else */
+enum own_kind { EMPTY_SOCKETS, FULL_SOCKETS, FLAGS };
+struct own {
+    enum own_kind kind;
+    int fds[MOST_OWN];
+    struct stat infos[MOST_OWN];
+};
+
+static void own_open(struct own *own, enum own_kind kind)
+{
+    own->kind = kind;
+    for (int i = 0; i < MOST_OWN; i += 2) {
+        int *ends = &own->fds[i];
+        if (kind == FLAGS)
+            for (int j = 0; j < 2; j++)
+                CHECK_GE(ends[j] = eventfd(7, EFD_CLOEXEC), 0);
+        else
+            CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+        for (int j = 0; j < 2 && kind == FULL_SOCKETS; j++)
+            CHECK_EQ(write(ends[j], "ABCDEFGHIJKL", 12), 12);
+    }
+    for (int i = 0; i < MOST_OWN; i++)
+        CHECK_EQ(fstat(own->fds[i], &own->infos[i]), 0);
+}
+
+static void own_is_whole(const struct own *own)
+{
+    for (int i = 0; i < MOST_OWN; i++) {
+        struct stat info;
+        struct pollfd item = {.fd = own->fds[i], .events = POLLIN};
+        int size = 0;
+        CHECK_EQ(fstat(own->fds[i], &info), 0);
+        CHECK_EQ(info.st_ino, own->infos[i].st_ino);
+        if (own->kind == FLAGS) {
+            CHECK_EQ(poll(&item, 1, 0), 1);
+        } else {
+            CHECK_EQ(ioctl(own->fds[i], FIONREAD, &size), 0);
+            CHECK_EQ(size, own->kind == FULL_SOCKETS ? 12 : 0);
+        }
+    }
+}
+
+/* A descriptor whose inode others have, too, is among what is offered. */
+static int close_all_and_go_on(struct covey_view arg)
+{
+    enum own_kind kind = *(const enum own_kind *)arg.data;
+    struct own own;
+    struct bare b;
+    int any = eventfd(0, EFD_CLOEXEC);
+    covey_value *flag, *value = value_new(&b, COVEY_MSEC(100));
+    CHECK_OK(covey_fd_to_value(any, COVEY_MSEC(100), &flag));
+    int come = dup2(come_to(value), FAR);   /* stays open, not to wake the thread */
+    CHECK_EQ(read(come, &(char){0}, 1), 1); /* which has a descriptor for it */
+    for (int fd = 3; fd < FAR; fd++)
+        close(fd);
+    own_open(&own, kind);
+    int pid = family_fork();
+    if (!pid) {
+        own_is_whole(&own);
+        _exit(0);
+    }
+    family_join(pid);
+    await_end_of_thread(); /* when the time is up, or before */
+    own_is_whole(&own);
+    pid = family_fork();
+    if (!pid)
+        _exit(0);
+    family_join(pid);
+    _exit(0); /* nothing else is to be expected to work */
+}
+
+static void descriptors_are_kept_when(enum own_kind kind)
+{
+    CHECK_EQ(run(close_all_and_go_on, COVEY_VIEW_OF(kind), OPTS()), 0);
+}
+
+TEST_EACH_METHOD(program_that_closes_all_descriptors_can_fork)
+{
+    descriptors_are_kept_when(EMPTY_SOCKETS);
+}
+
+TEST_EACH_METHOD(program_that_closes_all_descriptors_keeps_its_new_ones)
+{
+    descriptors_are_kept_when(FULL_SOCKETS);
+}
+
+TEST_EACH_METHOD(program_that_closes_all_descriptors_keeps_its_new_flags)
+{
+    descriptors_are_kept_when(FLAGS);
 }
 
 CHECK_MAIN()

@@ -20,8 +20,10 @@
 void cvy_customer_begin(struct cvy_customer *c, enum cvy_counter counter, int fd,
                         struct covey_view authkey)
 {
-    *c = (struct cvy_customer){
-        .counter = counter, .deadline = cvy_os_deadline(PATIENCE), .talk.fd = fd};
+    *c = (struct cvy_customer){.counter = counter,
+                               .deadline = cvy_os_deadline(PATIENCE),
+                               .fd = cvy_os_keep(fd),
+                               .talk.fd = fd};
     if (counter == CVY_COUNTER_PIPES) {
         c->step = CVY_CUSTOMER_ASKS;
         return;
@@ -114,7 +116,7 @@ static int take_step(struct cvy_customer *c)
 
 bool cvy_customer_go_on(struct cvy_customer *c)
 {
-    int r = 0;
+    int r = cvy_os_is_kept(&c->fd) ? 0 : -EBADF; /* the program has closed it */
     while (r >= 0)
         r = take_step(c);
     return r == -EAGAIN && cvy_os_now() < c->deadline;
@@ -126,5 +128,5 @@ void cvy_customer_leave(struct cvy_customer *c)
     if (c->step == CVY_CUSTOMER_GETS)
         cvy_offer_end(c->key, true);
     cvy_auth_end(&c->talk.auth);
-    cvy_os_close(c->talk.fd);
+    cvy_os_close_kept(&c->fd);
 }

@@ -4,7 +4,11 @@
  * The thread listens at a counter from its first offer on, at an abstract name, to
  * processes of the same user, and ends with the last offer. What it does for its customers
  * it does under the mutex, without waiting; it sleeps without. So a fork finds all lists
- * whole, and the child can close its copies of everything. */
+ * whole, and the child can close its copies of everything.
+ *
+ * The program may close any descriptor, and have one of its own by that number then. So
+ * each is looked at before it is used or closed. When it is the flag or a counter that is
+ * gone, the rest is given up, and the next offer begins anew. */
 #include "channel/offer.h"
 
 #include <errno.h>
@@ -33,12 +37,14 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct cvy_offer *offers;
 static struct cvy_customer *customers; /* the newest first */
 static struct {
-    int fd; /* listens; -1: closed */
+    struct cvy_os_kept_fd fd; /* listens; -1: closed */
     char name[sizeof((struct cvy_ticket *)0)->name];
-} counters[CVY_COUNTERS] = {{-1, ""}, {-1, ""}};
-static struct cvy_os_kept_fd flag = {.fd =
-                                         -1}; /* the thread is to look; -1: no thread */
-static uintptr_t generation;                  /* of the thread; others are to end */
+} counters[CVY_COUNTERS] = {{{.fd = -1}, ""}, {{.fd = -1}, ""}};
+/* The thread is to look; -1: no thread. */
+static struct {
+    struct cvy_os_kept_fd in, out; /* to lower and to raise */
+} flag = {{.fd = -1}, {.fd = -1}};
+static uintptr_t generation; /* of the thread; others are to end */
 static int64_t open_from;
 static unsigned char authkey[256];
 static size_t authkey_size;
@@ -46,11 +52,22 @@ static bool prepared;
 
 /* ---- offers; mutex held ---- */
 
+/* Whether the program has closed neither the flag nor a counter. */
+static bool is_intact(void)
+{
+    bool is = cvy_os_is_kept(&flag.in) && cvy_os_is_kept(&flag.out);
+    for (int i = 0; i < CVY_COUNTERS; i++)
+        is = is && (counters[i].fd.fd < 0 || cvy_os_is_kept(&counters[i].fd));
+    return is;
+}
+
 static void remove_offer(struct cvy_offer **place)
 {
     struct cvy_offer *o = *place;
     *place = o->next;
-    cvy_os_close_kept(&o->fd);
+    /* Who closes all has closed the flag, too: then this may be one of the program's. */
+    if (!o->fd.is_alike || is_intact())
+        cvy_os_close_kept(&o->fd);
     cvy_free(o);
 }
 
@@ -64,19 +81,18 @@ static struct cvy_offer **find(const uint64_t key[2])
 
 static void wake_thread(void)
 {
-    if (flag.fd >= 0 && cvy_os_is_kept(&flag))
-        cvy_os_flag_raise(flag.fd);
+    if (cvy_os_is_kept(&flag.out))
+        cvy_os_flag_raise(flag.out.fd);
 }
 
-static void forget(const struct cvy_end *end)
+/* Of `end`, NULL: all. */
+static void remove_offers(const struct cvy_end *end)
 {
     for (struct cvy_offer **place = &offers; *place;)
         if (!end || (*place)->end == end)
             remove_offer(place);
         else
             place = &(*place)->next;
-    if (!offers)
-        wake_thread();
 }
 
 /* Those whose time is up go. Returns: when that of the next one is. */
@@ -130,28 +146,16 @@ static void close_all(void)
     while (customers)
         send_away(&customers);
     for (int i = 0; i < CVY_COUNTERS; i++)
-        counters[i].fd = cvy_os_close(counters[i].fd);
-    cvy_os_close_kept(&flag);
-    flag.fd = -1;
+        cvy_os_close_kept(&counters[i].fd);
+    cvy_os_close_kept(&flag.in);
+    cvy_os_close_kept(&flag.out);
 }
 
-/* The program has closed descriptors that are not its own. Which ones, and what has their
- * numbers now, cannot be told: none is touched. */
+/* The program has closed what the thread cannot do without. */
 static void abandon(void)
 {
-    while (customers) {
-        struct cvy_customer *c = customers;
-        customers = c->next;
-        cvy_free(c);
-    }
-    while (offers) {
-        struct cvy_offer *o = offers;
-        offers = o->next;
-        cvy_free(o);
-    }
-    for (int i = 0; i < CVY_COUNTERS; i++)
-        counters[i].fd = -1;
-    flag.fd = -1;
+    remove_offers(NULL);
+    close_all();
     generation++;
 }
 
@@ -176,7 +180,7 @@ static void let_in(enum cvy_counter counter, int fd)
 static void let_next_in(enum cvy_counter counter)
 {
     struct cvy_os_address address;
-    int fd = cvy_os_accept(counters[counter].fd, &address);
+    int fd = cvy_os_accept(counters[counter].fd.fd, &address);
     if (fd >= 0)
         let_in(counter, fd);
     else if (fd != -EAGAIN)
@@ -206,11 +210,11 @@ static bool begin_round(struct round *round)
         return false;
     }
     *round = (struct round){.deadline = next};
-    add_poll(round, flag.fd);
+    add_poll(round, flag.in.fd);
     bool is_open = cvy_os_now() >= open_from;
     for (int i = 0; i < CVY_COUNTERS && is_open; i++) {
-        round->counter_at[i] = counters[i].fd < 0 ? 0 : round->count;
-        add_poll(round, counters[i].fd);
+        round->counter_at[i] = counters[i].fd.fd < 0 ? 0 : round->count;
+        add_poll(round, counters[i].fd.fd);
     }
     if (!is_open)
         round->deadline = cvy_min_i64(round->deadline, open_from);
@@ -239,12 +243,23 @@ static bool attend_all(void)
 
 static void end_round(const struct round *round)
 {
-    cvy_os_flag_lower(flag.fd);
+    cvy_os_flag_lower(flag.in.fd);
     for (int i = 0; i < CVY_COUNTERS; i++)
         if (round->counter_at[i] && round->polls[round->counter_at[i]].ready)
             let_next_in((enum cvy_counter)i);
     while (attend_all())
         continue;
+}
+
+/* Whether it is this thread that serves, and can. */
+static bool serves(uintptr_t thread)
+{
+    if (thread != generation)
+        return false;
+    if (is_intact())
+        return true;
+    abandon();
+    return false;
 }
 
 static void *serve_all(void *arg)
@@ -253,17 +268,15 @@ static void *serve_all(void *arg)
     cvy_os_set_comm("covey-fds");
     while (goes_on) {
         struct round round;
-        int r = 0;
         (void)pthread_mutex_lock(&mutex);
-        goes_on = (uintptr_t)arg == generation && begin_round(&round);
+        goes_on = serves((uintptr_t)arg) && begin_round(&round);
         (void)pthread_mutex_unlock(&mutex);
-        if (goes_on)
-            r = cvy_os_poll_many(round.polls, round.count, round.deadline);
+        if (!goes_on)
+            break;
+        (void)cvy_os_poll_many(round.polls, round.count, round.deadline);
         (void)pthread_mutex_lock(&mutex);
-        goes_on = goes_on && (uintptr_t)arg == generation;
-        if (goes_on && r == -EBADF)
-            abandon();
-        else if (goes_on)
+        goes_on = serves((uintptr_t)arg);
+        if (goes_on)
             end_round(&round);
         (void)pthread_mutex_unlock(&mutex);
     }
@@ -285,26 +298,27 @@ static int open_counter(enum cvy_counter counter)
     cvy_os_address_abstract(counters[counter].name, &address);
     r = cvy_os_listen(&address, 128);
     if (r >= 0)
-        counters[counter].fd = r;
+        counters[counter].fd = cvy_os_keep(r);
     return r;
 }
 
 static int start_thread(void)
 {
-    int fd = cvy_os_flag_create();
-    if (fd < 0)
-        return fd;
-    flag = cvy_os_keep(fd);
+    int ends[2], r = cvy_os_flag_pipe(ends);
+    if (r < 0)
+        return r;
+    flag.in = cvy_os_keep(ends[0]);
+    flag.out = cvy_os_keep(ends[1]);
     return cvy_os_run_aside(serve_all,
                             (void *)generation); /* NOLINT(performance-no-int-to-ptr) */
 }
 
 static int start_serving(enum cvy_counter counter)
 {
-    if (flag.fd >= 0 && !cvy_os_is_kept(&flag))
+    if (flag.in.fd >= 0 && !is_intact())
         abandon();
-    int r = counters[counter].fd < 0 ? open_counter(counter) : 0;
-    if (r < 0 || flag.fd >= 0)
+    int r = counters[counter].fd.fd < 0 ? open_counter(counter) : 0;
+    if (r < 0 || flag.in.fd >= 0)
         return r;
     r = start_thread();
     if (r < 0)
@@ -322,8 +336,8 @@ static void after_fork(void)
 }
 static void in_fork_child(void)
 {
+    remove_offers(NULL);
     close_all();
-    forget(NULL);
     (void)pthread_mutex_unlock(&mutex);
 }
 
@@ -405,6 +419,8 @@ void cvy_offer_take_back(const struct cvy_ticket *ticket)
 void cvy_offer_forget(const struct cvy_end *end)
 {
     (void)pthread_mutex_lock(&mutex);
-    forget(end);
+    remove_offers(end);
+    if (!offers)
+        wake_thread();
     (void)pthread_mutex_unlock(&mutex);
 }

@@ -53,6 +53,7 @@ struct cvy_customer {
     int64_t deadline;
     uint64_t key[2];
     size_t key_got; /* bytes of it that have come, at the counter of pipes */
+    struct cvy_os_kept_fd fd;
     struct cvy_talk talk;
 };
 

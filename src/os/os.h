@@ -169,6 +169,9 @@ int cvy_os_close(int fd);
  * another file by that number then. */
 struct cvy_os_kept_fd {
     int fd; /* -1: none */
+    bool
+        is_alike; /* others have the same inode, as all eventfds do: another one by this
+                      number would pass for it */
     uint64_t device, inode;
 };
 struct cvy_os_kept_fd cvy_os_keep(int fd);
@@ -177,6 +180,9 @@ bool cvy_os_is_kept(const struct cvy_os_kept_fd *kept);
 /** Close it, unless the program did. */
 void cvy_os_close_kept(struct cvy_os_kept_fd *kept);
 int cvy_os_pipe(int ret_ends[2]);
+/** One whose ends never wait; a flag with an inode of its own: the first one is lowered,
+ * once for each time that the second one was raised. */
+int cvy_os_flag_pipe(int ret_ends[2]);
 int cvy_os_socketpair(int ret_ends[2]); /* AF_UNIX SEQPACKET */
 /** A duplicate >= `lowest`. */
 int cvy_os_dup(int fd, int lowest);

@@ -42,6 +42,7 @@ struct cvy_os_kept_fd cvy_os_keep(int fd)
     if (fd >= 0 && fstat(fd, &info) == 0) {
         kept.device = info.st_dev;
         kept.inode = info.st_ino;
+        kept.is_alike = (info.st_mode & S_IFMT) == 0; /* an anonymous inode */
     }
     return kept;
 }
@@ -92,14 +93,24 @@ static int keep_pair(int ends[2], int ret_ends[2])
     return 0;
 }
 
-int cvy_os_pipe(int ret_ends[2])
+static int new_pipe(int flags, int ret_ends[2])
 {
     int ends[2];
 
     CVY_FAULT_POINT("pipe2", EMFILE);
-    if (pipe2(ends, O_CLOEXEC) < 0)
+    if (pipe2(ends, flags) < 0)
         return -errno;
     return keep_pair(ends, ret_ends);
+}
+
+int cvy_os_pipe(int ret_ends[2])
+{
+    return new_pipe(O_CLOEXEC, ret_ends);
+}
+
+int cvy_os_flag_pipe(int ret_ends[2])
+{
+    return new_pipe(O_CLOEXEC | O_NONBLOCK, ret_ends);
 }
 
 int cvy_os_socketpair(int ret_ends[2])
