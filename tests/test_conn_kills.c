@@ -2,6 +2,8 @@
 /* Processes killed at any instruction of what they do to a pipe, or of the handshake of a
  * connection. Who sleeps at the other end goes on: with the next message, whole and in
  * order, or told that nobody is there. */
+#include <sched.h>
+
 #include "base/base.h"
 #include "conn_help.h"
 #include "kill_points.h"
@@ -422,6 +424,53 @@ TEST_TIMEOUT(killed_while_accepting, 3600)
     kill_points_run(&p, family_long(6, 300));
     munmap(talk, sizeof *talk);
     covey_listener_free(listener);
+}
+
+/* ---- answers to descriptors --------------------------------------------------------------- */
+
+static struct bare answered;
+
+static void send_fd(void *unused)
+{
+    (void)unused;
+    (void)covey_conn_send_fd(answered.conn, 0, LONG);
+}
+
+static bool fd_has_come(void)
+{
+    unsigned char byte;
+    int fd = -1, r = cvy_os_stream_recv_fd(answered.fd, &byte, &fd);
+    close(fd);
+    return r == 1;
+}
+
+/* The other side answers at once, and goes on, while the sender has not returned from its
+ * system call. */
+TEST_TIMEOUT(answer_that_comes_before_its_sender_goes_on_is_taken_out, 300)
+{
+    cpu_set_t processors;
+    kill_points_need();
+    family_found(NULL);
+    struct stepper victim = {.name = "send_fd",
+                             .operate = send_fd,
+                             .progress = family_shared(sizeof *victim.progress)};
+    answered = bare_new();
+    CHECK_OK(covey_conn_set_fd_answers(answered.conn, true));
+    send_fd(NULL); /* what only the first one needs */
+    CHECK(fd_has_come());
+    CHECK_EQ(stepper_pin(&processors, sizeof processors), 0);
+    CHECK_EQ(stepper_start(&victim), 0);
+    do {
+        CHECK_EQ(stepper_step(&victim, INT64_MAX), STEPPER_STEPPED);
+        CHECK(!stepper_is_done(&victim));
+    } while (!victim.called || !fd_has_come());
+    write_hex(answered.fd, "41 41 00000002 6869");
+    recv_text(answered.conn, "hi");
+    CHECK_EQ(stepper_kill(&victim), 0);
+    write_hex(answered.fd, "00000002 686f");
+    recv_text(answered.conn, "ho");
+    bare_free(&answered);
+    munmap(victim.progress, sizeof *victim.progress);
 }
 
 CHECK_MAIN()

@@ -340,16 +340,24 @@ static ssize_t read_some(struct cvy_stream *s, void *to, uint64_t size, bool any
     }
 }
 
+/* One less, if there is one. */
+static bool count_down(_Atomic uint32_t *count)
+{
+    uint32_t n = atomic_load(count);
+    while (n && !atomic_compare_exchange_weak(count, &n, n - 1))
+        continue;
+    return n > 0;
+}
+
 /* Between messages: take out an answer to a descriptor that has come as the first of
  * `size` bytes. Returns: whether it was one. */
 static bool take_answer(struct cvy_stream_state *state, unsigned char *bytes,
                         uint32_t size)
 {
     if (cvy_likely(!atomic_load(&state->answers_due)) || !size ||
-        bytes[0] != CVY_TALK_THANKS)
+        bytes[0] != CVY_TALK_THANKS || !count_down(&state->answers_due))
         return false;
     memmove(bytes, bytes + 1, size - 1);
-    atomic_fetch_sub(&state->answers_due, 1);
     return true;
 }
 
@@ -523,6 +531,18 @@ static int check_unix(const struct cvy_stream *s, const char *call)
                : cvy_fail(-ENOTSUP, "%s: only AF_UNIX sockets carry descriptors", call);
 }
 
+/* Its answer may come before this goes on, so it is due before. Who is killed in between
+ * leaves one too many, which only the `A` of a message of more than a GiB is taken for. */
+static int send_fd_in_turn(struct cvy_stream *s, int fd)
+{
+    if (s->answers_fds)
+        atomic_fetch_add(&s->state->answers_due, 1);
+    int r = cvy_os_stream_send_fd(s->fd, 1, fd);
+    if (r < 0 && s->answers_fds)
+        (void)count_down(&s->state->answers_due);
+    return r;
+}
+
 int cvy_stream_send_fd(struct cvy_stream *s, int fd, int64_t deadline, const char *call)
 {
     const struct turn turn = turn_to_send(s);
@@ -534,9 +554,7 @@ int cvy_stream_send_fd(struct cvy_stream *s, int fd, int64_t deadline, const cha
         enum after after;
         r = write_rest(s, deadline, &after);
         if (r >= 0)
-            r = cvy_os_stream_send_fd(s->fd, 1, fd);
-        if (r >= 0 && s->answers_fds)
-            atomic_fetch_add(&s->state->answers_due, 1);
+            r = send_fd_in_turn(s, fd);
         end(&turn, after);
         if (r >= 0)
             return 0;
