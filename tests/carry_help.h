@@ -50,18 +50,23 @@ static inline covey_value *value_from(covey_conn *conn)
     return value;
 }
 
-/* A Connection that is to be fetched by `key` at `address`, which it takes. */
-static inline covey_value *conn_at(covey_value *address, int64_t key)
+/* A Connection that is to be fetched by `key` at `address`, both of which it takes. */
+static inline covey_value *conn_by(covey_value *address, covey_value *key)
 {
     covey_value *id = NULL, *args = NULL;
     covey_value *fd = covey_value_instance(
         covey_value_global("multiprocessing.resource_sharer", "DupFd"),
         covey_value_tuple());
-    CHECK_OK(covey_value_pack(&id, "{s: (N, L)}", "_id", address, (long long)key));
+    CHECK_OK(covey_value_pack(&id, "{s: (N, N)}", "_id", address, key));
     CHECK_OK(covey_value_put_state(fd, id));
     CHECK_OK(covey_value_pack(&args, "(N, p, p)", fd, 1, 1));
     return covey_value_call(
         covey_value_global("multiprocessing.connection", "rebuild_connection"), args);
+}
+
+static inline covey_value *conn_at(covey_value *address, int64_t key)
+{
+    return conn_by(address, covey_value_int(key));
 }
 
 static inline int fetched_from(covey_value *address, covey_nsec timeout)

@@ -109,6 +109,41 @@ TEST(message_without_a_descriptor_is_told)
     covey_listener_free(l);
 }
 
+/* A sharer that proves itself, and then reads nothing until it is told to go. */
+static void *read_nothing(void *arg)
+{
+    covey_listener *l = arg;
+    covey_conn *conn, *waker;
+    CHECK_OK(covey_listener_accept(l, &conn, COVEY_SEC(20)));
+    CHECK_OK(covey_listener_accept(l, &waker, COVEY_SEC(20)));
+    covey_conn_free(waker);
+    covey_conn_free(conn);
+    return NULL;
+}
+
+TEST(key_of_any_size_costs_no_more_than_the_time_allowed)
+{
+    static char much[1 << 20];
+    covey_listener *l;
+    covey_conn *conn = NULL;
+    pthread_t thread;
+    struct covey_view key = COVEY_VIEW("secret", 6);
+    CHECK_OK(covey_set_authkey(key));
+    CHECK_OK(covey_listener_create(&l, own_name().text,
+                                   COVEY_LISTENER_OPTS(.authkey = key)));
+    CHECK_EQ(pthread_create(&thread, NULL, read_nothing, l), 0);
+    covey_value *value =
+        conn_by(python_of(own_name()), covey_value_bytes(much, sizeof much));
+    CHECK_ERR(covey_conn_from_value(&conn, value, COVEY_SEC(20)), COVEY_EPROTOCOL);
+    CHECK_STR_HAS(covey_error_detail(), "a key of");
+    covey_value_free(value);
+    CHECK_OK(covey_client_connect(&conn, own_name().text,
+                                  COVEY_CLIENT_OPTS(.authkey = key), COVEY_SEC(20)));
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    covey_conn_free(conn);
+    covey_listener_free(l);
+}
+
 /* ---- sharers that are stopped or killed ---- */
 
 /* Offers a connection, and stays. */

@@ -204,30 +204,42 @@ static const covey_value *args_of(const covey_value *value, const char *module,
                : NULL;
 }
 
-/* Ask for `key`, by the pickle of it and this process's number. */
-static int ask(int fd, const covey_value *key, int64_t deadline, int *ret_fd)
+/* The pickle of `key` and this process's number, as a message. */
+static int make_request(const covey_value *key, struct covey_bytes *ret)
 {
-    struct covey_bytes pickle = {0}, request = {0};
+    struct covey_bytes pickle = {0};
     unsigned char header[CVY_FRAME_HEADER];
     covey_value *pair = NULL;
     int r = covey_value_pack(&pair, "(O, i)", key, cvy_os_pid());
     if (r >= 0)
         r = covey_value_pickle(pair, &pickle);
     size_t size = cvy_frame_put(header, pickle.size);
+    if (r >= 0 && pickle.size > CVY_TALK_REQUEST - size)
+        r = cvy_fail(COVEY_EPROTOCOL, "a key of %zu bytes", pickle.size);
     if (r >= 0)
-        r = covey_bytes_resize(&request, size + pickle.size);
+        r = covey_bytes_resize(ret, size + pickle.size);
     if (r >= 0) {
-        memcpy(request.data, header, size);
-        memcpy((char *)request.data + size, pickle.data, pickle.size);
-        r = cvy_talk_fetch(fd, COVEY_VIEW(request.data, request.size), deadline,
-                           ret_fd);
+        memcpy(ret->data, header, size);
+        memcpy((char *)ret->data + size, pickle.data, pickle.size);
     }
-    if (r < 0)
-        r = r == COVEY_EPROTOCOL ? cvy_fail(r, "what came has no descriptor with it")
-                                 : cvy_fail_os(r, "fetching the descriptor");
-    covey_bytes_free(&request);
     covey_bytes_free(&pickle);
     covey_value_free(pair);
+    return r;
+}
+
+static int ask(int fd, const covey_value *key, int64_t deadline, int *ret_fd)
+{
+    struct covey_bytes request = {0};
+    int r = make_request(key, &request);
+    if (r >= 0) {
+        r = cvy_talk_fetch(fd, COVEY_VIEW(request.data, request.size), deadline,
+                           ret_fd);
+        if (r == COVEY_EPROTOCOL)
+            r = cvy_fail(r, "what came has no descriptor with it");
+        else if (r < 0)
+            r = cvy_fail_os(r, "fetching the descriptor");
+    }
+    covey_bytes_free(&request);
     return r;
 }
 

@@ -107,6 +107,26 @@ static int receive(int fd, int spare, int64_t deadline, int *ret_fd)
     return *ret_fd < 0 ? COVEY_EPROTOCOL : 0;
 }
 
+static int send_request(int fd, struct covey_view request, int64_t deadline)
+{
+    size_t done = 0;
+    if (request.size > CVY_TALK_REQUEST)
+        return COVEY_EPROTOCOL;
+    while (done < request.size) {
+        const struct covey_view rest[2] = {
+            COVEY_VIEW((const char *)request.data + done, request.size - done),
+            COVEY_NO_VIEW};
+        ssize_t n = cvy_os_stream_write(fd, CVY_OS_STREAM_UNIX, rest, false);
+        if (n < 0 && n != -EAGAIN)
+            return (int)n;
+        done += n < 0 ? 0 : (size_t)n;
+        int r = n < 0 ? cvy_os_poll_out(fd, deadline) : 1;
+        if (r <= 0)
+            return r < 0 ? r : -ETIMEDOUT;
+    }
+    return 0;
+}
+
 int cvy_talk_fetch(int fd, struct covey_view request, int64_t deadline, int *ret_fd)
 {
     const struct covey_view thanks[2] = {
@@ -114,7 +134,7 @@ int cvy_talk_fetch(int fd, struct covey_view request, int64_t deadline, int *ret
     int spare = cvy_os_dup(fd, 3), r = spare < 0 ? spare : 0;
     if (r < 0)
         return r;
-    r = cvy_os_write_all(fd, request.data, request.size);
+    r = send_request(fd, request, deadline);
     if (r < 0) {
         cvy_os_close(spare);
         return r == -EPIPE || r == -ECONNRESET ? COVEY_EEOF : r;

@@ -12,6 +12,8 @@
 
 /** Bytes of the header of a small message. */
 #define CVY_TALK_HEADER 4u
+/** Most bytes of a request for a descriptor: any number or name, but no mass of data. */
+#define CVY_TALK_REQUEST 4096u
 /** What one who was given a descriptor answers, as CPython from 3.14 on. */
 #define CVY_TALK_THANKS 'A'
 
@@ -37,7 +39,8 @@ int cvy_talk_prove(struct cvy_talk *talk);
  * could not be received, for want of a free place, is not asked for.
  *
  * Returns: 0; -ETIMEDOUT; COVEY_EEOF: the other side has closed; COVEY_EPROTOCOL: what
- * came has no descriptor with it; -EMFILE and others of the system.
+ * came has no descriptor with it, or the request is too long; -EMFILE and others of the
+ * system.
  */
 int cvy_talk_fetch(int fd, struct covey_view request, int64_t deadline, int *ret_fd);
 
