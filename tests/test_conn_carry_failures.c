@@ -446,6 +446,23 @@ static void own_is_whole(const struct own *own)
     }
 }
 
+/* No other thread is between looking at a descriptor and using it. */
+static void await_others_asleep(void)
+{
+    bool sleep = false;
+    while (!sleep) {
+        DIR *tasks = opendir("/proc/self/task");
+        sleep = true;
+        CHECK(tasks != NULL);
+        for (struct dirent *d = readdir(tasks); d; d = readdir(tasks)) {
+            int thread = atoi(d->d_name);
+            sleep = sleep &&
+                    (!thread || thread == gettid() || state_of_thread(thread) == 'S');
+        }
+        closedir(tasks);
+    }
+}
+
 /* A descriptor whose inode others have, too, is among what is offered. */
 static int close_all_and_go_on(struct covey_view arg)
 {
@@ -457,6 +474,7 @@ static int close_all_and_go_on(struct covey_view arg)
     CHECK_OK(covey_fd_to_value(any, COVEY_MSEC(100), &flag));
     int come = dup2(come_to(value), FAR);   /* stays open, not to wake the thread */
     CHECK_EQ(read(come, &(char){0}, 1), 1); /* which has a descriptor for it */
+    await_others_asleep();
     for (int fd = 3; fd < FAR; fd++)
         close(fd);
     own_open(&own, kind);
