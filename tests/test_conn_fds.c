@@ -218,6 +218,45 @@ TEST(what_nobody_fetched_goes_with_the_pipe)
         offer_and_go();
 }
 
+#define AT_ONCE 60 /* are let in */
+
+static int count_fds(void)
+{
+    int count = 0;
+    for (int fd = 0; fd < 1000; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+/* As many as are let in have asked for half, when the next one comes. */
+TEST(one_more_than_are_let_in_sends_nobody_away)
+{
+    struct pair p = pair_new(NULL);
+    struct ticket tickets[AT_ONCE + 1];
+    int fds[AT_ONCE + 1];
+    for (int i = 0; i <= AT_ONCE; i++)
+        tickets[i] = offered(p, 0);
+    int before = count_fds();
+    for (int i = 0; i < AT_ONCE; i++) {
+        fds[i] = connect_to(tickets[i].name);
+        CHECK_EQ(write(fds[i], tickets[i].key, 8), 8);
+    }
+    while (count_fds() <
+           before + 2 * AT_ONCE) /* the thread, which is of this process */
+        cvy_os_yield();
+    fds[AT_ONCE] = connect_to(tickets[AT_ONCE].name);
+    CHECK_EQ(write(fds[AT_ONCE], tickets[AT_ONCE].key, 8), 8);
+    for (int i = 0; i <= AT_ONCE; i++) {
+        CHECK_EQ(write(fds[i], &tickets[i].key[1], 8), 8);
+        await_something(fds[i]);
+        int got = taken(fds[i]);
+        CHECK_GE(got, 0);
+        close(got);
+        close(fds[i]);
+    }
+    free_and_await_end(&p);
+}
+
 static void errors_of(struct pair p)
 {
     int got = -1;

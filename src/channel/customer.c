@@ -22,6 +22,7 @@ void cvy_customer_begin(struct cvy_customer *c, enum cvy_counter counter, int fd
 {
     *c = (struct cvy_customer){.counter = counter,
                                .deadline = cvy_os_deadline(PATIENCE),
+                               .moved_at = cvy_os_now(),
                                .fd = cvy_os_keep(fd),
                                .talk.fd = fd};
     if (counter == CVY_COUNTER_PIPES) {
@@ -114,11 +115,21 @@ static int take_step(struct cvy_customer *c)
     }
 }
 
+/* Grows with each byte that comes and each step. */
+static size_t progress_of(const struct cvy_customer *c)
+{
+    size_t steps = ((size_t)c->step * 4 + c->talk.auth.half) * 4 + c->talk.auth.step;
+    return steps * 2 * sizeof c->talk.in + c->key_got + c->talk.got;
+}
+
 bool cvy_customer_go_on(struct cvy_customer *c)
 {
+    size_t before = progress_of(c);
     int r = cvy_os_is_kept(&c->fd) ? 0 : -EBADF; /* the program has closed it */
     while (r >= 0)
         r = take_step(c);
+    if (progress_of(c) != before)
+        c->moved_at = cvy_os_now();
     return r == -EAGAIN && cvy_os_now() < c->deadline;
 }
 

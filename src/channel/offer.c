@@ -20,7 +20,8 @@
 #include "base/memory.h"
 #include "region/lock.h"
 
-#define MOST_CUSTOMERS 60u            /* one more sends the oldest away */
+#define MOST_CUSTOMERS 60u            /* others wait to be let in */
+#define MOST_IDLE      COVEY_SEC(1)   /* for one that others wait for */
 #define CROWDED        COVEY_MSEC(50) /* before letting in again, without descriptors */
 
 struct cvy_offer {
@@ -36,6 +37,7 @@ struct cvy_offer {
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct cvy_offer *offers;
 static struct cvy_customer *customers; /* the newest first */
+static unsigned customer_count;
 static struct {
     struct cvy_os_kept_fd fd; /* listens; -1: closed */
     char name[sizeof((struct cvy_ticket *)0)->name];
@@ -137,6 +139,7 @@ static void send_away(struct cvy_customer **place)
 {
     struct cvy_customer *c = *place;
     *place = c->next;
+    customer_count--;
     cvy_customer_leave(c);
     cvy_free(c);
 }
@@ -162,7 +165,6 @@ static void abandon(void)
 static void let_in(enum cvy_counter counter, int fd)
 {
     struct cvy_customer *c = cvy_os_peer_is_own(fd) ? cvy_malloc(sizeof *c) : NULL;
-    struct cvy_customer **place = &customers;
     if (!c) {
         cvy_os_close(fd);
         return;
@@ -170,16 +172,37 @@ static void let_in(enum cvy_counter counter, int fd)
     cvy_customer_begin(c, counter, fd, COVEY_VIEW(authkey, authkey_size));
     c->next = customers;
     customers = c;
-    for (unsigned i = 0; i < MOST_CUSTOMERS && *place; i++)
-        place = &(*place)->next;
-    if (*place)
-        send_away(place);
+    customer_count++;
+}
+
+/* Who has done nothing for the longest, of those who could. NULL: nobody could. */
+static struct cvy_customer **find_idlest(void)
+{
+    struct cvy_customer **idlest = NULL;
+    for (struct cvy_customer **place = &customers; *place; place = &(*place)->next)
+        if ((*place)->step != CVY_CUSTOMER_WAITS &&
+            (!idlest || (*place)->moved_at < (*idlest)->moved_at))
+            idlest = place;
+    return idlest;
+}
+
+/* When one more can be let in. */
+static int64_t room_from(void)
+{
+    struct cvy_customer **idlest = find_idlest();
+    if (customer_count < MOST_CUSTOMERS)
+        return open_from;
+    return idlest ? cvy_max_i64(open_from, (*idlest)->moved_at + MOST_IDLE) : INT64_MAX;
 }
 
 /* The next one who waits there. */
 static void let_next_in(enum cvy_counter counter)
 {
     struct cvy_os_address address;
+    if (cvy_os_now() < room_from()) /* the last place is the other counter's */
+        return;
+    if (customer_count >= MOST_CUSTOMERS)
+        send_away(find_idlest());
     int fd = cvy_os_accept(counters[counter].fd.fd, &address);
     if (fd >= 0)
         let_in(counter, fd);
@@ -211,13 +234,14 @@ static bool begin_round(struct round *round)
     }
     *round = (struct round){.deadline = next};
     add_poll(round, flag.in.fd);
-    bool is_open = cvy_os_now() >= open_from;
+    int64_t opens = room_from();
+    bool is_open = cvy_os_now() >= opens;
     for (int i = 0; i < CVY_COUNTERS && is_open; i++) {
         round->counter_at[i] = counters[i].fd.fd < 0 ? 0 : round->count;
         add_poll(round, counters[i].fd.fd);
     }
     if (!is_open)
-        round->deadline = cvy_min_i64(round->deadline, open_from);
+        round->deadline = cvy_min_i64(round->deadline, opens);
     for (struct cvy_customer *c = customers; c; c = c->next) {
         if (c->step != CVY_CUSTOMER_WAITS) /* for another one, not for its own side */
             add_poll(round, c->talk.fd);

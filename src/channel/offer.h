@@ -51,6 +51,7 @@ struct cvy_customer {
         CVY_CUSTOMER_GETS
     } step;
     int64_t deadline;
+    int64_t moved_at; /* when it last did anything */
     uint64_t key[2];
     size_t key_got; /* bytes of it that have come, at the counter of pipes */
     struct cvy_os_kept_fd fd;
