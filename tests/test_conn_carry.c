@@ -2,6 +2,7 @@
 /* Connections and descriptors inside of values, between programs of covey's. */
 
 #include "carry_help.h"
+#include "os/socket.h"
 
 /* As it comes out of a message. */
 static covey_value *copy_of(const covey_value *value)
@@ -118,6 +119,27 @@ TEST(message_that_is_sent_in_part_keeps_a_connection_here)
     CHECK_EQ(covey_conn_send(b.conn, COVEY_VIEW_OF(much), COVEY_NOWAIT), COVEY_PENDING);
     CHECK_ERR(covey_conn_to_value(b.conn, COVEY_FOREVER, &value), COVEY_ESTATE);
     bare_free(&b);
+}
+
+TEST(answer_that_has_still_to_come_keeps_a_connection_here)
+{
+    struct bare b = bare_new();
+    covey_value *value = NULL;
+    unsigned char byte;
+    int fd = -1;
+    CHECK_OK(covey_conn_set_fd_answers(b.conn, true));
+    CHECK_OK(covey_conn_send_fd(b.conn, 0, COVEY_SEC(20)));
+    CHECK_ERR(covey_conn_to_value(b.conn, COVEY_FOREVER, &value), COVEY_ESTATE);
+    CHECK_EQ(cvy_os_stream_recv_fd(b.fd, &byte, &fd), 1);
+    close(fd);
+    write_hex(b.fd, "41 00000002 6869");
+    recv_text(b.conn, "hi");
+    CHECK_OK(covey_conn_to_value(b.conn, COVEY_FOREVER, &value));
+    covey_conn_close(b.conn);
+    works(value, b.fd);
+    covey_value_free(value);
+    bare_free(&b);
+    await_end_of_thread();
 }
 
 TEST(what_stands_for_no_connection_is_told)

@@ -125,6 +125,9 @@ int covey_conn_to_value(covey_conn *conn, covey_nsec keep, covey_value **out)
                         "%s: an end of a pipe is the family's; send its pointer", call);
     if (!cvy_stream_is_between(s))
         return cvy_fail(COVEY_ESTATE, "%s: a message has been begun", call);
+    if (cvy_stream_awaits_answers(s))
+        return cvy_fail(COVEY_ESTATE, "%s: an answer to a descriptor has still to come",
+                        call);
     const struct recipe recipe = {PICKLED_CONN, args_of_conn, s};
     return offer(s->fd, keep, &recipe, out, call);
 }

@@ -172,6 +172,8 @@ int cvy_stream_recv_fd(struct cvy_stream *stream, int *ret_fd, int64_t deadline,
                        const char *call);
 /** Whether no message has been begun in either direction, as far as this process knows. */
 bool cvy_stream_is_between(const struct cvy_stream *stream);
+/** Whether an answer to a descriptor has still to come. */
+bool cvy_stream_awaits_answers(const struct cvy_stream *stream);
 int cvy_stream_poll(struct cvy_stream *stream, int64_t deadline, const char *call);
 /** Hold the shared state. A process that was forked without covey has no hold of its
  * parent's before; if that is gone it makes one for itself. */

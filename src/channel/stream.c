@@ -522,6 +522,11 @@ bool cvy_stream_is_between(const struct cvy_stream *s)
     return !is_sending && !s->state->header_size;
 }
 
+bool cvy_stream_awaits_answers(const struct cvy_stream *s)
+{
+    return atomic_load(&s->state->answers_due) > 0;
+}
+
 /* ---- descriptors, as CPython's send_handle and recv_handle ---- */
 
 static int check_unix(const struct cvy_stream *s, const char *call)
