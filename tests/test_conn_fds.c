@@ -470,6 +470,52 @@ TEST(answers_are_told_from_messages)
     bare_free(&b);
 }
 
+/* Send as long as there is room for anything. Returns: how many bytes went out. */
+static size_t fill_way(covey_conn *conn)
+{
+    size_t size = 0;
+    int r;
+    while ((r = covey_conn_send(conn, COVEY_VIEW("x", 1), COVEY_NOWAIT)) == 0)
+        size += 5;
+    CHECK_ERR(r, -ETIMEDOUT);
+    return size;
+}
+
+static void drop_bytes(int fd, size_t size)
+{
+    static char bytes[4096];
+    while (size) {
+        ssize_t n = read(fd, bytes, size < sizeof bytes ? size : sizeof bytes);
+        CHECK_GT(n, 0);
+        size -= (size_t)n;
+    }
+}
+
+TEST(answer_for_which_there_was_no_room_goes_out_with_what_is_next)
+{
+    struct bare b = bare_new();
+    int got = -1;
+    CHECK_OK(covey_conn_set_fd_answers(b.conn, true));
+    for (int flushes = 0; flushes < 2; flushes++) {
+        size_t size = fill_way(b.conn);
+        for (int i = 0; i < 2; i++) {
+            CHECK_EQ(cvy_os_stream_send_fd(b.fd, 1, 0), 0);
+            CHECK_OK(covey_conn_recv_fd(b.conn, &got, COVEY_NOWAIT));
+            close(got);
+        }
+        CHECK_ERR(covey_conn_flush(b.conn, COVEY_NOWAIT), -ETIMEDOUT);
+        CHECK_ERR(covey_conn_send(b.conn, COVEY_VIEW("x", 1), COVEY_NOWAIT),
+                  -ETIMEDOUT);
+        drop_bytes(b.fd, size);
+        if (flushes)
+            CHECK_OK(covey_conn_flush(b.conn, COVEY_NOWAIT));
+        else
+            send_text(b.conn, "hi");
+        reads_hex(b.fd, flushes ? "41 41" : "41 41 00000002 6869");
+    }
+    bare_free(&b);
+}
+
 TEST(two_that_answer_pass_descriptors_both_ways)
 {
     struct pair p = sockets_new();

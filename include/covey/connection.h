@@ -187,7 +187,9 @@ COVEY_API int covey_conn_send_fd(covey_conn *conn, int fd, covey_nsec timeout);
  * covey_conn_recv_fd answers, and an answer to what covey_conn_send_fd has sent is taken out
  * of what is received: it may make covey_conn_poll say that there is something. A message
  * of 1040 to 1056 MiB must not come before the answer has, nor any more when a process was
- * killed while it sent a descriptor: its first byte would be taken for the answer.
+ * killed while it sent a descriptor: its first byte would be taken for the answer. What
+ * covey_conn_recv_fd cannot answer in time is answered before whatever is sent next, or by
+ * covey_conn_flush.
  *
  * Returns:  0; -ENOTSUP if it is no AF_UNIX socket; COVEY_ECLOSED.
  * Threads:  before others use the connection.

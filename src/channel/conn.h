@@ -134,8 +134,10 @@ struct cvy_stream_state {
     _Atomic uint32_t
         answers_due; /* bytes that the other side will send for descriptors;
                                      counted by who sends those, taken by who receives */
-    uint32_t reserved;
-    uint64_t serial; /* that of the streams that it is the state of */
+    _Atomic uint32_t
+        answers_owed; /* bytes to send for descriptors that have come; counted
+                         by who receives those, sent by whose turn to send it is */
+    uint64_t serial;  /* that of the streams that it is the state of */
 };
 
 struct cvy_stream {

@@ -233,6 +233,29 @@ static int keep_rest(struct cvy_stream *s, const struct outgoing *o)
     return 0;
 }
 
+/* One less, if there is one. */
+static bool count_down(_Atomic uint32_t *count)
+{
+    uint32_t n = atomic_load(count);
+    while (n && !atomic_compare_exchange_weak(count, &n, n - 1))
+        continue;
+    return n > 0;
+}
+
+/* Between messages: send what answers descriptors that have come. */
+static int write_answers(struct cvy_stream *s)
+{
+    const struct covey_view answer[2] = {
+        COVEY_VIEW(&(const unsigned char){CVY_TALK_THANKS}, 1), COVEY_NO_VIEW};
+    while (cvy_unlikely(atomic_load(&s->state->answers_owed))) {
+        ssize_t n = cvy_os_stream_write(s->fd, s->fd_kind, answer, false);
+        if (n < 0)
+            return (int)n;
+        (void)count_down(&s->state->answers_owed);
+    }
+    return 0;
+}
+
 /* What a write that failed in the middle of a message leaves. */
 static enum after after_failure(int r)
 {
@@ -241,12 +264,13 @@ static enum after after_failure(int r)
     return r == -EPIPE ? BETWEEN_MESSAGES : IS_TORN; /* nobody will see the next one */
 }
 
-/* It is this process's turn: write what was kept. */
+/* It is this process's turn: write what was kept, and what is owed. Returns: as write_out;
+ * -EAGAIN: what is owed cannot be at once. */
 static int write_rest(struct cvy_stream *s, int64_t deadline, enum after *ret_after)
 {
     *ret_after = BETWEEN_MESSAGES;
     if (cvy_likely(s->out_done == s->out.size))
-        return 0;
+        return write_answers(s);
     struct outgoing o = {
         .body = COVEY_VIEW(s->out.data, s->out.size),
         .done = s->out_done,
@@ -261,7 +285,7 @@ static int write_rest(struct cvy_stream *s, int64_t deadline, enum after *ret_af
         return r;
     covey_bytes_free(&s->out);
     s->out_done = 0;
-    return r;
+    return r < 0 ? r : write_answers(s);
 }
 
 /* It is this process's turn. Returns: as covey_conn_send; -EAGAIN: wait, and come again. */
@@ -308,14 +332,19 @@ int cvy_stream_send(struct cvy_stream *s, struct covey_view message, int64_t dea
 int cvy_stream_flush(struct cvy_stream *s, int64_t deadline, const char *call)
 {
     const struct turn turn = turn_to_send(s);
-    if (s->out_done == s->out.size || s->out_of != cvy_member_owner())
-        return 0;
-    enum after after;
-    int r = begin_to_send(s, deadline);
-    if (r < 0)
-        return fail(s, r, call);
-    r = write_rest(s, deadline, &after);
-    end(&turn, after);
+    bool has_rest = s->out_done != s->out.size && s->out_of == cvy_member_owner();
+    int r = has_rest || atomic_load(&s->state->answers_owed) ? -EAGAIN : 0;
+    while (r == -EAGAIN) {
+        enum after after;
+        r = begin_to_send(s, deadline);
+        if (r < 0)
+            break;
+        r = write_rest(s, deadline, &after);
+        end(&turn, after);
+        int ready = r == -EAGAIN ? cvy_os_poll_out(s->fd, deadline) : 1;
+        if (ready <= 0)
+            r = ready < 0 ? ready : -ETIMEDOUT;
+    }
     return r < 0 ? fail(s, r, call) : 0;
 }
 
@@ -338,15 +367,6 @@ static ssize_t read_some(struct cvy_stream *s, void *to, uint64_t size, bool any
         if (r <= 0)
             return r < 0 ? r : -ETIMEDOUT;
     }
-}
-
-/* One less, if there is one. */
-static bool count_down(_Atomic uint32_t *count)
-{
-    uint32_t n = atomic_load(count);
-    while (n && !atomic_compare_exchange_weak(count, &n, n - 1))
-        continue;
-    return n > 0;
 }
 
 /* Between messages: take out an answer to a descriptor that has come as the first of
@@ -572,25 +592,11 @@ int cvy_stream_send_fd(struct cvy_stream *s, int fd, int64_t deadline, const cha
     return r == -ENOTSUP ? r : fail(s, r, call);
 }
 
-/* A descriptor has come. It is the caller's, whether or not this gets through. */
+/* A descriptor has come. It is the caller's, whether or not this gets through by now. */
 static void answer_fd(struct cvy_stream *s, int64_t deadline)
 {
-    const struct turn turn = turn_to_send(s);
-    const struct covey_view answer[2] = {
-        COVEY_VIEW(&(const unsigned char){CVY_TALK_THANKS}, 1), COVEY_NO_VIEW};
-    ssize_t n = -EAGAIN;
-    while (n == -EAGAIN) {
-        enum after after;
-        int r = begin_to_send(s, deadline);
-        if (r < 0)
-            return;
-        n = write_rest(s, deadline, &after);
-        if (n >= 0)
-            n = cvy_os_stream_write(s->fd, s->fd_kind, answer, false);
-        end(&turn, after);
-        if (n == -EAGAIN && cvy_os_poll_out(s->fd, deadline) <= 0)
-            return;
-    }
+    atomic_fetch_add(&s->state->answers_owed, 1);
+    (void)cvy_stream_flush(s, deadline, "covey_conn_recv_fd");
 }
 
 /* Returns: 0; -EAGAIN: wait, and come again; of this process's turn; as the call. */
