@@ -241,6 +241,35 @@ TEST(those_who_prove_nothing_hold_up_nobody)
     await_end_of_thread();
 }
 
+/* The challenge has come when the process gets another key. */
+TEST(who_is_in_the_middle_of_a_proof_proves_the_key_it_came_for)
+{
+    struct bare b, other;
+    covey_conn *conn;
+    struct covey_view key = COVEY_VIEW("secret", 6);
+    CHECK_OK(covey_set_authkey(key));
+    covey_value *value = value_new(&b, COVEY_FOREVER);
+    CHECK_OK(covey_conn_open_fd(&conn, come_to(value), NULL));
+    CHECK_OK(covey_conn_poll(conn, COVEY_SEC(20)));
+    CHECK_OK(covey_set_authkey(COVEY_VIEW("another", 7)));
+    covey_value *later = value_new(&other, COVEY_FOREVER);
+    CHECK_OK(covey_answer_challenge(conn, key, NULL, COVEY_SEC(20)));
+    CHECK_OK(covey_deliver_challenge(conn, key, NULL, COVEY_SEC(20)));
+    works(later, other.fd);
+    covey_conn_free(conn);
+    CHECK_OK(covey_set_authkey(key));
+    covey_value_free(later);
+    bare_free(&other);
+    later = value_new(&other, COVEY_FOREVER); /* so it counts again */
+    works(value, b.fd);
+    works(later, other.fd);
+    covey_value_free(later);
+    covey_value_free(value);
+    bare_free(&b);
+    bare_free(&other);
+    await_end_of_thread();
+}
+
 /* ---- no descriptor free ---- */
 
 #define MOST_PLACES 64

@@ -10,6 +10,7 @@
  * used up when its customer answers or closes, which CPython before 3.14 does. When it
  * went without reading, the system says so, and the offer is there again. */
 #include <errno.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "channel/offer.h"
@@ -31,7 +32,11 @@ void cvy_customer_begin(struct cvy_customer *c, enum cvy_counter counter, int fd
     }
     /* The system says that it is the same user, who could trace this process: MD5, which
      * CPython before 3.12 wants, will do. */
-    cvy_auth_begin(&c->talk.auth, authkey, true, CVY_AUTH_DELIVER, CVY_AUTH_ANSWER);
+    size_t size = cvy_min_size(authkey.size, sizeof c->authkey);
+    if (size)
+        memcpy(c->authkey, authkey.data, size);
+    cvy_auth_begin(&c->talk.auth, COVEY_VIEW(c->authkey, size), true, CVY_AUTH_DELIVER,
+                   CVY_AUTH_ANSWER);
 }
 
 static int hear_bytes(struct cvy_customer *c)
@@ -139,5 +144,6 @@ void cvy_customer_leave(struct cvy_customer *c)
     if (c->step == CVY_CUSTOMER_GETS)
         cvy_offer_end(c->key, true);
     cvy_auth_end(&c->talk.auth);
+    explicit_bzero(c->authkey, sizeof c->authkey);
     cvy_os_close_kept(&c->fd);
 }

@@ -48,7 +48,7 @@ static struct {
 } flag = {{.fd = -1}, {.fd = -1}};
 static uintptr_t generation; /* of the thread; others are to end */
 static int64_t open_from;
-static unsigned char authkey[256];
+static unsigned char authkey[CVY_OFFER_AUTHKEY];
 static size_t authkey_size;
 static bool prepared;
 

@@ -22,6 +22,9 @@ enum cvy_counter {
     CVY_COUNTERS
 };
 
+/** Most bytes of the key of a process. */
+#define CVY_OFFER_AUTHKEY 256
+
 /** What to tell one that is to fetch it. */
 struct cvy_ticket {
     uint64_t key[2]; /* for pickles the first, which is less than 2^63 */
@@ -55,10 +58,11 @@ struct cvy_customer {
     uint64_t key[2];
     size_t key_got; /* bytes of it that have come, at the counter of pipes */
     struct cvy_os_kept_fd fd;
+    unsigned char authkey[CVY_OFFER_AUTHKEY]; /* that of when it came */
     struct cvy_talk talk;
 };
 
-/** Begin with one who has just come. */
+/** Begin with one who has just come. `authkey` is copied. */
 void cvy_customer_begin(struct cvy_customer *customer, enum cvy_counter counter, int fd,
                         struct covey_view authkey);
 /** Go on, without waiting. Returns: whether there is more to do; else it is to leave. */
