@@ -403,7 +403,59 @@ TEST(sharer_without_a_place_for_a_descriptor_goes_on_when_there_is_one)
     await_end_of_thread();
 }
 
+/* poll takes no more entries than descriptors are allowed. */
+TEST(thread_that_cannot_sleep_does_not_spin)
+{
+    struct bare b;
+    struct rlimit limit, few;
+    struct timespec used;
+    char byte;
+    CHECK_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    covey_value *value = value_new(&b, COVEY_MSEC(500));
+    few = limit;
+    few.rlim_cur = 1;
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+    covey_value *other = NULL;
+    CHECK_LT(covey_fd_to_value(0, COVEY_SEC(1), &other), 0); /* it wakes up */
+    CHECK_EQ(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used), 0);
+    int64_t before = used.tv_sec * COVEY_SEC(1) + used.tv_nsec;
+    CHECK_EQ(read(b.fd, &byte, 1), 0); /* its time is up */
+    CHECK_EQ(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used), 0);
+    CHECK_LT(used.tv_sec * COVEY_SEC(1) + used.tv_nsec - before, COVEY_MSEC(50));
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    covey_value_free(value);
+    bare_free(&b);
+    await_end_of_thread();
+}
+
 /* ---- programs that close what is not theirs ---- */
+
+static int listening_fd(void)
+{
+    for (int fd = 3; fd < 1000; fd++) {
+        int listens = 0;
+        socklen_t size = sizeof listens;
+        if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 && listens)
+            return fd;
+    }
+    return -1;
+}
+
+TEST(program_that_closes_one_descriptor_has_nothing_left_open)
+{
+    struct bare before, after;
+    char byte;
+    covey_value *value = value_new(&before, COVEY_FOREVER);
+    CHECK_EQ(close(listening_fd()), 0); /* nobody can come for it any more */
+    covey_value_free(value);
+    value = value_new(&after, COVEY_FOREVER);
+    CHECK_EQ(read(before.fd, &byte, 1), 0);
+    works(value, after.fd);
+    covey_value_free(value);
+    bare_free(&before);
+    bare_free(&after);
+    await_end_of_thread();
+}
 
 static void close_all_and_offer(covey_conn *conn)
 {

@@ -22,7 +22,7 @@
 
 #define MOST_CUSTOMERS 60u            /* others wait to be let in */
 #define MOST_IDLE      COVEY_SEC(1)   /* for one that others wait for */
-#define CROWDED        COVEY_MSEC(50) /* before letting in again, without descriptors */
+#define CROWDED        COVEY_MSEC(50) /* before trying again, without descriptors */
 
 struct cvy_offer {
     struct cvy_offer *next;
@@ -286,6 +286,16 @@ static bool serves(uintptr_t thread)
     return false;
 }
 
+/* Sleep until there is something to do. It may fail for want of memory, or under a limit on
+ * descriptors that was lowered, and go on to fail: then it looks now and then. */
+static void sleep_on(struct round *round)
+{
+    cvy_word never = 0;
+    int r = cvy_os_poll_many(round->polls, round->count, round->deadline);
+    if (r < 0 && r != -EBADF)
+        (void)cvy_os_futex_wait_for(&never, 0, CROWDED);
+}
+
 static void *serve_all(void *arg)
 {
     bool goes_on = true;
@@ -297,7 +307,7 @@ static void *serve_all(void *arg)
         (void)pthread_mutex_unlock(&mutex);
         if (!goes_on)
             break;
-        (void)cvy_os_poll_many(round.polls, round.count, round.deadline);
+        sleep_on(&round);
         (void)pthread_mutex_lock(&mutex);
         goes_on = serves((uintptr_t)arg);
         if (goes_on)
