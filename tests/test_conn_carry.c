@@ -121,6 +121,53 @@ TEST(message_that_is_sent_in_part_keeps_a_connection_here)
     bare_free(&b);
 }
 
+static size_t until_failure = SIZE_MAX;
+static bool has_failed;
+
+static bool fails_now(void)
+{
+    bool fails = !until_failure--;
+    has_failed = has_failed || fails;
+    return fails;
+}
+
+static void *failing_malloc(size_t size)
+{
+    return fails_now() ? NULL : malloc(size);
+}
+
+static void *failing_realloc(void *old, size_t size)
+{
+    return fails_now() ? NULL : realloc(old, size);
+}
+
+TEST(value_that_there_is_no_memory_for_leaves_out_untouched)
+{
+    CHECK_OK(covey_set_allocator(failing_malloc, failing_realloc, free));
+    struct bare b = bare_new();
+    covey_value *const untouched = covey_value_str("untouched");
+    covey_value *value = untouched;
+    size_t failures = 0, n = 0;
+    do {
+        has_failed = false;
+        until_failure = n++;
+        int r = covey_conn_to_value(b.conn, COVEY_MSEC(20), &value);
+        until_failure = SIZE_MAX;
+        if (r >= 0) {
+            covey_value_free(value);
+            value = untouched;
+            continue;
+        }
+        CHECK_ERR(r, -ENOMEM);
+        CHECK(value == untouched);
+        failures++;
+    } while (has_failed);
+    CHECK_GT(failures, 5);
+    covey_value_free(untouched);
+    bare_free(&b);
+    await_end_of_thread();
+}
+
 TEST(answer_that_has_still_to_come_keeps_a_connection_here)
 {
     struct bare b = bare_new();

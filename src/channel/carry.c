@@ -72,9 +72,15 @@ static int apply(const struct recipe *recipe, covey_value *dup_fd, covey_value *
         *out = dup_fd;
         return 0;
     }
-    *out = covey_value_call(covey_value_global(recipe->module, recipe->name),
-                            recipe->args(dup_fd, recipe->about));
-    return *out ? 0 : covey_value_check(NULL);
+    covey_value *made =
+        covey_value_call(covey_value_global(recipe->module, recipe->name),
+                         recipe->args(dup_fd, recipe->about));
+    int r = covey_value_check(made);
+    if (r < 0)
+        covey_value_free(made);
+    else
+        *out = made;
+    return r;
 }
 
 static int offer(int fd, covey_nsec keep, const struct recipe *recipe,
