@@ -270,6 +270,35 @@ TEST(who_is_in_the_middle_of_a_proof_proves_the_key_it_came_for)
     await_end_of_thread();
 }
 
+/* ---- other users ---- */
+
+static int fetch_as_another_user(struct covey_view arg)
+{
+    const struct pair *p = arg.data;
+    covey_value *value = value_from(p->b);
+    covey_conn *conn = NULL;
+    CHECK_EQ(setresuid(65534, 65534, 65534), 0);
+    CHECK_ERR(covey_conn_from_value(&conn, value, COVEY_SEC(20)), -EACCES);
+    CHECK_STR_HAS(covey_error_detail(), "user 0 offers it");
+    _exit(0); /* a sanitizer cannot look into a process with two users */
+}
+
+TEST_EACH_METHOD(receiver_of_another_user_is_told_so)
+{
+    if (geteuid() != 0)
+        SKIP("needs root to become another user");
+    struct pair p = pair_new(NULL);
+    struct bare b;
+    covey_value *value = value_new(&b, COVEY_FOREVER);
+    CHECK_OK(covey_conn_send_value(p.a, value, COVEY_SEC(20)));
+    CHECK_EQ(run(fetch_as_another_user, COVEY_VIEW_OF(p), OPTS()), 0);
+    works(value, b.fd);
+    covey_value_free(value);
+    bare_free(&b);
+    pair_free(&p);
+    await_end_of_thread();
+}
+
 /* ---- no descriptor free ---- */
 
 #define MOST_PLACES 64

@@ -243,9 +243,9 @@ COVEY_API int covey_conn_to_value(covey_conn *conn, covey_nsec keep,
  * Returns:  0; COVEY_EEOF: it is not there: it was fetched before, its time is up, or the
  *           process that made the value has ended; COVEY_EAUTH: that process has another
  *           key; COVEY_ETYPE: the value stands for no connection; COVEY_EPROTOCOL;
- *           -ENOTSUP: it is not to be fetched from an AF_UNIX socket; -ETIMEDOUT; -EMFILE,
- *           -ENOMEM, -EACCES and others of the system. It is used up by success, and may
- *           be by -ETIMEDOUT.
+ *           -ENOTSUP: it is not to be fetched from an AF_UNIX socket; -ETIMEDOUT; -EACCES:
+ *           another user offers it, and this process is not root's; -EMFILE, -ENOMEM and
+ *           others of the system. It is used up by success, and may be by -ETIMEDOUT.
  * Blocks:   until it has come, at most `timeout`.
  * Owner:    `value` stays yours.
  */

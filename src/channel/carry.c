@@ -252,6 +252,19 @@ static int ask(int fd, const covey_value *key, int64_t deadline, int *ret_fd)
     return r;
 }
 
+/* The other side has ended in the middle of the proof, maybe because it lets in no other
+ * users: then it does so before it says anything. */
+static int fail_proof(const struct cvy_talk *talk)
+{
+    uint32_t user;
+    bool is_at_the_begin = !talk->got && !talk->auth.half && !talk->auth.step;
+    if (!is_at_the_begin || cvy_os_is_peers_own(talk->fd, &user))
+        return COVEY_EEOF;
+    return cvy_fail(-EACCES,
+                    "user %u offers it, to processes of the same user and of root only",
+                    (unsigned)user);
+}
+
 /* Prove to each other that both know the key, and ask for it. */
 static int prove_and_ask(int fd, const struct parcel *parcel,
                          const struct covey_bytes *key, int64_t deadline, int *ret_fd)
@@ -269,6 +282,8 @@ static int prove_and_ask(int fd, const struct parcel *parcel,
         r = cvy_os_poll_in(fd, deadline);
         r = r > 0 ? -EAGAIN : cvy_fail_os(r < 0 ? r : -ETIMEDOUT, "the proof");
     }
+    if (r == COVEY_EEOF)
+        r = fail_proof(&talk);
     cvy_auth_end(&talk.auth);
     return r < 0 ? r : ask(fd, parcel->key, deadline, ret_fd);
 }

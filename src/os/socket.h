@@ -55,6 +55,9 @@ int cvy_os_accept(int fd, struct cvy_os_address *ret_peer);
 void cvy_os_acknowledge(int fd);
 /** Whether the peer of an AF_UNIX socket runs as this user, or as root. */
 bool cvy_os_peer_is_own(int fd);
+/** The same the other way round: whether this process runs as the peer's user, or as root.
+ * True also where that cannot be told. */
+bool cvy_os_is_peers_own(int fd, uint32_t *ret_peers_user);
 /** Connect. Blocks: until `deadline`; -ETIMEDOUT. */
 int cvy_os_connect(const struct cvy_os_address *address, int64_t deadline);
 /** A connected pair of AF_UNIX stream sockets. */

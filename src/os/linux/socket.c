@@ -141,6 +141,15 @@ bool cvy_os_peer_is_own(int fd)
     return cvy_os_peer(fd, &peer) == 0 && (peer.uid == geteuid() || peer.uid == 0);
 }
 
+bool cvy_os_is_peers_own(int fd, uint32_t *ret_peers_user)
+{
+    struct cvy_os_peer peer = {.uid = UINT32_MAX};
+    int r = cvy_os_peer(fd, &peer);
+
+    *ret_peers_user = peer.uid;
+    return r < 0 || geteuid() == peer.uid || geteuid() == 0;
+}
+
 static void set_send_timeout(int fd, int64_t left)
 {
     struct timeval time = {0};
