@@ -7,6 +7,7 @@
 #include "base/base.h"
 #include "conn_help.h"
 #include "kill_points.h"
+#include "os/socket.h"
 #include "stepper.h"
 
 #define LONG COVEY_SEC(10) /* whoever takes longer hangs */
