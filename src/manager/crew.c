@@ -18,14 +18,17 @@
 #define MOST_OUT       ((size_t)128)
 #define OUT_PER_WORKER ((size_t)4)
 #define MOST_OUT_BYTES ((size_t)64 << 20)
+/* What it tries to submit in a turn: parts that fail at once are never out. */
+#define MOST_TRIED ((size_t)1024)
 
 struct cvy_crews {
     pthread_mutex_t mutex; /* of `ended` and `ending` */
     pthread_cond_t is_done;
     struct cvy_crew *ended;
     size_t ending;
-    size_t workers;        /* of all pools; this and what follows is the loop's */
-    struct cvy_crew *gone; /* to be freed when no event is about them any more */
+    size_t workers;          /* of all pools; this and what follows is the loop's */
+    struct cvy_crew *hungry; /* to be fed in the next turn */
+    struct cvy_crew *gone;   /* to be freed when no event is about them any more */
 };
 
 static struct cvy_crews *crews_of(struct cvy_server *server)
@@ -175,18 +178,47 @@ static bool is_over(const struct cvy_crew *crew)
                           : !crew->is_hosted && !crew->wanted;
 }
 
-static void feed(struct cvy_crew *crew)
+/* What was tried in this turn. */
+struct meal {
+    size_t parts, bytes;
+};
+
+static bool is_sated(const struct meal *meal)
+{
+    return meal->parts >= MOST_TRIED || meal->bytes >= MOST_OUT_BYTES;
+}
+
+static bool can_eat(const struct cvy_crew *crew, const struct meal *meal)
 {
     size_t most = cvy_max_size(MOST_OUT, OUT_PER_WORKER * crew->workers);
+    return crew->out < most && crew->out_bytes < MOST_OUT_BYTES && !is_sated(meal);
+}
+
+/* The next turn goes on, when others have had theirs. */
+static void feed_later(struct cvy_crew *crew)
+{
+    struct cvy_crews *crews = crew->server->crews;
+    if (crew->is_hungry)
+        return;
+    crew->is_hungry = true;
+    crew->next_hungry = crews->hungry;
+    crews->hungry = crew;
+    cvy_os_flag_raise(crew->server->flag);
+}
+
+static void feed(struct cvy_crew *crew)
+{
+    struct meal meal = {0};
     struct cvy_errand *errand = crew->errands, *next;
-    for (; errand; errand = next) {
+    for (; errand && can_eat(crew, &meal); errand = next) {
         next = errand->next;
         cvy_errand_ref(errand); /* its last part may finish it */
-        while (errand->next_part < errand->parts && crew->out < most &&
-               crew->out_bytes < MOST_OUT_BYTES)
-            cvy_errand_submit(errand);
+        for (; errand->next_part < errand->parts && can_eat(crew, &meal); meal.parts++)
+            meal.bytes += cvy_errand_submit(errand);
         cvy_errand_drop(errand);
     }
+    if (is_sated(&meal) && crew->errands)
+        feed_later(crew);
 }
 
 void cvy_crew_settle(struct cvy_crew *crew)
@@ -234,10 +266,24 @@ void cvy_crew_ready(struct cvy_crew *crew)
     if (crew->ends)
         return; /* the event came before that */
     int r = covey_pool_dispatch(crew->pool, COVEY_NOWAIT);
-    if (r < 0 && r != -ETIMEDOUT)
-        (void)covey_log(COVEY_LOG_ERROR, "manager %s: a pool: %s",
+    if (r < 0 && r != -ETIMEDOUT) { /* nothing would come of it, in any turn */
+        (void)covey_log(COVEY_LOG_ERROR, "manager %s: a pool ends: %s",
                         crew->server->address, covey_error_detail());
+        crew->state = CVY_CREW_TERMINATED;
+    }
     cvy_crew_settle(crew);
+}
+
+/* Before those that have ended are looked at: none of them is hungry then. */
+static void feed_hungry(struct cvy_crews *crews)
+{
+    struct cvy_crew *crew = crews->hungry, *next;
+    crews->hungry = NULL;
+    for (; crew; crew = next) {
+        next = crew->next_hungry;
+        crew->is_hungry = false;
+        cvy_crew_settle(crew);
+    }
 }
 
 void cvy_crews_collect(struct cvy_server *server)
@@ -245,6 +291,7 @@ void cvy_crews_collect(struct cvy_server *server)
     struct cvy_crews *crews = server->crews;
     if (!crews)
         return;
+    feed_hungry(crews);
     (void)pthread_mutex_lock(&crews->mutex);
     struct cvy_crew *ended = crews->ended, *next;
     crews->ended = NULL;

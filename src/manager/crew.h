@@ -35,10 +35,11 @@ struct cvy_crew {
     struct cvy_source source;
     struct cvy_server *server;
     covey_pool *pool; /* its thread's, once it ends */
-    struct cvy_crew *next_ended;
+    struct cvy_crew *next_ended, *next_hungry;
     enum cvy_crew_state state;
     size_t workers;
     bool is_hosted;             /* a Pool object is it */
+    bool is_hungry;             /* it is fed again in the next turn */
     bool ends, has_ended;       /* its thread runs, or has run */
     bool is_done;               /* it ends when all was done, so in order */
     struct cvy_errand *errands; /* not finished, the oldest first */
@@ -72,7 +73,8 @@ void cvy_crew_settle(struct cvy_crew *crew);
 
 /** The pool's descriptor has something. */
 void cvy_crew_ready(struct cvy_crew *crew);
-/** Let those go on who wait for ends; called when the flag is raised. */
+/** Feed those that have not had all in their turn, and let those go on who wait for ends;
+ * called when the flag is raised. */
 void cvy_crews_collect(struct cvy_server *server);
 /** Free those that have gone: no event is about them any more. */
 void cvy_crews_sweep(struct cvy_server *server);
@@ -89,13 +91,14 @@ struct cvy_errand {
     enum cvy_spread spread;
     bool is_whole;
     struct cvy_function function; /* a copy */
-    covey_value *fault;           /* NULL, or what each part raises */
+    covey_value *fault;           /* NULL, or what each part raises from now on */
     char *client;
-    covey_value *items;            /* a list */
+    covey_value *items;            /* a list; NULL: it is finished */
     size_t count, chunk;           /* of them; of them in a part */
     size_t parts, next_part, done; /* all, first not submitted, finished */
-    size_t grant;            /* bytes that its parts may still take: each has its own */
-    covey_value **results;   /* by part: a list of results, or an exception */
+    size_t grant;          /* bytes that its parts may still take: each has its own */
+    covey_value **results; /* by part: a list of results, or an exception; NULL, as the
+                                two that follow: all of that is in `whole` */
     unsigned char *outcomes; /* by part: of enum cvy_part_outcome */
     size_t *arrived;         /* finished parts in that order, `done` of them */
     size_t first_raised;     /* SIZE_MAX: none */
@@ -140,7 +143,8 @@ struct cvy_task {
     struct cvy_errand *errand; /* NULL: its crew ends */
     size_t part, bytes;
 };
-/** Submit the next part. */
-void cvy_errand_submit(struct cvy_errand *errand);
+/** Submit the next part, or finish it with an exception, and then those after it will be
+ * finished with the same. Returns: bytes that were pickled for it. */
+size_t cvy_errand_submit(struct cvy_errand *errand);
 
 #endif

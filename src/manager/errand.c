@@ -21,21 +21,29 @@ void cvy_errand_ref(struct cvy_errand *errand)
     errand->refs++;
 }
 
+static void free_parts(struct cvy_errand *errand)
+{
+    for (size_t i = 0; errand->results && i < errand->parts; i++)
+        covey_value_free(errand->results[i]);
+    cvy_free(errand->results);
+    cvy_free(errand->outcomes);
+    cvy_free(errand->arrived);
+    errand->results = NULL;
+    errand->outcomes = NULL;
+    errand->arrived = NULL;
+}
+
 void cvy_errand_drop(struct cvy_errand *errand)
 {
     if (--errand->refs > 0)
         return;
-    for (size_t i = 0; errand->results && i < errand->parts; i++)
-        covey_value_free(errand->results[i]);
+    free_parts(errand);
     covey_value_free(errand->function.code);
     covey_value_free(errand->fault);
     covey_value_free(errand->items);
     covey_value_free(errand->whole);
     cvy_free(errand->function.name);
     cvy_free(errand->client);
-    cvy_free(errand->results);
-    cvy_free(errand->outcomes);
-    cvy_free(errand->arrived);
     cvy_free(errand);
 }
 
@@ -45,7 +53,7 @@ void cvy_errand_visit(const struct cvy_errand *errand, cvy_visit_fn *fn, void *c
         fn(context, errand->items);
     if (errand->whole)
         fn(context, errand->whole);
-    for (size_t i = 0; i < errand->parts; i++)
+    for (size_t i = 0; errand->results && i < errand->parts; i++)
         if (errand->results[i])
             fn(context, errand->results[i]);
 }
@@ -96,6 +104,7 @@ static void make_whole(struct cvy_errand *errand)
         errand->whole = join_results(errand);
     else
         errand->whole = covey_value_ref(errand->results[errand->first_raised]);
+    free_parts(errand);
 }
 
 static void leave_crew(struct cvy_errand *errand)
@@ -112,6 +121,8 @@ static void leave_crew(struct cvy_errand *errand)
     if (errand->watchers)
         crew->wanted--;
     errand->crew = NULL;
+    covey_value_free(errand->items); /* results may be kept for long */
+    errand->items = NULL;
 }
 
 /* Who waits for all of it wakes at its end, who waits for a part each time one is there. */
@@ -137,32 +148,38 @@ static void finish_part(struct cvy_errand *errand, size_t part, bool is_ok,
 
 /* What the pool itself says: the worker died, there was no memory, workers cannot be started.
  * It begins with a call that the client has not made. */
-static void fail_part(struct cvy_errand *errand, size_t part, int code)
+static covey_value *failure(const struct cvy_errand *errand, int code)
 {
     static const char call[] = "covey_pool_apply_async: ";
     bool is_memory = code == -ENOMEM || code == -EMSGSIZE;
     const char *detail = covey_error_detail();
     if (strncmp(detail, call, sizeof call - 1) == 0)
         detail += sizeof call - 1;
-    finish_part(errand, part, false,
-                cvy_exception_text("builtins",
-                                   is_memory ? "MemoryError" : "RuntimeError", "%s: %s",
-                                   errand->function.name, detail));
+    return cvy_exception_text("builtins", is_memory ? "MemoryError" : "RuntimeError",
+                              "%s: %s", errand->function.name, detail);
 }
 
+/* One exception does for all parts: there may be millions. */
 void cvy_errand_cancel(struct cvy_errand *errand)
 {
     size_t left = errand->parts - errand->done;
+    covey_value *exception;
+    if (errand->refs == 1) { /* nobody will ask what has come of it */
+        leave_crew(errand);
+        cvy_errand_drop(errand);
+        return;
+    }
+    exception = cvy_exception_text("builtins", "RuntimeError",
+                                   "the pool was terminated before this was done");
     cvy_errand_ref(errand);
     errand->next_part = errand->parts;
     for (size_t i = 0; left > 0; i++) {
         if (errand->outcomes[i] != CVY_PART_PENDING)
             continue;
         left--;
-        finish_part(errand, i, false,
-                    cvy_exception_text("builtins", "RuntimeError",
-                                       "the pool was terminated before this was done"));
+        finish_part(errand, i, false, covey_value_ref(exception));
     }
+    covey_value_free(exception);
     cvy_errand_drop(errand);
 }
 
@@ -212,7 +229,7 @@ static void task_done(void *context, covey_result *result)
         leave_tasks(errand->crew, task);
         int r = read_result(errand->crew->server, result, &ok, &value);
         if (r < 0)
-            fail_part(errand, task->part, r);
+            finish_part(errand, task->part, false, failure(errand, r));
         else
             finish_part(errand, task->part, ok, value);
     }
@@ -235,13 +252,15 @@ static int pickle_part(struct cvy_errand *errand, size_t part, struct covey_byte
     return r;
 }
 
-static int submit(struct cvy_errand *errand, size_t part)
+/* `*ret_bytes`: what was pickled. */
+static int submit(struct cvy_errand *errand, size_t part, size_t *ret_bytes)
 {
     struct cvy_crew *crew = errand->crew;
     struct covey_bytes pickle = {0};
     struct cvy_task *task = cvy_calloc(1, sizeof *task);
     int r = task ? pickle_part(errand, part, &pickle)
                  : cvy_fail(-ENOMEM, "no memory for a task");
+    *ret_bytes = pickle.size;
     if (r >= 0 && pickle.size > errand->grant)
         r = cvy_fail(-EMSGSIZE, "more memory than the manager grants a request");
     if (r >= 0) {
@@ -266,16 +285,19 @@ static int submit(struct cvy_errand *errand, size_t part)
     return 0;
 }
 
-void cvy_errand_submit(struct cvy_errand *errand)
+/* If one cannot be submitted, because there is no memory left for it, or no pool, those
+ * after it are not tried: each would be pickled only to fail. */
+size_t cvy_errand_submit(struct cvy_errand *errand)
 {
-    size_t part = errand->next_part++;
-    if (errand->fault) {
-        finish_part(errand, part, false, covey_value_ref(errand->fault));
-        return;
+    size_t part = errand->next_part++, bytes = 0;
+    if (!errand->fault) {
+        int r = submit(errand, part, &bytes);
+        if (r >= 0)
+            return bytes;
+        errand->fault = failure(errand, r);
     }
-    int r = submit(errand, part);
-    if (r < 0)
-        fail_part(errand, part, r);
+    finish_part(errand, part, false, covey_value_ref(errand->fault));
+    return bytes;
 }
 
 /* ---- making ---- */
