@@ -74,6 +74,19 @@ static inline int function_len(covey_request *request)
         request, covey_value_uint(covey_value_count(argument(request, 0))));
 }
 
+/* bytes(count) */
+static inline int function_zeros(covey_request *request)
+{
+    int64_t count = 0;
+    int r = covey_value_unpack(covey_request_args(request), "(L)", &count);
+    if (r < 0)
+        return r;
+    void *zeros = calloc(1, (size_t)count + 1);
+    covey_value *value = zeros ? covey_value_bytes(zeros, (size_t)count) : NULL;
+    free(zeros);
+    return value ? covey_request_return(request, value) : -ENOMEM;
+}
+
 static inline int function_sleep(covey_request *request)
 {
     double seconds;
@@ -148,6 +161,7 @@ static inline int functions_register(void)
         {"_operator.mul", function_mul},
         {"complex", function_complex},
         {"len", function_len},
+        {"bytes", function_zeros},
         {"time.sleep", function_sleep},
         {"posix.getpid", function_getpid},
         {"posix.abort", function_abort},

@@ -38,6 +38,7 @@ static covey_proxy *pool_of(covey_manager *manager, int workers)
 #define ABORT      covey_value_global("posix", "abort")
 #define LATE_ABORT covey_value_global("__main__", "late_abort")
 #define GETENV     covey_value_global("os", "getenv")
+#define ZEROS      covey_value_global("builtins", "bytes")
 #define SETENV     covey_value_global("__main__", "setenv")
 
 /* A call whose result has to have this repr. */
@@ -354,6 +355,106 @@ TEST_EACH_METHOD(what_a_request_makes_of_its_arguments_is_limited)
     CHECK_STR_EQ(covey_proxy_error_type(), "MemoryError");
     GIVES(pool, "[900000]", "map", "(N, [N])", covey_value_global("builtins", "len"),
           text);
+    covey_proxy_free(pool);
+    end(manager);
+}
+
+/* Each part would be pickled, only to be refused: the loop would do nothing else. */
+TEST_EACH_METHOD(parts_that_are_refused_keep_nobody_waiting)
+{
+    enum { PARTS = 50000 };
+    covey_manager *manager = start(
+        (struct covey_manager_opts){.max_message = 1 << 20, .max_bytes = 4 << 20});
+    covey_proxy *pool = pool_of(manager, 1), *list;
+    static char most_of_a_megabyte[900000];
+    covey_value *text =
+        covey_value_bytes(most_of_a_megabyte, sizeof most_of_a_megabyte);
+    covey_value *items = covey_value_list();
+    for (int i = 0; i < PARTS; i++)
+        CHECK_OK(covey_value_append(items, covey_value_ref(text)));
+    covey_proxy *it =
+        call_proxy(pool, "imap", pair(covey_value_global("builtins", "len"), items));
+    CHECK_OK(covey_proxy_create(&list, manager, "list", NULL, NULL));
+    GIVES(list, "0", "__len__", "()");
+    for (int i = 0; i < 5; i++)
+        GIVES(it, "900000", "__next__", "()");
+    for (int i = 0; i < 100; i++)
+        RAISES(it, "MemoryError", "more memory than the manager grants", "__next__",
+               "()");
+    covey_value_free(text);
+    covey_proxy_free(it);
+    covey_proxy_free(list);
+    covey_proxy_free(pool);
+    end(manager);
+}
+
+TEST_EACH_METHOD(many_parts_end_with_their_pool)
+{
+    enum { PARTS = 100000 };
+    covey_manager *manager = start((struct covey_manager_opts){0});
+    covey_proxy *pool = pool_of(manager, 1);
+    covey_proxy *it = call_proxy(pool, "imap", pair(SLEEP, numbers(100, 100 + PARTS)));
+    covey_proxy *dropped =
+        call_proxy(pool, "imap_unordered", pair(SLEEP, numbers(100, 100 + PARTS)));
+    covey_proxy *faulty = /* after all others, in many turns */
+        call_proxy(pool, "imap", pair(covey_value_int(5), numbers(0, PARTS)));
+    covey_proxy_free(dropped);
+    GIVES(pool, "None", "terminate", "()");
+    for (int i = 0; i < 10; i++)
+        RAISES(it, "RuntimeError", "the pool was terminated", "__next__", "()");
+    RAISES(faulty, "RuntimeError", "the pool was terminated", "__next__", "()");
+    covey_proxy_free(faulty);
+    covey_proxy_free(it);
+    covey_proxy_free(pool);
+    end(manager);
+}
+
+TEST_EACH_METHOD(a_turn_goes_on_with_parts_that_fail_in_the_next)
+{
+    enum { PARTS = 5000 };
+    covey_manager *manager = start((struct covey_manager_opts){0});
+    covey_proxy *pool = pool_of(manager, 1);
+    covey_proxy *it =
+        call_proxy(pool, "imap", pair(covey_value_int(5), numbers(0, PARTS)));
+    for (int i = 0; i < PARTS; i++)
+        RAISES(it, "TypeError", "'int' object is not callable", "__next__", "()");
+    RAISES(it, "StopIteration", "", "__next__", "()");
+    GIVES(pool, "1.0", "apply", "(N, (i))", SQRT, 1);
+    covey_proxy_free(it);
+    covey_proxy_free(pool);
+    end(manager);
+}
+
+TEST_EACH_METHOD(parts_are_charged)
+{
+    enum { PARTS = 50000 };
+    covey_manager *manager =
+        start((struct covey_manager_opts){.max_bytes = 800 * 1000});
+    covey_proxy *pool = pool_of(manager, 1);
+    covey_value *args = pair(SQRT, numbers(0, PARTS));
+    CHECK_ERR(covey_proxy_call_values(pool, NULL, "imap", args, NULL, COVEY_SEC(20)),
+              COVEY_EREMOTE);
+    CHECK_STR_EQ(covey_proxy_error_type(), "MemoryError");
+    GIVES(pool, "1.0", "apply", "(N, (i))", SQRT, 1);
+    covey_proxy_free(pool);
+    end(manager);
+}
+
+/* A worker is not asked how much it gives. */
+TEST_EACH_METHOD(results_are_limited_as_all_that_is_kept)
+{
+    covey_manager *manager = start(
+        (struct covey_manager_opts){.max_memory = 32 << 20, .max_reply = 4 << 20});
+    covey_proxy *pool = pool_of(manager, 1);
+    covey_value *sizes = covey_value_list(), *args;
+    for (int i = 0; i < 100; i++)
+        CHECK_OK(covey_value_append(sizes, covey_value_int(1 << 20)));
+    CHECK_OK(covey_value_pack(&args, "(N, N, i)", ZEROS, sizes, 1));
+    RAISES(pool, "MemoryError", "the most is", "apply", "(N, (i))", ZEROS, 5 << 20);
+    covey_proxy *result = call_proxy(pool, "map_async", args);
+    RAISES(result, "MemoryError", "more memory than it may", "get", "()");
+    GIVES(pool, "1.0", "apply", "(N, (i))", SQRT, 1);
+    covey_proxy_free(result);
     covey_proxy_free(pool);
     end(manager);
 }

@@ -117,7 +117,8 @@ struct cvy_order {
     bool is_whole; /* its results are wanted all at once, as one value */
 };
 
-/** Begin one; the caller has a reference. Takes what the order says also on failure. */
+/** Begin one; the caller has a reference. Takes what the order says also on failure.
+ * Returns: 0; CVY_RAISED; a code. */
 int cvy_errand_begin(struct cvy_errand **out, struct cvy_call *call,
                      struct cvy_crew *crew,
                      const struct cvy_order *order) COVEY_MUST_CHECK;

@@ -197,6 +197,28 @@ static void leave_tasks(struct cvy_crew *crew, struct cvy_task *task)
     crew->out_bytes -= task->bytes;
 }
 
+static int check_memory(struct cvy_server *server)
+{
+    cvy_server_look_at_memory(server);
+    return server->is_full
+               ? cvy_fail(-ENOMEM, "the manager uses more memory than it may")
+               : 0;
+}
+
+/* Workers are not asked how much they give. */
+static int unpickle(struct cvy_server *server, const struct covey_bytes *bytes,
+                    covey_value **ret)
+{
+    struct covey_unpickle_opts limits = {.size = sizeof limits,
+                                         .max_memory = server->limits.max_reply};
+    server->since_look += bytes->size;
+    int r = check_memory(server);
+    if (r >= 0 && bytes->size > server->limits.max_reply)
+        r = cvy_fail(-EMSGSIZE, "results of %zu bytes, the most is %zu", bytes->size,
+                     server->limits.max_reply);
+    return r < 0 ? r : covey_value_unpickle(ret, bytes->data, bytes->size, &limits);
+}
+
 /* What the worker gave: (True, results) or (False, exception). */
 static int read_result(struct cvy_server *server, covey_result *result, int *ret_ok,
                        covey_value **ret)
@@ -206,14 +228,13 @@ static int read_result(struct cvy_server *server, covey_result *result, int *ret
     const covey_value *ok, *value;
     int r = covey_result_get(result, &bytes, COVEY_NOWAIT);
     if (r >= 0)
-        r = covey_value_unpickle(&pair, bytes.data, bytes.size, NULL);
+        r = unpickle(server, &bytes, &pair);
     if (r >= 0)
         r = covey_value_unpack(pair, "(O, O)", &ok, &value);
     if (r >= 0) {
         *ret_ok = covey_value_truth(ok);
         *ret = covey_value_ref(value);
     }
-    server->since_look += bytes.size;
     covey_value_free(pair);
     covey_bytes_free(&bytes);
     return r;
@@ -258,8 +279,10 @@ static int submit(struct cvy_errand *errand, size_t part, size_t *ret_bytes)
     struct cvy_crew *crew = errand->crew;
     struct covey_bytes pickle = {0};
     struct cvy_task *task = cvy_calloc(1, sizeof *task);
-    int r = task ? pickle_part(errand, part, &pickle)
-                 : cvy_fail(-ENOMEM, "no memory for a task");
+    int r =
+        task ? check_memory(crew->server) : cvy_fail(-ENOMEM, "no memory for a task");
+    if (r >= 0)
+        r = pickle_part(errand, part, &pickle);
     *ret_bytes = pickle.size;
     if (r >= 0 && pickle.size > errand->grant)
         r = cvy_fail(-EMSGSIZE, "more memory than the manager grants a request");
@@ -314,8 +337,11 @@ static void enter_crew(struct cvy_errand *errand, struct cvy_crew *crew)
     cvy_errand_ref(errand);
 }
 
-static void divide(struct cvy_errand *errand, const struct cvy_crew *crew, size_t chunk)
+/* Returns: 0; CVY_RAISED; -ENOMEM. */
+static int divide(struct cvy_errand *errand, struct cvy_call *call,
+                  const struct cvy_crew *crew, size_t chunk)
 {
+    size_t per_part = sizeof(covey_value *) + 1 + sizeof *errand->arrived;
     size_t quarters = 4 * crew->workers;
     errand->count = covey_value_count(errand->items);
     errand->chunk = chunk ? chunk : (errand->count + quarters - 1) / quarters;
@@ -323,9 +349,15 @@ static void divide(struct cvy_errand *errand, const struct cvy_crew *crew, size_
         errand->chunk = 1;
     errand->parts = errand->count / errand->chunk;
     errand->parts += errand->count % errand->chunk > 0;
+    int r = cvy_charge_bytes(call, (uint64_t)errand->parts * per_part);
+    if (r)
+        return r;
     errand->results = cvy_calloc(errand->parts, sizeof(covey_value *));
     errand->outcomes = cvy_calloc(errand->parts, 1);
     errand->arrived = cvy_calloc(errand->parts, sizeof *errand->arrived);
+    return errand->results && errand->outcomes && errand->arrived
+               ? 0
+               : cvy_fail(-ENOMEM, "no memory for %zu items", errand->count);
 }
 
 int cvy_errand_begin(struct cvy_errand **out, struct cvy_call *call,
@@ -350,14 +382,14 @@ int cvy_errand_begin(struct cvy_errand **out, struct cvy_call *call,
         errand->function.code = covey_value_ref(order->function->code);
     errand->grant =
         crew->server->limits.max_message + (size_t)crew->server->limits.max_bytes;
-    divide(errand, crew, order->chunk);
     int r = covey_value_check(order->items);
     if (r >= 0 && order->fault)
         r = covey_value_check(order->fault);
-    if (r >= 0 && (!errand->client || !errand->function.name || !errand->results ||
-                   !errand->outcomes || !errand->arrived))
-        r = cvy_fail(-ENOMEM, "no memory for %zu items", errand->count);
-    if (r < 0) {
+    if (r >= 0 && (!errand->client || !errand->function.name))
+        r = cvy_fail(-ENOMEM, "no memory for an errand");
+    if (r >= 0)
+        r = divide(errand, call, crew, order->chunk);
+    if (r) {
         cvy_errand_drop(errand);
         return r;
     }

@@ -166,7 +166,7 @@ static void serve_time(struct cvy_server *server)
 }
 
 /* Asking how much is allocated takes some microseconds, so not at each request. */
-static void look_at_memory(struct cvy_server *server)
+void cvy_server_look_at_memory(struct cvy_server *server)
 {
     if (server->since_look < MEMORY_UNIT && !server->is_full)
         return;
@@ -247,7 +247,7 @@ static int turn(struct cvy_server *server)
     if (!server->stop) {
         serve_left_over(server);
         serve_time(server);
-        look_at_memory(server);
+        cvy_server_look_at_memory(server);
     }
     cvy_connection_sweep(server);
     cvy_client_sweep(server);

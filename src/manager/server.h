@@ -359,6 +359,8 @@ struct cvy_server {
 /** Serve until somebody stops it. The listener, flag, registry, address and limits are
  * set. Returns: 0; -errno. */
 int cvy_server_run(struct cvy_server *server);
+/** Say whether it is full, if so much has come that this may have changed. */
+void cvy_server_look_at_memory(struct cvy_server *server);
 /** Async-signal-safe. */
 void cvy_server_stop(struct cvy_server *server);
 

@@ -342,7 +342,11 @@ static int take_input(struct cvy_call *call, const covey_value *value,
     order->fault = call->reply;
     call->reply = NULL;
     order->items = covey_value_list();
-    return covey_value_append(order->items, covey_value_none());
+    if ((r = covey_value_append(order->items, covey_value_none())) < 0) {
+        covey_value_free(order->fault);
+        covey_value_free(order->items);
+    }
+    return r;
 }
 
 static int imap(struct cvy_call *call, struct cvy_crew *crew, const char *name,
