@@ -276,7 +276,7 @@ TEST(spares_may_be_killed_at_any_time)
 {
     pthread_t killer;
     int ran = 0;
-    int64_t end = cvy_os_deadline(COVEY_SEC(20));
+    int64_t end = cvy_os_deadline(COVEY_SEC(8));
     CHECK_OK(covey_set_log_level(COVEY_LOG_OFF));
     CHECK_OK(covey_set_forkserver_spares(2));
     atomic_store(&kills, 0);
@@ -297,9 +297,14 @@ TEST(spares_may_be_killed_at_any_time)
     atomic_store(&killing, false);
     CHECK_EQ(pthread_join(killer, NULL), 0);
     CHECK_GT(ran, 0);
-    /* The last kill may hit the first of these, or its server without being noticed. */
-    int code = run(do_nothing, COVEY_NO_VIEW, SERVER_OPTS());
-    CHECK(code == 0 || code == -SIGKILL);
+    /* The last kill may have hit a spare that one of these becomes, or the server. */
+    int hit = 0;
+    for (int i = 0; i < 3; i++) {
+        int code = run(do_nothing, COVEY_NO_VIEW, SERVER_OPTS());
+        CHECK(code == 0 || code == -SIGKILL);
+        hit += code != 0;
+    }
+    CHECK_LE(hit, 1);
     for (int i = 0; i < 2; i++)
         CHECK_EQ(run(do_nothing, COVEY_NO_VIEW, SERVER_OPTS()), 0);
     await_children(3);

@@ -248,8 +248,8 @@ static int add_batch(struct cvy_flow *flow)
     (void)pthread_mutex_unlock(&pool->lock);
     if (cvy_unlikely(cvy_limits_any(&flow->limits)))
         due = cvy_min_i64(due, cvy_limits_due(&flow->limits, cvy_os_now()));
-    if (cvy_unlikely(due != INT64_MAX))
-        cvy_loop_look_by(pool, due);
+    if (cvy_unlikely(due != INT64_MAX) && flow->is_read)
+        cvy_loop_look_by(pool, due); /* else who drives it looks by itself */
     return 1;
 }
 
