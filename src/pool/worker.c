@@ -164,13 +164,18 @@ static int no_function(struct covey_call *call)
     return covey_call_fail(call, "the task's function: %s", covey_error_detail());
 }
 
+static bool is_for(const struct cvy_worker *w, const struct cvy_batch *batch)
+{
+    uint32_t prefers = atomic_load_explicit(&batch->prefers, memory_order_relaxed);
+    return !prefers || prefers == w->index + 1;
+}
+
 /* Does something seem to be left in it? A hint, read without holding the batch, whose memory
  * may be a large result or argument by now. */
 __attribute__((no_sanitize("thread"))) static bool
 looks_open(struct cvy_worker *w, const struct cvy_batch *batch, uint32_t slot)
 {
-    uint32_t prefers = atomic_load_explicit(&batch->prefers, memory_order_relaxed);
-    if (prefers && prefers != w->index + 1)
+    if (!is_for(w, batch))
         return false;
     if (atomic_load_explicit(&batch->cursor, memory_order_acquire) <
         atomic_load_explicit(&batch->n, memory_order_relaxed))
@@ -348,6 +353,10 @@ static bool look_around(struct cvy_worker *w)
         cvy_ref ref = atomic_load(&w->shared->batches[slot]);
         if (!looks_open(w, cvy_at(ref), slot) || !enter(w, slot))
             continue;
+        if (!is_for(w, w->batch)) { /* it was another one when it looked open */
+            leave(w);
+            continue;
+        }
         if (w->n == 1)
             work_alone(w);
         else
