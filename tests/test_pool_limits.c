@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Limits of time and memory per task, faults on purpose, and what a pool does besides
- * tasks: initializers, exit hooks, replacing workers, another size, an event loop. */
+ * tasks: initializers, exit hooks, replacing workers, another size. */
 #include <poll.h>
 
 #include "pool/limits.h"
@@ -388,60 +388,6 @@ TEST_EACH_METHOD(a_pool_gets_larger_and_smaller)
     }
     CHECK_ERR(covey_pool_resize(pool, 0), -EINVAL);
     CHECK_ERR(covey_pool_resize(pool, 6), -EINVAL);
-    covey_pool_free(pool);
-}
-
-/* ---- an event loop -------------------------------------------------------------- */
-
-static void count_call(void *ctx, covey_result *result)
-{
-    CHECK_EQ(covey_result_ready(result), 1);
-    (*(int *)ctx)++;
-}
-
-static size_t own_threads(void)
-{
-    return (size_t)cvy_os_thread_count();
-}
-
-TEST_EACH_METHOD(an_event_loop_drives_a_pool_without_a_thread)
-{
-    covey_pool *pool = pool_with(2, POOL_OPTS(.own_loop = COVEY_ON));
-    struct pollfd entry = {.events = POLLIN};
-    int called = 0, died = 0;
-    size_t threads = own_threads();
-    CHECK_OK(covey_pool_fd(pool, &entry.fd));
-    for (int i = 0; i < 200; i++)
-        CHECK_OK(covey_pool_apply_async(
-            NULL, pool, task_echo, text_view("x"),
-            COVEY_TASK_OPTS(.callback = count_call, .callback_ctx = &called)));
-    CHECK_OK(covey_pool_apply_async(
-        NULL, pool, task_die, COVEY_NO_VIEW,
-        COVEY_TASK_OPTS(.error_callback = count_call, .callback_ctx = &died)));
-    CHECK_OK(covey_pool_apply_async(NULL, pool, task_block, COVEY_NO_VIEW,
-                                    COVEY_TASK_OPTS(.time_limit = COVEY_MSEC(50),
-                                                    .error_callback = count_call,
-                                                    .callback_ctx = &died)));
-    while (called < 200 || died < 2) {
-        CHECK_EQ(poll(&entry, 1, 20000), 1);
-        (void)covey_pool_dispatch(pool, COVEY_NOWAIT);
-    }
-    CHECK_EQ(own_threads(), threads);
-    covey_result *result = NULL;
-    CHECK_OK(covey_pool_apply_async(&result, pool, task_echo, text_view("x"), NULL));
-    CHECK_OK(covey_result_get(result, NULL, COVEY_FOREVER));
-    covey_result_free(result);
-    CHECK_OK(covey_pool_close(pool));
-    CHECK_OK(covey_pool_join(pool, COVEY_FOREVER));
-    covey_pool_free(pool);
-}
-
-TEST(a_pool_with_a_thread_has_no_descriptor)
-{
-    covey_pool *pool = pool_with(1, NULL);
-    int fd = -1;
-    CHECK_ERR(covey_pool_fd(pool, &fd), COVEY_ESTATE);
-    CHECK_ERR(covey_pool_dispatch(pool, COVEY_NOWAIT), -ETIMEDOUT);
     covey_pool_free(pool);
 }
 

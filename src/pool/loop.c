@@ -76,8 +76,9 @@ int64_t cvy_loop_next_look(struct cvy_pool *pool)
 {
     atomic_store(&pool->next_look, INT64_MAX);
     (void)pthread_mutex_lock(&pool->lock);
-    int64_t due = cvy_min_i64(cvy_limits_check(pool), cvy_pool_due(pool));
+    int64_t due = cvy_limits_check(pool);
     due = cvy_min_i64(due, cvy_affinity_check(pool));
+    due = cvy_min_i64(due, cvy_pool_due(pool)); /* of those that were ended, too */
     (void)pthread_mutex_unlock(&pool->lock);
     due = cvy_min_i64(due, cvy_tasks_due(pool));
     atomic_store(&pool->next_look, due);

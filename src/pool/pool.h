@@ -624,7 +624,7 @@ void cvy_pool_slot_retire(struct cvy_pool *pool, uint32_t slot);
 bool cvy_pool_slot_is_visited(const struct cvy_pool *pool, uint32_t slot);
 /** Tell workers that there are `items` to do, of `cost` each (0: unknown). */
 void cvy_pool_ring(struct cvy_pool *pool, uint64_t items, uint32_t cost);
-/** Wake the thread that waits in the map. */
+/** Wake the thread that waits in the map, and the event loop. */
 void cvy_pool_ring_map(struct cvy_pool *pool, uint32_t map);
 /** Where the parts of a batch begin, from its start. */
 struct cvy_batch_parts {

@@ -281,4 +281,5 @@ void cvy_pool_ring_map(struct cvy_pool *pool, uint32_t map)
     cvy_word *word = &pool->shared->rings[map].word;
     if (cvy_ring_step(word))
         (void)cvy_os_futex_wake(word, INT_MAX);
+    cvy_loop_raise(pool);
 }

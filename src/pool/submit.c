@@ -85,7 +85,6 @@ static int pull(void *ctx, struct cvy_item *ret_item)
 void cvy_tasks_tell(struct cvy_pool *pool)
 {
     cvy_pool_ring_map(pool, pool->tasks->flow.map.index);
-    cvy_loop_raise(pool);
 }
 
 /* With the turn, not locked. */

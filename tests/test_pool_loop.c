@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/* A pool that the program's own event loop drives, by one descriptor. */
+#include <poll.h>
+
+#include "pool/pool.h"
+#include "pool_help.h"
+
+static void count_call(void *ctx, covey_result *result)
+{
+    CHECK_EQ(covey_result_ready(result), 1);
+    (*(int *)ctx)++;
+}
+
+static size_t own_threads(void)
+{
+    return (size_t)cvy_os_thread_count();
+}
+
+TEST_EACH_METHOD(an_event_loop_drives_a_pool_without_a_thread)
+{
+    covey_pool *pool = pool_with(2, POOL_OPTS(.own_loop = COVEY_ON));
+    struct pollfd entry = {.events = POLLIN};
+    int called = 0, died = 0;
+    size_t threads = own_threads();
+    CHECK_OK(covey_pool_fd(pool, &entry.fd));
+    for (int i = 0; i < 200; i++)
+        CHECK_OK(covey_pool_apply_async(
+            NULL, pool, task_echo, text_view("x"),
+            COVEY_TASK_OPTS(.callback = count_call, .callback_ctx = &called)));
+    CHECK_OK(covey_pool_apply_async(
+        NULL, pool, task_die, COVEY_NO_VIEW,
+        COVEY_TASK_OPTS(.error_callback = count_call, .callback_ctx = &died)));
+    CHECK_OK(covey_pool_apply_async(NULL, pool, task_block, COVEY_NO_VIEW,
+                                    COVEY_TASK_OPTS(.time_limit = COVEY_MSEC(50),
+                                                    .error_callback = count_call,
+                                                    .callback_ctx = &died)));
+    while (called < 200 || died < 2) {
+        CHECK_EQ(poll(&entry, 1, 20000), 1);
+        (void)covey_pool_dispatch(pool, COVEY_NOWAIT);
+    }
+    CHECK_EQ(own_threads(), threads);
+    covey_result *result = NULL;
+    CHECK_OK(covey_pool_apply_async(&result, pool, task_echo, text_view("x"), NULL));
+    CHECK_OK(covey_result_get(result, NULL, COVEY_FOREVER));
+    covey_result_free(result);
+    CHECK_OK(covey_pool_close(pool));
+    CHECK_OK(covey_pool_join(pool, COVEY_FOREVER));
+    covey_pool_free(pool);
+}
+
+TEST(a_pool_with_a_thread_has_no_descriptor)
+{
+    covey_pool *pool = pool_with(1, NULL);
+    int fd = -1;
+    CHECK_ERR(covey_pool_fd(pool, &fd), COVEY_ESTATE);
+    CHECK_ERR(covey_pool_dispatch(pool, COVEY_NOWAIT), -ETIMEDOUT);
+    covey_pool_free(pool);
+}
+
+/* ---- a death between two looks --------------------------------------------------- */
+
+struct scene {
+    covey_pool *pool;
+    struct cvy_pool *inner;
+    int told, died;
+};
+
+static void count_death(void *ctx, covey_result *result)
+{
+    struct scene *scene = ctx;
+    (void)result;
+    scene->died++;
+}
+
+/* Nobody succeeds the worker in the second line, whose end would be a reason to look. */
+static void kill_the_last_worker(void *ctx, covey_result *result)
+{
+    struct scene *scene = ctx;
+    struct pollfd end = {.events = POLLIN};
+    covey_process *process = scene->inner->worker[1].process;
+    (void)result;
+    scene->told++;
+    CHECK_OK(covey_pool_resize(scene->pool, 1));
+    CHECK_OK(covey_process_sentinel(process, &end.fd));
+    CHECK_OK(covey_process_kill(process));
+    CHECK_EQ(poll(&end, 1, 20000), 1);
+}
+
+/* The callback is called in the first look of a dispatch, so the second one finds a death
+ * that has woken nobody. */
+TEST_EACH_METHOD(a_death_within_a_dispatch_wakes_the_loop)
+{
+    struct scene scene = {.pool = pool_with(2, POOL_OPTS(.own_loop = COVEY_ON))};
+    struct shared *s = share();
+    struct pollfd entry = {.events = POLLIN};
+    covey_result *queued = NULL;
+    scene.inner = (struct cvy_pool *)(uintptr_t)scene.pool->state;
+    CHECK_OK(covey_pool_fd(scene.pool, &entry.fd));
+    for (int i = 0; i < 2; i++)
+        CHECK_OK(covey_pool_apply_async(
+            NULL, scene.pool, task_wait, COVEY_VIEW_OF(s),
+            COVEY_TASK_OPTS(.error_callback = count_death, .callback_ctx = &scene)));
+    while (atomic_load(&s->begun) < 2)
+        (void)covey_pool_dispatch(scene.pool, COVEY_MSEC(10));
+    CHECK_OK(
+        covey_pool_apply_async(&queued, scene.pool, task_echo, text_view("x"),
+                               COVEY_TASK_OPTS(.error_callback = kill_the_last_worker,
+                                               .callback_ctx = &scene)));
+    CHECK_OK(covey_result_cancel(queued, 0));
+    while (!scene.died) {
+        CHECK_EQ(poll(&entry, 1, 20000), 1);
+        (void)covey_pool_dispatch(scene.pool, COVEY_NOWAIT);
+    }
+    CHECK_EQ(scene.told, 1);
+    family_tell(&s->go);
+    covey_result_free(queued);
+    covey_pool_free(scene.pool);
+}
+
+CHECK_MAIN()
