@@ -401,7 +401,7 @@ static void end_storm(struct storm *storm, pid_t pids[STORMERS])
     CHECK_EQ(atomic_load(&storm->mistakes), 0);
     CHECK_OK(covey_memory_clean("storm-", NULL));
     for (int i = 0; i < NAMES; i++) {
-        char name[16];
+        char name[24];
 
         snprintf(name, sizeof name, "storm-%d", i);
         CHECK(!exists(name));
