@@ -340,22 +340,22 @@ COVEY_API void covey_conn_free(covey_conn *conn);
 
 /** Options of a listener; zero means the default. The key is copied. */
 struct covey_listener_opts {
-    size_t
-        size; /**< sizeof(struct covey_listener_opts); COVEY_LISTENER_OPTS fills it */
-    struct covey_view authkey; /**< what clients have to know; `.data` NULL: nothing. No
-                                    bytes are a key, too */
-    enum covey_switch
-        allow_md5; /**< on: accept proofs by MD5, which CPython before 3.12
-                                      needs; default off */
-    covey_nsec handshake_timeout; /**< how long a peer may take to prove that it knows
-                                       the key; default 10 s */
-    size_t backlog; /**< connections that the system keeps until they are accepted;
-                             default 128 */
-    size_t
-        max_pending; /**< peers that may be at it at the same time; one more drops the
-                             oldest; default 64 */
-    enum covey_switch report_refused; /**< on: accept returns the error of a peer that
-                                           failed; default: it goes on to the next */
+    /** sizeof(struct covey_listener_opts); COVEY_LISTENER_OPTS fills it. */
+    size_t size;
+    /** What clients have to know; `.data` NULL: nothing. No bytes are a key, too. */
+    struct covey_view authkey;
+    /** On: accept proofs by MD5, which CPython before 3.12 needs; default off. */
+    enum covey_switch allow_md5;
+    /** How long a peer may take to prove that it knows the key; default 10 s. */
+    covey_nsec handshake_timeout;
+    /** Connections that the system keeps until they are accepted; default 128. */
+    size_t backlog;
+    /** Peers that may be at it at the same time; one more drops the oldest; default
+     * 64. */
+    size_t max_pending;
+    /** On: accept returns the error of a peer that failed; default: it goes on to the
+     * next. */
+    enum covey_switch report_refused;
 };
 #define COVEY_LISTENER_OPTS(...)                                                       \
     (&(struct covey_listener_opts){.size = sizeof(struct covey_listener_opts),         \

@@ -92,11 +92,10 @@ struct covey_class {
 
 /** Options of registering; zero means the default. */
 struct covey_register_opts {
-    size_t
-        size; /**< sizeof(struct covey_register_opts); COVEY_REGISTER_OPTS fills it */
-    const char *const
-        *exposed; /**< names of the methods that clients may call; default:
-                                     all */
+    /** sizeof(struct covey_register_opts); COVEY_REGISTER_OPTS fills it. */
+    size_t size;
+    /** Names of the methods that clients may call; default: all. */
+    const char *const *exposed;
     size_t exposed_count;
 };
 #define COVEY_REGISTER_OPTS(...)                                                       \
@@ -196,41 +195,58 @@ COVEY_API int covey_request_raise(covey_request *request, const char *name,
 
 /** Options of a manager; zero means the default. Limits: zero is the default, too. */
 struct covey_manager_opts {
-    size_t size; /**< sizeof(struct covey_manager_opts); COVEY_MANAGER_OPTS fills it */
-    const char *address; /**< as in covey_listener_create; default: a fresh abstract
-                              name. A path whose socket nobody listens at is replaced */
-    struct covey_view authkey; /**< what clients have to know; default: covey_authkey */
-    enum covey_switch allow_md5; /**< on: accept proofs by MD5, as CPython before 3.12
-                                      makes them; default off */
-    enum covey_start_method method; /**< of covey_manager_start */
-    const char *name;               /**< of its process; default "Manager-1" */
-    enum covey_switch outlive; /**< on: it goes on when this process is killed; at its
-                                    orderly end it is shut down all the same */
-    enum covey_switch standard_types; /**< off: only registered ones; default on */
-    size_t max_message;               /**< bytes of a request; default 256 MiB */
-    size_t max_reply;                 /**< bytes of a reply; default 1 GiB */
-    size_t max_objects;               /**< default 1 million */
-    size_t max_sessions; /**< connections at the same time; default 20,000 */
-    size_t max_workers;  /**< processes that all Pools may have together; default 4 for
-                              each processor, at least 64 */
-    uint64_t max_memory; /**< bytes, beyond which objects may not grow; default half of
-                              what the machine or the cgroup has */
-    uint64_t max_steps;  /**< one request may take: items looked at, compared, copied;
-                              default 50 million, about a second at worst */
-    uint64_t max_bytes;  /**< one request may make of others: by repeating, sorting,
-                              printing; default 256 MiB */
-    covey_nsec
-        handshake_timeout; /**< for proving that one knows the key; default 10 s */
-    covey_nsec
-        send_timeout; /**< a client that reads nothing of its reply for so long is
-                                  disconnected; default 60 s */
-    covey_nsec start_timeout; /**< for covey_manager_start; default 30 s */
-    void (*ready)(void *context, const char *address); /**< covey_manager_serve_forever
-                                    calls it when clients can connect */
-    void *context;                                     /**< for `ready` */
-    enum covey_switch segments; /**< on: it looks after named memory, see
-                                     covey/segment.h. Then clients can have any named
-                                     memory removed that it may remove; default off */
+    /** sizeof(struct covey_manager_opts); COVEY_MANAGER_OPTS fills it. */
+    size_t size;
+    /** As in covey_listener_create; default: a fresh abstract name. A path whose socket
+     * nobody listens at is replaced. */
+    const char *address;
+    /** What clients have to know; default: covey_authkey. */
+    struct covey_view authkey;
+    /** On: accept proofs by MD5, as CPython before 3.12 makes them; default off. */
+    enum covey_switch allow_md5;
+    /** Of covey_manager_start. */
+    enum covey_start_method method;
+    /** Of its process; default "Manager-1". */
+    const char *name;
+    /** On: it goes on when this process is killed; at its orderly end it is shut down
+     * all the same. */
+    enum covey_switch outlive;
+    /** Off: only registered ones; default on. */
+    enum covey_switch standard_types;
+    /** Bytes of a request; default 256 MiB. */
+    size_t max_message;
+    /** Bytes of a reply; default 1 GiB. */
+    size_t max_reply;
+    /** Default 1 million. */
+    size_t max_objects;
+    /** Connections at the same time; default 20,000. */
+    size_t max_sessions;
+    /** Processes that all Pools may have together; default 4 for each processor, at
+     * least 64. */
+    size_t max_workers;
+    /** Bytes, beyond which objects may not grow; default half of what the machine or the
+     * cgroup has. */
+    uint64_t max_memory;
+    /** One request may take: items looked at, compared, copied; default 50 million,
+     * about a second at worst. */
+    uint64_t max_steps;
+    /** One request may make of others: by repeating, sorting, printing; default 256
+     * MiB. */
+    uint64_t max_bytes;
+    /** For proving that one knows the key; default 10 s. */
+    covey_nsec handshake_timeout;
+    /** A client that reads nothing of its reply for so long is disconnected; default 60
+     * s. */
+    covey_nsec send_timeout;
+    /** For covey_manager_start; default 30 s. */
+    covey_nsec start_timeout;
+    /** covey_manager_serve_forever calls it when clients can connect. */
+    void (*ready)(void *context, const char *address);
+    /** For `ready`. */
+    void *context;
+    /** On: it looks after named memory, see covey/segment.h. Then clients can have any
+     * named memory removed that it may remove; default off. */
+    enum covey_switch segments;
 };
 #define COVEY_MANAGER_OPTS(...)                                                        \
     (&(struct covey_manager_opts){.size = sizeof(struct covey_manager_opts),           \

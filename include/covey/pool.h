@@ -54,44 +54,60 @@ struct covey_pool_faults {
 
 /** Options of a pool; zero means the default. */
 struct covey_pool_opts {
-    size_t size;      /**< sizeof(struct covey_pool_opts); COVEY_POOL_OPTS fills it */
-    const char *name; /**< default "Pool-1"; workers are "PoolWorker-1", ... */
+    /** sizeof(struct covey_pool_opts); COVEY_POOL_OPTS fills it. */
+    size_t size;
+    /** Default "Pool-1"; workers are "PoolWorker-1", ... */
+    const char *name;
     enum covey_start_method method;
-    unsigned
-        retries; /**< how often an item whose worker died is run again; default 0 */
-    const void *holds[16];        /**< objects that workers hold while the pool lives */
-    covey_target_fn *initializer; /**< run by each worker before its first task; if its
-                                       result is not 0 the worker ends */
-    struct covey_view initarg;    /**< its argument, copied */
-    covey_target_fn *exit_hook;   /**< run by each worker that ends in order */
-    struct covey_view exitarg;    /**< its argument, copied */
-    size_t max_tasks;        /**< a worker is replaced after so many; default never. Its
-                             successor is started when its last task begins */
-    covey_nsec max_age;      /**< a worker that is older is replaced; default never */
-    uint64_t max_memory;     /**< a worker that has more bytes of its own is replaced;
-                                  default never. Both: after the task that it is at, and
-                                  when its successor is up */
-    covey_nsec idle_timeout; /**< when there was nothing to do for so long, all workers
-                                  but `min_workers` end; with the next work they come
-                                  back; default never */
-    size_t min_workers;      /**< default 1 */
-    uint64_t
-        memory; /**< bytes that tasks with `.memory` may declare together while they
-                          are under way; default: not counted */
-    size_t max_workers; /**< most that covey_pool_resize may ask for; default 4 times
-                             what it begins with, at least 16 */
-    const char *cpus;   /**< processors workers may run on, as "0-3,6" */
-    enum covey_switch own_loop; /**< on: no thread of covey's; the program's event loop
-                                     polls covey_pool_fd and calls covey_pool_dispatch */
-    size_t backlog; /**< tasks that may wait; a submission waits while there are more;
-                         default a million, or 1 GiB of arguments */
-    const char *trace; /**< path of a file that receives a slice per task, in the format
-                            of Chrome's and Perfetto's viewers; default: the
-                            environment's COVEY_TRACE, with "%p" for the process id */
+    /** How often an item whose worker died is run again; default 0. */
+    unsigned retries;
+    /** Objects that workers hold while the pool lives. */
+    const void *holds[16];
+    /** Run by each worker before its first task; if its result is not 0 the worker
+     * ends. */
+    covey_target_fn *initializer;
+    /** Its argument, copied. */
+    struct covey_view initarg;
+    /** Run by each worker that ends in order. */
+    covey_target_fn *exit_hook;
+    /** Its argument, copied. */
+    struct covey_view exitarg;
+    /** A worker is replaced after so many; default never. Its successor is started when
+     * its last task begins. */
+    size_t max_tasks;
+    /** A worker that is older is replaced, after the task that it is at and when its
+     * successor is up; default never. */
+    covey_nsec max_age;
+    /** A worker that has more bytes of its own is replaced in the same way; default
+     * never. */
+    uint64_t max_memory;
+    /** When there was nothing to do for so long, all workers but `min_workers` end; with
+     * the next work they come back; default never. */
+    covey_nsec idle_timeout;
+    /** Default 1. */
+    size_t min_workers;
+    /** Bytes that tasks with `.memory` may declare together while they are under way;
+     * default: not counted. */
+    uint64_t memory;
+    /** Most that covey_pool_resize may ask for; default 4 times what it begins with, at
+     * least 16. */
+    size_t max_workers;
+    /** Processors workers may run on, as "0-3,6". */
+    const char *cpus;
+    /** On: no thread of covey's; the program's event loop polls covey_pool_fd and calls
+     * covey_pool_dispatch. */
+    enum covey_switch own_loop;
+    /** Tasks that may wait; a submission waits while there are more; default a million,
+     * or 1 GiB of arguments. */
+    size_t backlog;
+    /** Path of a file that receives a slice per task, in the format of Chrome's and
+     * Perfetto's viewers; default: the environment's COVEY_TRACE, with "%p" for the
+     * process id. */
+    const char *trace;
     struct covey_pool_faults faults;
-    enum covey_switch measure; /**< on: the times of all tasks are counted, for
-                                    covey_pool_histogram, at some 0.1 us each; else of
-                                    those that are submitted alone or have limits */
+    /** On: the times of all tasks are counted, for covey_pool_histogram, at some 0.1 us
+     * each; else of those that are submitted alone or have limits. */
+    enum covey_switch measure;
 };
 #define COVEY_POOL_OPTS(...)                                                           \
     (&(struct covey_pool_opts){.size = sizeof(struct covey_pool_opts), __VA_ARGS__})
@@ -114,13 +130,18 @@ typedef void covey_done_fn(void *ctx, covey_result *result);
 
 /** How a map went, for people and programs. */
 struct covey_map_summary {
-    size_t ok;      /**< items whose outcome is OK */
-    size_t failed;  /**< items with any other outcome */
-    size_t crashes; /**< workers that died while they had an item of this map */
-    size_t retried; /**< items that were run again */
-    size_t
-        first_failed; /**< index of the first item that is not OK, SIZE_MAX if none */
-    char text[256];   /**< about the first failure or crash, "" if there was none */
+    /** Items whose outcome is OK. */
+    size_t ok;
+    /** Items with any other outcome. */
+    size_t failed;
+    /** Workers that died while they had an item of this map. */
+    size_t crashes;
+    /** Items that were run again. */
+    size_t retried;
+    /** Index of the first item that is not OK, SIZE_MAX if none. */
+    size_t first_failed;
+    /** About the first failure or crash, "" if there was none. */
+    char text[256];
 };
 
 /** Called by the thread that waits in a map, about every 50 ms and once at the end. It may
@@ -129,27 +150,39 @@ typedef void covey_progress_fn(void *ctx, size_t done, size_t total);
 
 /** Options of one map; zero means the default. */
 struct covey_map_opts {
-    size_t size; /**< sizeof(struct covey_map_opts); COVEY_MAP_OPTS fills it */
-    size_t
-        chunksize; /**< items a worker takes at a time; default: by measured duration */
-    unsigned char *outcomes;           /**< receives n values of enum covey_outcome */
-    struct covey_map_summary *summary; /**< receives how it went */
-    covey_progress_fn *progress;       /**< told how far it is */
+    /** sizeof(struct covey_map_opts); COVEY_MAP_OPTS fills it. */
+    size_t size;
+    /** Items a worker takes at a time; default: by measured duration. */
+    size_t chunksize;
+    /** Receives n values of enum covey_outcome. */
+    unsigned char *outcomes;
+    /** Receives how it went. */
+    struct covey_map_summary *summary;
+    /** Told how far it is. */
+    covey_progress_fn *progress;
     void *progress_ctx;
-    covey_nsec timeout; /**< default none; when it is over what has not begun is
-                             CANCELLED, what runs is TIMEOUT and its worker replaced */
-    covey_nsec
-        time_limit; /**< of each item; when it is over the item is TIMEOUT and its
-                                 worker replaced */
-    covey_nsec soft_limit; /**< of each item; then covey_call_cancelled says 1 */
-    uint64_t memory_limit; /**< of each item: bytes that its worker may take in addition
-                                 to what it had before its first limited task */
-    int priority;          /**< of asynchronous maps, as of covey_task_opts */
-    uint64_t group;        /**< the same */
-    covey_nsec duplicate_after; /**< the same, for each item */
-    covey_done_fn *callback;    /**< of asynchronous maps: called if all items are OK */
-    covey_done_fn *error_callback; /**< called otherwise */
-    void *callback_ctx;            /**< handed to both */
+    /** Default none; when it is over what has not begun is CANCELLED, what runs is
+     * TIMEOUT and its worker replaced. */
+    covey_nsec timeout;
+    /** Of each item; when it is over the item is TIMEOUT and its worker replaced. */
+    covey_nsec time_limit;
+    /** Of each item; then covey_call_cancelled says 1. */
+    covey_nsec soft_limit;
+    /** Of each item: bytes that its worker may take in addition to what it had before
+     * its first limited task. */
+    uint64_t memory_limit;
+    /** Of asynchronous maps, as of covey_task_opts. */
+    int priority;
+    /** Of asynchronous maps, as of covey_task_opts. */
+    uint64_t group;
+    /** Of asynchronous maps, as of covey_task_opts, for each item. */
+    covey_nsec duplicate_after;
+    /** Of asynchronous maps: called if all items are OK. */
+    covey_done_fn *callback;
+    /** Called otherwise. */
+    covey_done_fn *error_callback;
+    /** Handed to both. */
+    void *callback_ctx;
 };
 #define COVEY_MAP_OPTS(...)                                                            \
     (&(struct covey_map_opts){.size = sizeof(struct covey_map_opts), __VA_ARGS__})
@@ -218,42 +251,49 @@ COVEY_API int covey_pool_map_values(covey_pool *pool, covey_task_fn *fn,
 
 /** Options of one task; zero means the default. */
 struct covey_task_opts {
-    size_t size; /**< sizeof(struct covey_task_opts); COVEY_TASK_OPTS fills it */
-    covey_nsec time_limit; /**< of a run; then it is TIMEOUT and its worker replaced */
-    covey_nsec soft_limit; /**< of a run; then covey_call_cancelled says 1 */
-    covey_nsec timeout;    /**< from the submission on: what has not begun then is
-                                CANCELLED, what runs is TIMEOUT */
-    uint64_t
-        memory_limit; /**< bytes that its worker may take in addition to what it had
-                                before its first limited task; then it is MEMORY */
-    int priority; /**< higher ones run first, -100 to 100; a task that waits gains one per
-                       second. What the workers have been given already, some 10 ms of
-                       work each, is not overtaken */
-    uint64_t group; /**< a number of the program's, for covey_pool_cancel_group; default
-                         0: none */
-    uint64_t memory; /**< bytes that it declares to need: it is begun when they fit into
-                          the pool's `.memory`; later ones wait behind it */
-    unsigned memory_growth;  /**< a task that is MEMORY is run again, with so many times
-                                 `.memory` and `.memory_limit`, as long as the pool's
-                                 `.memory`, or half of the machine's, has room for it;
-                                 default 0: never */
-    covey_done_fn *callback; /**< called if the outcome is OK */
-    covey_done_fn *error_callback; /**< called otherwise */
-    void *callback_ctx;            /**< handed to both */
-    uint64_t
-        affinity; /**< a number of the program's: tasks with the same one go to the same
-                            worker, which may have kept what they need; default 0: to any */
-    covey_nsec
-        affinity_wait; /**< when that worker has not begun it in this time any may;
-                                   default 0: 10 ms; COVEY_FOREVER: only that worker, or the
-                                   one that takes its place */
-    covey_nsec
-        duplicate_after; /**< a run that lasts longer gets company: when a worker has
-                                     nothing else to do it runs the task, too; the first run
-                                     that ends by itself counts, the other one is ended, at
-                                     the price of its worker. A thread is only asked to end,
-                                     and may read its argument until it does, when that is
-                                     in the family's memory. Default 0: never */
+    /** sizeof(struct covey_task_opts); COVEY_TASK_OPTS fills it. */
+    size_t size;
+    /** Of a run; then it is TIMEOUT and its worker replaced. */
+    covey_nsec time_limit;
+    /** Of a run; then covey_call_cancelled says 1. */
+    covey_nsec soft_limit;
+    /** From the submission on: what has not begun then is CANCELLED, what runs is
+     * TIMEOUT. */
+    covey_nsec timeout;
+    /** Bytes that its worker may take in addition to what it had before its first
+     * limited task; then it is MEMORY. */
+    uint64_t memory_limit;
+    /** Higher ones run first, -100 to 100; a task that waits gains one per second.
+     * What the workers have been given already, some 10 ms of work each, is not
+     * overtaken. */
+    int priority;
+    /** A number of the program's, for covey_pool_cancel_group; default 0: none. */
+    uint64_t group;
+    /** Bytes that it declares to need: it is begun when they fit into the pool's
+     * `.memory`; later ones wait behind it. */
+    uint64_t memory;
+    /** A task that is MEMORY is run again, with so many times `.memory` and
+     * `.memory_limit`, as long as the pool's `.memory`, or half of the machine's, has
+     * room for it; default 0: never. */
+    unsigned memory_growth;
+    /** Called if the outcome is OK. */
+    covey_done_fn *callback;
+    /** Called otherwise. */
+    covey_done_fn *error_callback;
+    /** Handed to both. */
+    void *callback_ctx;
+    /** A number of the program's: tasks with the same one go to the same worker, which
+     * may have kept what they need; default 0: to any. */
+    uint64_t affinity;
+    /** When that worker has not begun it in this time any may; default 0: 10 ms;
+     * COVEY_FOREVER: only that worker, or the one that takes its place. */
+    covey_nsec affinity_wait;
+    /** A run that lasts longer gets company: when a worker has nothing else to do it
+     * runs the task, too; the first run that ends by itself counts, the other one is
+     * ended, at the price of its worker. A thread is only asked to end, and may read
+     * its argument until it does, when that is in the family's memory. Default 0:
+     * never. */
+    covey_nsec duplicate_after;
 };
 #define COVEY_TASK_OPTS(...)                                                           \
     (&(struct covey_task_opts){.size = sizeof(struct covey_task_opts), __VA_ARGS__})
@@ -499,18 +539,28 @@ COVEY_API int covey_pool_dispatch(covey_pool *pool, covey_nsec timeout);
 
 /** Numbers of a pool since its creation. */
 struct covey_pool_stats {
-    uint64_t workers; /**< how many there should be */
-    uint64_t
-        submitted; /**< tasks that were submitted, those of maps counted at their end */
-    uint64_t queued;    /**< asynchronous tasks that no worker was offered yet */
-    uint64_t running;   /**< tasks that are offered to workers or run */
-    uint64_t done;      /**< finished tasks */
-    uint64_t failed;    /**< of these with another outcome than OK */
-    uint64_t crashes;   /**< workers that died at a task */
-    uint64_t retried;   /**< tasks that were begun again */
-    uint64_t restarts;  /**< workers that were started besides the first ones */
-    uint64_t bytes_in;  /**< of arguments */
-    uint64_t bytes_out; /**< of results */
+    /** How many there should be. */
+    uint64_t workers;
+    /** Tasks that were submitted, those of maps counted at their end. */
+    uint64_t submitted;
+    /** Asynchronous tasks that no worker was offered yet. */
+    uint64_t queued;
+    /** Tasks that are offered to workers or run. */
+    uint64_t running;
+    /** Finished tasks. */
+    uint64_t done;
+    /** Of these with another outcome than OK. */
+    uint64_t failed;
+    /** Workers that died at a task. */
+    uint64_t crashes;
+    /** Tasks that were begun again. */
+    uint64_t retried;
+    /** Workers that were started besides the first ones. */
+    uint64_t restarts;
+    /** Of arguments. */
+    uint64_t bytes_in;
+    /** Of results. */
+    uint64_t bytes_out;
 };
 
 /**

@@ -37,15 +37,19 @@ typedef struct covey_array covey_array;
 
 /** Options of shared values and arrays; zero means the default. */
 struct covey_shared_opts {
-    size_t size; /**< sizeof(struct covey_shared_opts); COVEY_SHARED_OPTS fills it */
-    const char *name; /**< shown by covey_family_describe; its first 31 bytes count */
-    covey_lock
-        *lock; /**< the lock to use; only one of these two, and it must live as */
-    covey_rlock *rlock;             /**< long. Default: an rlock of its own */
-    enum covey_switch synchronized; /**< off: no lock */
-    size_t
-        align; /**< of a struct: a power of two up to 4096; default: the largest one that
-                       divides its size, at most 64 */
+    /** sizeof(struct covey_shared_opts); COVEY_SHARED_OPTS fills it. */
+    size_t size;
+    /** Shown by covey_family_describe; its first 31 bytes count. */
+    const char *name;
+    /** The lock to use; only one of these two, and it must live as long. Default: an
+     * rlock of its own. */
+    covey_lock *lock;
+    covey_rlock *rlock;
+    /** Off: no lock. */
+    enum covey_switch synchronized;
+    /** Of a struct: a power of two up to 4096; default: the largest one that divides its
+     * size, at most 64. */
+    size_t align;
 };
 #define COVEY_SHARED_OPTS(...)                                                         \
     (&(struct covey_shared_opts){.size = sizeof(struct covey_shared_opts), __VA_ARGS__})

@@ -223,13 +223,13 @@ static inline void covey_rlock_leave(covey_rlock **lock)
 
 /** Options of a semaphore; zero means the default. */
 struct covey_semaphore_opts {
-    size_t
-        size; /**< sizeof(struct covey_semaphore_opts); COVEY_SEMAPHORE_OPTS fills it */
-    const char *name; /**< shown by covey_family_describe; its first 47 bytes count */
-    enum covey_switch
-        signal; /**< on: permits are never given back for the dead. Without
-                                   it a semaphore becomes a signal when it starts at 0 or a
-                                   process that holds no permit releases it */
+    /** sizeof(struct covey_semaphore_opts); COVEY_SEMAPHORE_OPTS fills it. */
+    size_t size;
+    /** Shown by covey_family_describe; its first 47 bytes count. */
+    const char *name;
+    /** On: permits are never given back for the dead. Without it a semaphore becomes a
+     * signal when it starts at 0 or a process that holds no permit releases it. */
+    enum covey_switch signal;
 };
 #define COVEY_SEMAPHORE_OPTS(...)                                                      \
     (&(struct covey_semaphore_opts){.size = sizeof(struct covey_semaphore_opts),       \
@@ -325,12 +325,14 @@ COVEY_API void covey_bounded_semaphore_free(covey_bounded_semaphore *semaphore);
 
 /** Options of a condition; zero means the default. */
 struct covey_condition_opts {
-    size_t
-        size; /**< sizeof(struct covey_condition_opts); COVEY_CONDITION_OPTS fills it */
-    const char *name; /**< shown by covey_family_describe; its first 47 bytes count */
-    covey_lock
-        *lock; /**< the lock it works with; only one of these two. The condition */
-    covey_rlock *rlock; /**< holds it. Default: an rlock of its own */
+    /** sizeof(struct covey_condition_opts); COVEY_CONDITION_OPTS fills it. */
+    size_t size;
+    /** Shown by covey_family_describe; its first 47 bytes count. */
+    const char *name;
+    /** The lock it works with, which the condition holds; only one of these two. Default:
+     * an rlock of its own. */
+    covey_lock *lock;
+    covey_rlock *rlock;
 };
 #define COVEY_CONDITION_OPTS(...)                                                      \
     (&(struct covey_condition_opts){.size = sizeof(struct covey_condition_opts),       \
