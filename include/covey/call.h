@@ -106,12 +106,24 @@ COVEY_API int covey_call_return_value(struct covey_call *call,
                                       const covey_value *value);
 
 /**
- * Ask whether this task should end early: its soft time limit is over, or somebody
- * cancelled it. Costs a load; nothing happens by itself.
+ * Ask whether this task should end early: its soft time limit is over, its deadline has
+ * come, somebody cancelled it, or, if a task of a pool submitted it, that task should end
+ * early. Costs a load or two, and with a deadline the time of day; nothing happens by
+ * itself.
  *
  * Returns:  1 or 0.
  */
 COVEY_API int covey_call_cancelled(const struct covey_call *call);
+
+/**
+ * How long this task may still run: until the end of its `.time_limit`, of its `.timeout`,
+ * or of the map's that it belongs to, whichever comes first. Tasks that it submits to other
+ * pools have that deadline, too, unless they are `.detached`.
+ *
+ * Returns:  nanoseconds, which can be handed on as a timeout: COVEY_FOREVER if it has no
+ *           deadline, COVEY_NOWAIT if that has come.
+ */
+COVEY_API covey_nsec covey_call_time_left(const struct covey_call *call);
 
 /**
  * Tell how far this task is: `done` of `total`, in units of its own. Costs a few stores.

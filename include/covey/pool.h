@@ -183,6 +183,8 @@ struct covey_map_opts {
     covey_done_fn *error_callback;
     /** Handed to both. */
     void *callback_ctx;
+    /** As of covey_task_opts. */
+    enum covey_switch detached;
 };
 #define COVEY_MAP_OPTS(...)                                                            \
     (&(struct covey_map_opts){.size = sizeof(struct covey_map_opts), __VA_ARGS__})
@@ -294,6 +296,9 @@ struct covey_task_opts {
      * its argument until it does, when that is in the family's memory. Default 0:
      * never. */
     covey_nsec duplicate_after;
+    /** On: when a task of a pool submits it, it does not end by that task's deadline, nor is
+     * it asked to end when that task is, as it is by default. */
+    enum covey_switch detached;
 };
 #define COVEY_TASK_OPTS(...)                                                           \
     (&(struct covey_task_opts){.size = sizeof(struct covey_task_opts), __VA_ARGS__})
@@ -458,6 +463,7 @@ struct covey_imap_opts {
     covey_nsec time_limit; /**< of each item, as of covey_task_opts */
     covey_nsec soft_limit;
     uint64_t memory_limit;
+    enum covey_switch detached; /**< as of covey_task_opts */
 };
 #define COVEY_IMAP_OPTS(...)                                                           \
     (&(struct covey_imap_opts){.size = sizeof(struct covey_imap_opts), __VA_ARGS__})

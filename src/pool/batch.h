@@ -75,10 +75,12 @@ static inline bool cvy_range_is_of(uint64_t range, uint32_t slot)
 #define CVY_POOL_TEXT    256u
 
 /* flags of a batch */
-#define CVY_BATCH_TASKS  1u /* it has entries: see struct cvy_entry */
-#define CVY_BATCH_TUPLES 2u /* arguments are tuples */
-#define CVY_BATCH_TIMED  4u /* begin and end are noted in the entries */
-#define CVY_BATCH_COPIES 8u /* `out` is in this run */
+#define CVY_BATCH_TASKS  1u  /* it has entries: see struct cvy_entry */
+#define CVY_BATCH_TUPLES 2u  /* arguments are tuples */
+#define CVY_BATCH_TIMED  4u  /* begin and end are noted in the entries */
+#define CVY_BATCH_COPIES 8u  /* `out` is in this run */
+#define CVY_BATCH_BOUND  16u /* its bounds say something */
+#define CVY_BATCH_DATED  32u /* its items have deadlines of their own */
 
 /* Of a batch with entries, an outcome while the item runs: taken by one compare-and-swap,
  * of which the worker in whose line the item is `begun` is the author. So the pool can
@@ -176,6 +178,19 @@ _Static_assert(sizeof(struct cvy_pool_shared) ==
 _Static_assert(offsetof(struct cvy_pool_shared, batches) == 64, "with the doorbell");
 _Static_assert(offsetof(struct cvy_pool_shared, lines) % 64 == 0, "line by line");
 
+/* A task that gave others to a pool, and what those have from it and its like: see
+ * bounds.c. */
+struct cvy_outer {
+    uint64_t line;   /* distance of its worker's; 0: there is none */
+    uint64_t serial; /* of the task */
+};
+#define CVY_OUTERS 3u
+struct cvy_bounds {
+    int64_t deadline;                    /* INT64_MAX: none */
+    int64_t time;                        /* limit of each run; 0 none */
+    struct cvy_outer outers[CVY_OUTERS]; /* from the inside to the outside */
+};
+
 /*
  * A batch. Constant while its slot is active, but for what is marked. Addresses are
  * distances from the region's start, modulo 2^64: a pool of threads has its arrays
@@ -204,18 +219,20 @@ struct cvy_batch {
     uint32_t reserve;            /* bytes for each result, at `out` */
     uint64_t memory;             /* limit of a task's own, in bytes, 0 none */
 
+    struct cvy_bounds bounds; /* if CVY_BATCH_BOUND */
+
     _Atomic uint64_t orphans[CVY_POOL_ORPHANS]; /* [pool] in, [cas] out: ranges */
     char text[CVY_POOL_TEXT];                   /* text_owner's */
     struct cvy_code code;
     _Atomic uint8_t outcomes[]; /* set by who has the item; [pool] if he died */
 };
-_Static_assert(sizeof(struct cvy_batch) == 128 + 512 + 256 + 512, "as drawn");
+_Static_assert(sizeof(struct cvy_batch) == 128 + 64 + 512 + 256 + 512, "as drawn");
 
 /*
  * An item of a batch with entries: any size in, any size out.
  *
- *   batch: | head | outcomes[room] | entries[room] | arguments | results[room] of
- *                                                                `reserve` bytes each |
+ *   batch: | head | outcomes[room] | entries[room] | deadlines[room], if DATED | arguments |
+ *          | results[room] of `reserve` bytes each |
  *
  * A result that is larger has a run of its own. Tuples: a count, then offset and size of
  * each part, then the parts.
@@ -242,6 +259,18 @@ static inline struct cvy_entry *cvy_batch_entries(struct cvy_batch *batch,
     return (struct cvy_entry *)(void *)((char *)batch +
                                         cvy_round_up(sizeof *batch + room, 64));
 }
+
+/** In a batch whose items have some. */
+static inline int64_t *cvy_batch_deadlines(struct cvy_batch *batch, uint32_t room)
+{
+    return (int64_t *)(void *)(cvy_batch_entries(batch, room) + room);
+}
+
+/** Bounds of what the calling thread gives to a pool now, with a timeout of its own (0:
+ * none), and those of its task unless it is `detached`. */
+void cvy_bounds_take(struct cvy_bounds *ret, covey_nsec timeout, bool detached);
+/** Whether the task that gave it, or one outside of that, was asked to end. */
+bool cvy_bounds_canceled(const struct cvy_bounds *bounds);
 
 /** Whether an outcome says that the item is finished. */
 static inline bool cvy_outcome_is_final(uint8_t outcome)

@@ -56,10 +56,21 @@ const void *covey_call_arg_at(const struct covey_call *call, size_t part,
     return size ? data + at : NULL;
 }
 
+covey_nsec covey_call_time_left(const struct covey_call *call)
+{
+    int64_t deadline =
+        atomic_load_explicit(&worker_of(call)->deadline, memory_order_relaxed);
+    if (deadline == INT64_MAX)
+        return COVEY_FOREVER;
+    int64_t left = deadline - cvy_os_now();
+    return left > 0 ? left : COVEY_NOWAIT;
+}
+
 int covey_call_cancelled(const struct covey_call *call)
 {
     const struct cvy_worker *w = worker_of(call);
-    if (atomic_load_explicit(&w->batch->canceled, memory_order_relaxed))
+    if (atomic_load_explicit(&w->batch->canceled, memory_order_relaxed) ||
+        (w->flags & CVY_BATCH_BOUND && cvy_worker_is_over(w)))
         return 1;
     return w->entries &&
            atomic_load_explicit(&w->line->warned, memory_order_relaxed) ==

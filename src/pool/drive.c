@@ -12,7 +12,6 @@
 #include "pool/limits.h"
 #include "region/wait.h"
 
-#define LEAVE_TIME     COVEY_MSEC(2)
 #define WORTH_SPINNING (UINT64_C(100000) * 16) /* 1/16 ns */
 
 cvy_word *cvy_map_ring(const struct cvy_map *map)
@@ -28,6 +27,10 @@ void cvy_batch_reset(const struct cvy_map *map, struct cvy_pool_slot *s, uint64_
     batch->map = map->index;
     batch->base = base;
     batch->flags = 0;
+    if (map->bounds.deadline != INT64_MAX || map->bounds.outers[0].line) {
+        batch->flags = CVY_BATCH_BOUND;
+        batch->bounds = map->bounds;
+    }
     atomic_store(&batch->prefers, 0);
     batch->memory = 0;
     atomic_store(&batch->orphan_set, 0);
@@ -168,11 +171,11 @@ static void wait_until_left(struct cvy_map *map, int64_t deadline)
 }
 
 /* A thread cannot be ended; then the map lasts as long as what it runs. */
-void cvy_map_end_running(struct cvy_map *map)
+void cvy_map_end_running(struct cvy_map *map, int64_t patience)
 {
     struct cvy_pool *pool = map->pool;
     bool killed = true;
-    wait_until_left(map, cvy_os_deadline(LEAVE_TIME));
+    wait_until_left(map, patience);
     (void)pthread_mutex_lock(&pool->lock);
     map->timed_out = true;
     for (uint64_t mine = map->mine; mine; mine &= mine - 1)

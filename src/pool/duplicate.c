@@ -39,6 +39,7 @@ static void copy_item(struct cvy_duplicate *d)
     copy->pool = of->pool;
     copy->fn = of->fn;
     copy->limits = of->limits;
+    copy->bounds = of->bounds;
     copy->limits.duplicate = 0;
     copy->submitted = of->submitted;
     copy->deadline = copy->key = INT64_MAX;

@@ -40,6 +40,7 @@ void cvy_flow_init(struct cvy_flow *flow, struct cvy_pool *pool, covey_task_fn *
     flow->map.fn = fn;
     flow->map.lost_item = UINT64_MAX;
     flow->map.sum.first_failed = SIZE_MAX;
+    flow->map.bounds.deadline = INT64_MAX;
     flow->pull = pull;
     flow->ctx = ctx;
     flow->ended = 1;
@@ -114,6 +115,7 @@ static bool hold_item(struct cvy_flow *flow)
 {
     if (flow->has_held || flow->ended != 1)
         return flow->has_held;
+    flow->held.deadline = INT64_MAX;
     int r = flow->pull(flow->ctx, &flow->held);
     if (r < 0)
         flow->ended = r;
@@ -167,12 +169,17 @@ static uint32_t next_fault(struct cvy_pool *pool)
 }
 
 static void set_head(const struct cvy_flow *flow, struct cvy_pool_slot *s,
-                     uint32_t room, uint64_t results)
+                     uint32_t room, bool dated, uint64_t results)
 {
     struct cvy_batch *batch = s->batch;
     cvy_batch_reset(&flow->map, s, flow->map.next);
-    batch->flags = CVY_BATCH_TASKS | (flow->width ? CVY_BATCH_TUPLES : 0);
+    batch->flags |= CVY_BATCH_TASKS | (flow->width ? CVY_BATCH_TUPLES : 0);
     s->limits = flow->limits;
+    if (dated || flow->limits.time) {
+        batch->flags |= CVY_BATCH_BOUND | (dated ? CVY_BATCH_DATED : 0);
+        batch->bounds = flow->map.bounds;
+        batch->bounds.time = flow->limits.time;
+    }
     if (s->n == 1 || cvy_limits_any(&flow->limits) || flow->map.pool->trace ||
         flow->map.pool->measures)
         batch->flags |= CVY_BATCH_TIMED;
@@ -186,20 +193,24 @@ static void set_head(const struct cvy_flow *flow, struct cvy_pool_slot *s,
 }
 
 /* As many items as there are, and as fit; fewer if the source takes its time. */
-static void fill(struct cvy_flow *flow, uint32_t slot, uint64_t args, uint64_t results)
+static void fill(struct cvy_flow *flow, uint32_t slot, bool dated, uint64_t args,
+                 uint64_t results)
 {
     struct cvy_pool *pool = flow->map.pool;
     struct cvy_pool_slot *s = &pool->slots[slot];
     struct cvy_entry *entries = cvy_batch_entries(s->batch, (uint32_t)s->n);
     char *base = (char *)s->batch;
+    int64_t *deadlines = dated ? cvy_batch_deadlines(s->batch, (uint32_t)s->n) : NULL;
     uint64_t at = args, n = 0, room = s->n;
     flow->is_filling = true;
     int64_t until = room > 1 ? cvy_os_now() + FILL_TIME : 0;
     while (n < room && hold_item(flow)) {
         uint64_t bytes = item_bytes(flow);
-        if (bytes > results - at)
+        if (bytes > results - at || (flow->held.deadline != INT64_MAX && !dated))
             break;
         put_item(flow, &entries[n], base + at, bytes);
+        if (dated)
+            deadlines[n] = flow->held.deadline;
         entries[n].fault = next_fault(pool);
         pool->rooms[slot].cookies[n] = flow->held.cookie;
         flow->has_held = false;
@@ -210,7 +221,7 @@ static void fill(struct cvy_flow *flow, uint32_t slot, uint64_t args, uint64_t r
     }
     flow->is_filling = false;
     s->n = n;
-    set_head(flow, s, (uint32_t)room, results);
+    set_head(flow, s, (uint32_t)room, dated, results);
 }
 
 /* Returns: 1; 0 when it has to wait; -ENOMEM. */
@@ -222,10 +233,11 @@ static int add_batch(struct cvy_flow *flow)
     flow->is_starved = false;
     if (!hold_item(flow))
         return 0;
+    bool dated = flow->held.deadline != INT64_MAX;
     uint64_t items = batch_items(flow), first = item_bytes(flow);
     uint64_t most = cvy_max_u64(ARGS_BYTES, first);
     uint64_t args = cvy_round_up(sizeof(struct cvy_batch) + items, 64) +
-                    items * sizeof(struct cvy_entry);
+                    items * (sizeof(struct cvy_entry) + (dated ? sizeof(int64_t) : 0));
     uint64_t results =
         cvy_round_up(args + cvy_min_u64(cvy_max_u64(first, 16) * items, most), 64);
     (void)pthread_mutex_lock(&pool->lock);
@@ -236,7 +248,7 @@ static int add_batch(struct cvy_flow *flow)
         flow->is_starved = r == -EAGAIN;
         return map->mine || r == -EAGAIN ? 0 : r;
     }
-    fill(flow, slot, args, results);
+    fill(flow, slot, dated, args, results);
     flow->order[flow->order_count++] = (uint8_t)slot;
     flow->out += pool->slots[slot].n;
     flow->bytes += pool->slots[slot].run.bytes;

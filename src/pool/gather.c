@@ -94,6 +94,8 @@ static void check_end(struct gather *g)
         stop(g, COVEY_OUTCOME_LOST, COVEY_OUTCOME_LOST);
     else if (g->deadline != INT64_MAX && cvy_os_now() >= g->deadline)
         stop(g, COVEY_OUTCOME_CANCELLED, COVEY_OUTCOME_TIMEOUT);
+    else if (g->flow.ended == 1 && cvy_bounds_canceled(&g->flow.map.bounds))
+        stop(g, COVEY_OUTCOME_CANCELLED, COVEY_OUTCOME_NONE);
 }
 
 static int run(struct gather *g)
@@ -139,7 +141,8 @@ int cvy_exchange_run(struct cvy_pool *pool, const char *call, covey_task_fn *fn,
     g.flow.map.call = call;
     g.flow.map.chunk = (uint32_t)cvy_min_u64(opts->chunksize, CVY_RANGE_COUNT);
     g.flow.width = width;
-    g.deadline = opts->timeout ? cvy_os_deadline(opts->timeout) : INT64_MAX;
+    cvy_bounds_take(&g.flow.map.bounds, opts->timeout, opts->detached == COVEY_ON);
+    g.deadline = g.flow.map.bounds.deadline;
     cvy_flow_limit(&g.flow, opts->time_limit, opts->soft_limit, opts->memory_limit);
     r = cvy_map_begin(&g.flow.map);
     if (r < 0)
@@ -259,6 +262,7 @@ int covey_pool_apply(covey_pool *object, covey_task_fn *fn, struct covey_view ar
                                       .timeout = opts.timeout,
                                       .time_limit = opts.time_limit,
                                       .soft_limit = opts.soft_limit,
-                                      .memory_limit = opts.memory_limit};
+                                      .memory_limit = opts.memory_limit,
+                                      .detached = opts.detached};
     return cvy_gather(pool, fn, &work, &map_opts);
 }

@@ -100,6 +100,7 @@ static struct covey_iterator *new_iterator(struct cvy_pool *pool, covey_task_fn 
     it->aside_end = &it->aside;
     it->flow.is_read = true;
     it->flow.batches = BATCHES;
+    cvy_bounds_take(&it->flow.map.bounds, 0, opts->detached == COVEY_ON);
     it->flow.window = opts->window;
     it->flow.window_bytes = opts->window_bytes;
     cvy_flow_limit(&it->flow, opts->time_limit, opts->soft_limit, opts->memory_limit);
@@ -378,7 +379,8 @@ int covey_iterator_next(covey_iterator *it, struct covey_bytes *ret_bytes,
     int r = enter(it, "covey_iterator_next");
     if (r < 0)
         return r;
-    int64_t deadline = cvy_os_deadline(timeout);
+    int64_t deadline =
+        cvy_min_i64(cvy_os_deadline(timeout), it->flow.map.bounds.deadline);
     (void)pthread_mutex_lock(&it->mutex);
     refill(it);
     r = next(it, ret_bytes, deadline);

@@ -25,6 +25,7 @@
 #define BATCHES_MOST  24u
 #define PROGRESS_STEP COVEY_MSEC(50)
 #define STARVED_TIME  COVEY_MSEC(1)
+#define LEAVE_TIME    COVEY_MSEC(2)
 #define PAST_CACHES   (UINT64_C(4) << 20)
 
 static const char call[] = "covey_pool_map";
@@ -43,7 +44,7 @@ static void fill(const struct cvy_map *map, struct cvy_pool_slot *s, uint64_t ba
     batch->out = map->copy_out
                      ? s->run.ref + parts.out
                      : cvy_distance(map->out ? map->out + base * map->out_size : NULL);
-    batch->flags = map->copy_out ? CVY_BATCH_COPIES : 0;
+    batch->flags |= map->copy_out ? CVY_BATCH_COPIES : 0;
     if (map->copy_in && in)
         memcpy((char *)batch + parts.in, in, s->n * map->in_size);
     atomic_store(&batch->cursor, 0);
@@ -210,6 +211,14 @@ static bool is_in_place(const struct cvy_map *map)
     return (map->in_size && !map->copy_in) || (map->out_size && !map->copy_out);
 }
 
+/* What runs may end by itself so long; if it was only asked to end, as long as it may run. */
+static int64_t patience(const struct cvy_map *map)
+{
+    int64_t until = cvy_os_deadline(LEAVE_TIME);
+    bool asked = cvy_bounds_canceled(&map->bounds);
+    return asked ? cvy_max_i64(until, map->bounds.deadline) : until;
+}
+
 /* Collect all as it is; what is not finished gets `outcome`. */
 static void stop(struct cvy_map *map, enum covey_outcome outcome)
 {
@@ -219,7 +228,7 @@ static void stop(struct cvy_map *map, enum covey_outcome outcome)
         cvy_pool_cancel(pool, (uint32_t)__builtin_ctzll(mine));
     (void)pthread_mutex_unlock(&pool->lock);
     if (outcome == COVEY_OUTCOME_CANCELLED && (!map->give_up || is_in_place(map)))
-        cvy_map_end_running(map);
+        cvy_map_end_running(map, patience(map));
     for (uint64_t mine = map->mine; mine; mine &= mine - 1) {
         struct cvy_pool_slot *s = &pool->slots[__builtin_ctzll(mine)];
         for (uint64_t i = s->prefix; i < s->n; i++) {
@@ -279,9 +288,10 @@ static int64_t show_progress(const struct cvy_map *map, struct progress *progres
     return progress->next;
 }
 
-static int run(struct cvy_map *map, int64_t deadline, struct progress *progress)
+static int run(struct cvy_map *map, struct progress *progress)
 {
     struct cvy_pool *pool = map->pool;
+    const int64_t deadline = map->bounds.deadline;
     cvy_word *word = &pool->shared->rings[map->index].word;
     bool slice = false;
     for (;;) {
@@ -300,7 +310,8 @@ static int run(struct cvy_map *map, int64_t deadline, struct progress *progress)
             return 0;
         }
         int64_t until = cvy_min_i64(deadline, show_progress(map, progress));
-        if (deadline != INT64_MAX && cvy_os_now() >= deadline) {
+        if ((deadline != INT64_MAX && cvy_os_now() >= deadline) ||
+            cvy_bounds_canceled(&map->bounds)) {
             stop(map, COVEY_OUTCOME_CANCELLED);
             return 0;
         }
@@ -325,7 +336,9 @@ static int judge(struct cvy_map *map)
         text = "it was still running when the time was over";
     else if (map->first_outcome == COVEY_OUTCOME_CANCELLED)
         text = map->give_up ? "the pool was freed"
-                            : "it had not begun when the time was over";
+               : cvy_bounds_canceled(&map->bounds)
+                   ? "its caller was asked to end"
+                   : "it had not begun when the time was over";
     else if (map->first_outcome == COVEY_OUTCOME_LOST)
         text = map->pool->cause;
     else if (!text[0])
@@ -336,6 +349,10 @@ static int judge(struct cvy_map *map)
         return cvy_fail(COVEY_EREMOTE, "%s: item %zu of %zu: %s", call, item, n, text);
     case COVEY_OUTCOME_ERROR | CVY_OUTCOME_SIZE:
         return cvy_fail(-EMSGSIZE, "%s: item %zu of %zu: %s", call, item, n, text);
+    case COVEY_OUTCOME_CANCELLED:
+        if (cvy_bounds_canceled(&map->bounds))
+            return cvy_fail(-ECANCELED, "%s: item %zu of %zu: %s", call, item, n, text);
+        /* fall through */
     default:
         return cvy_fail(-ETIMEDOUT, "%s: item %zu of %zu: %s", call, item, n, text);
     }
@@ -429,7 +446,7 @@ int covey_pool_map(covey_pool *object, covey_task_fn *fn, const void *in,
                                 .out_size = out_size};
         return cvy_gather(map.pool, fn, &work, &opts);
     }
-    int64_t deadline = opts.timeout ? cvy_os_deadline(opts.timeout) : INT64_MAX;
+    cvy_bounds_take(&map.bounds, opts.timeout, opts.detached == COVEY_ON);
     struct progress progress = {opts.progress, opts.progress_ctx, 0};
     map.chunk = (uint32_t)cvy_min_u64(opts.chunksize, CVY_RANGE_COUNT);
     map.outcomes = opts.outcomes;
@@ -439,7 +456,7 @@ int covey_pool_map(covey_pool *object, covey_task_fn *fn, const void *in,
     r = cvy_map_begin(&map);
     if (r < 0)
         return r;
-    r = run(&map, deadline, &progress);
+    r = run(&map, &progress);
     r = finish(&map, r, &opts);
     cvy_map_end(&map);
     return r;

@@ -121,6 +121,7 @@ struct cvy_map {
     struct cvy_flow *flow; /* whose base this is; NULL of a map */
     const char *call;      /* for messages */
     uint32_t index;        /* of its ring */
+    struct cvy_bounds bounds;
     struct cvy_code code;
     covey_task_fn *fn;
     const char *in;
@@ -280,8 +281,9 @@ bool cvy_map_sleep(struct cvy_map *map, uint32_t seen, uint32_t gong, int64_t un
 void cvy_map_call_all(struct cvy_map *map);
 /** See to the workers: those that died, and what died with them. */
 void cvy_map_look_after(struct cvy_map *map, bool slice);
-/** The time is over: end what runs with its worker; wait where that cannot be. */
-void cvy_map_end_running(struct cvy_map *map);
+/** Nothing more begins: what still runs at the time `patience` is ended with its worker,
+ * or waited for where that cannot be. */
+void cvy_map_end_running(struct cvy_map *map, int64_t patience);
 /** Give a batch's head its values, but for what depends on its kind. */
 void cvy_batch_reset(const struct cvy_map *map, struct cvy_pool_slot *s, uint64_t base);
 static inline bool cvy_is_in_region(const void *data, size_t bytes)
@@ -296,6 +298,7 @@ static inline bool cvy_is_in_region(const void *data, size_t bytes)
 struct cvy_item {
     const struct covey_view *parts; /* one, or a tuple's */
     struct cvy_cookie cookie;
+    int64_t deadline; /* of its own; INT64_MAX: none, unless the source sets one */
 };
 
 /** The next item: 1; 0 none at the moment; negative: none ever again. */
@@ -520,6 +523,7 @@ struct covey_result {
     struct cvy_limits limits;
     struct cvy_affinity affinity;
     int64_t submitted, deadline, key; /* what has the least key is begun first */
+    struct cvy_bounds bounds;         /* as it was submitted */
     uint64_t place;                   /* in the heap, + 1; 0: not there */
     covey_done_fn *callback, *error_callback;
     void *callback_ctx;

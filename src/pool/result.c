@@ -68,6 +68,7 @@ struct wishes {
     uint64_t group;
     covey_done_fn *callback, *error_callback;
     void *ctx;
+    bool detached;
 };
 
 static int take_wishes(struct covey_result *result, const struct wishes *wishes)
@@ -84,8 +85,8 @@ static int take_wishes(struct covey_result *result, const struct wishes *wishes)
                                          .duplicate = wishes->duplicate,
                                          .memory = wishes->memory};
     result->key = result->submitted - wishes->priority * AGE_STEP;
-    if (wishes->timeout)
-        result->deadline = cvy_os_deadline(wishes->timeout);
+    cvy_bounds_take(&result->bounds, wishes->timeout, wishes->detached);
+    result->deadline = result->bounds.deadline;
     result->group = wishes->group;
     result->callback = wishes->callback;
     result->error_callback = wishes->error_callback;
@@ -185,10 +186,17 @@ int covey_pool_apply_async(covey_result **out, covey_pool *object, covey_task_fn
     result->work.n = 1;
     result->work.views = &result->arg;
     result->work.bytes = &result->bytes;
-    struct wishes wishes = {
-        opts.time_limit,     opts.soft_limit,  opts.timeout, opts.duplicate_after,
-        opts.memory_limit,   opts.priority,    opts.group,   opts.callback,
-        opts.error_callback, opts.callback_ctx};
+    struct wishes wishes = {opts.time_limit,
+                            opts.soft_limit,
+                            opts.timeout,
+                            opts.duplicate_after,
+                            opts.memory_limit,
+                            opts.priority,
+                            opts.group,
+                            opts.callback,
+                            opts.error_callback,
+                            opts.callback_ctx,
+                            opts.detached == COVEY_ON};
     r = take_wishes(result, &wishes);
     if (r >= 0)
         r = take_memory(result, &opts);
@@ -199,10 +207,17 @@ int covey_pool_apply_async(covey_result **out, covey_pool *object, covey_task_fn
 
 static int take_map_opts(struct covey_result *result, const struct covey_map_opts *opts)
 {
-    struct wishes wishes = {
-        opts->time_limit,     opts->soft_limit,  opts->timeout, opts->duplicate_after,
-        opts->memory_limit,   opts->priority,    opts->group,   opts->callback,
-        opts->error_callback, opts->callback_ctx};
+    struct wishes wishes = {opts->time_limit,
+                            opts->soft_limit,
+                            opts->timeout,
+                            opts->duplicate_after,
+                            opts->memory_limit,
+                            opts->priority,
+                            opts->group,
+                            opts->callback,
+                            opts->error_callback,
+                            opts->callback_ctx,
+                            opts->detached == COVEY_ON};
     result->work.outcomes = opts->outcomes;
     result->summary = opts->summary;
     return take_wishes(result, &wishes);

@@ -33,7 +33,9 @@ static bool is_like(const struct cvy_flow *flow, const struct covey_result *resu
     return flow->map.fn == result->fn && flow->width == result->work.width &&
            memcmp(&flow->limits, &result->limits, sizeof flow->limits) == 0 &&
            flow->affinity.key == result->affinity.key &&
-           flow->affinity.wait == result->affinity.wait;
+           flow->affinity.wait == result->affinity.wait &&
+           memcmp(flow->map.bounds.outers, result->bounds.outers,
+                  sizeof result->bounds.outers) == 0;
 }
 
 /* Batches from now on are of this function. It was encoded once before. */
@@ -45,6 +47,8 @@ static void turn_to(struct cvy_flow *flow, const struct covey_result *result)
     flow->width = result->work.width;
     flow->limits = result->limits;
     flow->affinity = result->affinity;
+    memcpy(flow->map.bounds.outers, result->bounds.outers,
+           sizeof result->bounds.outers);
     if (cvy_limits_any(&result->limits))
         flow->map.pool->limited = true;
 }
@@ -71,6 +75,7 @@ static int pull(void *ctx, struct cvy_item *ret_item)
             turn_to(flow, result);
         r = cvy_work_pull(&result->work, ret_item);
         ret_item->cookie.owner = result;
+        ret_item->deadline = result->bounds.deadline;
         tasks->waiting--;
         tasks->memory += result->memory;
         if (result->work.next == result->work.n)

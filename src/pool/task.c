@@ -146,11 +146,25 @@ static void await_end(struct cvy_worker *w)
         (void)cvy_os_futex_wait_for(word, atomic_load(word), COVEY_SEC(1));
 }
 
+/* What has bounds that are over is taken back here, if nobody did so before. */
+static bool is_too_late(struct cvy_worker *w, uint64_t i)
+{
+    uint8_t none = COVEY_OUTCOME_NONE;
+    cvy_worker_set_deadline(w, i, cvy_os_now());
+    if (!cvy_worker_is_over(w))
+        return false;
+    (void)atomic_compare_exchange_strong(&w->batch->outcomes[i], &none,
+                                         COVEY_OUTCOME_CANCELLED);
+    return true;
+}
+
 /* Pairs with cvy_limits_check, which wants `serial` unchanged around the others. */
 static bool begin(struct cvy_worker *w, uint64_t i)
 {
     uint8_t none = COVEY_OUTCOME_NONE;
     _Atomic uint8_t *outcome = &w->batch->outcomes[i];
+    if (cvy_unlikely(w->flags & CVY_BATCH_BOUND) && is_too_late(w, i))
+        return false;
     atomic_fetch_add_explicit(&w->line->serial, 1, memory_order_release);
     if (!CVY_MUTANT(pool_begin_unsaid))
         atomic_store_explicit(&w->line->begun, i + 1, memory_order_release);

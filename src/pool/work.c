@@ -156,7 +156,11 @@ static int judge(struct cvy_work *work, const struct cvy_map *map, int r)
                        covey_error_detail());
     else
         r = cvy_work_judge(work);
-    if (work->first_outcome == COVEY_OUTCOME_CANCELLED && r == -ECANCELED)
+    if (work->first_outcome == COVEY_OUTCOME_CANCELLED && r == -ECANCELED &&
+        cvy_bounds_canceled(&map->bounds))
+        r = cvy_fail(-ECANCELED, "%s: item %zu of %llu: its caller was asked to end",
+                     work->call, work->sum.first_failed, (unsigned long long)work->n);
+    else if (work->first_outcome == COVEY_OUTCOME_CANCELLED && r == -ECANCELED)
         r = cvy_fail(-ETIMEDOUT,
                      "%s: item %zu of %llu had not begun when the time was over",
                      work->call, work->sum.first_failed, (unsigned long long)work->n);

@@ -241,6 +241,11 @@ static bool enter(struct cvy_worker *w, uint32_t slot)
     w->flags = batch->flags;
     w->entries =
         w->flags & CVY_BATCH_TASKS ? cvy_batch_entries(batch, batch->room) : NULL;
+    w->deadlines =
+        w->flags & CVY_BATCH_DATED ? cvy_batch_deadlines(batch, batch->room) : NULL;
+    if (w->flags & CVY_BATCH_BOUND)
+        atomic_store_explicit(&w->deadline, batch->bounds.deadline,
+                              memory_order_relaxed);
     if (find_function(w) < 0)
         w->fn = no_function;
     make_pages(w, run);
@@ -265,6 +270,10 @@ void cvy_worker_ring(struct cvy_worker *w, uint32_t map)
 static void leave(struct cvy_worker *w)
 {
     uint32_t map = w->batch->map;
+    if (w->flags & CVY_BATCH_BOUND)
+        atomic_store_explicit(&w->deadline, INT64_MAX, memory_order_relaxed);
+    w->flags = 0;
+    w->entries = NULL;
     atomic_store(&w->line->batch, 0);
     uint32_t workers = atomic_load(&w->shared->workers);
     for (uint32_t i = 0; i < workers; i++)
@@ -423,13 +432,11 @@ static void serve(struct cvy_worker *w)
 /* ---- pools in tasks ---- */
 
 static struct cvy_pool_shared *process_works_for;
-static _Thread_local struct cvy_pool_shared *thread_works_for
-    __attribute__((tls_model("initial-exec")));
 
 int cvy_pool_share_of_cores(size_t *ret_cores)
 {
-    const struct cvy_pool_shared *outer =
-        thread_works_for ? thread_works_for : process_works_for;
+    const struct cvy_worker *here = cvy_worker_here();
+    const struct cvy_pool_shared *outer = here ? here->shared : process_works_for;
     *ret_cores = 0;
     if (!outer)
         return 0;
@@ -465,7 +472,8 @@ int cvy_pool_work(struct covey_view view)
             return 1;
     }
     struct cvy_pool_shared *shared = cvy_at(pool->shared);
-    *(arg->is_thread ? &thread_works_for : &process_works_for) = shared;
+    if (!arg->is_thread)
+        process_works_for = shared;
     /* Who started it may be the pool's own thread, which blocks all. */
     if (!arg->is_thread)
         cvy_os_set_blocked_signals(shared->hooks.signals);
@@ -476,7 +484,9 @@ int cvy_pool_work(struct covey_view view)
                            .steal_from = arg->line + 1,
                            .tasks_left = shared->hooks.max_tasks,
                            .is_thread = arg->is_thread,
+                           .deadline = INT64_MAX,
                            .pid = cvy_os_pid()};
+    cvy_worker_is_here(&w);
     if (!w.tasks_left)
         w.tasks_left = UINT64_MAX;
     int r = cvy_task_init(&w);
@@ -487,7 +497,7 @@ int cvy_pool_work(struct covey_view view)
     } else {
         atomic_store(&w.line->init_code, r);
     }
-    thread_works_for = NULL;
+    cvy_worker_is_here(NULL);
     leave_pool(&w, atomic_load(&w.line->init_code) ? 2 : 1);
     return r ? 1 : 0;
 }

@@ -29,14 +29,16 @@ struct cvy_worker {
     char *out;
     covey_task_fn *fn;
     struct cvy_entry *entries; /* of a batch that has them, else NULL */
-    uint32_t flags;            /* of the batch */
+    int64_t *deadlines;        /* of its items; NULL: they have none of their own */
+    uint32_t flags;            /* of the batch; 0 outside of one */
 
-    uint64_t item;        /* with entries: the one that runs */
-    char *result;         /* where its result is */
-    cvy_ref extra;        /* a run that it got for that, 0 none, */
-    uint64_t extra_bytes; /* and its size */
-    uint64_t net;         /* limit of memory that its process has, 0 none */
-    int64_t rung;         /* when it last told the map of finished items */
+    uint64_t item;            /* with entries: the one that runs */
+    _Atomic int64_t deadline; /* of what runs; INT64_MAX: none */
+    char *result;             /* where its result is */
+    cvy_ref extra;            /* a run that it got for that, 0 none, */
+    uint64_t extra_bytes;     /* and its size */
+    uint64_t net;             /* limit of memory that its process has, 0 none */
+    int64_t rung;             /* when it last told the map of finished items */
     uint32_t
         stuck_writer; /* line + 1 of who seems stopped while it writes a text, 0 none */
 
@@ -59,6 +61,15 @@ static inline bool cvy_worker_is_leaving(const struct cvy_worker *w)
     return !w->tasks_left ||
            atomic_load_explicit(&w->line->retire, memory_order_relaxed);
 }
+
+/** The caller's thread is this worker's; NULL: not any more. */
+void cvy_worker_is_here(struct cvy_worker *w);
+/** The worker whose thread calls; NULL: none's. */
+struct cvy_worker *cvy_worker_here(void);
+/** Item `i` of a batch with entries and bounds begins now. */
+void cvy_worker_set_deadline(struct cvy_worker *w, uint64_t i, int64_t now);
+/** Whether its deadline has come, or one outside of it was asked to end; with bounds. */
+bool cvy_worker_is_over(const struct cvy_worker *w);
 
 /** Run items of a batch with entries. */
 void cvy_task_run(struct cvy_worker *w, uint64_t range);
