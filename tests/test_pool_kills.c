@@ -453,6 +453,30 @@ TEST_EACH_METHOD_TIMEOUT(storm_of_kills_over_slow_items, 100)
     storm(slow_square, 4, 200, 3000);
 }
 
+/* ---- pools that can hardly go on --------------------------------------------- */
+
+/* More often than starts may fail for a reason of their own. */
+static int die_at_first(struct covey_view arg)
+{
+    if (atomic_fetch_add(&shared_of(arg)->begun, 1) < 20)
+        raise(SIGKILL);
+    return 0;
+}
+
+/* Somebody kills whatever comes up, and stops that after a while. */
+TEST_EACH_METHOD_TIMEOUT(workers_killed_at_birth_are_replaced_until_one_lives, 60)
+{
+    struct shared *s = share();
+    covey_pool *pool = NULL;
+    CHECK_OK(covey_pool_create(&pool, 2,
+                               COVEY_POOL_OPTS(.method = check_method(),
+                                               .initializer = die_at_first,
+                                               .initarg = COVEY_VIEW_OF(s))));
+    check_usable(pool);
+    CHECK_GT(atomic_load(&s->begun), 20);
+    covey_pool_free(pool);
+}
+
 /* ---- pools that cannot go on ------------------------------------------------- */
 
 /* One worker after the other dies in its first item, and none can follow. */

@@ -229,8 +229,10 @@ struct cvy_pool {
     struct cvy_pool_worker *worker;
     uint32_t started; /* for names */
 
-    uint32_t barren;   /* deaths and failed starts since an item was finished */
-    uint64_t finished; /* sum of the lines' at the last of those */
+    uint32_t barren; /* deaths and failed starts since an item was finished */
+    int64_t barren_since;
+    bool barren_by_kill; /* one of those at least */
+    uint64_t finished;   /* sum of the lines' at the last of those */
     char cause[CVY_POOL_TEXT];
     bool closing;
 
@@ -646,8 +648,10 @@ void cvy_staff_set_target(struct cvy_pool *pool, uint32_t workers);
 void cvy_staff_wake(struct cvy_pool *pool);
 /** Look who is to be relieved, and whether there are too many. */
 void cvy_staff_look(struct cvy_pool *pool);
-/** A worker died, or did not start, while nothing was finished. */
-void cvy_staff_count_barren(struct cvy_pool *pool, const char *cause);
+/** A worker died, by SIGKILL or otherwise, or did not start, while nothing was finished. */
+void cvy_staff_count_barren(struct cvy_pool *pool, const char *cause, bool killed);
+/** Whether that has gone on for so long that it will not be better. */
+bool cvy_staff_is_hopeless(const struct cvy_pool *pool);
 /** Start the next one in this line when that is worth trying. */
 void cvy_staff_put_off(struct cvy_pool *pool, uint32_t index);
 /** Its worker, which is not up yet, was looked at. */

@@ -369,7 +369,7 @@ static void bury(struct cvy_pool *pool, uint32_t index, struct death *death)
     if (blamed)
         pool->barren = 0;
     else if (left != 1 && !pool->worker[index].ended)
-        cvy_staff_count_barren(pool, death->how);
+        cvy_staff_count_barren(pool, death->how, death->exitcode == -SIGKILL);
     cvy_staff_put_off(pool, index);
     if (!is_active)
         find_all_missing(pool);
@@ -461,7 +461,7 @@ bool cvy_pool_wants_reaping(const struct cvy_pool *pool)
 /* Nothing is finished any more, and nobody is at it: the maps are told. */
 static void give_up_if_broken(struct cvy_pool *pool)
 {
-    if (pool->barren < 3 * pool->target + 8)
+    if (!cvy_staff_is_hopeless(pool))
         return;
     for (uint32_t i = 0; i < pool->workers; i++)
         if (pool->worker[i].process && atomic_load(&pool->shared->lines[i].running))

@@ -25,6 +25,7 @@
 #define MEMORY_TIME   COVEY_MSEC(100) /* between looks at what workers take */
 #define PATIENCE      3u              /* barren deaths before starts are put off */
 #define LONGEST_PAUSE COVEY_MSEC(200)
+#define KILLS_TIME    COVEY_SEC(3) /* a storm of kills may last so long */
 
 /* ---- starting ---- */
 
@@ -79,14 +80,26 @@ static uint64_t finished_claims(const struct cvy_pool *pool)
 }
 
 /* One more death or failed start; anything finished in between forgives all before. */
-void cvy_staff_count_barren(struct cvy_pool *pool, const char *cause)
+void cvy_staff_count_barren(struct cvy_pool *pool, const char *cause, bool killed)
 {
     uint64_t finished = finished_claims(pool);
     if (finished != pool->finished)
         pool->barren = 0;
+    if (!pool->barren) {
+        pool->barren_since = cvy_os_now();
+        pool->barren_by_kill = false;
+    }
     pool->finished = finished;
     pool->barren++;
+    pool->barren_by_kill = pool->barren_by_kill || killed;
     (void)snprintf(pool->cause, sizeof pool->cause, "%s", cause);
+}
+
+/* Who kills from outside may stop doing so, unlike what fails by itself. */
+bool cvy_staff_is_hopeless(const struct cvy_pool *pool)
+{
+    return pool->barren >= 3 * pool->target + 8 &&
+           (!pool->barren_by_kill || cvy_os_now() - pool->barren_since >= KILLS_TIME);
 }
 
 static int64_t pause_before_start(const struct cvy_pool *pool)
@@ -110,7 +123,7 @@ int cvy_pool_start_workers(struct cvy_pool *pool)
         if (r >= 0)
             continue;
         first = first ? first : r;
-        cvy_staff_count_barren(pool, covey_error_detail());
+        cvy_staff_count_barren(pool, covey_error_detail(), false);
         worker->due += pause_before_start(pool);
     }
     return first;
