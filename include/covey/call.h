@@ -106,10 +106,9 @@ COVEY_API int covey_call_return_value(struct covey_call *call,
                                       const covey_value *value);
 
 /**
- * Ask whether this task should end early: its soft time limit is over, its deadline has
- * come, somebody cancelled it, or, if a task of a pool submitted it, that task should end
- * early. Costs a load or two, and with a deadline the time of day; nothing happens by
- * itself.
+ * Ask whether this task should end early: its soft time limit is over, somebody cancelled
+ * it, or, if a task of a pool submitted it, that task should end early. Costs a load or
+ * two; nothing happens by itself.
  *
  * Returns:  1 or 0.
  */

@@ -55,7 +55,7 @@ bool cvy_bounds_canceled(const struct cvy_bounds *bounds)
 
 /* ---- of the task that runs ---- */
 
-void cvy_worker_set_deadline(struct cvy_worker *w, uint64_t i, int64_t now)
+int64_t cvy_worker_set_deadline(struct cvy_worker *w, uint64_t i, int64_t now)
 {
     const struct cvy_bounds *bounds = &w->batch->bounds;
     int64_t deadline = bounds->deadline, over;
@@ -64,11 +64,5 @@ void cvy_worker_set_deadline(struct cvy_worker *w, uint64_t i, int64_t now)
     if (bounds->time && !__builtin_add_overflow(now, bounds->time, &over))
         deadline = cvy_min_i64(deadline, over);
     atomic_store_explicit(&w->deadline, deadline, memory_order_relaxed);
-}
-
-bool cvy_worker_is_over(const struct cvy_worker *w)
-{
-    int64_t deadline = atomic_load_explicit(&w->deadline, memory_order_relaxed);
-    return cvy_bounds_canceled(&w->batch->bounds) ||
-           (deadline != INT64_MAX && cvy_os_now() >= deadline);
+    return deadline;
 }

@@ -70,7 +70,7 @@ int covey_call_cancelled(const struct covey_call *call)
 {
     const struct cvy_worker *w = worker_of(call);
     if (atomic_load_explicit(&w->batch->canceled, memory_order_relaxed) ||
-        (w->flags & CVY_BATCH_BOUND && cvy_worker_is_over(w)))
+        (w->flags & CVY_BATCH_BOUND && cvy_bounds_canceled(&w->batch->bounds)))
         return 1;
     return w->entries &&
            atomic_load_explicit(&w->line->warned, memory_order_relaxed) ==

@@ -39,6 +39,7 @@ struct covey_iterator {
     struct aside *aside, **aside_end; /* to be read first; under the mutex */
     bool is_open;                     /* has a ring */
     bool is_broken;                   /* its pool went before it was done */
+    bool is_late;                     /* the time of the task that reads is over */
     bool has_index;
     uint64_t index; /* of the last one that was read */
 };
@@ -297,6 +298,9 @@ static int finish(struct covey_iterator *it)
     int r = it->flow.ended;
     if (it->is_broken)
         return cvy_fail(COVEY_EFREED, "%s: the pool was ended meanwhile", it->call);
+    if (it->is_late)
+        return cvy_fail(-ETIMEDOUT, "%s: the time of the task that reads is over",
+                        it->call);
     if (r == COVEY_EEND)
         return cvy_fail(r, "%s: all results were read", it->call);
     it->flow.ended = COVEY_EEND; /* the error comes once */
@@ -314,6 +318,17 @@ static void give_up(struct covey_iterator *it)
     it->flow.map.give_up = false;
     pool->barren = 0;
     (void)pthread_mutex_unlock(&pool->lock);
+}
+
+/* In a task, what is out ends by that one's deadline. Returns: when to look again. */
+static int64_t end_in_time(struct covey_iterator *it)
+{
+    int64_t deadline = it->flow.map.bounds.deadline;
+    if (deadline == INT64_MAX || it->is_late || cvy_os_now() < deadline)
+        return it->is_late ? INT64_MAX : deadline;
+    it->is_late = true;
+    cvy_flow_stop(&it->flow, COVEY_OUTCOME_CANCELLED, COVEY_OUTCOME_TIMEOUT);
+    return 0;
 }
 
 static int next(struct covey_iterator *it, struct covey_bytes *ret_bytes,
@@ -343,7 +358,7 @@ static int next(struct covey_iterator *it, struct covey_bytes *ret_bytes,
         give_up(it);
         if (deadline != INT64_MAX && cvy_os_now() >= deadline)
             return cvy_fail(-ETIMEDOUT, "%s: no result is ready", it->call);
-        int64_t until = deadline;
+        int64_t until = cvy_min_i64(deadline, end_in_time(it));
         if (it->flow.is_starved) {
             cvy_iterators_relieve(it->pool);
             until = cvy_min_i64(until, cvy_os_now() + STARVED_TIME);
@@ -379,8 +394,7 @@ int covey_iterator_next(covey_iterator *it, struct covey_bytes *ret_bytes,
     int r = enter(it, "covey_iterator_next");
     if (r < 0)
         return r;
-    int64_t deadline =
-        cvy_min_i64(cvy_os_deadline(timeout), it->flow.map.bounds.deadline);
+    int64_t deadline = cvy_os_deadline(timeout);
     (void)pthread_mutex_lock(&it->mutex);
     refill(it);
     r = next(it, ret_bytes, deadline);

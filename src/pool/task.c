@@ -150,8 +150,9 @@ static void await_end(struct cvy_worker *w)
 static bool is_too_late(struct cvy_worker *w, uint64_t i)
 {
     uint8_t none = COVEY_OUTCOME_NONE;
-    cvy_worker_set_deadline(w, i, cvy_os_now());
-    if (!cvy_worker_is_over(w))
+    int64_t now = cvy_os_now();
+    if (now < cvy_worker_set_deadline(w, i, now) &&
+        !cvy_bounds_canceled(&w->batch->bounds))
         return false;
     (void)atomic_compare_exchange_strong(&w->batch->outcomes[i], &none,
                                          COVEY_OUTCOME_CANCELLED);

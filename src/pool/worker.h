@@ -66,10 +66,8 @@ static inline bool cvy_worker_is_leaving(const struct cvy_worker *w)
 void cvy_worker_is_here(struct cvy_worker *w);
 /** The worker whose thread calls; NULL: none's. */
 struct cvy_worker *cvy_worker_here(void);
-/** Item `i` of a batch with entries and bounds begins now. */
-void cvy_worker_set_deadline(struct cvy_worker *w, uint64_t i, int64_t now);
-/** Whether its deadline has come, or one outside of it was asked to end; with bounds. */
-bool cvy_worker_is_over(const struct cvy_worker *w);
+/** Item `i` of a batch with entries and bounds begins now. Returns: its deadline. */
+int64_t cvy_worker_set_deadline(struct cvy_worker *w, uint64_t i, int64_t now);
 
 /** Run items of a batch with entries. */
 void cvy_task_run(struct cvy_worker *w, uint64_t range);
