@@ -205,8 +205,9 @@ static int wait_or_see_asleep(struct stepper *s, int64_t deadline)
 enum stepper_event stepper_step(struct stepper *s, int64_t deadline)
 {
     bool sleepy = s->asleep || may_sleep(s);
-    if (!s->asleep && ptrace(PTRACE_SINGLESTEP, s->pid, NULL, NULL) < 0)
+    if (!s->asleep && ptrace(PTRACE_SINGLESTEP, s->pid, NULL, (long)s->signal) < 0)
         return STEPPER_LOST;
+    s->signal = 0;
     int r = sleepy ? wait_or_see_asleep(s, deadline) : waitpid(s->pid, &s->status, 0);
     if (r == 0) {
         s->asleep = true;

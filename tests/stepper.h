@@ -30,6 +30,7 @@ struct stepper {
                       may run another image than the tracer */
     bool asleep;   /* its last instruction, a system call, sleeps */
     bool called;   /* its last instruction was a system call */
+    int signal;    /* is given to it with the next step; 0 none */
     int status;    /* of the last wait, for messages */
 };
 

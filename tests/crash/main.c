@@ -176,13 +176,13 @@ static void run_program(struct program *p, const char *name)
         p->failed++;
 }
 
-static void run_programs(struct program *p)
+void run_programs(struct program *p)
 {
     static const char *const names[] = {"region_kills", "queue_kills",
                                         "conn_kills",   "process_points",
                                         "pool_points",  "memory_kills"};
     printf("\nkilled in the region, in processes and in pools: points, of so many\n");
-    for (size_t i = 0; i < CVY_ARRAY_SIZE(names); i++) {
+    for (size_t i = 0; i < CVY_ARRAY_SIZE(names) && !(p->quiet && p->failed); i++) {
         char path[600];
         snprintf(path, sizeof path, "%s/test_%s", p->folder, names[i]);
         if (access(path, X_OK) == 0)
@@ -230,12 +230,19 @@ static int64_t time_of(const char *text)
     return (int64_t)(number * (strcmp(unit, "ms") == 0 ? 1e6 : 1e9));
 }
 
-static const struct option long_options[] = {
-    {"only", required_argument, NULL, 'o'},  {"slice", required_argument, NULL, 's'},
-    {"bell", required_argument, NULL, 'b'},  {"mutate", required_argument, NULL, 'm'},
-    {"long", no_argument, NULL, 'l'},        {"tap", no_argument, NULL, 't'},
-    {"limit", required_argument, NULL, 'L'}, {"brief", no_argument, NULL, 'B'},
-    {"storm", required_argument, NULL, 'S'}, {NULL, 0, NULL, 0}};
+static const struct option long_options[] = {{"only", required_argument, NULL, 'o'},
+                                             {"slice", required_argument, NULL, 's'},
+                                             {"bell", required_argument, NULL, 'b'},
+                                             {"mutate", required_argument, NULL, 'm'},
+                                             {"long", no_argument, NULL, 'l'},
+                                             {"tap", no_argument, NULL, 't'},
+                                             {"limit", required_argument, NULL, 'L'},
+                                             {"brief", no_argument, NULL, 'B'},
+                                             {"storm", required_argument, NULL, 'S'},
+                                             {"program", required_argument, NULL, 'P'},
+                                             {"points", required_argument, NULL, 'n'},
+                                             {"first", no_argument, NULL, 'f'},
+                                             {NULL, 0, NULL, 0}};
 
 /* Which makes ten steps of each. */
 static bool is_sanitized(void)
@@ -250,7 +257,8 @@ static bool is_sanitized(void)
 static int usage(void)
 {
     fprintf(stderr, "usage: crash [--only PATTERN] [--slice TIME] [--bell off] "
-                    "[--mutate NAME|list|all] [--long] [--brief] [--storm TIME]\n");
+                    "[--mutate NAME|list|all] [--long] [--brief] [--storm TIME] "
+                    "[--program COMMAND [--points NUMBER]]\n");
     return 2;
 }
 
@@ -285,6 +293,15 @@ static bool take_options(struct program *p, int argc, char **argv)
         case 'S':
             p->storm = time_of(optarg);
             break;
+        case 'f':
+            p->quiet = true;
+            break;
+        case 'n':
+            p->most = strtol(optarg, NULL, 10);
+            break;
+        case 'P':
+            p->scenario = optarg;
+            break;
         default:
             return false;
         }
@@ -311,6 +328,10 @@ int main(int argc, char **argv)
     }
     if (p.mutant)
         return run_mutants(&p);
+    if (p.scenario)
+        return run_scenario(&p);
+    if (p.quiet)
+        return run_to_first(&p);
     if (p.storm)
         (void)run_storms(&p);
     else

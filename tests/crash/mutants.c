@@ -12,6 +12,33 @@ struct mutant {
 #define LINE(name, text) {#name, text},
 static const struct mutant mutants[] = {CVY_MUTANT_MAP(LINE)};
 
+/* Slices are too long to help, but where the kernel has to be asked. */
+static bool is_caught(struct program *p, enum crash_way way, bool bell_off, bool all)
+{
+    struct crash_options o = {.limit = COVEY_SEC(1),
+                              .way = way,
+                              .bell_off = bell_off,
+                              .all = all,
+                              .at_length = all,
+                              .slice = way == CRASH_SMASH  ? COVEY_MSEC(20)
+                                       : way == CRASH_STOP ? COVEY_MSEC(40)
+                                                           : COVEY_SEC(60)};
+    return !run_cases(&o, p);
+}
+
+int run_to_first(struct program *p)
+{
+    bool caught = false;
+    for (int way = CRASH_KILL; way <= CRASH_SPARE && !caught; way++)
+        caught = is_caught(p, (enum crash_way)way, false, false);
+    if (caught || is_caught(p, CRASH_KILL, true, false)) {
+        printf("FAILED: %s\n", p->caught);
+        return 1;
+    }
+    run_programs(p);
+    return p->failed > 0;
+}
+
 #ifdef CVY_MUTANTS
 
 enum cvy_mutant cvy_mutant;
@@ -60,20 +87,6 @@ static const struct place *place_of(const char *name)
         if (strncmp(name, places[i].prefix, strlen(places[i].prefix)) == 0)
             return &places[i];
     return NULL;
-}
-
-/* Slices are too long to help, but where the kernel has to be asked. */
-static bool is_caught(struct program *p, enum crash_way way, bool bell_off, bool all)
-{
-    struct crash_options o = {.limit = COVEY_SEC(1),
-                              .way = way,
-                              .bell_off = bell_off,
-                              .all = all,
-                              .at_length = all,
-                              .slice = way == CRASH_SMASH  ? COVEY_MSEC(20)
-                                       : way == CRASH_STOP ? COVEY_MSEC(40)
-                                                           : COVEY_SEC(60)};
-    return !run_cases(&o, p);
 }
 
 static bool try_mutant(struct program *p, size_t i)
