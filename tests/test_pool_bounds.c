@@ -372,6 +372,38 @@ TEST_EACH_METHOD_AND_THREAD(a_detached_task_is_not_asked)
     covey_pool_free(pool);
 }
 
+static int tell_time_left(struct covey_view arg)
+{
+    covey_pool *pool = pool_with(1, NULL);
+    bool free = left_in_apply(pool, NULL) == COVEY_FOREVER;
+    covey_pool_free(pool);
+    shared_of(arg)->numbers[0] = free;
+    return 0;
+}
+
+static int start_process(struct covey_call *call)
+{
+    struct shared *const *s = covey_call_arg(call, NULL);
+    CHECK_NE(covey_call_time_left(call), COVEY_FOREVER);
+    covey_process *p =
+        started(tell_time_left, COVEY_VIEW_OF(*s),
+                COVEY_PROCESS_OPTS(.method = COVEY_FORK, .children = COVEY_ON));
+    CHECK_EQ(exitcode_of(p), 0);
+    covey_process_free(p);
+    return 0;
+}
+
+/* It may go on when the task has ended, and another one has taken its place. */
+TEST_EACH_METHOD(a_process_of_a_task_has_its_own_time)
+{
+    struct shared *s = share();
+    covey_pool *pool = pool_with(1, POOL_OPTS());
+    CHECK_OK(covey_pool_apply(pool, start_process, COVEY_VIEW_OF(s), NULL,
+                              COVEY_TASK_OPTS(.timeout = LONG)));
+    CHECK_EQ(s->numbers[0], 1);
+    covey_pool_free(pool);
+}
+
 /* What comes after a task that was asked to end is not asked. */
 TEST_EACH_METHOD_AND_THREAD(the_next_task_has_bounds_of_its_own)
 {

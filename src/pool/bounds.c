@@ -28,7 +28,7 @@ void cvy_bounds_take(struct cvy_bounds *ret, covey_nsec timeout, bool detached)
         (struct cvy_bounds){.deadline = timeout ? cvy_os_deadline(timeout) : INT64_MAX};
     const struct cvy_worker *w = here;
     uint32_t count = 0;
-    if (!w || detached)
+    if (!w || detached || w->pid != cvy_os_pid()) /* a child by fork is no task */
         return;
     ret->deadline = cvy_min_i64(
         ret->deadline, atomic_load_explicit(&w->deadline, memory_order_relaxed));
