@@ -321,7 +321,7 @@ int main(int argc, char **argv)
         *slash = '\0';
     if (p.verdict == MAP_FAILED || !slash)
         return 2;
-    if (!stepper_works() || (p.tap && is_sanitized())) {
+    if (!stepper_works() || ((p.tap || p.scenario) && is_sanitized())) {
         puts("1..0 # SKIP processes may not be traced here, or a sanitizer is in the "
              "way");
         return p.tap ? 0 : 77;
