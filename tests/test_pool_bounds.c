@@ -307,26 +307,34 @@ static int hang_below(struct covey_call *call)
     return covey_call_return(call, codes, sizeof codes);
 }
 
+/* What a task gave that was asked to end when `s` had told that it may be. */
+static void ask_to_end(covey_task_fn *fn, struct covey_view arg, struct shared *s,
+                       int codes[3])
+{
+    covey_pool *pool = pool_with(1, POOL_OPTS());
+    covey_result *result = NULL;
+    struct covey_bytes bytes = {0};
+    CHECK_OK(covey_pool_apply_async(&result, pool, fn, arg, NULL));
+    await_count(&s->begun, 1);
+    CHECK_OK(covey_result_cancel(result, 0));
+    CHECK_OK(covey_result_get(result, &bytes, COVEY_SEC(60)));
+    CHECK_EQ(bytes.size, 3 * sizeof *codes);
+    memcpy(codes, bytes.data, bytes.size);
+    covey_bytes_free(&bytes);
+    covey_result_free(result);
+    covey_pool_free(pool);
+}
+
 static void check_asked(int depth, int way)
 {
     struct shared *s = share();
     struct order order = {s, depth, way};
-    covey_pool *pool = pool_with(1, POOL_OPTS());
-    covey_result *result = NULL;
-    struct covey_bytes bytes = {0};
-    CHECK_OK(
-        covey_pool_apply_async(&result, pool, hang_below, COVEY_VIEW_OF(order), NULL));
-    await_count(&s->begun, 1);
-    CHECK_OK(covey_result_cancel(result, 0));
-    CHECK_OK(covey_result_get(result, &bytes, COVEY_SEC(60)));
-    const int *codes = bytes.data;
+    int codes[3];
+    ask_to_end(hang_below, COVEY_VIEW_OF(order), s, codes);
     CHECK_EQ(codes[0], COVEY_EREMOTE); /* it said that it was asked to end */
     for (int i = 1; i < 3 && way == 0; i++)
         CHECK_EQ(codes[i], -ECANCELED);
     CHECK_EQ(atomic_load(&s->ended), 0);
-    covey_bytes_free(&bytes);
-    covey_result_free(result);
-    covey_pool_free(pool);
 }
 
 TEST_EACH_METHOD_AND_THREAD(a_task_that_is_asked_to_end_asks_its_own)
@@ -337,39 +345,34 @@ TEST_EACH_METHOD_AND_THREAD(a_task_that_is_asked_to_end_asks_its_own)
     check_asked(3, 1);
 }
 
-static int hang_detached(struct covey_call *call)
+/* Submits when it has been asked to end: one that is detached, and two others. */
+static int submit_late(struct covey_call *call)
 {
     struct shared *const *s = covey_call_arg(call, NULL);
+    const struct covey_task_opts *detached = COVEY_TASK_OPTS(.detached = COVEY_ON);
+    uint64_t in[2] = {1, 2}, out[2];
+    int codes[3];
     covey_pool *pool = NULL;
-    covey_result *result = NULL;
     CHECK_OK(covey_pool_create(&pool, 1, NULL));
-    CHECK_OK(covey_pool_apply_async(&result, pool, task_wait, COVEY_VIEW_OF(*s),
-                                    COVEY_TASK_OPTS(.detached = COVEY_ON)));
+    family_tell(&(*s)->begun);
     while (!covey_call_cancelled(call))
         cvy_os_yield();
-    family_tell(&(*s)->go);
-    int r = covey_result_get(result, NULL, COVEY_FOREVER);
-    covey_result_free(result);
+    codes[0] = covey_pool_apply(pool, task_echo, text_view("x"), NULL, detached);
+    codes[1] = covey_pool_apply(pool, task_echo, text_view("x"), NULL, NULL);
+    CHECK_STR_HAS(covey_error_detail(), "its caller was asked to end");
+    codes[2] = covey_pool_map(pool, task_square, in, 8, out, 8, 2, NULL);
     covey_pool_free(pool);
-    return covey_call_return(call, &r, sizeof r);
+    return covey_call_return(call, codes, sizeof codes);
 }
 
-/* It would not even begin. */
-TEST_EACH_METHOD_AND_THREAD(a_detached_task_is_not_asked)
+TEST_EACH_METHOD_AND_THREAD(only_a_detached_task_begins_after_the_request)
 {
     struct shared *s = share();
-    covey_pool *pool = pool_with(1, POOL_OPTS());
-    covey_result *result = NULL;
-    struct covey_bytes bytes = {0};
-    CHECK_OK(
-        covey_pool_apply_async(&result, pool, hang_detached, COVEY_VIEW_OF(s), NULL));
-    await_count(&s->begun, 1);
-    CHECK_OK(covey_result_cancel(result, 0));
-    CHECK_OK(covey_result_get(result, &bytes, COVEY_SEC(60)));
-    CHECK_EQ(*(int *)bytes.data, 0);
-    covey_bytes_free(&bytes);
-    covey_result_free(result);
-    covey_pool_free(pool);
+    int codes[3];
+    ask_to_end(submit_late, COVEY_VIEW_OF(s), s, codes);
+    CHECK_EQ(codes[0], 0);
+    CHECK_EQ(codes[1], -ECANCELED);
+    CHECK_EQ(codes[2], -ECANCELED);
 }
 
 static int tell_time_left(struct covey_view arg)

@@ -296,6 +296,10 @@ static int run(struct cvy_map *map, struct progress *progress)
     bool slice = false;
     for (;;) {
         uint32_t gong = cvy_gong(), seen = atomic_load(word);
+        if (cvy_bounds_canceled(&map->bounds)) {
+            stop(map, COVEY_OUTCOME_CANCELLED);
+            return 0;
+        }
         int r = feed(map);
         if (r < 0) {
             stop(map, COVEY_OUTCOME_CANCELLED); /* what there was no memory for */
@@ -310,8 +314,7 @@ static int run(struct cvy_map *map, struct progress *progress)
             return 0;
         }
         int64_t until = cvy_min_i64(deadline, show_progress(map, progress));
-        if ((deadline != INT64_MAX && cvy_os_now() >= deadline) ||
-            cvy_bounds_canceled(&map->bounds)) {
+        if (deadline != INT64_MAX && cvy_os_now() >= deadline) {
             stop(map, COVEY_OUTCOME_CANCELLED);
             return 0;
         }

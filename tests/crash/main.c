@@ -258,7 +258,7 @@ static int usage(void)
 {
     fprintf(stderr, "usage: crash [--only PATTERN] [--slice TIME] [--bell off] "
                     "[--mutate NAME|list|all] [--long] [--brief] [--storm TIME] "
-                    "[--program COMMAND [--points NUMBER]]\n");
+                    "[--program COMMAND [--points NUMBER]] [--limit TIME] [--first]\n");
     return 2;
 }
 
@@ -298,6 +298,8 @@ static bool take_options(struct program *p, int argc, char **argv)
             break;
         case 'n':
             p->most = strtol(optarg, NULL, 10);
+            if (p->most <= 0)
+                return false;
             break;
         case 'P':
             p->scenario = optarg;
