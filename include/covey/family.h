@@ -29,8 +29,8 @@ struct covey_family_member {
 struct covey_family_thread {
     int tid;
     int pid;
-    const void
-        *waits_for; /**< the object's address in the family, NULL: it does not wait */
+    /** the object's address in the family, NULL: it does not wait */
+    const void *waits_for;
     covey_nsec waiting; /**< for how long it has waited */
 };
 

@@ -206,10 +206,9 @@ struct covey_process_opts {
                                             start costs some 20 us more */
     enum covey_switch new_group;       /**< a process group of its own; default off */
     enum covey_switch keep_stdin;      /**< default off: its stdin is the null device */
-    enum covey_switch
-        capture_stderr;              /**< the last 4 KiB it writes to stderr become part
-                                            of its report; default off. What it writes
-                                            as a signal ends it may be shown twice */
+    /** the last 4 KiB it writes to stderr become part of its report; default off. What it
+     * writes as a signal ends it may be shown twice */
+    enum covey_switch capture_stderr;
     enum covey_switch crash_handler; /**< a backtrace in the report when it crashes;
                                             default on, where the signal is unhandled */
     const void *holds[16]; /**< if given: the objects it is born holding, instead

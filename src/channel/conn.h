@@ -43,10 +43,10 @@ struct cvy_landing {
 struct cvy_way {
     struct cvy_ring ring;
     _Alignas(64) cvy_word items; /* slept on by who receives; as in queue.h */
-    int64_t
-        budget; /* under put_lock: bytes that may be sent before looking how many are
-                       on their way. May be off by a message after a death. Here, since
-                       senders look at `items` each time and receivers at `space`. */
+    /* under put_lock: bytes that may be sent before looking how many are on their way.
+     * May be off by a message after a death. Here, since senders look at `items` each
+     * time and receivers at `space`. */
+    int64_t budget;
     _Alignas(64) cvy_word space; /* slept on by who sends */
 };
 
@@ -131,13 +131,13 @@ struct cvy_stream_state {
     uint32_t header_size; /* bytes of it that have come */
     uint64_t body_size;   /* valid if `has_header` */
     uint32_t has_header;
-    _Atomic uint32_t
-        answers_due; /* bytes that the other side will send for descriptors;
-                                     counted by who sends those, taken by who receives */
-    _Atomic uint32_t
-        answers_owed; /* bytes to send for descriptors that have come; counted
-                         by who receives those, sent by whose turn to send it is */
-    uint64_t serial;  /* that of the streams that it is the state of */
+    /* bytes that the other side will send for descriptors; counted by who sends those,
+     * taken by who receives */
+    _Atomic uint32_t answers_due;
+    /* bytes to send for descriptors that have come; counted by who receives those, sent
+     * by whose turn to send it is */
+    _Atomic uint32_t answers_owed;
+    uint64_t serial; /* that of the streams that it is the state of */
 };
 
 struct cvy_stream {

@@ -86,8 +86,8 @@ bool cvy_queue_is_lonely(covey_queue *queue);
 struct cvy_target {
     void *to;
     size_t capacity;
-    struct covey_bytes
-        *bytes; /* replaces `to` if that is too small; NULL: nothing does */
+    /* replaces `to` if that is too small; NULL: nothing does */
+    struct covey_bytes *bytes;
     size_t *ret_size;
     cvy_ref extent; /* taken, still to be copied */
 };

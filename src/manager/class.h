@@ -104,9 +104,9 @@ struct cvy_method {
 /** A class. All of it is constant, and shared by all objects. */
 struct cvy_class {
     const char *name; /* the type id: "list" */
-    const char
-        *proxy; /* the class of its proxies in multiprocessing.managers: "ListProxy";
-                          NULL: "AutoProxy" */
+    /* the class of its proxies in multiprocessing.managers: "ListProxy"; NULL:
+     * "AutoProxy" */
+    const char *proxy;
     const struct cvy_method *methods; /* in the order of `exposed` in Python */
     size_t method_count;
     /** Make the state: what the class does when it is called. Ends as a method does, but
@@ -140,8 +140,8 @@ struct cvy_watch {
 };
 
 struct cvy_session {
-    const char
-        *name; /* what its client calls itself: "MainProcess", "Process-1|Thread-2" */
+    /* what its client calls itself: "MainProcess", "Process-1|Thread-2" */
+    const char *name;
     struct cvy_watch *watches;
     size_t watch_count, watch_capacity;
 };

@@ -33,8 +33,8 @@ struct covey_manager {
     int64_t timeout; /* COVEY_FOREVER: none */
     uint64_t max_reply;
     uint32_t has_key, key_size, allow_md5;
-    _Atomic uint32_t
-        home_state; /* [cas] 0: `home` unknown, 1: being written, 2: known */
+    /* [cas] 0: `home` unknown, 1: being written, 2: known */
+    _Atomic uint32_t home_state;
     unsigned char key[CVY_KEY_MAX];
     char address[CVY_OS_ADDRESS_TEXT]; /* by which we reach it */
     char home[CVY_OS_ADDRESS_TEXT];    /* by which it knows its own objects */

@@ -33,8 +33,8 @@
 
 /* Written by the manager, read by the reaper when that has ended. */
 struct entry {
-    _Atomic uint32_t
-        is_used; /* [store] after the rest was written; pairs with reap() */
+    /* [store] after the rest was written; pairs with reap() */
+    _Atomic uint32_t is_used;
     uint32_t unused;
     uint64_t device, inode;
     char name[CVY_OS_SHM_NAME + 1];

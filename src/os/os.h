@@ -169,9 +169,9 @@ int cvy_os_close(int fd);
  * another file by that number then. */
 struct cvy_os_kept_fd {
     int fd; /* -1: none */
-    bool
-        is_alike; /* others have the same inode, as all eventfds do: another one by this
-                      number would pass for it */
+    /* others have the same inode, as all eventfds do: another one by this number would
+     * pass for it */
+    bool is_alike;
     uint64_t device, inode;
 };
 struct cvy_os_kept_fd cvy_os_keep(int fd);

@@ -217,10 +217,10 @@ struct cvy_pool {
     struct cvy_trace *trace;
 
     bool limited; /* there was a flow with limits */
-    _Atomic int64_t
-        next_look;     /* when who sees to tasks looks again; INT64_MAX: unknown */
-    bool has_affinity; /* there was a task with one */
-    bool measures;     /* begin and end of all tasks */
+    /* when who sees to tasks looks again; INT64_MAX: unknown */
+    _Atomic int64_t next_look;
+    bool has_affinity;        /* there was a task with one */
+    bool measures;            /* begin and end of all tasks */
     _Atomic uint32_t target;  /* workers wanted; guessed from without the lock, too */
     uint32_t capacity;        /* most that may be wanted */
     uint32_t lines;           /* lines there are; more than that, for successors */

@@ -39,8 +39,8 @@ struct cvy_worker {
     uint64_t extra_bytes;     /* and its size */
     uint64_t net;             /* limit of memory that its process has, 0 none */
     int64_t rung;             /* when it last told the map of finished items */
-    uint32_t
-        stuck_writer; /* line + 1 of who seems stopped while it writes a text, 0 none */
+    /* line + 1 of who seems stopped while it writes a text, 0 none */
+    uint32_t stuck_writer;
 
     struct covey_pool *pool;
     uint64_t tasks_left; /* items until it ends; UINT64_MAX: never */

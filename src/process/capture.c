@@ -17,8 +17,8 @@
 
 /* The piece that is being read; what of `data` is not text is zero. */
 struct piece {
-    _Atomic uint64_t
-        follows; /* tail_written when it was begun, + 1; 0: there is none */
+    /* tail_written when it was begun, + 1; 0: there is none */
+    _Atomic uint64_t follows;
     char data[CVY_PIECE_BYTES - sizeof(uint64_t)];
 };
 

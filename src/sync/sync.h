@@ -134,8 +134,8 @@ struct covey_barrier {
     uint16_t has_action;    /* 1: `action` follows */
     _Atomic uint32_t asked; /* [cas] see cvy_may_ask */
     int64_t timeout;
-    _Atomic uint32_t
-        why; /* it was broken last, for details; written before the state */
+    /* it was broken last, for details; written before the state */
+    _Atomic uint32_t why;
     _Atomic uint32_t who; /* the member that broke it, if known */
     char name[CVY_NAME_BYTES];
     struct cvy_table arrivals; /* slots */

@@ -124,8 +124,8 @@ struct cvy_keys {
     size_t used;     /* entries in use, some of which may have been taken out */
     size_t capacity; /* of `entries` */
     struct cvy_entry *entries;
-    uint32_t
-        *index; /* 2 * capacity places: 0, or a number of an entry + 1; NULL if few */
+    /* 2 * capacity places: 0, or a number of an entry + 1; NULL if few */
+    uint32_t *index;
 };
 
 struct cvy_object {

@@ -27,8 +27,8 @@
 
 struct run {
     const struct program *program;
-    cpu_set_t
-        processors; /* of the program, but for the victim, which is at the tracer's */
+    /* of the program, but for the victim, which is at the tracer's */
+    cpu_set_t processors;
     int listener, output; /* what the program says goes there */
     char name[64];
     int pid;    /* the program's */
