@@ -112,7 +112,7 @@ TEST(bad_options_make_no_condition)
 TEST(conditions_cost_what_the_header_says)
 {
     covey_condition *a = condition_of(OWN, NULL), *b = condition_of(OWN, NULL);
-    CHECK_EQ((char *)b - (char *)a, 384);
+    CHECK_EQ((char *)b - (char *)a, 832);
     covey_condition_free(a);
     covey_condition_free(b);
 }

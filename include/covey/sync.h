@@ -28,8 +28,8 @@
  * one that was freed, and the errors of founding the family. A call that blocks returns
  * -EINTR after a signal handler that was installed without SA_RESTART.
  *
- * Sizes in shared memory: lock, rlock and event 128 bytes, semaphore and barrier 256,
- * condition 384. Beyond the first few processes (semaphore) or threads (condition,
+ * Sizes in shared memory: lock, rlock and event 128 bytes, semaphore and barrier 704,
+ * condition 832. Beyond the first few processes (semaphore) or threads (condition,
  * barrier) that use one at a time it grows by 4 KiB for 512 more, 8 KiB for the next
  * 1,024 and so on; a call that finds no memory for that returns -ENOMEM.
  */

@@ -85,23 +85,31 @@ static bool mark(cvy_entry *entry)
     return false;
 }
 
+/* Tickets are counted modulo 2^32. */
+static bool is_before(covey_condition *c, uint32_t ticket, uint32_t other)
+{
+    uint32_t last = atomic_load(&c->tickets);
+    return last - ticket > last - other;
+}
+
 /* The living waiter with the lowest ticket, NULL if there is none. Tells of dead ones, if
  * asked to. */
 static cvy_entry *longest_waiting(covey_condition *c, bool *ret_any_dead)
 {
     cvy_entry *entry, *best = NULL;
-    uint32_t at = 0, last = atomic_load(&c->tickets), best_age = 0;
+    uint32_t at = 0, best_ticket = 0;
     while ((entry = cvy_table_next(&c->waiters, &at))) {
         uint64_t seen = atomic_load(entry);
-        uint32_t age = last - cvy_entry_has(seen);
-        if (!cvy_entry_has(seen))
+        uint32_t ticket = cvy_entry_has(seen);
+        if (!ticket)
             continue;
         if (cvy_slot_is_dead(cvy_entry_owner(seen), false)) {
             if (ret_any_dead)
                 *ret_any_dead = true;
-        } else if (is_waiting(seen) && (!best || age > best_age)) {
+        } else if (is_waiting(seen) && (!best || is_before(c, ticket, best_ticket))) {
+            __builtin_prefetch(entry, 1); /* its waiter has it, and it will be marked */
             best = entry;
-            best_age = age;
+            best_ticket = ticket;
         }
     }
     return best;
@@ -180,6 +188,7 @@ static bool inherit_from_waiter(covey_condition *c, cvy_entry *mine, bool ask_ke
 static void notify_one(covey_condition *c)
 {
     bool any_dead = false;
+    __builtin_prefetch(&c->tickets, 1); /* what a wait, often the next call, writes */
     cvy_entry *entry = longest_waiting(c, &any_dead);
     if (any_dead) {
         bury_waiters(c);
@@ -273,12 +282,14 @@ static int wait(covey_condition *c, int64_t deadline)
     if (r < 0)
         return r;
     finish_notify(c);
-    do
-        ticket = atomic_fetch_add(&c->tickets, 1) + 1;
-    while (!ticket);
+    ticket = atomic_load_explicit(&c->tickets, memory_order_relaxed) + 1;
+    ticket += !ticket; /* 0 is for who does not wait */
+    atomic_store_explicit(&c->tickets, ticket, memory_order_relaxed);
     atomic_store_explicit(mine, cvy_entry_of(me, ticket), memory_order_release);
     uint32_t depth = cvy_lock_release_all(lock_of(c));
     r = sleep_on(c, mine, deadline);
+    if (r == 0)
+        cvy_os_pause(); /* who notified has the lock, and is about to release it */
     int locked = cvy_lock_reacquire(lock_of(c), depth);
     uint64_t seen = atomic_exchange(mine, cvy_entry_of(me, 0));
     return seen & NOTIFIED ? locked : r;

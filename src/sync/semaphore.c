@@ -537,7 +537,7 @@ static void look(const struct cvy_head *head, const struct cvy_object *object,
                          is_signal(s) ? ", a signal" : "");
     for (size_t i = 0; i < CVY_TABLE_INLINE && n < size; i++) {
         char owner[96];
-        uint64_t entry = atomic_load(&s->holders.first[i]);
+        uint64_t entry = atomic_load(&s->holders.first[i].entry);
         if (!cvy_entry_has(entry) || is_signal(s))
             continue;
         cvy_look_member(head, cvy_entry_owner(entry), owner, sizeof owner);

@@ -46,19 +46,23 @@ enum cvy_lock_flag { CVY_LOCK_HANDOFF = 1 };
 
 /*
  * Who uses an object, and what it has of it: a table of 64-bit entries. The first few lie
- * in the object, the others in chunks, each twice as long as the one before, which are
- * runs of the object. An entry is found by its owner's index, so looking is O(1).
+ * in the object, each in a cache line of its own, since its owner may spin on it; the
+ * others in chunks, each twice as long as the one before, which are runs of the object. An
+ * entry is found by its owner's index, so looking is O(1).
  *
  *   entry:  63 ....... 32   31 30   29 ........ 0
  *           what it has     marks   owner word        0 = free
  */
 #define CVY_TABLE_INLINE 8u
 #define CVY_TABLE_CHUNKS 8u
-struct cvy_table {
-    _Atomic uint64_t first[CVY_TABLE_INLINE];
-    _Atomic cvy_ref chunks[CVY_TABLE_CHUNKS]; /* [cas] from 0; stays */
-};
 typedef _Atomic uint64_t cvy_entry;
+struct cvy_table {
+    _Atomic cvy_ref chunks[CVY_TABLE_CHUNKS]; /* [cas] from 0; stays */
+    struct {
+        cvy_entry entry;
+        uint64_t line_end[7];
+    } first[CVY_TABLE_INLINE];
+};
 
 /** Whether nobody needs `entry`, which has an owner, any more. */
 typedef bool cvy_entry_is_free_fn(void *object, uint64_t entry);
@@ -66,7 +70,7 @@ typedef bool cvy_entry_is_free_fn(void *object, uint64_t entry);
 /** Where an owner's entry is looked for first. */
 static inline cvy_entry *cvy_table_first(struct cvy_table *table, uint32_t owner)
 {
-    return &table->first[CVY_INDEX_OF(owner) % CVY_TABLE_INLINE];
+    return &table->first[CVY_INDEX_OF(owner) % CVY_TABLE_INLINE].entry;
 }
 /** The owner's entry. With `is_free`: or one taken for it, with nothing. NULL: none. */
 cvy_entry *cvy_table_search(struct cvy_table *table, uint32_t owner,
@@ -109,7 +113,7 @@ struct covey_semaphore {
     char name[CVY_NAME_BYTES];
     struct cvy_table holders; /* members; has: permits */
 };
-_Static_assert(sizeof(struct covey_semaphore) == 256, "as covey/sync.h says");
+_Static_assert(sizeof(struct covey_semaphore) == 704, "as covey/sync.h says");
 struct covey_bounded_semaphore {
     struct covey_semaphore semaphore;
 };
@@ -125,7 +129,7 @@ struct covey_condition {
     struct cvy_table waiters; /* slots; has: tickets */
     struct covey_lock own;    /* an rlock, if the user gave no lock */
 };
-_Static_assert(sizeof(struct covey_condition) == 384, "as covey/sync.h says");
+_Static_assert(sizeof(struct covey_condition) == 832, "as covey/sync.h says");
 
 struct covey_barrier {
     struct cvy_object object;
@@ -140,7 +144,7 @@ struct covey_barrier {
     char name[CVY_NAME_BYTES];
     struct cvy_table arrivals; /* slots */
 };
-_Static_assert(sizeof(struct covey_barrier) == 256, "as covey/sync.h says");
+_Static_assert(sizeof(struct covey_barrier) == 704, "as covey/sync.h says");
 
 /* ---- what every call does first ---- */
 

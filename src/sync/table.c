@@ -2,9 +2,10 @@
 /* table.c: who uses an object; the layout is drawn in sync.h.
  *
  * An entry is taken by the compare-and-swap that writes its owner, from nobody, or from a
- * dead owner when by the object's own rules it is settled what that had. A chunk is made when all entries that an owner may use are taken: under the
- * region lock, and entered by a compare-and-swap; the one that loses is given back. Who
- * dies between leaves a run that the object owns, so it goes when the object goes. */
+ * dead owner when by the object's own rules it is settled what that had. A chunk is made
+ * when all entries that an owner may use are taken: under the region lock, and entered by
+ * a compare-and-swap; the one that loses is given back. Who dies between leaves a run that
+ * the object owns, so it goes when the object goes. */
 #include <errno.h>
 
 #include "base/error.h"
@@ -31,13 +32,14 @@ static bool take(cvy_entry *entry, uint32_t owner, cvy_entry_is_free_fn *is_free
            cvy_entry_owner(seen) == owner;
 }
 
-/* Look among `count` entries, from where the owner's index points to. */
-static cvy_entry *probe(cvy_entry *entries, uint32_t count, uint32_t owner,
+/* Look among `count` entries, `distance` bytes apart, from where the owner's index points
+ * to. */
+static cvy_entry *probe(void *entries, uint32_t count, size_t distance, uint32_t owner,
                         cvy_entry_is_free_fn *is_free, void *object)
 {
     uint32_t at = CVY_INDEX_OF(owner), n = count < PROBES ? count : PROBES;
     for (uint32_t i = 0; i < n; i++) {
-        cvy_entry *entry = &entries[(at + i) % count];
+        cvy_entry *entry = (void *)((char *)entries + (at + i) % count * distance);
         if (is_free ? take(entry, owner, is_free, object)
                     : cvy_entry_owner(atomic_load(entry)) == owner)
             return entry;
@@ -48,12 +50,14 @@ static cvy_entry *probe(cvy_entry *entries, uint32_t count, uint32_t owner,
 cvy_entry *cvy_table_search(struct cvy_table *table, uint32_t owner,
                             cvy_entry_is_free_fn *is_free, void *object)
 {
-    cvy_entry *found = probe(table->first, CVY_TABLE_INLINE, owner, is_free, object);
+    cvy_entry *found = probe(table->first, CVY_TABLE_INLINE, sizeof table->first[0],
+                             owner, is_free, object);
     for (uint32_t i = 0; i < CVY_TABLE_CHUNKS && !found; i++) {
         cvy_ref chunk = atomic_load(&table->chunks[i]);
         if (!chunk)
             break;
-        found = probe(cvy_at(chunk), chunk_entries(i), owner, is_free, object);
+        found = probe(cvy_at(chunk), chunk_entries(i), sizeof(cvy_entry), owner,
+                      is_free, object);
     }
     return found;
 }
@@ -82,8 +86,8 @@ cvy_entry *cvy_table_next(struct cvy_table *table, uint32_t *at)
 {
     uint32_t base = CVY_TABLE_INLINE;
     for (; *at < CVY_TABLE_INLINE; ++*at)
-        if (atomic_load(&table->first[*at]))
-            return &table->first[(*at)++];
+        if (atomic_load(&table->first[*at].entry))
+            return &table->first[(*at)++].entry;
     for (uint32_t i = 0; i < CVY_TABLE_CHUNKS; i++) {
         cvy_ref chunk = atomic_load(&table->chunks[i]);
         if (!chunk)
