@@ -254,6 +254,27 @@ TEST_EACH_METHOD(proxies_in_containers_keep_objects_and_cycles_do_not)
     end(manager);
 }
 
+/* The list lost its last reference before the dict lets go of it. */
+TEST(objects_go_with_the_last_value_that_has_them)
+{
+    covey_manager *manager = start((struct covey_manager_opts){0});
+    covey_proxy *dict = NULL, *list = NULL;
+    covey_value *value = NULL;
+    size_t count;
+    CHECK_OK(covey_proxy_create(&dict, manager, "dict", NULL, NULL));
+    CHECK_OK(covey_proxy_create(&list, manager, "list", NULL, NULL));
+    CHECK_OK(covey_proxy_to_value(list, &value));
+    CHECK_OK(covey_dict_set(dict, covey_value_str("k"), value));
+    covey_proxy_free(list);
+    CHECK_OK(covey_manager_count(manager, &count));
+    CHECK_EQ(count, 2);
+    CHECK_OK(covey_dict_clear(dict));
+    CHECK_OK(covey_manager_count(manager, &count));
+    CHECK_EQ(count, 1);
+    covey_proxy_free(dict);
+    end(manager);
+}
+
 /* ---- proxies that change hands ---- */
 
 struct maker {

@@ -5,7 +5,8 @@
  * the list lives and has it. Counting that would mean to be told of each value that goes;
  * instead the values are walked when an object that may be in one has lost its last
  * reference: from all that lives by itself, through what it keeps. So objects that keep
- * each other alive, and nothing else does, go too.
+ * each other alive, and nothing else does, go too. What only values keep may lose them by
+ * any request: as long as there is such a one, requests are followed by a walk, too.
  *
  * Only what is marked as having objects is walked into, and what occurs in several places
  * once. The next walk waits for twenty times as long as the last one took. */
@@ -23,6 +24,9 @@
  * take one. */
 #define GRACE       COVEY_SEC(2)
 #define REST_FACTOR 20
+/* The least time between two looks at what only values keep, while requests come, each of
+ * which may take the last of these away. */
+#define KEPT_REST COVEY_SEC(1)
 
 typedef void found_fn(void *context, struct cvy_hosted *hosted);
 
@@ -168,6 +172,8 @@ static void walk_once(struct cvy_server *server, const covey_value *value,
 void cvy_nested_note_request(struct cvy_server *server, const covey_value *args,
                              bool may_keep)
 {
+    if (server->hosts.keeps)
+        server->hosts.has_suspects = true;
     if (cvy_flags(args) & CVY_HAS_OBJECT)
         walk_once(server, args, may_keep ? note_pinned : note_nested, NULL);
 }
@@ -268,6 +274,16 @@ static size_t mark_lingering(struct cvy_server *server, struct living *living,
     return after - before;
 }
 
+/* Whether any lives without a reference, in some value. */
+static bool any_is_kept(const struct cvy_server *server)
+{
+    size_t place = 0;
+    for (struct cvy_hosted *h = NULL; (h = cvy_hosted_next(server, &place, h));)
+        if (!h->refs && !h->busy && h->type->one != h)
+            return true;
+    return false;
+}
+
 static size_t sweep(struct cvy_server *server)
 {
     struct cvy_hosted *doomed = NULL, *h = NULL;
@@ -306,8 +322,11 @@ void cvy_nested_look(struct cvy_server *server, int64_t now)
     cvy_free(living.found);
     int64_t after = cvy_os_now(), rest = after + (after - now) * REST_FACTOR;
     hosts->has_suspects = failed || hosts->lingering > 0;
+    hosts->keeps = any_is_kept(server);
     hosts->next_look =
         cvy_max_i64(failed ? now + GRACE : rest, hosts->lingering ? until : 0);
+    if (hosts->keeps && !hosts->has_suspects)
+        hosts->next_look = cvy_max_i64(rest, now + KEPT_REST);
     if (freed > 0)
         (void)covey_log(COVEY_LOG_DEBUG,
                         "manager %s: %zu objects were in values only, and are gone",

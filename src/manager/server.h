@@ -114,6 +114,7 @@ struct cvy_hosts {
     size_t count, capacity;
     uint64_t last_number;
     bool has_suspects; /* some nested one may live only by values */
+    bool keeps;        /* some live in values only; each request may end that */
     size_t lingering;  /* those that only wait for who was told of them */
     int64_t next_look; /* not before that time */
 };
