@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The pool rows, over two workers that are up before the clock starts:
+ * The pool rows, over workers=2 that are up before the clock starts:
  *   pool_apply    a map of one empty task, awaited, one after another        us/call
  *   pool_map      x*x for n numbers; chunksize=0 leaves it to covey          tasks/s
  *   pool_imap_unordered  the same one by one, in any order; the sum          tasks/s
  *   pool_primes   for x = 0, step, ... below 100000 the sum of the primes below x:
  *                 time of this process alone over time of the pool           x
- *   pool_skew     n tasks of 1 to 1000 units: time over the ideal, which is half of the
- *                 time alone, or the largest task; 1 is best                 x
+ *   pool_skew     n tasks of 1 to 1000 units: time over the ideal, which is a worker's
+ *                 share of the time alone, or the largest task; 1 is best    x
  *   pool_array    mib chunks of 1 MiB, each back with its halves swapped     MB/s
  * Every result is compared with what this process works out itself.
  */
@@ -20,7 +20,12 @@
 
 #include <covey.h>
 
-enum { WORKERS = 2, WARM_UP_CALLS = 16 };
+enum { WARM_UP_CALLS = 16 };
+
+static unsigned workers(void)
+{
+    return (unsigned)bench_number("workers", 2);
+}
 
 struct map_run {
     covey_pool *pool;
@@ -40,7 +45,7 @@ static void apply_once(covey_pool *pool, uint64_t x)
 static covey_pool *warm_pool(void)
 {
     covey_pool *pool;
-    BENCH_MUST(covey_pool_create(&pool, WORKERS, NULL));
+    BENCH_MUST(covey_pool_create(&pool, workers(), NULL));
     for (uint64_t i = 0; i < WARM_UP_CALLS; i++)
         apply_once(pool, i);
     return pool;
@@ -207,7 +212,7 @@ static void run_skew(void)
         in[i] = i;
     covey_pool *pool = warm_pool();
     struct alone alone = work_alone(task_skew, in, right, n);
-    double ideal = alone.all / WORKERS;
+    double ideal = alone.all / workers();
     if (ideal < alone.slowest)
         ideal = alone.slowest;
     bench_emit("x", work_pooled(pool, task_call_skew, in, right, n) / ideal);

@@ -264,6 +264,50 @@ TEST_TIMEOUT(a_million_tasks_need_no_more_memory_than_a_thousand, 120)
     covey_pool_free(pool);
 }
 
+/* An input that is being asked while the pool is terminated. */
+struct slow {
+    covey_pool *pool;
+    _Atomic bool is_asked, is_terminated;
+    uint64_t number;
+};
+
+static int next_slowly(void *ctx, struct covey_view *ret_item)
+{
+    struct slow *slow = ctx;
+    if (!atomic_exchange(&slow->is_asked, true)) {
+        int64_t until = cvy_os_now() + COVEY_MSEC(20);
+        while (!atomic_load(&slow->is_terminated) && cvy_os_now() < until)
+            cvy_os_yield();
+    }
+    *ret_item = COVEY_VIEW_OF(slow->number);
+    return 1;
+}
+
+static void *begin_an_iterator(void *arg)
+{
+    struct slow *slow = arg;
+    covey_iterator *it = NULL;
+    int r = covey_pool_imap(&it, slow->pool, task_square, next_slowly, slow, NULL);
+    while (r >= 0)
+        r = covey_iterator_next(it, NULL, COVEY_FOREVER);
+    CHECK_ERR(r, COVEY_EFREED);
+    covey_iterator_free(it);
+    return NULL;
+}
+
+TEST_EACH_METHOD_AND_THREAD(a_pool_is_terminated_while_an_iterator_begins)
+{
+    struct slow slow = {.pool = pool_with(2, POOL_OPTS()), .number = 3};
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, begin_an_iterator, &slow), 0);
+    while (!atomic_load(&slow.is_asked))
+        cvy_os_yield();
+    CHECK_OK(covey_pool_terminate(slow.pool));
+    atomic_store(&slow.is_terminated, true);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    covey_pool_free(slow.pool);
+}
+
 TEST(bad_arguments_are_refused)
 {
     covey_pool *pool = pool_with(1, NULL);

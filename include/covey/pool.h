@@ -473,7 +473,8 @@ struct covey_imap_opts {
  * The input is read by covey_iterator_next, in the thread that calls that, and never much
  * further than the results are fetched: however long it is, memory is bounded.
  *
- * `next`:   called for items, from within covey_pool_imap and covey_iterator_next.
+ * `next`:   called for items, from within covey_pool_imap and covey_iterator_next; it must
+ *           not end the pool, nor read or free the iterator.
  * Returns:  0; as covey_pool_apply_async; -EAGAIN when 63 iterators and maps of the pool are
  *           under way.
  */

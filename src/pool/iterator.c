@@ -30,7 +30,7 @@ struct covey_iterator {
     uint32_t magic;
     uint32_t owner;
     struct cvy_pool *pool;
-    pthread_mutex_t mutex; /* of who reads */
+    pthread_mutex_t mutex; /* of who begins, reads, relieves or ends it */
     struct covey_iterator *next, *previous;
     covey_next_fn *input;
     void *input_ctx;
@@ -86,6 +86,7 @@ static void unlist(struct covey_iterator *it)
     (void)pthread_mutex_unlock(&pool->lock);
 }
 
+/* With the mutex when this returns. */
 static struct covey_iterator *new_iterator(struct cvy_pool *pool, covey_task_fn *fn,
                                            const struct covey_imap_opts *opts)
 {
@@ -96,6 +97,7 @@ static struct covey_iterator *new_iterator(struct cvy_pool *pool, covey_task_fn 
     it->owner = cvy_member_owner();
     it->pool = pool;
     (void)pthread_mutex_init(&it->mutex, NULL);
+    (void)pthread_mutex_lock(&it->mutex); /* others can see it, but not touch it yet */
     cvy_flow_init(&it->flow, pool, fn, pull, it);
     it->flow.map.chunk = (uint32_t)cvy_min_u64(opts->chunksize, CVY_RANGE_COUNT);
     it->aside_end = &it->aside;
@@ -109,7 +111,7 @@ static struct covey_iterator *new_iterator(struct cvy_pool *pool, covey_task_fn 
     return it;
 }
 
-/* Its ring goes; with the mutex, or when nobody knows it. */
+/* Its ring goes; with the mutex. */
 static void shut(struct covey_iterator *it)
 {
     if (!it->is_open)
@@ -119,10 +121,12 @@ static void shut(struct covey_iterator *it)
     cvy_map_end(&it->flow.map);
 }
 
+/* With the mutex, which goes, too. */
 static void drop(struct covey_iterator *it)
 {
     struct cvy_pool *pool = it->pool;
     unlist(it);
+    (void)pthread_mutex_unlock(&it->mutex); /* nobody finds it any more */
     it->magic = 0;
     while (it->aside) {
         struct aside *aside = it->aside;
@@ -182,6 +186,7 @@ static int start(covey_iterator **out, covey_pool *object, covey_task_fn *fn,
         drop(it);
         return r;
     }
+    (void)pthread_mutex_unlock(&it->mutex);
     *out = it;
     return 0;
 }
@@ -441,24 +446,39 @@ static void end(struct covey_iterator *it)
     shut(it);
 }
 
+/* One that has a ring, with its mutex; pool->lock is held. `*ret_busy`: another thread has
+ * the mutex of some. */
+static struct covey_iterator *take_open(struct cvy_pool *pool, bool *ret_busy)
+{
+    *ret_busy = false;
+    for (struct covey_iterator *it = pool->iterators; it; it = it->next) {
+        if (pthread_mutex_trylock(&it->mutex) != 0) {
+            *ret_busy = true;
+            continue;
+        }
+        if (it->is_open)
+            return it;
+        (void)pthread_mutex_unlock(&it->mutex);
+    }
+    return NULL;
+}
+
 void cvy_iterators_end(struct cvy_pool *pool)
 {
     for (;;) {
+        bool busy;
         (void)pthread_mutex_lock(&pool->lock);
-        struct covey_iterator *it = pool->iterators;
-        while (it && !it->is_open)
-            it = it->next;
-        bool mine = it && pthread_mutex_trylock(&it->mutex) == 0;
+        struct covey_iterator *it = take_open(pool, &busy);
         (void)pthread_mutex_unlock(&pool->lock);
-        if (!it)
-            return;
-        if (!mine) { /* who reads it was told to stop */
+        if (it) {
+            it->is_broken = !cvy_flow_is_over(&it->flow);
+            end(it);
+            (void)pthread_mutex_unlock(&it->mutex);
+        } else if (busy) { /* who has it was told to stop */
             cvy_pool_await_change_until(pool, cvy_os_now() + STARVED_TIME);
-            continue;
+        } else {
+            return;
         }
-        it->is_broken = !cvy_flow_is_over(&it->flow);
-        end(it);
-        (void)pthread_mutex_unlock(&it->mutex);
     }
 }
 
@@ -468,6 +488,5 @@ void covey_iterator_free(covey_iterator *it)
         return;
     (void)pthread_mutex_lock(&it->mutex);
     end(it);
-    (void)pthread_mutex_unlock(&it->mutex);
     drop(it);
 }
