@@ -620,6 +620,8 @@ TEST(death_in_the_middle_of_a_message_breaks_that_direction)
               COVEY_EBROKEN);
     CHECK_ERR(covey_conn_send(b.conn, COVEY_VIEW("x", 1), COVEY_FOREVER),
               COVEY_EBROKEN);
+    covey_value *value = NULL; /* it would be a connection in the middle of a message */
+    CHECK_ERR(covey_conn_to_value(b.conn, COVEY_SEC(1), &value), COVEY_ESTATE);
     write_hex(b.fd, "00000001 61");
     recv_text(b.conn, "a"); /* the other one goes on */
     bare_free(&b);

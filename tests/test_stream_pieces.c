@@ -180,6 +180,39 @@ static void *send_large(void *arg)
     return NULL;
 }
 
+/* Leaves in the middle of a message, and lives on until it is told to end. */
+static int recv_half_and_close(struct covey_view arg)
+{
+    covey_conn *const *conns = arg.data;
+    struct covey_bytes got = {0};
+    CHECK_ERR(covey_conn_recv(conns[0], &got, COVEY_MSEC(20)), -ETIMEDOUT);
+    CHECK_OK(covey_conn_close(conns[0]));
+    CHECK_OK(covey_conn_send(conns[1], COVEY_VIEW("x", 1), COVEY_FOREVER));
+    CHECK_ERR(covey_conn_recv(conns[1], &got, COVEY_FOREVER), COVEY_EEOF);
+    return 0;
+}
+
+TEST(close_in_the_middle_of_a_message_breaks_that_direction)
+{
+    struct bare b = bare_new();
+    struct covey_bytes got = {0};
+    covey_conn *ends[2], *args[2] = {b.conn, NULL};
+    CHECK_OK(covey_pipe_create(&ends[0], &ends[1], NULL));
+    args[1] = ends[1];
+    write_hex(b.fd, "00000002 61");
+    covey_process *child = started(recv_half_and_close, COVEY_VIEW_OF(args),
+                                   COVEY_PROCESS_OPTS(.method = COVEY_FORK));
+    CHECK_OK(covey_conn_close(ends[1]));
+    recv_text(ends[0], "x");
+    write_hex(b.fd, "62");
+    CHECK_ERR(covey_conn_recv(b.conn, &got, COVEY_SEC(20)), COVEY_EBROKEN);
+    covey_conn_free(ends[0]);
+    covey_conn_free(ends[1]);
+    CHECK_EQ(end_of(child), 0);
+    covey_bytes_free(&got);
+    bare_free(&b);
+}
+
 TEST(receiver_that_goes_in_a_message_is_gone_for_the_next)
 {
     struct bare b = bare_new();

@@ -48,6 +48,8 @@ static int try_take(covey_queue *q, cvy_queue_taker *take, void *ctx,
     cvy_ring_unlock_get(&q->ring);
     if (r >= 0)
         cvy_waiters_wake(&q->space, q->max_bytes ? INT_MAX : *ret_taken);
+    else if (r != -ENODATA)
+        cvy_waiters_wake(&q->items, 1); /* who has room for it may sleep */
     return r;
 }
 

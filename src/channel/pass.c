@@ -120,6 +120,7 @@ int covey_conn_send_fd(covey_conn *conn, int fd, covey_nsec timeout)
     r = cvy_os_stream_kind(fd, &kind, &readable, &writable);
     if (r < 0)
         return cvy_fail_os(r, "%s: descriptor %d", call, fd);
+    cvy_process_owns();
     struct cvy_stream *s = cvy_conn_stream(conn);
     return s ? cvy_stream_send_fd(s, fd, deadline, call)
              : send_over_pipe((struct cvy_end *)(void *)conn, fd, deadline, call);
@@ -147,6 +148,7 @@ int covey_conn_recv_fd(covey_conn *conn, int *ret_fd, covey_nsec timeout)
         r = cvy_fail(-EINVAL, "%s: ret_fd is NULL", call);
     if (r < 0)
         return r;
+    cvy_process_owns();
     struct cvy_stream *s = cvy_conn_stream(conn);
     return s ? cvy_stream_recv_fd(s, ret_fd, deadline, call)
              : recv_over_pipe((struct cvy_end *)(void *)conn, ret_fd, deadline, call);

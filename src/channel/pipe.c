@@ -256,6 +256,8 @@ static int try_take(struct cvy_way *way, struct cvy_landing *t, cvy_ref *ret_ext
     cvy_ring_unlock_get(&way->ring);
     if (cvy_likely(r >= 0))
         cvy_waiters_wake(&way->space, INT_MAX);
+    else if (r != -ENODATA)
+        cvy_waiters_wake(&way->items, 1); /* who has room for it may sleep */
     return r;
 }
 

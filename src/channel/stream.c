@@ -75,7 +75,10 @@ static int begin(const struct turn *turn, int64_t deadline)
             atomic_store(turn->user, me);
             return 0;
         }
-        if (user != TORN && cvy_member_is_dead(user, true))
+        /* Its life word knows of ends that the kernel does not tell as such: by exec, or
+         * where there is no /proc. */
+        if (user != TORN &&
+            (cvy_member_is_dead(user, false) || cvy_member_is_dead(user, true)))
             atomic_store(turn->user, TORN);
         cvy_lock_release(turn->lock);
         if (atomic_load(turn->user) == TORN)
@@ -539,7 +542,8 @@ int cvy_stream_poll(struct cvy_stream *s, int64_t deadline, const char *call)
 bool cvy_stream_is_between(const struct cvy_stream *s)
 {
     bool is_sending = s->out_done != s->out.size && s->out_of == cvy_member_owner();
-    return !is_sending && !s->state->header_size;
+    return !is_sending && !s->state->header_size && !atomic_load(&s->state->sender) &&
+           !atomic_load(&s->state->receiver);
 }
 
 bool cvy_stream_awaits_answers(const struct cvy_stream *s)
@@ -666,11 +670,21 @@ int cvy_stream_open(struct cvy_stream **out, int fd, const char *peer, const cha
     return 0;
 }
 
+/* This process goes in the middle of a message: nobody else can go on with it. */
+static void give_up(struct turn turn)
+{
+    bool is_mine = atomic_load(turn.user) == cvy_member_owner();
+    if (is_mine && lock(turn.lock, 0) == 0)
+        end(&turn, IS_TORN);
+}
+
 void cvy_stream_close(struct cvy_stream *s)
 {
     if (s->fd < 0)
         return;
     (void)cvy_stream_flush(s, 0, "covey_conn_close");
+    give_up(turn_to_send(s));
+    give_up(turn_to_receive(s));
     s->fd = cvy_os_close(s->fd);
     covey_bytes_free(&s->in);
     covey_bytes_free(&s->out);
