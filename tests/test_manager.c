@@ -254,6 +254,27 @@ TEST_EACH_METHOD(proxies_in_containers_keep_objects_and_cycles_do_not)
     end(manager);
 }
 
+TEST(objects_given_by_keyword_live_on)
+{
+    covey_manager *manager = start((struct covey_manager_opts){0});
+    covey_proxy *dict = NULL, *list = NULL;
+    covey_value *inner = NULL, *kwargs = NULL, *value = NULL;
+    CHECK_OK(covey_proxy_create(&dict, manager, "dict", NULL, NULL));
+    CHECK_OK(covey_proxy_create(&list, manager, "list", NULL, NULL));
+    CHECK_OK(covey_proxy_to_value(list, &inner));
+    CHECK_OK(covey_value_pack(&kwargs, "{s: N}", "k", inner));
+    CHECK_OK(
+        covey_proxy_call_values(dict, NULL, "update", NULL, kwargs, COVEY_SEC(20)));
+    covey_proxy_free(list);
+    CHECK_OK(covey_dict_get(dict, covey_value_str("k"), &value));
+    CHECK_OK(covey_proxy_from_value(&list, manager, value));
+    CHECK_OK(covey_list_append(list, covey_value_int(1)));
+    covey_value_free(value);
+    covey_proxy_free(list);
+    covey_proxy_free(dict);
+    end(manager);
+}
+
 /* The list lost its last reference before the dict lets go of it. */
 TEST(objects_go_with_the_last_value_that_has_them)
 {

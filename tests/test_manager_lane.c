@@ -2,6 +2,7 @@
 /* Managers and clients of one family: calls go through its memory, with the same results,
  * whoever is killed, and nothing of it is left. */
 #include <pthread.h>
+#include <sys/time.h>
 
 #include "manager/lane.h"
 #include "server_box.h"
@@ -438,6 +439,75 @@ TEST(a_fork_child_leaves_its_parents_lane_alone)
     covey_value_free(value);
     await_lanes(1);
     covey_proxy_free(box);
+    end(m);
+}
+
+/* ---- waiting in other ways ---- */
+
+/* The answer needs the room that only who reads it makes. */
+TEST(a_large_answer_comes_to_who_only_polls)
+{
+    covey_manager *m = start_as(COVEY_FORK);
+    covey_proxy *dict = make(m, "dict");
+    covey_value *args = NULL, *value = NULL, *sent = bytes_of(300000, 1);
+    covey_reply *reply = NULL;
+    int64_t until = cvy_os_now() + PATIENT;
+    int r;
+    CHECK_OK(covey_dict_set(dict, covey_value_int(1), covey_value_ref(sent)));
+    CHECK_OK(covey_value_pack(&args, "(i)", 1));
+    CHECK_OK(covey_proxy_send(&reply, dict, "__getitem__", args, NULL, PATIENT));
+    while ((r = covey_reply_get(reply, &value, COVEY_NOWAIT)) == -ETIMEDOUT &&
+           cvy_os_now() < until)
+        usleep(1000); /* so that the server rests */
+    CHECK_OK(r);
+    CHECK(covey_value_equal(sent, value));
+    covey_reply_free(reply);
+    covey_value_free(value);
+    covey_value_free(sent);
+    covey_proxy_free(dict);
+    end(m);
+}
+
+static _Atomic int signals;
+
+static void count_signal(int signo)
+{
+    (void)signo;
+    atomic_fetch_add(&signals, 1);
+}
+
+static void *put_after_signals(void *arg)
+{
+    sigset_t alarm;
+    sigemptyset(&alarm);
+    sigaddset(&alarm, SIGALRM);
+    CHECK_EQ(pthread_sigmask(SIG_BLOCK, &alarm, NULL), 0);
+    for (int seen = atomic_load(&signals); atomic_load(&signals) < seen + 5;)
+        cvy_os_yield();
+    CHECK_OK(covey_proxy_call(arg, NULL, "put", "(i)", 7));
+    return NULL;
+}
+
+TEST(signals_do_not_end_a_session_whose_call_waits)
+{
+    covey_manager *m = start_as(COVEY_FORK);
+    covey_proxy *queue = make(m, "Queue"), *lock = make(m, "Lock");
+    covey_value *value = NULL;
+    pthread_t thread;
+    struct sigaction action = {.sa_handler = count_signal}, old;
+    const struct itimerval often = {{0, 2000}, {0, 2000}}, never = {0};
+    CHECK_OK(covey_proxy_lock_acquire(lock, PATIENT));
+    CHECK_EQ(sigaction(SIGALRM, &action, &old), 0);
+    CHECK_EQ(pthread_create(&thread, NULL, put_after_signals, queue), 0);
+    CHECK_EQ(setitimer(ITIMER_REAL, &often, NULL), 0);
+    CHECK_OK(covey_proxy_call(queue, &value, "get", NULL));
+    CHECK_EQ(setitimer(ITIMER_REAL, &never, NULL), 0);
+    CHECK_EQ(sigaction(SIGALRM, &old, NULL), 0);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_OK(covey_proxy_lock_release(lock)); /* it is still this session's */
+    covey_value_free(value);
+    covey_proxy_free(queue);
+    covey_proxy_free(lock);
     end(m);
 }
 

@@ -114,7 +114,8 @@ static int make_object(struct cvy_connection *c, struct cvy_type *type,
 {
     struct cvy_call call;
     struct cvy_referent nobody = {.cls = type->cls};
-    cvy_nested_note_request(c->server, args, !type->cls->visit && type->is_custom);
+    cvy_nested_note_request(c->server, args, kwargs,
+                            !type->cls->visit && type->is_custom);
     cvy_call_begin(&call, &c->server->parking, &c->session, &nobody, args, kwargs);
     int r = construct(c, type, &call, ret);
     if (r == CVY_RAISED)

@@ -347,7 +347,7 @@ static int await(struct cvy_lane_end *end, int fd, ready_fn *is_ready, int64_t d
         if (look_for_a_while(end, is_ready))
             return 0;
         int r = doze(end, fd, is_ready, gong, deadline);
-        if (r < 0)
+        if (r < 0 && r != -EINTR) /* as over a socket */
             return r;
     }
 }
@@ -356,6 +356,9 @@ int cvy_lane_await(struct cvy_lane_end *end, int fd, int64_t deadline)
 {
     if (deadline > 0)
         return await(end, fd, has_bytes, deadline);
+    /* It rests in the middle of an answer that has no room in the lane. */
+    if (atomic_load(&end->lane->rests) & WANTS_ROOM && ring_server(end, fd) < 0)
+        return COVEY_EEOF;
     if (has_bytes(end))
         return 0;
     return atomic_load(&end->lane->is_closed) ? COVEY_EEOF : -ETIMEDOUT;

@@ -170,12 +170,14 @@ static void walk_once(struct cvy_server *server, const covey_value *value,
 }
 
 void cvy_nested_note_request(struct cvy_server *server, const covey_value *args,
-                             bool may_keep)
+                             const covey_value *kwargs, bool may_keep)
 {
     if (server->hosts.keeps)
         server->hosts.has_suspects = true;
     if (cvy_flags(args) & CVY_HAS_OBJECT)
         walk_once(server, args, may_keep ? note_pinned : note_nested, NULL);
+    if (kwargs && cvy_flags(kwargs) & CVY_HAS_OBJECT)
+        walk_once(server, kwargs, may_keep ? note_pinned : note_nested, NULL);
 }
 
 static void note_sent(void *context, struct cvy_hosted *hosted)

@@ -194,7 +194,7 @@ static void call_object(struct cvy_connection *c, struct cvy_hosted *hosted,
     const struct cvy_class *cls = hosted->referent.cls;
     begin_call(c, hosted, request);
     cvy_client_uses(c->client, hosted);
-    cvy_nested_note_request(server, request->args,
+    cvy_nested_note_request(server, request->args, request->kwargs,
                             !cls->visit && hosted->type->is_custom);
     if (!is_exposed(hosted->type, request->method)) {
         refuse_method(c, request->method);
@@ -235,7 +235,8 @@ static void call_named(struct cvy_connection *c, const struct cvy_request *reque
 
 static bool is_named(const struct cvy_method *method, struct covey_view name)
 {
-    return strncmp(method->name, name.data, name.size) == 0 && !method->name[name.size];
+    return strlen(method->name) == name.size &&
+           memcmp(method->name, name.data, name.size) == 0;
 }
 
 /* The method of a class with this name, which has at least one byte; NULL: none. */

@@ -137,11 +137,12 @@ static void serve_left_over(struct cvy_server *server)
 
 /* ---- time ---- */
 
+/* Woken calls are due at once: what is done about time wakes some, too. */
 static int64_t next_time(const struct cvy_server *server)
 {
     if (server->run_first)
         return 0;
-    int64_t next = cvy_parking_next(&server->parking);
+    int64_t next = server->parking.woken.first ? 0 : cvy_parking_next(&server->parking);
     next = cvy_min_i64(next, cvy_nested_next(server));
     next = cvy_min_i64(next, cvy_door_deadline(server->listener));
     if (server->slow_first)

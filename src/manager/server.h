@@ -141,7 +141,7 @@ void cvy_hosted_destroy(struct cvy_server *server, struct cvy_hosted *hosted);
 /** A request has come: note which objects its arguments have proxies of. `may_keep`: it is
  * for a class that does not tell what it keeps, so they are kept for ever. */
 void cvy_nested_note_request(struct cvy_server *server, const covey_value *args,
-                             bool may_keep);
+                             const covey_value *kwargs, bool may_keep);
 /** A reply goes: its receiver needs time to take references of what is in it. */
 void cvy_nested_note_reply(struct cvy_server *server, const covey_value *reply);
 /** Free what nothing keeps alive any more. */
