@@ -302,6 +302,48 @@ TEST_EACH_METHOD_AND_THREAD(a_callback_may_use_the_pool)
     covey_pool_free(pool);
 }
 
+/* The second stage of a pipeline: its pool has no thread of its own before. */
+struct stage {
+    covey_pool *next;
+    covey_result *result;
+    _Atomic int is_begun, calls;
+};
+
+static void count_call(void *ctx, covey_result *result)
+{
+    struct stage *stage = ctx;
+    (void)result;
+    atomic_fetch_add(&stage->calls, 1);
+}
+
+static void begin_next(void *ctx, covey_result *result)
+{
+    struct stage *stage = ctx;
+    (void)result;
+    CHECK_OK(covey_pool_apply_async(
+        &stage->result, stage->next, task_echo, text_view("x"),
+        COVEY_TASK_OPTS(.callback = count_call, .callback_ctx = stage)));
+    atomic_store(&stage->is_begun, 1);
+}
+
+TEST_EACH_METHOD_AND_THREAD(a_callback_may_begin_to_use_another_pool)
+{
+    struct stage stage = {.next = pool_with(1, POOL_OPTS())};
+    covey_pool *first = pool_with(1, POOL_OPTS());
+    CHECK_OK(covey_pool_apply_async(
+        NULL, first, task_echo, text_view("x"),
+        COVEY_TASK_OPTS(.callback = begin_next, .callback_ctx = &stage)));
+    while (!atomic_load(&stage.is_begun))
+        cvy_os_yield();
+    CHECK_OK(covey_result_get(stage.result, NULL, COVEY_SEC(20)));
+    CHECK_EQ(atomic_load(&stage.calls), 1);
+    covey_result_free(stage.result);
+    CHECK_OK(covey_pool_close(stage.next));
+    CHECK_OK(covey_pool_join(stage.next, COVEY_SEC(20)));
+    covey_pool_free(stage.next);
+    covey_pool_free(first);
+}
+
 /* ---- cancelling and deadlines ------------------------------------------------- */
 
 TEST_EACH_METHOD_AND_THREAD(what_waits_is_taken_back)

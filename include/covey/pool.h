@@ -97,7 +97,7 @@ struct covey_pool_opts {
     /** On: no thread of covey's; the program's event loop polls covey_pool_fd and calls
      * covey_pool_dispatch. */
     enum covey_switch own_loop;
-    /** Tasks that may wait; a submission waits while there are more; default a million,
+    /** Tasks that may wait; a submission waits while there are more; default 100,000,
      * or 1 GiB of arguments. */
     size_t backlog;
     /** Path of a file that receives a slice per task, in the format of Chrome's and

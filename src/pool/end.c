@@ -78,7 +78,7 @@ int covey_pool_terminate(covey_pool *object)
     static const char call[] = "covey_pool_terminate";
     struct cvy_pool *pool = NULL;
     int r = cvy_pool_enter(object, call, false, &pool);
-    if (r >= 0 && cvy_watcher_is_me())
+    if (r >= 0 && cvy_watcher_is_me(pool))
         r = cvy_fail(COVEY_ESTATE, "%s: not from a callback", call);
     if (r >= 0)
         terminate(pool);
@@ -153,7 +153,7 @@ int covey_pool_join(covey_pool *object, covey_nsec timeout)
         return r;
     if (atomic_load(&pool->state) == CVY_POOL_OPEN)
         return cvy_fail(COVEY_ESTATE, "%s: the pool was not closed", call);
-    if (cvy_watcher_is_me())
+    if (cvy_watcher_is_me(pool))
         return cvy_fail(COVEY_ESTATE, "%s: not from a callback", call);
     if (atomic_load(&pool->state) == CVY_POOL_ENDED)
         return 0;
@@ -179,7 +179,7 @@ void covey_pool_free(covey_pool *object)
         object->owner != cvy_member_owner())
         return;
     struct cvy_pool *pool = (struct cvy_pool *)(uintptr_t)object->state;
-    if (cvy_watcher_is_me()) {
+    if (cvy_watcher_is_me(pool)) {
         (void)covey_log(COVEY_LOG_ERROR, "covey_pool_free of %s in a callback",
                         pool->name);
         return;

@@ -122,7 +122,7 @@ void cvy_loop_unwatch(struct cvy_pool *pool, uint32_t index)
 static bool work(struct cvy_pool *pool, bool slice)
 {
     bool any = cvy_tasks_step(pool, slice);
-    while (!cvy_watcher_is_me() && cvy_watcher_call_back(pool))
+    while (!cvy_watcher_is_me(pool) && cvy_watcher_call_back(pool))
         any = true;
     return any;
 }

@@ -575,8 +575,8 @@ void cvy_watcher_stop(struct cvy_pool *pool);
 void cvy_watcher_queue(struct cvy_pool *pool, struct covey_result *result);
 /** Call one. Returns: whether there was one. */
 bool cvy_watcher_call_back(struct cvy_pool *pool);
-/** Whether the caller is in a callback. */
-bool cvy_watcher_is_me(void);
+/** Whether the caller is in a callback of this pool. */
+bool cvy_watcher_is_me(const struct cvy_pool *pool);
 
 /* ---- loop.c ---- */
 

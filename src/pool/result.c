@@ -381,14 +381,14 @@ bool cvy_result_is_ready(const struct covey_result *result)
 {
     uint32_t state = atomic_load(&result->state);
     return state == CVY_RESULT_READY ||
-           (state == CVY_RESULT_DONE && cvy_watcher_is_me());
+           (state == CVY_RESULT_DONE && cvy_watcher_is_me(result->pool));
 }
 
 /* Where an event loop drives the pool, who waits does its work meanwhile. */
 static bool step(struct cvy_pool *pool, bool slice)
 {
     bool any = cvy_tasks_step(pool, slice);
-    if (pool->loop && !cvy_watcher_is_me())
+    if (pool->loop && !cvy_watcher_is_me(pool))
         any = cvy_watcher_call_back(pool) || any;
     return any;
 }

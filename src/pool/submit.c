@@ -437,7 +437,7 @@ static int await_room(struct cvy_pool *pool, const char *call)
             return cvy_fail(COVEY_ECLOSED, "%s: the pool is closed", call);
         if (!full)
             return 0;
-        if (cvy_watcher_is_me())
+        if (cvy_watcher_is_me(pool))
             return cvy_fail(-EAGAIN, "%s: too many tasks wait", call);
         if (!any)
             (void)cvy_map_sleep(map, seen, gong, cvy_os_deadline(FULL_TIME));
@@ -548,8 +548,8 @@ void cvy_tasks_progress(struct cvy_pool *pool, const struct covey_result *result
 
 void cvy_tasks_end(struct cvy_pool *pool)
 {
-    struct cvy_submissions *tasks = pool->tasks;
     (void)pthread_mutex_lock(&pool->turn);
+    struct cvy_submissions *tasks = pool->tasks;
     if (tasks && atomic_load(&tasks->is_open)) {
         struct cvy_map *map = &tasks->flow.map;
         drop_all(tasks, COVEY_OUTCOME_CANCELLED);

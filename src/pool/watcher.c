@@ -26,11 +26,12 @@ struct cvy_watcher {
  * by another owner, and leaves them alone. */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct cvy_watcher *watchers;
-static _Thread_local bool in_callback __attribute__((tls_model("initial-exec")));
+static _Thread_local const struct cvy_pool *calls_for
+    __attribute__((tls_model("initial-exec")));
 
-bool cvy_watcher_is_me(void)
+bool cvy_watcher_is_me(const struct cvy_pool *pool)
 {
-    return in_callback;
+    return calls_for == pool;
 }
 
 /* ---- callbacks ---- */
@@ -62,9 +63,10 @@ bool cvy_watcher_call_back(struct cvy_pool *pool)
     if (!result)
         return false;
     covey_done_fn *fn = result->code < 0 ? result->error_callback : result->callback;
-    in_callback = true;
+    const struct cvy_pool *before = calls_for; /* its callback works for this pool */
+    calls_for = pool;
     fn(result->callback_ctx, result);
-    in_callback = false;
+    calls_for = before;
     (void)pthread_mutex_lock(&pool->lock);
     pool->calls_back = false;
     atomic_store(&result->state, CVY_RESULT_READY);
@@ -170,7 +172,7 @@ static void prepare(void)
 int cvy_watcher_start(struct cvy_pool *pool)
 {
     int r = 0;
-    if (pool->loop || in_callback)
+    if (pool->loop || cvy_watcher_is_me(pool))
         return 0;
     (void)pthread_mutex_lock(&mutex);
     if (!pool->watcher) {
