@@ -164,7 +164,8 @@ static int no_function(struct covey_call *call)
     return covey_call_fail(call, "the task's function: %s", covey_error_detail());
 }
 
-static bool is_for(const struct cvy_worker *w, const struct cvy_batch *batch)
+__attribute__((no_sanitize("thread"))) static bool /* also called by looks_open */
+is_for(const struct cvy_worker *w, const struct cvy_batch *batch)
 {
     uint32_t prefers = atomic_load_explicit(&batch->prefers, memory_order_relaxed);
     return !prefers || prefers == w->index + 1;
