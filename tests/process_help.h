@@ -255,4 +255,18 @@ static inline void read_children(char *pids, size_t size)
     closedir(threads);
 }
 
+/* How many descriptors a process has, and two: what is in that folder. */
+static inline long descriptors_of(int pid)
+{
+    char path[64];
+    long count = 0;
+    snprintf(path, sizeof path, "/proc/%d/fd", pid);
+    DIR *folder = opendir(path);
+    CHECK(folder != NULL);
+    while (readdir(folder))
+        count++;
+    closedir(folder);
+    return count;
+}
+
 #endif

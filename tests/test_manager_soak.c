@@ -2,8 +2,6 @@
 /* Clients of one manager that are killed at random moments and replaced, over its family's
  * memory and over a socket: no lock stays acquired, no object is left, and the
  * manager is as large as it was. CHECK_LONG=1: for a minute each. */
-#include <dirent.h>
-
 #include "server_help.h"
 
 #define CLIENTS 4
@@ -130,19 +128,6 @@ static void client_kill(int pid)
 }
 
 /* ---- the manager ---- */
-
-static long descriptors_of(int pid)
-{
-    char path[64];
-    long count = 0;
-    snprintf(path, sizeof path, "/proc/%d/fd", pid);
-    DIR *folder = opendir(path);
-    CHECK(folder != NULL);
-    while (readdir(folder))
-        count++;
-    closedir(folder);
-    return count;
-}
 
 static long resident_kib_of(int pid)
 {

@@ -267,17 +267,19 @@ TEST_TIMEOUT(a_million_tasks_need_no_more_memory_than_a_thousand, 120)
 /* An input that is being asked while the pool is terminated. */
 struct slow {
     covey_pool *pool;
-    _Atomic bool is_asked, is_terminated;
+    _Atomic bool is_asked, is_terminated, is_left;
     uint64_t number;
 };
 
+/* It gives a terminate that does not wait for it the time to be over. */
 static int next_slowly(void *ctx, struct covey_view *ret_item)
 {
     struct slow *slow = ctx;
     if (!atomic_exchange(&slow->is_asked, true)) {
-        int64_t until = cvy_os_now() + COVEY_MSEC(20);
+        int64_t until = cvy_os_now() + COVEY_MSEC(500);
         while (!atomic_load(&slow->is_terminated) && cvy_os_now() < until)
             cvy_os_yield();
+        atomic_store(&slow->is_left, !atomic_load(&slow->is_terminated));
     }
     *ret_item = COVEY_VIEW_OF(slow->number);
     return 1;
@@ -304,6 +306,7 @@ TEST_EACH_METHOD_AND_THREAD(a_pool_is_terminated_while_an_iterator_begins)
         cvy_os_yield();
     CHECK_OK(covey_pool_terminate(slow.pool));
     atomic_store(&slow.is_terminated, true);
+    CHECK(atomic_load(&slow.is_left)); /* nobody took the iterator from under it */
     CHECK_EQ(pthread_join(thread, NULL), 0);
     covey_pool_free(slow.pool);
 }

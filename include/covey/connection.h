@@ -222,10 +222,10 @@ COVEY_API int covey_conn_recv_fd(covey_conn *conn, int *ret_fd,
  * `keep`:   how long the copy is kept, at most: until it has been fetched, this time is
  *           over, or this process ends. COVEY_FOREVER leaves the first and the last.
  * Returns:  0; -ENOTSUP: an end of a pipe, whose pointer can be sent instead; COVEY_ESTATE:
- *           a message has been begun in either direction, or an answer to a descriptor
- *           (covey_conn_set_fd_answers) has still to come, which the receiver would not
- *           know of; COVEY_ECLOSED; -EINVAL for a `keep` that is not more than 0; -EMFILE, -ENOMEM, -EAGAIN and others of the
- *           system; -ELIBACC without libcrypto.
+ *           a message has been begun in either direction, by any process, or an answer
+ *           to a descriptor (covey_conn_set_fd_answers) has still to come, which the
+ *           receiver would not know of; COVEY_ECLOSED; -EINVAL for a `keep` that is not more than 0; -EMFILE,
+ *           -ENOMEM, -EAGAIN and others of the system; -ELIBACC without libcrypto.
  * Blocks:   never; `keep` is no time to wait.
  * Owner:    `conn` stays yours, and may be closed at once.
  * Fork:     what is kept is this process's, also for a value that a child got.
@@ -310,7 +310,8 @@ COVEY_API int covey_conn_fd(covey_conn *conn, int *ret_fd);
 
 /**
  * Close it for this process; other processes may go on using it. Twice is fine. What
- * COVEY_PENDING left over is sent as far as there is room for it.
+ * COVEY_PENDING left over is sent as far as there is room for it; in the middle of a message
+ * the others are told COVEY_EBROKEN then, in that direction.
  *
  * Returns:  0.
  */
