@@ -15,11 +15,7 @@
 
 enum { UNBOUNDED, BOUNDED };
 
-struct traffic {
-    _Atomic uint32_t sources;
-    _Atomic uint32_t put[SOURCES]; /* messages whose put has returned */
-    _Atomic uint8_t seen[SOURCES][MOST_NUMBERS / 8];
-};
+#define NOBODY UINT32_MAX
 
 struct message {
     uint32_t source, number;
@@ -28,14 +24,61 @@ struct message {
 
 #define HEAD offsetof(struct message, bytes)
 
+/* A bit per message. */
+typedef _Atomic uint8_t message_set[SOURCES][MOST_NUMBERS / 8];
+
+struct traffic {
+    _Atomic uint32_t sources;
+    _Atomic uint32_t put[SOURCES]; /* messages whose put has returned */
+    message_set seen, in_dead_hands;
+    /* Where each place's messages arrive: what a dead worker had got stays here until its
+     * successor, or the judge, notes it. */
+    struct message landing[PLACES + 1];
+};
+
 static struct traffic *traffic(void)
 {
     return storm->data;
 }
 
+/* Returns: whether it was there already. */
+static bool put_in(message_set set, const struct message *m)
+{
+    uint8_t bit = (uint8_t)(1u << m->number % 8);
+    return atomic_fetch_or(&set[m->source][m->number / 8], bit) & bit;
+}
+
+static bool is_in(message_set set, uint32_t source, uint32_t number)
+{
+    return atomic_load(&set[source][number / 8]) >> number % 8 & 1;
+}
+
+static bool can_be(const struct message *m)
+{
+    return m->source < SOURCES && m->number < MOST_NUMBERS;
+}
+
+/* Make room, noting what a dead one had. */
+static struct message *clear_landing(unsigned i)
+{
+    struct message *landing = &traffic()->landing[i];
+    if (can_be(landing))
+        (void)put_in(traffic()->in_dead_hands, landing);
+    landing->source = NOBODY;
+    return landing;
+}
+
+static void begin_traffic(void)
+{
+    memset(storm->data, 0, sizeof(struct traffic));
+    for (unsigned i = 0; i <= PLACES; i++)
+        traffic()->landing[i].source = NOBODY;
+}
+
 static void set_up_queue(void)
 {
     storm->data = storm_data(sizeof(struct traffic));
+    begin_traffic();
     if (covey_queue_create((covey_queue **)&storm->object,
                            storm_variant == BOUNDED ? 8 : 0, NULL) < 0)
         abort();
@@ -86,13 +129,12 @@ static void put_one(unsigned i)
 static const char *check_message(const struct message *m, size_t size)
 {
     static uint32_t source, number, parking; /* of the last one */
-    if (size < HEAD || m->source >= SOURCES || m->number >= MOST_NUMBERS)
+    if (size < HEAD || !can_be(m))
         return "there is a message that nobody sent";
     for (size_t i = 0; i < size - HEAD; i++)
         if (m->bytes[i] != byte_of(m))
             return wrong("message %u of %u is torn", m->number, m->source);
-    uint8_t bit = (uint8_t)(1u << m->number % 8);
-    if (atomic_fetch_or(&traffic()->seen[m->source][m->number / 8], bit) & bit)
+    if (put_in(traffic()->seen, m))
         return wrong("message %u of %u came twice", m->number, m->source);
     if (parking == atomic_load(&storm->parking) && source == m->source &&
         number > m->number)
@@ -103,55 +145,47 @@ static const char *check_message(const struct message *m, size_t size)
     return NULL;
 }
 
-/* Returns: whether there was one. */
-static bool get_one(unsigned i, covey_nsec timeout)
+/* Returns: NULL, or what is wrong. */
+static const char *get_one(unsigned i, covey_nsec timeout, bool *got)
 {
-    static struct message m;
+    struct message *m = clear_landing(i);
     size_t size = 0;
-    storm_phase(i, STORM_TAKING);
-    int r = covey_queue_get_into(storm->object, &m, sizeof m, &size, timeout);
-    storm_phase(i, r >= 0 ? STORM_HAS : STORM_AWAY);
-    const char *is = r >= 0 ? check_message(&m, size) : NULL;
-    storm_phase(i, STORM_AWAY);
-    if (r < 0 && r != -ETIMEDOUT)
-        storm_wrong("place %u: %s", i, covey_error_detail());
-    if (is)
-        storm_wrong("place %u: %s", i, is);
-    return r >= 0;
+    int r = covey_queue_get_into(storm->object, m, sizeof *m, &size, timeout);
+    const char *is = NULL;
+    if (r >= 0)
+        is = check_message(m, size);
+    else if (r != -ETIMEDOUT)
+        is = covey_error_detail();
+    m->source = NOBODY;
+    *got = r >= 0;
+    return is;
 }
 
 static void work_queue(unsigned i)
 {
-    if (i < PRODUCERS)
+    if (i < PRODUCERS) {
         put_one(i);
-    else
-        (void)get_one(i, COVEY_MSEC(1));
+        return;
+    }
+    bool got;
+    storm_phase(i, STORM_TAKING);
+    const char *is = get_one(i, COVEY_MSEC(1), &got);
+    storm_phase(i, STORM_AWAY);
+    if (is)
+        storm_wrong("place %u: %s", i, is);
 }
 
 /* ---- afterwards ---- */
 
-/* What is left; the judge has the place after the last. */
-static const char *drain(void)
-{
-    static struct message m;
-    size_t size = 0;
-    const char *is = NULL;
-    int r;
-    while ((r = covey_queue_get_into(storm->object, &m, sizeof m, &size,
-                                     COVEY_NOWAIT)) >= 0 &&
-           !is)
-        is = check_message(&m, size);
-    return is || r == -ETIMEDOUT ? is : covey_error_detail();
-}
-
-/* Messages that were put for certain and that nobody saw. */
+/* Messages that were put for certain, but neither seen nor in a dead one's hands. */
 static uint64_t missing(void)
 {
     uint64_t n = 0;
     uint32_t sources = atomic_load(&traffic()->sources);
     for (uint32_t s = 0; s < sources && s < SOURCES; s++)
         for (uint32_t i = 0; i < atomic_load(&traffic()->put[s]); i++)
-            n += !(atomic_load(&traffic()->seen[s][i / 8]) >> i % 8 & 1);
+            n +=
+                !is_in(traffic()->seen, s, i) && !is_in(traffic()->in_dead_hands, s, i);
     return n;
 }
 
@@ -159,25 +193,31 @@ static const char *audit_queue(void)
 {
     static uint64_t lost_before;
     uint64_t lost = 0;
-    const char *is = drain();
-    if (!is && covey_queue_lost(storm->object, &lost) < 0)
-        is = covey_error_detail();
+    const char *is;
+    bool got;
+    do
+        is = get_one(PLACES, COVEY_NOWAIT, &got); /* the place after the workers' */
+    while (got && !is);
+    if (is)
+        return is;
+    for (unsigned i = PRODUCERS; i < PLACES; i++)
+        (void)clear_landing(i);
+    if (covey_queue_lost(storm->object, &lost) < 0)
+        return covey_error_detail();
     uint64_t gone = missing();
     lost -= lost_before;
     lost_before += lost;
-    /* Who dies in a get may have begun to have the message, or have it whole. */
-    if (!is && lost > (uint64_t)storm->deaths[STORM_TAKING])
-        is = wrong("%lld messages are said to be lost, and %ld died in a get",
-                   (long long)lost, storm->deaths[STORM_TAKING]);
-    uint64_t had = lost + (uint64_t)storm->deaths[STORM_HAS];
-    /* Few instructions lie between the end of a get and the note of it. */
-    if (!is && gone > had + (uint64_t)storm->deaths[STORM_TAKING] / 50 + 1)
-        is = wrong(
-            "%lld messages are missing, and %lld were lost or in the hands of the "
-            "dead",
-            (long long)gone, (long long)had);
-    memset(storm->data, 0, sizeof(struct traffic));
-    return is;
+    begin_traffic();
+    /* A death in a get can lose the message that was being taken, and no other does. */
+    if (lost > (uint64_t)storm->deaths[STORM_TAKING])
+        return wrong("%lld messages are said to be lost, and %ld died in a get",
+                     (long long)lost, storm->deaths[STORM_TAKING]);
+    if (gone > lost)
+        return wrong(
+            "%lld messages are missing that no dead one had, and %lld are said "
+            "to be lost",
+            (long long)gone, (long long)lost);
+    return NULL;
 }
 
 const struct storm_noun storm_queues[] = {
