@@ -345,4 +345,55 @@ TEST_EACH_METHOD(a_proxy_outlives_the_process_that_made_it)
     end(m.manager);
 }
 
+/* ---- the last holder is killed ---- */
+
+static covey_event *box_gone;
+
+static void box_free_and_tell(void *self)
+{
+    box_free(self);
+    (void)covey_event_set(box_gone);
+}
+
+static int make_and_wait(struct covey_view arg)
+{
+    const struct maker *m = arg.data;
+    covey_proxy *box = box_of(m->manager, covey_value_int(5));
+    CHECK_EQ(number_in(box), 5); /* it has a connection now, whose end is seen */
+    CHECK_OK(covey_queue_put(m->made, COVEY_VIEW_OF(box), COVEY_SEC(20)));
+    for (;;)
+        pause();
+    return 0;
+}
+
+/* Nobody asks the manager for anything: it sees the end of its client by itself. */
+TEST(a_manager_of_the_family_hears_of_its_killed_clients_proxies)
+{
+    struct covey_class class = box_class;
+    struct covey_bytes got = {0};
+    struct maker m = {0};
+    covey_process *child;
+    covey_proxy *box;
+    class.destroy = box_free_and_tell;
+    CHECK_OK(covey_event_create(&box_gone, NULL));
+    CHECK_OK(covey_manager_register("Box", &class, NULL));
+    CHECK_OK(covey_manager_start(&m.manager, COVEY_MANAGER_OPTS(.method = COVEY_FORK)));
+    CHECK_OK(covey_queue_create(&m.made, 0, NULL));
+    CHECK_OK(covey_process_create(&child, make_and_wait, COVEY_VIEW_OF(m),
+                                  COVEY_PROCESS_OPTS(.method = COVEY_FORK)));
+    CHECK_OK(covey_process_start(child));
+    CHECK_OK(covey_queue_get(m.made, &got, COVEY_SEC(20)));
+    memcpy(&box, got.data, sizeof box);
+    CHECK_EQ(number_in(box), 5); /* borrowing, not holding */
+    CHECK_OK(covey_process_kill(child));
+    CHECK_OK(covey_event_wait(box_gone, COVEY_SEC(20)));
+    CHECK_OK(covey_process_join(child, COVEY_FOREVER));
+    CHECK_ERR(covey_proxy_call(box, NULL, "get", "()"), COVEY_EFREED);
+    covey_process_free(child);
+    covey_bytes_free(&got);
+    covey_queue_free(m.made);
+    end(m.manager);
+    covey_event_free(box_gone);
+}
+
 CHECK_MAIN()

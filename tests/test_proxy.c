@@ -367,6 +367,33 @@ TEST_EACH_METHOD_TIMEOUT(the_last_holder_gives_the_reference_back, 120)
     }
 }
 
+/* One that is killed cannot tell; who asks the manager next does. */
+TEST_EACH_METHOD_TIMEOUT(a_killed_last_holders_references_are_given_back, 120)
+{
+    if (check_method() == COVEY_THREAD)
+        return;
+    EACH_PYTHON(p)
+    {
+        struct shared *shared = share();
+        struct server s = server_start(p, STOCK, "127.0.0.1:0");
+        covey_manager *m = manager_at(s.address, MD5_OF(p));
+        covey_proxy *list = created(m, "list", NULL), *other = created(m, "dict", NULL);
+        memcpy(shared->text, &list, sizeof list);
+        covey_process *child = started(hold_last, COVEY_VIEW_OF(shared), OPTS(0));
+        family_await(&shared->begun, 1);
+        covey_proxy_free(list);
+        CHECK_EQ(count_of(m), 2);
+        CHECK_OK(covey_process_kill(child));
+        CHECK_EQ(end_of(child), -SIGKILL);
+        CHECK_EQ(count_of(m), 1);
+        CHECK_ERR(covey_list_append(list, covey_value_int(1)), COVEY_EFREED);
+        covey_proxy_free(other);
+        CHECK_EQ(count_of(m), 0);
+        covey_manager_free(m);
+        server_kill(&s);
+    }
+}
+
 static int square_item(struct covey_call *call)
 {
     covey_proxy *const *list = covey_call_arg(call, NULL);

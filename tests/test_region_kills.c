@@ -385,4 +385,96 @@ TEST_TIMEOUT(killed_while_repairing, 300)
     kill_at_each("lock", NULL, enter, lock_and_unlock);
 }
 
+/* ---- objects of whose end somebody has to be told ---- */
+
+static bool any(const void *object, const void *unused)
+{
+    (void)object;
+    (void)unused;
+    return true;
+}
+
+static bool take_over(void)
+{
+    void *object = cvy_object_take_owed(CVY_KIND_TEST, any, NULL);
+    if (object)
+        CHECK_OK(cvy_object_release(object));
+    return object != NULL;
+}
+
+static void owe(void *context)
+{
+    cvy_object_owe(((struct operation *)context)->object);
+}
+
+static void make_owing(void *context)
+{
+    make_object(context);
+    owe(context);
+}
+
+static void leave_an_owing_corpse(void *context)
+{
+    struct operation *o = context;
+    atomic_store(o->ready, 0);
+    int pid = family_fork();
+    if (pid == 0) {
+        make_owing(context);
+        family_tell(o->ready);
+        family_pause();
+    }
+    family_await(o->ready, 1);
+    family_kill(pid);
+}
+
+static void leave_a_debt(void *context)
+{
+    leave_an_owing_corpse(context);
+    cvy_members_sweep();
+}
+
+static void take_over_once(void *unused)
+{
+    (void)unused;
+    (void)take_over();
+}
+
+/* Whoever was killed: it is taken over once at most, and then nothing is left. */
+static const char *at_most_once(void *context)
+{
+    cvy_members_sweep();
+    (void)take_over();
+    return take_over() ? "an object was owed twice" : check_books(context);
+}
+
+static const char *once(void *context)
+{
+    cvy_members_sweep();
+    return take_over() ? at_most_once(context) : "nobody is to be told";
+}
+
+static void kill_and_settle(const char *name, void (*before)(void *),
+                            void (*prepare)(void *), void (*operate)(void *),
+                            const char *(*after)(void *))
+{
+    struct operation *context = family_shared(sizeof *context);
+    context->ready = family_shared(sizeof *context->ready);
+    struct kill_points points = {.name = name,
+                                 .before = before,
+                                 .prepare = prepare,
+                                 .operate = operate,
+                                 .after = after,
+                                 .context = context};
+    kill_points_run(&points, family_long(40, 0));
+}
+
+TEST_TIMEOUT(killed_while_owing, 300)
+{
+    begin();
+    kill_and_settle("owe", NULL, make_object, owe, at_most_once);
+    kill_and_settle("release", NULL, make_owing, release_object, at_most_once);
+    kill_and_settle("sweep", leave_an_owing_corpse, enter, sweep, once);
+    kill_and_settle("take over", leave_a_debt, enter, take_over_once, at_most_once);
+}
+
 CHECK_MAIN()

@@ -24,8 +24,9 @@
  * Managers and proxies lie in the family's memory: a pointer to one is valid in every
  * process of the family, under every start method and in the tasks of pools. All holds of
  * a proxy in the family are one reference in the manager, which goes with the last hold:
- * by covey_proxy_free, or at the end of the process. If the last holder is killed it stays
- * until the manager notices.
+ * by covey_proxy_free, or at the end of the process. For a last holder that was killed a
+ * manager of the family gives it back at once, if that process had called it; else who
+ * next makes a proxy, or asks the manager for anything else than a call, does so.
  *
  * Each thread has a connection of its own to each manager that it uses, made at its first
  * call and closed at its end; so calls of several threads run side by side, and a lock

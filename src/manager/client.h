@@ -179,6 +179,9 @@ int cvy_proxy_adopt(covey_proxy **out, covey_manager *manager,
                     const covey_value *value) COVEY_MUST_CHECK;
 /** Give a reference back; failures are only logged. */
 void cvy_proxy_decref(covey_manager *manager, const char *ident);
+/** Give some of the references back whose last holders were killed; failures are only
+ * logged. */
+void cvy_proxy_settle(covey_manager *manager);
 static inline int cvy_proxy_enter(const covey_proxy *proxy, const char *call)
 {
     return cvy_sync_enter(proxy, CVY_KIND_PROXY, call);

@@ -106,6 +106,7 @@ static int ask(covey_manager *m, covey_value **out, const char *method,
     const covey_value *value = NULL;
     enum cvy_reply_kind kind;
     cvy_remote_forget();
+    cvy_proxy_settle(m);
     int r = cvy_link_ask(m, &message, method, args, kwargs, until_end, deadline);
     if (r < 0)
         cvy_detail_prefix("manager %s, %s", m->address, method);

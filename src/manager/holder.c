@@ -100,14 +100,19 @@ static bool take_others(struct cvy_server *server, const struct cvy_hosted *host
     return client != NULL;
 }
 
+static void drop_one(struct cvy_server *server, struct cvy_hosted *hosted)
+{
+    hosted->refs--;
+    cvy_hosted_release(server, hosted);
+}
+
 int cvy_client_decref(struct cvy_server *server, struct cvy_client *client,
                       struct cvy_hosted *hosted)
 {
     if (!take_one(client, hosted) && !take_one(&server->unknown, hosted) &&
         !take_others(server, hosted))
         return cvy_fail(-ENOENT, "nobody has a reference to %s", hosted->ident);
-    hosted->refs--;
-    cvy_hosted_release(server, hosted);
+    drop_one(server, hosted);
     return 0;
 }
 
@@ -195,11 +200,17 @@ static bool is_over(const struct cvy_client *client)
     return cvy_os_poll_in(client->pidfd, 0) != 0;
 }
 
-static struct cvy_client *find(struct cvy_server *server, int pid)
+static struct cvy_client *noted(struct cvy_server *server, int pid)
 {
     struct cvy_client *client = server->clients;
     while (client && client->pid != pid)
         client = client->next;
+    return client;
+}
+
+static struct cvy_client *find(struct cvy_server *server, int pid)
+{
+    struct cvy_client *client = noted(server, pid);
     if (!client || !is_over(client))
         return client;
     cvy_client_dead(server, client);
@@ -272,6 +283,21 @@ void cvy_client_leave(struct cvy_server *server, struct cvy_client *client)
         free_client(server, client);
 }
 
+/* One of this process's family has ended, maybe as the last holder of proxies. Those are
+ * references of the family's first process, see count_for_family, unless that has ended. */
+static void settle_for_family(struct cvy_server *server)
+{
+    char ident[CVY_IDENT_MAX + 1];
+    int first = 0;
+    while (cvy_proxy_take_owed(server->address, ident, &first)) {
+        struct cvy_hosted *hosted = cvy_hosted_find(server, ident);
+        struct cvy_client *family = noted(server, first);
+        if (hosted && ((family && take_one(family, hosted)) ||
+                       take_one(&server->unknown, hosted)))
+            drop_one(server, hosted);
+    }
+}
+
 void cvy_client_dead(struct cvy_server *server, struct cvy_client *client)
 {
     if (client->ref_count > 0)
@@ -288,6 +314,7 @@ void cvy_client_dead(struct cvy_server *server, struct cvy_client *client)
     drop_references(server, client);
     client->connections--;
     free_client(server, client);
+    settle_for_family(server);
 }
 
 void cvy_client_free_all(struct cvy_server *server)

@@ -512,9 +512,8 @@ int cvy_link_send(struct covey_reply *reply, covey_value *args, covey_value *kwa
  * client and server count processes alike. */
 static const char *family_ident(char ident[CVY_IDENT_MAX + 1])
 {
-    uint64_t word = atomic_load_explicit(&cvy_member_at(0)->word, memory_order_relaxed);
-    (void)snprintf(ident, CVY_IDENT_MAX + 1, "covey-%u-%u", (unsigned)(uint32_t)word,
-                   (unsigned)cvy_os_pid());
+    (void)snprintf(ident, CVY_IDENT_MAX + 1, "covey-%u-%u",
+                   (unsigned)cvy_member_first_pid(), (unsigned)cvy_os_pid());
     return ident;
 }
 

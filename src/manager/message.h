@@ -165,4 +165,10 @@ int cvy_address_to_value(covey_value **out, const char *text) COVEY_MUST_CHECK;
 int cvy_address_from_value(const covey_value *value,
                            char text[CVY_OS_ADDRESS_TEXT]) COVEY_MUST_CHECK;
 
+/** A proxy in this process's family of an object in the manager at that address, whose last
+ * holder was killed, is the caller's to give back (proxy.c). `*ret_first`: the number of
+ * the family's first process. Returns: whether there was one. */
+bool cvy_proxy_take_owed(const char *address, char ret_ident[CVY_IDENT_MAX + 1],
+                         int *ret_first);
+
 #endif

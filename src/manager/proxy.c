@@ -3,7 +3,10 @@
  *
  * A proxy is an object of the region, and one reference in the manager as long as anybody
  * of the family holds it. Who drops the last hold gives the reference back; a process that
- * ends in order drops what it holds itself, so that it can do so. */
+ * ends in order drops what it holds itself, so that it can do so. For one that was killed
+ * others do it: its manager, if that is of the family and sees the end, or who next asks
+ * the manager for something. Each reference is given back once at most: who is killed after
+ * it has taken that upon itself leaves the object there. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +18,9 @@
 
 /* The longest that a reference's way back may take. */
 #define DECREF_PATIENCE COVEY_SEC(10)
+/* So many are given back at a time for others: few, so that no request takes long for them,
+ * and more than one, since making a proxy is one request. */
+#define SETTLED_AT_ONCE 4
 
 /* ---- making ---- */
 
@@ -66,6 +72,7 @@ int cvy_proxy_make(covey_proxy **out, covey_manager *manager,
         (void)cvy_object_release(p);
         return r;
     }
+    cvy_object_owe(p);
     cvy_head_flag(CVY_HEAD_PROXIES);
     *out = p;
     return 0;
@@ -149,6 +156,45 @@ void cvy_proxy_decref(covey_manager *manager, const char *ident)
         (void)covey_log(COVEY_LOG_DEBUG, "the reference to %s in manager %s: %s", ident,
                         manager->address, covey_error_detail());
     covey_value_free(message);
+}
+
+static bool is_at(const void *proxy, const void *address)
+{
+    const covey_proxy *p = proxy;
+    return strcmp(cvy_manager_of(p)->address, address) == 0;
+}
+
+static covey_proxy *find_owed(const char *address)
+{
+    covey_proxy *p = cvy_object_take_owed(CVY_KIND_PROXY, is_at, address);
+    if (p)
+        return p;
+    cvy_members_sweep(); /* the dead of whom nobody took notice */
+    return cvy_object_take_owed(CVY_KIND_PROXY, is_at, address);
+}
+
+bool cvy_proxy_take_owed(const char *address, char ret_ident[CVY_IDENT_MAX + 1],
+                         int *ret_first)
+{
+    if (!cvy_head || !(cvy_head->flags & CVY_HEAD_PROXIES) || cvy_enter() < 0)
+        return false;
+    covey_proxy *p = find_owed(address);
+    if (!p)
+        return false;
+    *ret_first = cvy_member_first_pid();
+    memcpy(ret_ident, p->ident, sizeof p->ident);
+    (void)cvy_object_release(p);
+    return true;
+}
+
+void cvy_proxy_settle(covey_manager *manager)
+{
+    char ident[CVY_IDENT_MAX + 1];
+    int first;
+    for (int i = 0;
+         i < SETTLED_AT_ONCE && cvy_proxy_take_owed(manager->address, ident, &first);
+         i++)
+        cvy_proxy_decref(manager, ident);
 }
 
 void covey_proxy_free(covey_proxy *proxy)

@@ -32,7 +32,7 @@
 #include "os/os.h"
 
 #define CVY_MAGIC  UINT64_C(0x59455641434f4331)
-#define CVY_LAYOUT 1u
+#define CVY_LAYOUT 2u
 #define CVY_PAGE   4096u
 
 /** An offset from the region's start; 0 is none. */
@@ -120,7 +120,7 @@ struct cvy_object {
     cvy_ref holders;       /* [R] first of its hold nodes */
     cvy_ref runs;          /* [R] first of the runs it owns */
     uint64_t run_pages;    /* [R] pages of those */
-    cvy_ref grave;         /* [R] next in head.graves, once nobody holds it */
+    cvy_ref grave; /* [R] next in head.graves or head.owed, once nobody holds it */
 };
 _Static_assert(sizeof(struct cvy_object) == 48, "leaves 16 bytes of the first line");
 
@@ -147,12 +147,18 @@ enum cvy_kind {
     CVY_KIND_PROXY = 0x50524f58,
     CVY_KIND_LANE = 0x4c414e45,
     CVY_KIND_TEST = 0x54455354,
-    CVY_KIND_GRAVE = 0x47524156 /* unheld, being taken apart */
+    CVY_KIND_GRAVE = 0x47524156, /* unheld, being taken apart */
+    CVY_KIND_OWED = 0x20000000   /* added to its kind: unheld, in head.owed */
 };
+static inline bool cvy_kind_is_living(uint32_t kind)
+{
+    return kind && kind != CVY_KIND_GRAVE && !(kind & CVY_KIND_OWED);
+}
 enum cvy_object_flag {
     CVY_OBJECT_PRIVATE = 1, /* children are not born holding it */
     CVY_OBJECT_KEEPS = 2,   /* it holds another one, whose ref follows the header [R] */
-    CVY_OBJECT_SHARED = 4   /* more than one member has held it */
+    CVY_OBJECT_SHARED = 4,  /* more than one member has held it */
+    CVY_OBJECT_OWES = 8     /* somebody has to be told of its last hold's end */
 };
 
 /* One member's hold of one object, in both their lists. */
@@ -242,6 +248,7 @@ struct cvy_head {
     cvy_ref object_next; /* where the next object goes */
     uint64_t object_count;
     cvy_ref graves; /* objects nobody holds, being taken apart */
+    cvy_ref owed;   /* those whose end somebody has to tell of before */
 
     uint64_t heap_top; /* pages at or above it belong to no run */
     uint64_t used_pages;

@@ -215,7 +215,7 @@ static int add_objects(const struct cvy_head *head, struct snapshot *s)
             if (!size || size % 64 || size > CVY_PAGE)
                 break;
             uint32_t kind = atomic_load_explicit(&o->kind, memory_order_relaxed);
-            int r = kind && kind != CVY_KIND_GRAVE ? add_object(head, s, o, at) : 0;
+            int r = cvy_kind_is_living(kind) ? add_object(head, s, o, at) : 0;
             if (r < 0)
                 return r;
             at += size;

@@ -93,6 +93,11 @@ bool cvy_member_is_dead(uint32_t owner, bool ask_kernel)
     }
 }
 
+int cvy_member_first_pid(void)
+{
+    return pid_of(atomic_load_explicit(&cvy_member_at(0)->word, memory_order_relaxed));
+}
+
 bool cvy_member_is_gone(uint32_t owner)
 {
     struct cvy_member *m = cvy_member_at(CVY_INDEX_OF(owner));

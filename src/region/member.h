@@ -126,6 +126,8 @@ void cvy_members_sweep_asking(void);
  * its life word, which a crash may have overwritten. */
 bool cvy_slot_is_dead(uint32_t owner, bool ask_kernel);
 bool cvy_member_is_dead(uint32_t owner, bool ask_kernel);
+/** The number of the family's first process. */
+int cvy_member_first_pid(void);
 /** Whether the member's process runs no more, as the kernel says, even if it left before. */
 bool cvy_member_is_gone(uint32_t owner);
 /** The owner word of who has the record now. */

@@ -63,6 +63,11 @@ const char *cvy_kind_name(uint32_t kind)
 
 /* ---- the objects area ---- */
 
+static void set_kind(struct cvy_object *object, uint32_t kind)
+{
+    cvy_set32((uint32_t *)(uintptr_t)&object->kind, kind);
+}
+
 static uint32_t *live_on_page(cvy_ref ref)
 {
     return (uint32_t *)cvy_at(cvy_head->object_pages) +
@@ -112,7 +117,7 @@ static int take_place(uint32_t size, cvy_ref *ret_ref, cvy_ref *ret_left)
 static void give_place(struct cvy_object *object)
 {
     cvy_ref ref = cvy_ref_of(object), page = page_start(ref);
-    cvy_set32((uint32_t *)(uintptr_t)&object->kind, 0);
+    set_kind(object, 0);
     cvy_set32(live_on_page(ref), *live_on_page(ref) - 1);
     bool empty = !*live_on_page(ref) && page != page_start(cvy_head->object_next);
     cvy_commit();
@@ -172,11 +177,15 @@ static int hold_add(struct cvy_object *object, uint32_t member_index)
     return 0;
 }
 
-static void bury_object(struct cvy_object *object)
+/* Nobody holds it any more. */
+static void end_object(struct cvy_object *object)
 {
-    cvy_set32((uint32_t *)(uintptr_t)&object->kind, CVY_KIND_GRAVE);
-    cvy_set64(&object->grave, cvy_head->graves);
-    cvy_set64(&cvy_head->graves, cvy_ref_of(object));
+    bool owes = object->flags & CVY_OBJECT_OWES;
+    cvy_ref *list = owes ? &cvy_head->owed : &cvy_head->graves;
+    set_kind(object,
+             owes ? atomic_load(&object->kind) | CVY_KIND_OWED : CVY_KIND_GRAVE);
+    cvy_set64(&object->grave, *list);
+    cvy_set64(list, cvy_ref_of(object));
     cvy_set64(&cvy_head->object_count, cvy_head->object_count - 1);
 }
 
@@ -211,7 +220,7 @@ static void hold_drop(struct cvy_hold *hold, uint32_t count)
     }
     cvy_block_give(cvy_ref_of(hold));
     if (!object->holds)
-        bury_object(object);
+        end_object(object);
 }
 
 void cvy_hold_drop_first(uint32_t member_index)
@@ -231,7 +240,7 @@ static void drop_kept(struct cvy_object *object)
     cvy_set32(&object->flags, object->flags & ~(uint32_t)CVY_OBJECT_KEEPS);
     cvy_set32(&kept->holds, kept->holds - 1);
     if (!kept->holds)
-        bury_object(kept);
+        end_object(kept);
 }
 
 void cvy_graves_dig(void)
@@ -270,7 +279,7 @@ static int create_locked(enum cvy_kind kind, uint32_t size, uint32_t flags,
         r = cvy_run_take(body, CVY_RUN_OBJECT, ref, ret_body);
     if (r < 0)
         return r;
-    cvy_set32((uint32_t *)(uintptr_t)&object->kind, kind);
+    set_kind(object, kind);
     cvy_set64(&cvy_head->object_count, cvy_head->object_count + 1);
     *out = object;
     return 0;
@@ -376,7 +385,7 @@ static int hold_living(struct cvy_object *object, uint32_t member_index)
 {
     cvy_region_lock();
     uint32_t kind = atomic_load(&object->kind);
-    int r = !kind || kind == CVY_KIND_GRAVE ? COVEY_EFREED : -EINVAL;
+    int r = cvy_kind_is_living(kind) ? -EINVAL : COVEY_EFREED;
     if (is_kind(kind))
         r = hold_add(object, member_index);
     if (r < 0)
@@ -426,12 +435,15 @@ int cvy_object_release_told(void *object, bool *ret_last)
 {
     int r = 0;
     cvy_region_lock();
-    struct cvy_hold *hold = find_hold(object, CVY_INDEX_OF(cvy_member_owner()));
+    struct cvy_object *o = object;
+    struct cvy_hold *hold = find_hold(o, CVY_INDEX_OF(cvy_member_owner()));
+    *ret_last = hold && o->holds == 1;
+    if (*ret_last && o->flags & CVY_OBJECT_OWES) /* the caller tells of it */
+        cvy_set32(&o->flags, o->flags & ~(uint32_t)CVY_OBJECT_OWES);
     if (hold)
         hold_drop(hold, 1);
     else
         r = cvy_fail(-EINVAL, "this process does not hold the object at %p", object);
-    *ret_last = hold && !((const struct cvy_object *)object)->holds;
     cvy_region_unlock();
     return r;
 }
@@ -440,6 +452,45 @@ int cvy_object_release(void *object)
 {
     bool last;
     return cvy_object_release_told(object, &last);
+}
+
+void cvy_object_owe(void *object)
+{
+    struct cvy_object *o = object;
+    cvy_region_lock();
+    cvy_set32(&o->flags, o->flags | CVY_OBJECT_OWES);
+    cvy_region_unlock();
+}
+
+/* Out of the owed, into the hands of the calling process. */
+static int take_owed(struct cvy_object *object, cvy_ref *link)
+{
+    cvy_set64(link, object->grave);
+    set_kind(object, atomic_load(&object->kind) & ~(uint32_t)CVY_KIND_OWED);
+    cvy_set64(&cvy_head->object_count, cvy_head->object_count + 1);
+    int r = hold_new(object, CVY_INDEX_OF(cvy_member_owner()));
+    if (r < 0)
+        cvy_rollback();
+    return r;
+}
+
+void *cvy_object_take_owed(enum cvy_kind kind,
+                           bool (*is_it)(const void *object, const void *context),
+                           const void *context)
+{
+    struct cvy_object *found = NULL;
+    if (!cvy_load64(&cvy_head->owed))
+        return NULL;
+    cvy_region_lock();
+    for (cvy_ref *link = &cvy_head->owed; *link && !found;) {
+        struct cvy_object *object = cvy_at(*link);
+        if (atomic_load(&object->kind) == (kind | CVY_KIND_OWED) &&
+            is_it(object, context))
+            found = take_owed(object, link) < 0 ? NULL : object;
+        link = &object->grave;
+    }
+    cvy_region_unlock();
+    return found;
 }
 
 void cvy_head_flag(enum cvy_head_flag flag)
@@ -556,7 +607,7 @@ static void find_biggest(struct biggest top[3])
             if (!o->size || o->size > LARGEST)
                 break;
             uint32_t kind = atomic_load(&o->kind);
-            if (kind && kind != CVY_KIND_GRAVE) {
+            if (cvy_kind_is_living(kind)) {
                 note_if_big(top, o);
                 left--;
             }

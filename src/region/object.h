@@ -7,6 +7,10 @@
  * handle to a freed object is recognized. An object lives while a member holds it; the
  * last hold's end puts it among the graves, where whoever has the region lock next takes
  * it apart in steps, each of them a transaction.
+ *
+ * Of the end of some objects somebody outside has to be told. Who releases the last hold
+ * of one does that. If the last hold ends by a death instead, the object is kept among the
+ * owed, invisible, until some process takes it, and with it the duty.
  */
 #ifndef CVY_REGION_OBJECT_H
 #define CVY_REGION_OBJECT_H
@@ -42,6 +46,14 @@ int cvy_object_hold(const void *object, uint32_t member, const char *call);
 int cvy_object_release(void *object);
 /** The same; `*ret_last`: whether it was the last of all, so that the object is gone. */
 int cvy_object_release_told(void *object, bool *ret_last);
+/** From now on somebody has to be told of the end of its last hold. Takes the lock. */
+void cvy_object_owe(void *object);
+/** An object of that kind which nobody was told of, if `is_it` says yes: the calling
+ * process holds it now, once, and releases it. `is_it` runs under the lock. NULL: there is
+ * none, or no memory for the hold. Takes the lock. */
+void *cvy_object_take_owed(enum cvy_kind kind,
+                           bool (*is_it)(const void *object, const void *context),
+                           const void *context);
 /** Set a flag of the head, for ever. Takes the lock. */
 void cvy_head_flag(enum cvy_head_flag flag);
 /** Some object of that kind that the calling process holds; NULL: none. Takes the lock. */
