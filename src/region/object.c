@@ -262,6 +262,15 @@ void cvy_graves_dig(void)
 
 /* ---- what the other layers call ---- */
 
+/* Nobody's before the commit, but who looks at the region without the lock walks over it,
+ * reading its kind, which is 0, and its size. */
+static void clear(struct cvy_object *object, uint32_t size)
+{
+    const size_t seen = offsetof(struct cvy_object, holds);
+    memset((char *)object + seen, 0, size - seen);
+    __atomic_store_n(&object->size, size, __ATOMIC_RELAXED);
+}
+
 static int create_locked(enum cvy_kind kind, uint32_t size, uint32_t flags,
                          uint64_t body, struct cvy_object **out, cvy_ref *ret_body,
                          cvy_ref *ret_left)
@@ -271,8 +280,7 @@ static int create_locked(enum cvy_kind kind, uint32_t size, uint32_t flags,
     if (r < 0)
         return r;
     struct cvy_object *object = cvy_at(ref);
-    memset(object, 0, size); /* nobody's before the commit */
-    object->size = size;
+    clear(object, size);
     object->flags = flags;
     r = hold_new(object, CVY_INDEX_OF(cvy_member_owner()));
     if (r >= 0 && body)
