@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Seeing and steering tasks that are under way: groups, progress, times. */
+#include "pool/pool.h"
 #include "pool_help.h"
 
 #include <covey.h>
@@ -160,6 +161,20 @@ TEST_EACH_METHOD_AND_THREAD(progress_of_several_is_what_is_finished)
     check_progress(result, 100, 100);
     CHECK_ERR(covey_result_progress(result, NULL, NULL), -EINVAL);
     covey_result_free(result);
+    covey_pool_free(pool);
+}
+
+/* ---- ends --------------------------------------------------------------------- */
+
+/* A submission that has found the pool open, and goes on when that has ended. */
+TEST_EACH_METHOD_AND_THREAD(a_late_submission_starts_no_thread)
+{
+    covey_pool *pool = pool_with(1, POOL_OPTS());
+    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    CHECK_OK(covey_pool_apply_async(NULL, pool, task_echo, text_view("x"), NULL));
+    CHECK_OK(covey_pool_terminate(pool));
+    CHECK_ERR(cvy_watcher_start(inner), COVEY_ECLOSED);
+    CHECK(!inner->watcher);
     covey_pool_free(pool);
 }
 

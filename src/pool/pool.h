@@ -567,7 +567,8 @@ void cvy_iterators_end(struct cvy_pool *pool);
 
 /* ---- watcher.c ---- */
 
-/** Start the thread, unless it runs or an event loop does its work. */
+/** Start the thread, unless it runs or an event loop does its work. COVEY_ECLOSED when the
+ * pool has ended. */
 int cvy_watcher_start(struct cvy_pool *pool);
 /** End it and wait for that. Not from its own callbacks. */
 void cvy_watcher_stop(struct cvy_pool *pool);

@@ -175,6 +175,11 @@ int cvy_watcher_start(struct cvy_pool *pool)
     if (pool->loop || cvy_watcher_is_me(pool))
         return 0;
     (void)pthread_mutex_lock(&mutex);
+    /* Who ends the pool sets this first, and then looks for a watcher. */
+    if (atomic_load(&pool->state) == CVY_POOL_ENDED) {
+        (void)pthread_mutex_unlock(&mutex);
+        return cvy_fail(COVEY_ECLOSED, "%s has ended", pool->name);
+    }
     if (!pool->watcher) {
         struct cvy_watcher *watcher = cvy_calloc(1, sizeof *watcher);
         r = watcher ? 0 : -ENOMEM;
