@@ -107,4 +107,42 @@ TEST_EACH_METHOD(a_result_of_the_wrong_size_is_an_error)
     covey_pool_free(pool);
 }
 
+struct step {
+    struct shared *s;
+    uint64_t number;
+};
+
+/* Number 7 ends its worker once, when its result is there. */
+static int add_one(struct covey_call *call)
+{
+    struct step step = *(const struct step *)covey_call_arg(call, NULL);
+    bool dies = step.number == 7;
+    step.number++;
+    int r = covey_call_return(call, &step, sizeof step);
+    if (dies && atomic_fetch_add(&step.s->told, 1) == 0)
+        raise(SIGKILL);
+    return r;
+}
+
+TEST_EACH_METHOD(an_item_that_runs_again_gets_its_argument)
+{
+    enum { N = 20 };
+    covey_pool *pool = pool_with(2, POOL_OPTS(.retries = 1));
+    struct shared *s = share();
+    void *object = NULL;
+    cvy_ref body = 0;
+    CHECK_OK(cvy_object_create(CVY_KIND_TEST, 64, 0, N * sizeof(struct step), &object,
+                               &body));
+    struct step *steps = cvy_at(body);
+    for (uint64_t i = 0; i < N; i++)
+        steps[i] = (struct step){s, i};
+    CHECK_OK(covey_pool_map(pool, add_one, steps, sizeof *steps, steps, sizeof *steps,
+                            N, NULL));
+    for (uint64_t i = 0; i < N; i++)
+        CHECK_EQ(steps[i].number, i + 1);
+    CHECK_EQ(s->told, 2); /* runs of number 7 */
+    covey_pool_free(pool);
+    CHECK_OK(cvy_object_release(object));
+}
+
 CHECK_MAIN()

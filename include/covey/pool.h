@@ -197,7 +197,8 @@ struct covey_map_opts {
  *
  * Arrays that lie in the family's shared memory are used in place, others are copied, a
  * part at a time, through about half a MiB per batch and a few batches per worker. `in`
- * and `out` may be the same array if the sizes are equal; else they must not overlap.
+ * and `out` may be the same array if the sizes are equal; else they must not overlap. Of
+ * one that is both, in a pool with `.retries`, the arguments are copied.
  *
  * Returns:  0 if every item is OK; else by the first item that is not: COVEY_EREMOTE if
  *           its function failed, -EMSGSIZE if its result had another size,

@@ -6,7 +6,8 @@
  * The items travel in batches of about half a MiB, several at a time: large arrays pass
  * through memory that stays in the caches, and a map needs no more of the region than
  * that. A batch is finished when all its outcomes are set; nothing else says so.
- * Arrays that lie in the region, or in a pool of threads, are not copied.
+ * Arrays that lie in the region, or in a pool of threads, are not copied, but for arguments
+ * that are overwritten by results and may be wanted again.
  *
  * Maps with limits per item, and all maps of a pool with a trace, are flows instead. */
 #include <errno.h>
@@ -404,8 +405,10 @@ static void plan(struct cvy_map *map)
 {
     uint32_t workers = map->pool->workers;
     bool threads = map->pool->method == COVEY_THREAD;
-    map->copy_in =
-        map->in_size && !threads && !cvy_is_in_region(map->in, map->n * map->in_size);
+    /* What runs again wants its argument, where it may have left its result before. */
+    bool keep_in = map->in == map->out && map->pool->retries;
+    map->copy_in = map->in_size && !threads &&
+                   (keep_in || !cvy_is_in_region(map->in, map->n * map->in_size));
     map->copy_out = map->out_size && !threads &&
                     !cvy_is_in_region(map->out, map->n * map->out_size);
     uint64_t each =
