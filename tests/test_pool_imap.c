@@ -132,6 +132,61 @@ TEST_EACH_METHOD(a_death_costs_one_result)
     covey_pool_free(pool);
 }
 
+struct outage {
+    struct shared *s; /* told: 1 while no worker comes up */
+    uint64_t number;
+    uint64_t end;
+};
+
+static int fail_in_outage(struct covey_view arg)
+{
+    return (int)atomic_load(&shared_of(arg)->told);
+}
+
+static int next_of_outage(void *ctx, struct covey_view *ret_item)
+{
+    struct outage *outage = ctx;
+    if (outage->number == outage->end)
+        return 0;
+    outage->number++;
+    *ret_item = COVEY_VIEW_OF(*outage);
+    return 1;
+}
+
+/* The first one takes its worker along, and all others for a while. */
+static int begin_outage(struct covey_call *call)
+{
+    const struct outage *outage = covey_call_arg(call, NULL);
+    if (outage->number > 1)
+        return 0;
+    atomic_store(&outage->s->told, 1);
+    return task_die(call);
+}
+
+TEST_EACH_METHOD(the_rest_of_the_input_outlives_an_outage)
+{
+    struct outage in = {.s = share(), .end = 40};
+    covey_pool *pool = pool_with(
+        1, POOL_OPTS(.initializer = fail_in_outage, .initarg = COVEY_VIEW_OF(in.s)));
+    covey_iterator *it = NULL;
+    uint64_t lost = 0, index = 0;
+    CHECK_OK(covey_pool_imap(&it, pool, begin_outage, next_of_outage, &in, NULL));
+    CHECK_ERR(covey_iterator_next(it, NULL, COVEY_FOREVER), COVEY_ECRASHED);
+    for (uint64_t i = 1; i < in.end; i++) {
+        int r = covey_iterator_next(it, NULL, COVEY_FOREVER);
+        CHECK(r == 0 || r == COVEY_EBROKEN);
+        CHECK_OK(covey_iterator_index(it, &index));
+        CHECK_EQ(index, i);
+        lost += r < 0;
+        atomic_store(&in.s->told, 0);
+    }
+    CHECK_GE(lost, 1);
+    CHECK_LT(lost, in.end / 2);
+    CHECK_ERR(covey_iterator_next(it, NULL, COVEY_FOREVER), COVEY_EEND);
+    covey_iterator_free(it);
+    covey_pool_free(pool);
+}
+
 TEST_EACH_METHOD_AND_THREAD(an_error_of_the_input_comes_last)
 {
     covey_pool *pool = pool_with(2, POOL_OPTS());

@@ -558,13 +558,10 @@ bool cvy_flow_cancel(struct cvy_pool *pool, uint32_t slot, uint64_t at,
     return true;
 }
 
-void cvy_flow_stop(struct cvy_flow *flow, enum covey_outcome outcome,
-                   enum covey_outcome running)
+void cvy_flow_finish_out(struct cvy_flow *flow, enum covey_outcome outcome,
+                         enum covey_outcome running)
 {
     struct cvy_pool *pool = flow->map.pool;
-    flow->has_held = false;
-    if (flow->ended == 1)
-        flow->ended = COVEY_EEND;
     (void)pthread_mutex_lock(&pool->lock);
     for (uint32_t b = 0; b < flow->order_count; b++) {
         struct cvy_pool_slot *s = &pool->slots[flow->order[b]];
@@ -574,6 +571,15 @@ void cvy_flow_stop(struct cvy_flow *flow, enum covey_outcome outcome,
     }
     (void)cvy_pool_start_workers(pool);
     (void)pthread_mutex_unlock(&pool->lock);
+}
+
+void cvy_flow_stop(struct cvy_flow *flow, enum covey_outcome outcome,
+                   enum covey_outcome running)
+{
+    flow->has_held = false;
+    if (flow->ended == 1)
+        flow->ended = COVEY_EEND;
+    cvy_flow_finish_out(flow, outcome, running);
 }
 
 void cvy_flow_free(struct cvy_flow *flow)

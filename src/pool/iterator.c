@@ -318,7 +318,7 @@ static void give_up(struct covey_iterator *it)
     struct cvy_pool *pool = it->pool;
     if (!it->flow.map.give_up || pool->closing)
         return;
-    cvy_flow_stop(&it->flow, COVEY_OUTCOME_LOST, COVEY_OUTCOME_LOST);
+    cvy_flow_finish_out(&it->flow, COVEY_OUTCOME_LOST, COVEY_OUTCOME_LOST);
     (void)pthread_mutex_lock(&pool->lock);
     it->flow.map.give_up = false;
     pool->barren = 0;

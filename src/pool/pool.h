@@ -373,8 +373,11 @@ void cvy_flow_uncount(struct cvy_flow *flow, const struct cvy_done *done);
 void cvy_flow_release(struct cvy_flow *flow, struct cvy_done *done);
 /** Nothing that was pulled is out any more, and there will be nothing. */
 bool cvy_flow_is_over(const struct cvy_flow *flow);
-/** Begin nothing more, and finish all that is out: what has not begun gets `outcome`, what
- * runs is ended as `running`, or waited for if that is NONE. */
+/** Finish all that is out: what has not begun gets `outcome`, what runs is ended as
+ * `running`, or waited for if that is NONE. What was not filled in can still come. */
+void cvy_flow_finish_out(struct cvy_flow *flow, enum covey_outcome outcome,
+                         enum covey_outcome running);
+/** The same, and begin nothing more. */
 void cvy_flow_stop(struct cvy_flow *flow, enum covey_outcome outcome,
                    enum covey_outcome running);
 /** An item of a batch that is out: take it back, or, if it runs, ask it to end, and end it

@@ -302,7 +302,7 @@ static void drop_all(struct cvy_submissions *tasks, enum covey_outcome outcome)
     tasks->drops_all = true;
     if (held)
         cvy_tasks_give_back(tasks, held);
-    cvy_flow_stop(flow, outcome, outcome);
+    cvy_flow_finish_out(flow, outcome, outcome);
     if (held && !held->place) /* nothing else of it waits */
         end_waiting(tasks, held, outcome);
     for (;;) {
@@ -317,7 +317,6 @@ static void drop_all(struct cvy_submissions *tasks, enum covey_outcome outcome)
     }
     (void)collect(tasks);
     tasks->drops_all = false;
-    flow->ended = 1;
 }
 
 /* The workers keep dying: what there is is LOST, what comes later tries anew. */
