@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Results one by one: imap and imap_unordered. */
+#include "pool/batch.h"
 #include "pool_help.h"
 
 struct numbers {
@@ -272,6 +273,44 @@ TEST_EACH_METHOD_AND_THREAD(several_iterators_at_once_and_more_than_there_are_ri
         CHECK_ERR(covey_iterator_next(its[i], NULL, COVEY_FOREVER), COVEY_EEND);
         covey_iterator_free(its[i]);
     }
+    covey_pool_free(pool);
+}
+
+static int next_shared(void *ctx, struct covey_view *ret_item)
+{
+    *ret_item = COVEY_VIEW(ctx, sizeof(struct shared *));
+    return 1;
+}
+
+static int wait_and_tell_pid(struct covey_call *call)
+{
+    struct shared *const *s = covey_call_arg(call, NULL);
+    (*s)->numbers[0] = (int32_t)getpid();
+    return task_wait(call);
+}
+
+/* Nobody but the map looks at the time, or at the worker that died. */
+TEST_EACH_METHOD(a_map_that_finds_no_place_looks_after_the_pool)
+{
+    covey_pool *pool = pool_with(1, POOL_OPTS());
+    enum { MANY = CVY_POOL_BATCHES / 8 + 1 };
+    struct shared *s = share();
+    covey_iterator *its[MANY];
+    uint64_t x = 3, y = 0;
+    for (int i = 0; i < MANY; i++)
+        CHECK_OK(covey_pool_imap(&its[i], pool, wait_and_tell_pid, next_shared, &s,
+                                 COVEY_IMAP_OPTS(.window = 8)));
+    family_await(&s->begun, 1);
+    CHECK_ERR(covey_pool_map(pool, task_square, &x, 8, &y, 8, 1,
+                             COVEY_MAP_OPTS(.timeout = COVEY_MSEC(20))),
+              -ETIMEDOUT);
+    CHECK_STR_HAS(covey_error_detail(), "it had not begun when the time was over");
+    CHECK_EQ(kill(s->numbers[0], SIGKILL), 0);
+    family_tell(&s->go);
+    CHECK_OK(covey_pool_map(pool, task_square, &x, 8, &y, 8, 1, NULL));
+    CHECK_EQ(y, 9);
+    for (int i = 0; i < MANY; i++)
+        covey_iterator_free(its[i]);
     covey_pool_free(pool);
 }
 

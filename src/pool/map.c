@@ -63,14 +63,8 @@ static int add_batch(struct cvy_map *map)
         items = map->batch_items = (items + 1) / 2;
         r = cvy_pool_slot_take(pool, map, items, &slot);
     }
-    while (r == -EAGAIN && !map->mine && !map->give_up) {
-        (void)pthread_mutex_unlock(&pool->lock);
-        cvy_iterators_relieve(pool);
-        cvy_pool_await_change_until(pool, cvy_os_now() + STARVED_TIME);
-        (void)pthread_mutex_lock(&pool->lock);
-        r = cvy_pool_slot_take(pool, map, items, &slot);
-    }
     (void)pthread_mutex_unlock(&pool->lock);
+    map->is_starved = r == -EAGAIN && !map->mine;
     if (r < 0)
         return map->mine || r == -EAGAIN ? 0 : r;
     fill(map, &pool->slots[slot], map->next);
@@ -318,6 +312,10 @@ static int run(struct cvy_map *map, struct progress *progress)
         if (deadline != INT64_MAX && cvy_os_now() >= deadline) {
             stop(map, COVEY_OUTCOME_CANCELLED);
             return 0;
+        }
+        if (map->is_starved) {
+            cvy_iterators_relieve(pool);
+            until = cvy_min_i64(until, cvy_os_now() + STARVED_TIME);
         }
         slice = r == 0 && cvy_map_wait(map, seen, gong, until);
     }

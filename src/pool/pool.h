@@ -132,6 +132,7 @@ struct cvy_map {
     bool copy_in, copy_out;
     uint64_t batch_items; /* items per batch, at most */
     uint32_t batch_limit; /* batches at once */
+    bool is_starved;      /* no slot was free for its only batch */
 
     uint64_t mine;         /* slots it has, as bits */
     uint64_t next;         /* first item that is in no batch yet */
