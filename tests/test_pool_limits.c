@@ -139,6 +139,30 @@ TEST_EACH_METHOD(an_event_loop_hears_of_limits)
     }
 }
 
+/* What is submitted before the first call of dispatch, too. */
+TEST_EACH_METHOD(an_event_loop_hears_of_the_first_limits)
+{
+    for (int kind = 0; kind < 3; kind++) {
+        covey_pool *pool = pool_with(1, POOL_OPTS(.own_loop = COVEY_ON));
+        covey_result *result = NULL;
+        struct pollfd ready = {.events = POLLIN};
+        CHECK_OK(covey_pool_fd(pool, &ready.fd));
+        CHECK_OK(covey_pool_apply_async(
+            &result, pool, kind == 2 ? task_hang : task_block, COVEY_NO_VIEW,
+            kind == 0   ? COVEY_TASK_OPTS(.timeout = COVEY_MSEC(30))
+            : kind == 1 ? COVEY_TASK_OPTS(.time_limit = COVEY_MSEC(30))
+                        : COVEY_TASK_OPTS(.soft_limit = COVEY_MSEC(30))));
+        while (!covey_result_ready(result)) {
+            CHECK_EQ(poll(&ready, 1, 20000), 1);
+            (void)covey_pool_dispatch(pool, COVEY_NOWAIT);
+        }
+        CHECK_ERR(covey_result_get(result, NULL, COVEY_NOWAIT),
+                  kind == 2 ? COVEY_EREMOTE : -ETIMEDOUT);
+        covey_result_free(result);
+        covey_pool_free(pool);
+    }
+}
+
 /* Limits are of tasks, whatever is submitted after them. */
 TEST_EACH_METHOD(limits_hold_beside_tasks_without_any)
 {

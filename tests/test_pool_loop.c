@@ -57,6 +57,22 @@ TEST(a_pool_with_a_thread_has_no_descriptor)
     covey_pool_free(pool);
 }
 
+/* Nothing was submitted or dispatched yet. */
+TEST_EACH_METHOD(the_first_worker_that_grows_old_wakes_the_loop)
+{
+    covey_pool *pool =
+        pool_with(1, POOL_OPTS(.own_loop = COVEY_ON, .max_age = COVEY_MSEC(1)));
+    struct pollfd entry = {.events = POLLIN};
+    struct covey_pool_stats stats = {0};
+    CHECK_OK(covey_pool_fd(pool, &entry.fd));
+    while (!stats.restarts) {
+        CHECK_EQ(poll(&entry, 1, 20000), 1);
+        (void)covey_pool_dispatch(pool, COVEY_NOWAIT);
+        CHECK_OK(covey_pool_stats(pool, &stats));
+    }
+    covey_pool_free(pool);
+}
+
 /* ---- a death between two looks --------------------------------------------------- */
 
 struct scene {

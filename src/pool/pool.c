@@ -171,6 +171,7 @@ static struct cvy_pool *new_private(size_t workers, const struct covey_pool_opts
     (void)pthread_mutex_init(&pool->turn, NULL);
     init_changed(pool);
     pool->refs = 1;
+    pool->next_look = INT64_MAX;
     pool->target = pool->workers = (uint32_t)workers;
     pool->capacity = capacity_for(workers, opts->max_workers);
     take_staff(pool, opts);
@@ -275,7 +276,9 @@ static int watch_staff(struct cvy_pool *pool, covey_pool **out)
     }
     (void)pthread_mutex_lock(&pool->lock);
     cvy_staff_look(pool);
+    int64_t due = pool->staff.due;
     (void)pthread_mutex_unlock(&pool->lock);
+    cvy_loop_look_by(pool, due);
     *out = pool->object;
     return 0;
 }

@@ -138,8 +138,8 @@ static int submit(struct covey_result *result, int r, covey_result **out)
         cvy_result_unref(result);
         return r;
     }
-    cvy_loop_look_by(pool, result->deadline);
     (void)cvy_tasks_step(pool, false);
+    cvy_loop_look_by(pool, cvy_tasks_due(pool));
     if (out)
         *out = result;
     else
