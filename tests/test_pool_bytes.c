@@ -154,6 +154,40 @@ TEST_EACH_METHOD_AND_THREAD(arguments_have_any_size)
     covey_pool_free(pool);
 }
 
+/* Fails if its argument is not aligned as an element of an array of such is. */
+static int check_alignment(struct covey_call *call)
+{
+    size_t size, wanted;
+    uintptr_t address = (uintptr_t)covey_call_arg(call, &size);
+    for (wanted = 1; wanted < 64 && size % (2 * wanted) == 0;)
+        wanted *= 2;
+    return address % wanted == 0
+               ? 0
+               : covey_call_fail(call, "%zu bytes lie at %#zx", size, (size_t)address);
+}
+
+TEST_EACH_METHOD_AND_THREAD(arguments_are_aligned_by_their_size)
+{
+    enum { N = 2000 };
+    static const size_t sizes[] = {64, 1, 64, 24, 32, 192, 48, 128, 8};
+    static const char bytes[192];
+    static struct covey_view in[N];
+    covey_pool *pool = pool_with(2, POOL_OPTS());
+    for (int i = 0; i < N; i++)
+        in[i] = COVEY_VIEW(bytes, sizes[i % 9]);
+    for (int i = 0; i < 9; i++)
+        CHECK_OK(covey_pool_apply(pool, check_alignment, in[i], NULL, NULL));
+    CHECK_OK(covey_pool_map_bytes(pool, check_alignment, in, NULL, N, NULL));
+    for (int i = 0; i < 9; i++) { /* one with a deadline */
+        covey_result *result = NULL;
+        CHECK_OK(covey_pool_apply_async(&result, pool, check_alignment, in[i],
+                                        COVEY_TASK_OPTS(.timeout = COVEY_SEC(100))));
+        CHECK_OK(covey_result_get(result, NULL, COVEY_FOREVER));
+        covey_result_free(result);
+    }
+    covey_pool_free(pool);
+}
+
 static int fail_every_third(struct covey_call *call)
 {
     return call->index % 3 ? task_echo(call)

@@ -26,6 +26,7 @@
 #define WINDOW_MOST  UINT64_C(65536)
 #define BATCHES_MOST 24u
 #define ARGS_BYTES   (UINT64_C(128) << 10)
+#define ARGS_ALIGN   UINT64_C(64)
 #define RESULT_BYTES (UINT64_C(1) << 20)
 #define RESERVE      UINT64_C(64)
 #define RESERVE_MOST (UINT64_C(4) << 20)
@@ -106,6 +107,13 @@ static uint64_t item_bytes(const struct cvy_flow *flow)
     for (uint32_t i = 0; i < flow->width; i++)
         bytes += cvy_round_up(parts[i].size, 16);
     return bytes;
+}
+
+/* As an element of an array is: see covey_call_arg. What is in place is as it is. */
+static uint64_t item_alignment(const struct cvy_flow *flow)
+{
+    uint64_t size = flow->width ? 0 : flow->held.parts->size;
+    return cvy_min_u64(cvy_max_u64(size & -size, 16), ARGS_ALIGN);
 }
 
 /* ---- filling ---- */
@@ -206,6 +214,7 @@ static void fill(struct cvy_flow *flow, uint32_t slot, bool dated, uint64_t args
     int64_t until = room > 1 ? cvy_os_now() + FILL_TIME : 0;
     while (n < room && hold_item(flow)) {
         uint64_t bytes = item_bytes(flow);
+        at = cvy_round_up(at, item_alignment(flow));
         if (bytes > results - at || (flow->held.deadline != INT64_MAX && !dated))
             break;
         put_item(flow, &entries[n], base + at, bytes);
@@ -238,8 +247,9 @@ static int add_batch(struct cvy_flow *flow)
     uint64_t most = cvy_max_u64(ARGS_BYTES, first);
     uint64_t args = cvy_round_up(sizeof(struct cvy_batch) + items, 64) +
                     items * (sizeof(struct cvy_entry) + (dated ? sizeof(int64_t) : 0));
-    uint64_t results =
-        cvy_round_up(args + cvy_min_u64(cvy_max_u64(first, 16) * items, most), 64);
+    args = cvy_round_up(args, ARGS_ALIGN);
+    uint64_t results = cvy_round_up(
+        args + cvy_min_u64(cvy_max_u64(first, 16) * items, most), ARGS_ALIGN);
     (void)pthread_mutex_lock(&pool->lock);
     int r = cvy_pool_slot_take_bytes(pool, map, items, results + items * flow->reserve,
                                      &slot);
