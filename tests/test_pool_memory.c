@@ -80,6 +80,41 @@ TEST(wrong_memory_is_an_error)
     covey_pool_free(pool);
 }
 
+/* ---- what the family has ------------------------------------------------------ */
+
+TEST_EACH_METHOD(what_does_not_fit_cancels_nothing_else)
+{
+    enum { N = 40, LARGE = 20 };
+    static const char large[8 * MIB];
+    CHECK_OK(covey_family_configure(COVEY_FAMILY_OPTS(.budget = 4 * MIB)));
+    struct shared *s = share();
+    covey_pool *pool = pool_with(1, POOL_OPTS(.memory = 100));
+    covey_result *first = NULL, *results[N];
+    struct covey_task_report report;
+    CHECK_OK(covey_pool_apply_async(&first, pool, task_wait, COVEY_VIEW_OF(s), NULL));
+    await_count(&s->begun, 1);
+    for (int i = 0; i < N; i++)
+        CHECK_OK(covey_pool_apply_async(&results[i], pool, task_echo,
+                                        COVEY_VIEW(large, i == LARGE ? 8 * MIB : 1),
+                                        COVEY_TASK_OPTS(.memory = 100)));
+    family_tell(&s->go);
+    CHECK_OK(covey_result_get(first, NULL, COVEY_FOREVER));
+    covey_result_free(first);
+    for (int i = 0; i < N; i++) {
+        if (i != LARGE) {
+            CHECK_OK(covey_result_get(results[i], NULL, COVEY_FOREVER));
+        } else {
+            CHECK_ERR(covey_result_get(results[i], NULL, COVEY_FOREVER), -ENOMEM);
+            CHECK_STR_HAS(covey_error_detail(), "budget");
+            CHECK_OK(covey_result_report(results[i], &report));
+            CHECK_EQ(report.outcome, COVEY_OUTCOME_CANCELLED);
+            CHECK_EQ(report.tries, 0);
+        }
+        covey_result_free(results[i]);
+    }
+    covey_pool_free(pool);
+}
+
 /* ---- growth ------------------------------------------------------------------ */
 
 static int take_memory(struct covey_call *call)

@@ -364,8 +364,8 @@ COVEY_API int covey_pool_starmap_async(covey_result **out_result, covey_pool *po
  * Returns:  0 if all tasks are OK; -ETIMEDOUT if it is not ready in time, or a task was
  *           ended by its time limit (covey_result_ready tells which); else as
  *           covey_pool_map; -ECANCELED if it was cancelled, also
- *           by the end of its pool; -ENOMEM if it was ended by its
- *           memory limit or there is no memory for the copy; COVEY_EBROKEN if workers
+ *           by the end of its pool; -ENOMEM if it was ended by its memory limit, there is
+ *           no shared memory to run it, or no memory for the copy; COVEY_EBROKEN if workers
  *           cannot be started.
  * Blocks:   at most `timeout`.
  * Threads:  any, of the process that submitted.

@@ -233,32 +233,51 @@ static void fill(struct cvy_flow *flow, uint32_t slot, bool dated, uint64_t args
     set_head(flow, s, (uint32_t)room, dated, results);
 }
 
-/* Returns: 1; 0 when it has to wait; -ENOMEM. */
-static int add_batch(struct cvy_flow *flow)
+/* Where the parts of a batch begin, from its start. */
+struct parts {
+    uint64_t args, results;
+};
+
+/* A slot for so many items, the first of which is held; locked. */
+static int take_slot(struct cvy_flow *flow, uint64_t items, bool dated,
+                     struct parts *ret_parts, uint32_t *ret_slot)
 {
-    struct cvy_map *map = &flow->map;
-    struct cvy_pool *pool = map->pool;
-    uint32_t slot = 0;
-    flow->is_starved = false;
-    if (!hold_item(flow))
-        return 0;
-    bool dated = flow->held.deadline != INT64_MAX;
-    uint64_t items = batch_items(flow), first = item_bytes(flow);
-    uint64_t most = cvy_max_u64(ARGS_BYTES, first);
+    uint64_t first = item_bytes(flow), most = cvy_max_u64(ARGS_BYTES, first);
     uint64_t args = cvy_round_up(sizeof(struct cvy_batch) + items, 64) +
                     items * (sizeof(struct cvy_entry) + (dated ? sizeof(int64_t) : 0));
     args = cvy_round_up(args, ARGS_ALIGN);
     uint64_t results = cvy_round_up(
         args + cvy_min_u64(cvy_max_u64(first, 16) * items, most), ARGS_ALIGN);
+    *ret_parts = (struct parts){args, results};
+    return cvy_pool_slot_take_bytes(flow->map.pool, &flow->map, items,
+                                    results + items * flow->reserve, ret_slot);
+}
+
+/* Returns: 1; 0 when it has to wait; -ENOMEM, with the detail: there is no memory for the
+ * item that is held, alone in the pool. */
+static int add_batch(struct cvy_flow *flow)
+{
+    struct cvy_map *map = &flow->map;
+    struct cvy_pool *pool = map->pool;
+    struct parts parts;
+    uint32_t slot = 0;
+    flow->is_starved = false;
+    if (!hold_item(flow))
+        return 0;
+    bool dated = flow->held.deadline != INT64_MAX;
+    uint64_t items = batch_items(flow);
     (void)pthread_mutex_lock(&pool->lock);
-    int r = cvy_pool_slot_take_bytes(pool, map, items, results + items * flow->reserve,
-                                     &slot);
+    int r = take_slot(flow, items, dated, &parts, &slot);
+    while (r == -ENOMEM && !map->mine && items > 1) {
+        items = (items + 1) / 2;
+        r = take_slot(flow, items, dated, &parts, &slot);
+    }
     (void)pthread_mutex_unlock(&pool->lock);
     if (r < 0) {
         flow->is_starved = r == -EAGAIN;
         return map->mine || r == -EAGAIN ? 0 : r;
     }
-    fill(flow, slot, dated, args, results);
+    fill(flow, slot, dated, parts.args, parts.results);
     flow->order[flow->order_count++] = (uint8_t)slot;
     flow->out += pool->slots[slot].n;
     flow->bytes += pool->slots[slot].run.bytes;

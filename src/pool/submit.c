@@ -153,6 +153,17 @@ static bool skip_rest(struct cvy_submissions *tasks, struct covey_result *result
     return any;
 }
 
+/* An item that was not begun is over. */
+static void end_item(struct cvy_submissions *tasks, struct cvy_done *done)
+{
+    struct covey_result *result = cvy_duplicate_judge(tasks, done);
+    if (!result)
+        return;
+    cvy_result_put(result, done);
+    if (result->work.done == result->work.n)
+        complete(tasks, result);
+}
+
 /* A copy that was not begun is not begun any more. */
 static void end_copy(struct cvy_submissions *tasks, struct covey_result *copy,
                      enum covey_outcome outcome)
@@ -161,12 +172,24 @@ static void end_copy(struct cvy_submissions *tasks, struct covey_result *copy,
                             .outcome = (uint8_t)outcome,
                             .code = cvy_outcome_code((uint8_t)outcome),
                             .text = cvy_outcome_text((uint8_t)outcome)};
-    struct covey_result *result = cvy_duplicate_judge(tasks, &done);
-    if (!result)
-        return;
-    cvy_result_put(result, &done);
-    if (result->work.done == result->work.n)
-        complete(tasks, result);
+    end_item(tasks, &done);
+}
+
+/* There is no memory for the item that is held, though nothing is out; the detail says
+ * which. Others may need less. */
+static void refuse_held(struct cvy_submissions *tasks, int code)
+{
+    struct cvy_flow *flow = &tasks->flow;
+    const struct covey_result *result = flow->held.cookie.owner;
+    char text[CVY_POOL_TEXT];
+    struct cvy_done done = {.cookie = flow->held.cookie,
+                            .outcome = COVEY_OUTCOME_CANCELLED,
+                            .code = code,
+                            .text = text};
+    (void)snprintf(text, sizeof text, "%.250s", covey_error_detail());
+    flow->has_held = false;
+    tasks->memory -= result->memory;
+    end_item(tasks, &done);
 }
 
 /* What waits of it is not begun any more; what is out is ended if `running` says so. */
@@ -350,9 +373,9 @@ bool cvy_tasks_step(struct cvy_pool *pool, bool slice)
         check_deadlines(tasks);
         any = collect(tasks);
         int fed = cvy_flow_feed(&tasks->flow);
-        any = any || fed > 0;
-        if (fed < 0 && !tasks->flow.out)
-            drop_all(tasks, COVEY_OUTCOME_CANCELLED);
+        any = any || fed != 0;
+        if (fed < 0)
+            refuse_held(tasks, fed);
         if (!any) {
             cvy_map_look_after(&tasks->flow.map, slice);
             any = give_up(tasks);
