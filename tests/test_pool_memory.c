@@ -115,6 +115,44 @@ TEST_EACH_METHOD(what_does_not_fit_cancels_nothing_else)
     covey_pool_free(pool);
 }
 
+/* ---- limits ------------------------------------------------------------------- */
+
+/* Whether it gets 256 MiB, which it does not touch. */
+static int ask_for_much(struct covey_call *call)
+{
+    void *volatile memory = malloc(256 * MIB);
+    if (!memory)
+        return covey_call_fail(call, "there is no memory");
+    free(memory);
+    return 0;
+}
+
+static int exit_with_much(struct covey_view arg)
+{
+    void *volatile memory = malloc(256 * MIB);
+    atomic_store(&shared_of(arg)->ended, memory ? 1 : 2);
+    free(memory);
+    return 0;
+}
+
+TEST_EACH_METHOD(a_limit_of_memory_is_of_its_task_only)
+{
+    if (SANITIZED)
+        return;
+    struct shared *s = share();
+    covey_pool *pool = pool_with(
+        1, POOL_OPTS(.exit_hook = exit_with_much, .exitarg = COVEY_VIEW_OF(s)));
+    const struct covey_task_opts *limit = COVEY_TASK_OPTS(.memory_limit = 16 * MIB);
+    CHECK_OK(covey_pool_apply(pool, task_echo, text_view("x"), NULL, limit));
+    CHECK_OK(covey_pool_map(pool, ask_for_much, NULL, 0, NULL, 0, 3, NULL));
+    CHECK_ERR(covey_pool_apply(pool, ask_for_much, COVEY_NO_VIEW, NULL, limit),
+              COVEY_EREMOTE);
+    CHECK_OK(covey_pool_close(pool));
+    CHECK_OK(covey_pool_join(pool, COVEY_FOREVER));
+    CHECK_EQ(s->ended, 1);
+    covey_pool_free(pool);
+}
+
 /* ---- growth ------------------------------------------------------------------ */
 
 static int take_memory(struct covey_call *call)

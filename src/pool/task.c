@@ -90,18 +90,16 @@ static void keep_result(struct cvy_worker *w, struct cvy_entry *entry, int code)
 
 /* What a task takes is measured from what the worker had before its first limited one. The
  * net under it catches a task that takes more than can be seen coming. */
-static void prepare_memory(struct cvy_worker *w)
+void cvy_task_limit_memory(struct cvy_worker *w, uint64_t limit)
 {
-    uint64_t limit = w->batch->memory, own = 0;
-    if (w->is_thread)
+    uint64_t own = 0;
+    if (w->is_thread || limit == w->net)
         return;
     if (!atomic_load_explicit(&w->line->resident, memory_order_relaxed) && limit &&
         cvy_os_own_memory(0, &own) >= 0)
         atomic_store_explicit(&w->line->resident, own, memory_order_release);
-    if (limit != w->net) {
-        cvy_os_limit_growth(limit ? NET_FACTOR * limit : UINT64_MAX);
-        w->net = limit;
-    }
+    cvy_os_limit_growth(limit ? NET_FACTOR * limit : UINT64_MAX);
+    w->net = limit;
 }
 
 /* ---- faults on purpose ---- */
@@ -207,8 +205,6 @@ void cvy_task_run(struct cvy_worker *w, uint64_t range)
 {
     struct covey_call *call = &w->call;
     uint64_t last = cvy_range_end(range);
-    if (w->batch->memory != w->net)
-        prepare_memory(w);
     for (uint64_t i = cvy_range_start(range); i < last; i++) {
         struct cvy_entry *entry = &w->entries[i];
         if (!begin(w, i))
@@ -255,6 +251,7 @@ int cvy_task_init(struct cvy_worker *w)
 int cvy_task_exit(struct cvy_worker *w)
 {
     const struct cvy_pool_hooks *hooks = &w->shared->hooks;
+    cvy_task_limit_memory(w, 0);
     return hooks->has_exit ? run_hook(&hooks->exit, hooks->exit_arg, hooks->exit_size)
                            : 0;
 }

@@ -367,6 +367,7 @@ static bool look_around(struct cvy_worker *w)
             leave(w);
             continue;
         }
+        cvy_task_limit_memory(w, w->batch->memory);
         if (w->n == 1)
             work_alone(w);
         else

@@ -69,6 +69,8 @@ struct cvy_worker *cvy_worker_here(void);
 /** Item `i` of a batch with entries and bounds begins now. Returns: its deadline. */
 int64_t cvy_worker_set_deadline(struct cvy_worker *w, uint64_t i, int64_t now);
 
+/** Items from now on may take so many bytes more; 0: any. */
+void cvy_task_limit_memory(struct cvy_worker *w, uint64_t limit);
 /** Run items of a batch with entries. */
 void cvy_task_run(struct cvy_worker *w, uint64_t range);
 /** covey_call_return in such a batch. */
