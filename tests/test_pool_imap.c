@@ -276,6 +276,40 @@ TEST_EACH_METHOD_AND_THREAD(several_iterators_at_once_and_more_than_there_are_ri
     covey_pool_free(pool);
 }
 
+struct windowed {
+    struct numbers in;
+    uint64_t window, fetched;
+};
+
+static int next_in_window(void *ctx, struct covey_view *ret_item)
+{
+    struct windowed *w = ctx;
+    int r = next_number(&w->in, ret_item);
+    CHECK_LE(w->in.next - w->fetched, w->window);
+    return r;
+}
+
+/* Tiny items, of whose cost enough is known for large batches. */
+TEST_EACH_METHOD_AND_THREAD(a_window_is_not_overshot)
+{
+    static const uint64_t windows[] = {1, 2, 3, 7, 10, 100, 1000};
+    covey_pool *pool = pool_with(2, POOL_OPTS());
+    for (int chunk = 0; chunk <= 20; chunk += 20)
+        for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
+            struct windowed w = {.in = {.end = 5000}, .window = windows[i]};
+            covey_iterator *it = NULL;
+            check_ordered(pool, 1000, NULL);
+            CHECK_OK(covey_pool_imap(
+                &it, pool, task_square, next_in_window, &w,
+                COVEY_IMAP_OPTS(.window = w.window, .chunksize = (size_t)chunk)));
+            for (; w.fetched < w.in.end; w.fetched++)
+                CHECK_OK(covey_iterator_next(it, NULL, COVEY_FOREVER));
+            CHECK_ERR(covey_iterator_next(it, NULL, COVEY_FOREVER), COVEY_EEND);
+            covey_iterator_free(it);
+        }
+    covey_pool_free(pool);
+}
+
 static int next_shared(void *ctx, struct covey_view *ret_item)
 {
     *ret_item = COVEY_VIEW(ctx, sizeof(struct shared *));

@@ -24,6 +24,7 @@
 #define FILL_TIME    COVEY_USEC(200)
 #define ITEMS_MOST   2048u
 #define WINDOW_MOST  UINT64_C(65536)
+#define WINDOW_PARTS 4u
 #define BATCHES_MOST 24u
 #define ARGS_BYTES   (UINT64_C(128) << 10)
 #define ARGS_ALIGN   UINT64_C(64)
@@ -77,7 +78,18 @@ static uint64_t batch_items(const struct cvy_flow *flow)
     if (flow->batches && flow->cost)
         items = cvy_max_u64(items, window_items(flow) / flow->batches);
     items = cvy_min_u64(items, cvy_max_u64(RESULT_BYTES / flow->reserve, 1));
+    if (flow->window) { /* parts of it, so that not all is fetched before there is more */
+        uint64_t part = cvy_max_u64(flow->window / WINDOW_PARTS, flow->map.chunk);
+        items = cvy_min_u64(items, cvy_min_u64(cvy_max_u64(part, 1), flow->window));
+    }
     return cvy_min_u64(items, ITEMS_MOST);
+}
+
+/* A window that was wished for is kept; it has room when that is worth a batch. */
+static bool has_window(const struct cvy_flow *flow)
+{
+    return flow->window ? flow->out + batch_items(flow) <= flow->window
+                        : flow->out < window_items(flow);
 }
 
 static bool has_room(const struct cvy_flow *flow)
@@ -85,7 +97,7 @@ static bool has_room(const struct cvy_flow *flow)
     uint64_t bytes = flow->window_bytes ? flow->window_bytes : WINDOW_BYTES;
     return !flow->order_count ||
            (flow->order_count < (flow->batches ? flow->batches : BATCHES_MOST) &&
-            flow->out < window_items(flow) && flow->bytes < bytes);
+            has_window(flow) && flow->bytes < bytes);
 }
 
 static bool is_in_place(const struct covey_view *part)
