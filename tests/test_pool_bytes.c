@@ -154,6 +154,28 @@ TEST_EACH_METHOD_AND_THREAD(arguments_have_any_size)
     covey_pool_free(pool);
 }
 
+/* Workers take back at once what comes too late, so that something always comes. */
+TEST_EACH_METHOD_AND_THREAD(a_map_whose_time_is_over_hands_out_nothing_more)
+{
+    enum { N = 200000 };
+    static struct covey_view in[N];
+    covey_pool *pool = pool_with(2, POOL_OPTS());
+    struct covey_pool_stats stats;
+    struct covey_map_summary sum;
+    const struct covey_map_opts *opts = COVEY_MAP_OPTS(.timeout = 1, .summary = &sum);
+    for (int i = 0; i < N; i++)
+        in[i] = text_view("x");
+    CHECK_OK(covey_pool_map_bytes(pool, task_echo, in, NULL, 1000, NULL));
+    CHECK_ERR(covey_pool_map_bytes(pool, task_echo, in, NULL, N, opts), -ETIMEDOUT);
+    CHECK_EQ(sum.failed, N);
+    CHECK_ERR(covey_pool_starmap(pool, task_echo, in, 2, NULL, N / 2, opts),
+              -ETIMEDOUT);
+    CHECK_EQ(sum.failed, N / 2);
+    CHECK_OK(covey_pool_stats(pool, &stats));
+    CHECK_LE(stats.done, 1000 + 2 * (65536 + 2048)); /* what may be out at once */
+    covey_pool_free(pool);
+}
+
 /* Fails if its argument is not aligned as an element of an array of such is. */
 static int check_alignment(struct covey_call *call)
 {

@@ -114,11 +114,13 @@ static int run(struct gather *g)
         }
         if (cvy_flow_is_over(&g->flow))
             return failed;
-        if (any || fed > 0)
-            continue;
-        cvy_map_look_after(map, slice);
+        bool moves = any || fed > 0;
+        if (!moves)
+            cvy_map_look_after(map, slice);
         check_end(g);
         int64_t until = cvy_min_i64(g->deadline, show_progress(g));
+        if (moves)
+            continue;
         if (g->flow.is_starved) {
             cvy_iterators_relieve(g->flow.map.pool);
             until = cvy_min_i64(until, cvy_os_now() + STARVED_TIME);
