@@ -366,6 +366,40 @@ TEST_EACH_METHOD_AND_THREAD(map_values_maps_a_list_to_a_list)
     covey_pool_free(pool);
 }
 
+static int double_or_block(struct covey_call *call)
+{
+    covey_value *value = NULL;
+    CHECK_OK(covey_call_value(call, &value));
+    bool blocks = covey_value_kind(value) == COVEY_VALUE_NONE;
+    covey_value_free(value);
+    return blocks ? task_block(call) : double_value(call);
+}
+
+TEST_EACH_METHOD(map_values_gives_what_there_is_beside_an_item_that_took_too_long)
+{
+    covey_pool *pool = pool_with(2, POOL_OPTS());
+    covey_value *in = covey_value_list(), *out = NULL;
+    struct covey_bytes repr = {0};
+    CHECK_OK(covey_value_append(in, covey_value_int(7)));
+    CHECK_OK(covey_value_append(in, covey_value_none()));
+    CHECK_OK(covey_value_append(in, covey_value_int(8)));
+    CHECK_ERR(covey_pool_map_values(pool, double_or_block, in, &out,
+                                    COVEY_MAP_OPTS(.time_limit = COVEY_MSEC(200))),
+              -ETIMEDOUT);
+    CHECK(out != NULL);
+    CHECK_OK(covey_value_repr(out, &repr));
+    CHECK_STR_EQ(repr.data, "[14, None, 16]");
+    covey_value_free(out);
+    out = NULL;
+    CHECK_OK(covey_pool_close(pool));
+    CHECK_ERR(covey_pool_map_values(pool, double_or_block, in, &out, NULL),
+              COVEY_ECLOSED);
+    CHECK(out == NULL);
+    covey_value_free(in);
+    covey_bytes_free(&repr);
+    covey_pool_free(pool);
+}
+
 /* ---- a pool that is freed meanwhile ------------------------------------------- */
 
 struct freed {

@@ -243,7 +243,7 @@ COVEY_API int covey_pool_starmap(covey_pool *pool, covey_task_fn *fn,
  * covey_call_return_value.
  *
  * Returns:  as covey_pool_map; COVEY_ETYPE if `list` is none; the errors of
- *           covey_value_pickle. `*out` is set when all items were run, also if some failed;
+ *           covey_value_pickle. `*out` is set when all items were run, to whatever end;
  *           else untouched.
  */
 COVEY_API int covey_pool_map_values(covey_pool *pool, covey_task_fn *fn,

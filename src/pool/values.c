@@ -75,6 +75,18 @@ static int read_all(const struct sides *sides, covey_value **out, const char *ca
     return 0;
 }
 
+/* Whether each item was run, to whatever end. */
+static bool all_ran(const struct sides *sides)
+{
+    for (size_t i = 0; i < sides->n; i++) {
+        unsigned char outcome = sides->outcomes[i];
+        if (outcome == COVEY_OUTCOME_NONE || outcome == COVEY_OUTCOME_CANCELLED ||
+            outcome == COVEY_OUTCOME_LOST)
+            return false;
+    }
+    return true;
+}
+
 int covey_pool_map_values(covey_pool *pool, covey_task_fn *fn, const covey_value *list,
                           covey_value **out, const struct covey_map_opts *options)
 {
@@ -95,10 +107,10 @@ int covey_pool_map_values(covey_pool *pool, covey_task_fn *fn, const covey_value
         opts.outcomes = sides.outcomes;
         r = covey_pool_map_bytes(pool, fn, sides.views, sides.out, sides.n, &opts);
     }
-    bool all_run = r >= 0 || r == COVEY_EREMOTE || r == COVEY_ECRASHED;
+    bool is_whole = r >= 0 || (sides.n && sides.outcomes && all_ran(&sides));
     for (size_t i = 0; outcomes && sides.outcomes && i < sides.n; i++)
         outcomes[i] = sides.outcomes[i];
-    if (all_run && out) {
+    if (is_whole && out) {
         int read = read_all(&sides, out, call);
         r = r < 0 ? r : read;
     }
