@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Seeing and steering tasks that are under way: groups, progress, times. */
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include "pool/pool.h"
 #include "pool_help.h"
 
@@ -56,6 +59,53 @@ TEST_EACH_METHOD(a_group_is_ended_where_it_runs)
     CHECK_ERR(covey_result_get(map, NULL, COVEY_FOREVER), -ECANCELED);
     covey_result_free(map);
     CHECK_OK(covey_pool_apply(pool, task_echo, text_view("on"), NULL, NULL));
+    covey_pool_free(pool);
+}
+
+static void note_result(void *ctx, covey_result *result)
+{
+    struct covey_task_report report;
+    CHECK_OK(covey_result_report(result, &report));
+    atomic_store((atomic_int *)ctx, 100 + (int)report.outcome);
+}
+
+static void *apply_in_group(void *pool)
+{
+    CHECK_ERR(covey_pool_apply(pool, task_hang, COVEY_NO_VIEW, NULL,
+                               COVEY_TASK_OPTS(.group = 5)),
+              -ECANCELED);
+    return NULL;
+}
+
+TEST_EACH_METHOD(apply_heeds_what_a_submission_heeds)
+{
+    covey_pool *pool = pool_with(1, POOL_OPTS());
+    struct shared *s = share();
+    atomic_int told = 0;
+    pthread_t thread;
+    CHECK_OK(covey_pool_apply(
+        pool, task_echo, text_view("x"), NULL,
+        COVEY_TASK_OPTS(.callback = note_result, .callback_ctx = &told)));
+    CHECK_EQ(told, 100 + COVEY_OUTCOME_OK);
+    CHECK_ERR(covey_pool_apply(pool, task_fail, text_view("x"), NULL,
+                               COVEY_TASK_OPTS(.error_callback = note_result,
+                                               .callback_ctx = &told)),
+              COVEY_EREMOTE);
+    CHECK_EQ(told, 100 + COVEY_OUTCOME_ERROR);
+    CHECK_ERR(covey_pool_apply(pool, task_echo, text_view("x"), NULL,
+                               COVEY_TASK_OPTS(.priority = 101)),
+              -EINVAL);
+    CHECK_EQ(pthread_create(&thread, NULL, apply_in_group, pool), 0);
+    while (covey_pool_cancel_group(pool, 5, 1) < 0)
+        cvy_os_yield();
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_OK(covey_pool_apply_async(NULL, pool, task_wait, COVEY_VIEW_OF(s), NULL));
+    await_count(&s->begun, 1);
+    CHECK_ERR(
+        covey_pool_apply(pool, task_echo, text_view("x"), NULL,
+                         COVEY_TASK_OPTS(.priority = 1, .timeout = COVEY_MSEC(10))),
+        -ETIMEDOUT);
+    family_tell(&s->go);
     covey_pool_free(pool);
 }
 

@@ -305,7 +305,8 @@ struct covey_task_opts {
     (&(struct covey_task_opts){.size = sizeof(struct covey_task_opts), __VA_ARGS__})
 
 /**
- * Run one task and wait for its result.
+ * Run one task and wait for its result. A callback of the options has returned by then,
+ * but for calls in a callback of this pool.
  *
  * `arg`:    copied, but used in place if it lies in the family's shared memory.
  * `ret_result`: receives the bytes, reused and grown; may be NULL.

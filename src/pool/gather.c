@@ -228,7 +228,15 @@ int covey_pool_starmap(covey_pool *object, covey_task_fn *fn,
     return r < 0 ? r : cvy_gather(pool, fn, &work, &opts);
 }
 
-/* What is admitted by its memory waits with the others that are submitted. */
+/* Whether the task is to be one of those that are submitted: admitted by its memory, in its
+ * place among them, found by its group, told of by callbacks. */
+static bool needs_submission(const struct covey_task_opts *opts)
+{
+    return opts->memory || opts->memory_growth || opts->affinity ||
+           opts->affinity_wait || opts->duplicate_after || opts->priority ||
+           opts->group || opts->callback || opts->error_callback;
+}
+
 static int apply_and_get(covey_pool *object, covey_task_fn *fn, struct covey_view arg,
                          struct covey_bytes *ret_result,
                          const struct covey_task_opts *opts)
@@ -238,6 +246,9 @@ static int apply_and_get(covey_pool *object, covey_task_fn *fn, struct covey_vie
     if (r < 0)
         return r;
     r = covey_result_get(result, ret_result, COVEY_FOREVER);
+    if (r == -ECANCELED && cvy_os_now() >= result->bounds.deadline)
+        r = cvy_fail(-ETIMEDOUT,
+                     "covey_pool_apply: it had not begun when the time was over");
     covey_result_free(result);
     return r;
 }
@@ -257,8 +268,7 @@ int covey_pool_apply(covey_pool *object, covey_task_fn *fn, struct covey_view ar
         r = cvy_check_views(call, &arg, 1, 1);
     if (r < 0)
         return r;
-    if (opts.memory || opts.memory_growth || opts.affinity || opts.affinity_wait ||
-        opts.duplicate_after)
+    if (needs_submission(&opts))
         return apply_and_get(object, fn, arg, ret_result, &opts);
     struct covey_map_opts map_opts = {.size = sizeof map_opts,
                                       .timeout = opts.timeout,
