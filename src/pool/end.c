@@ -56,7 +56,7 @@ static void terminate(struct cvy_pool *pool)
     cvy_watcher_stop(pool);
     end_maps(pool);
     call_back(pool);
-    cvy_pool_stop_workers(pool);
+    cvy_pool_stop_workers(pool, 0);
     cvy_trace_close(pool);
 }
 
@@ -166,7 +166,7 @@ int covey_pool_join(covey_pool *object, covey_nsec timeout)
     if (end_state(pool)) {
         cvy_watcher_stop(pool);
         end_maps(pool);
-        cvy_pool_stop_workers(pool);
+        cvy_pool_stop_workers(pool, 0);
         cvy_trace_close(pool);
     }
     return 0;
@@ -186,10 +186,10 @@ void covey_pool_free(covey_pool *object)
     }
     terminate(pool);
     cvy_loop_free(pool);
-    (void)cvy_object_release(object);
     (void)pthread_mutex_lock(&pool->lock);
     pool->object = NULL;
     pool->shared = NULL;
     (void)pthread_mutex_unlock(&pool->lock);
+    (void)cvy_object_release(object);
     cvy_pool_unref(pool);
 }

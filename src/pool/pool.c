@@ -17,6 +17,7 @@
 #include "base/opts.h"
 #include "os/context.h"
 #include "pool/worker.h"
+#include "process/process.h"
 #include "region/member.h"
 #include "region/object.h"
 #include "region/wait.h"
@@ -26,16 +27,31 @@
 
 static _Atomic uint32_t pools; /* made by this process, for names */
 
-/* Otherwise the region alone points to the records, where no leak checker looks; fork
- * children inherit them. Nothing else uses it, so more pools than that do no harm. */
+/* For the end of the process. The region alone points to the records otherwise, where no
+ * leak checker looks; fork children inherit them. Who takes a pool out may use it. Of more
+ * pools than that, the workers are ended as daemons are. */
 static _Atomic(struct cvy_pool *) listed[LISTED];
 
-static void list_replace(struct cvy_pool *from, struct cvy_pool *to)
+static bool list_replace(struct cvy_pool *from, struct cvy_pool *to)
 {
     for (uint32_t i = 0; i < LISTED; i++) {
         struct cvy_pool *expected = from;
         if (atomic_compare_exchange_strong(&listed[i], &expected, to))
-            return;
+            return true;
+    }
+    return false;
+}
+
+/* Nobody starts workers in place of those that end with the process. */
+static void stop_all(void)
+{
+    for (uint32_t i = 0; i < LISTED; i++) {
+        struct cvy_pool *pool = atomic_exchange(&listed[i], NULL);
+        if (!pool)
+            continue;
+        if (pool->owner == cvy_member_owner() && pool->method != COVEY_THREAD)
+            cvy_pool_stop_at_exit(pool);
+        (void)list_replace(NULL, pool);
     }
 }
 
@@ -97,9 +113,11 @@ static void free_private(struct cvy_pool *pool)
 {
     if (!pool)
         return;
-    list_replace(pool, NULL);
+    if (pool->is_listed && !list_replace(pool, NULL))
+        return; /* the process ends, and looks at it */
     cvy_tasks_free(pool);
     (void)pthread_mutex_destroy(&pool->lock);
+    (void)pthread_mutex_destroy(&pool->stopping);
     (void)pthread_mutex_destroy(&pool->turn);
     (void)pthread_cond_destroy(&pool->changed);
     for (uint32_t i = 0; i < CVY_POOL_BATCHES; i++) {
@@ -168,6 +186,7 @@ static struct cvy_pool *new_private(size_t workers, const struct covey_pool_opts
     if (!pool)
         return NULL;
     (void)pthread_mutex_init(&pool->lock, NULL);
+    (void)pthread_mutex_init(&pool->stopping, NULL);
     (void)pthread_mutex_init(&pool->turn, NULL);
     init_changed(pool);
     pool->refs = 1;
@@ -193,7 +212,9 @@ static struct cvy_pool *new_private(size_t workers, const struct covey_pool_opts
         cvy_calloc(2 * (size_t)pool->lines + CVY_POOL_ORPHANS, sizeof *pool->ranges);
     for (uint32_t i = 0; pool->worker && i < workers; i++)
         pool->worker[i].is_wanted = true;
-    list_replace(NULL, pool);
+    pool->owner = cvy_member_owner();
+    cvy_exit_set_before_daemons(stop_all);
+    pool->is_listed = list_replace(NULL, pool);
     if (pool->worker && pool->ranges)
         return pool;
     free_private(pool);
@@ -310,7 +331,7 @@ int covey_pool_create(covey_pool **out, size_t workers,
     if (pool->object) {
         char detail[CVY_DETAIL_SIZE];
         (void)snprintf(detail, sizeof detail, "%s", covey_error_detail());
-        cvy_pool_stop_workers(pool);
+        cvy_pool_stop_workers(pool, 0);
         (void)cvy_object_release(pool->object);
         (void)cvy_fail(r, "%s", detail);
     }

@@ -202,6 +202,8 @@ struct cvy_pool {
     const void *holds[16];
     char name[64];
     char cpus[64];
+    uint32_t owner;         /* the object's, which may be gone */
+    bool is_listed;         /* for the end of the process */
     uint32_t refs;          /* the object's, results, iterators */
     _Atomic uint32_t state; /* enum cvy_pool_state */
     struct covey_pool_faults faults;
@@ -209,6 +211,7 @@ struct cvy_pool {
     uint64_t memory;              /* for declared needs; 0 any */
     _Atomic uint64_t begun_items; /* of flows, for the faults */
 
+    pthread_mutex_t stopping; /* of who ends the workers */
     pthread_mutex_t turn;
     struct cvy_submissions *tasks; /* what was submitted; NULL before the first */
     struct cvy_watcher *watcher;
@@ -678,8 +681,11 @@ void cvy_pool_find_missing(struct cvy_pool *pool, uint32_t slot);
 void cvy_pool_cancel(struct cvy_pool *pool, uint32_t slot);
 /** Kill the workers that are in this batch. Returns: false if it cannot (threads). */
 bool cvy_pool_kill_in(struct cvy_pool *pool, uint32_t slot);
-/** End all workers: what is idle at once, what is busy by force. */
-void cvy_pool_stop_workers(struct cvy_pool *pool);
+/** End all workers, not locked: what is idle at once, what is busy by force. With `patience`,
+ * all in order until then. */
+void cvy_pool_stop_workers(struct cvy_pool *pool, int64_t patience);
+/** The same at the end of the process, whatever others do with the pool; not locked. */
+void cvy_pool_stop_at_exit(struct cvy_pool *pool);
 /** Reap the worker, which has died or was killed. */
 void cvy_pool_reap_worker(struct cvy_pool *pool, uint32_t index);
 /** Take out what is known of the deaths of the item's workers; its texts are the caller's. */

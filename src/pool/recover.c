@@ -511,8 +511,8 @@ bool cvy_pool_kill_in(struct cvy_pool *pool, uint32_t slot)
 static bool join_worker(struct cvy_pool *pool, uint32_t index, int64_t deadline)
 {
     struct cvy_pool_worker *worker = &pool->worker[index];
-    int64_t left = deadline - cvy_os_now();
-    if (worker->process && covey_process_join(worker->process, left) == 0) {
+    if (worker->process &&
+        covey_process_join(worker->process, cvy_os_time_left(deadline)) == 0) {
         covey_process_free(worker->process);
         worker->process = NULL;
         cvy_loop_unwatch(pool, index);
@@ -520,31 +520,52 @@ static bool join_worker(struct cvy_pool *pool, uint32_t index, int64_t deadline)
     return !worker->process;
 }
 
-static bool join_workers(struct cvy_pool *pool, covey_nsec timeout)
+static bool join_workers(struct cvy_pool *pool, int64_t deadline)
 {
-    int64_t deadline = cvy_os_deadline(timeout);
     bool all = true;
     for (uint32_t i = 0; i < pool->workers; i++)
         all = join_worker(pool, i, deadline) && all;
     return all;
 }
 
-void cvy_pool_stop_workers(struct cvy_pool *pool)
+static void stop_workers(struct cvy_pool *pool, int64_t patience)
 {
     bool busy = false;
     atomic_store(&pool->shared->stop, 1);
     atomic_fetch_add(&pool->shared->doorbell, CVY_RING_STEP);
     (void)cvy_os_futex_wake(&pool->shared->doorbell, INT32_MAX);
+    if (patience && join_workers(pool, patience))
+        return;
     for (uint32_t i = 0; i < pool->workers; i++)
-        if (pool->worker[i].process && atomic_load(&pool->shared->lines[i].batch)) {
+        if (pool->worker[i].process &&
+            (patience || atomic_load(&pool->shared->lines[i].batch))) {
             busy = true;
             (void)covey_process_terminate(pool->worker[i].process);
         }
-    if (join_workers(pool, busy ? TERMINATE_TIME : STOP_TIME))
+    if (join_workers(pool, cvy_os_deadline(busy ? TERMINATE_TIME : STOP_TIME)))
         return;
     for (uint32_t i = 0; i < pool->workers; i++)
         if (pool->worker[i].process)
             (void)covey_process_kill(pool->worker[i].process);
+    bool is_thread = pool->method == COVEY_THREAD;
     (void)join_workers(pool,
-                       pool->method == COVEY_THREAD ? COVEY_FOREVER : COVEY_SEC(30));
+                       cvy_os_deadline(is_thread ? COVEY_FOREVER : COVEY_SEC(30)));
+}
+
+void cvy_pool_stop_workers(struct cvy_pool *pool, int64_t patience)
+{
+    (void)pthread_mutex_lock(&pool->stopping);
+    stop_workers(pool, patience);
+    (void)pthread_mutex_unlock(&pool->stopping);
+}
+
+void cvy_pool_stop_at_exit(struct cvy_pool *pool)
+{
+    (void)pthread_mutex_lock(&pool->lock);
+    pool->closing = true;
+    if (pool->shared && pthread_mutex_trylock(&pool->stopping) == 0) {
+        stop_workers(pool, 0);
+        (void)pthread_mutex_unlock(&pool->stopping);
+    }
+    (void)pthread_mutex_unlock(&pool->lock);
 }

@@ -2,6 +2,7 @@
 /* exit.c: exit hooks and the order of an end.
  *
  *   hooks with priority >= 0
+ *   pools end their workers
  *   daemons get SIGTERM; all children are awaited, daemons that do not end are killed
  *   the fork server ends
  *   hooks with priority < 0
@@ -102,6 +103,20 @@ static void run_hooks(int least)
     }
 }
 
+static void (*_Atomic before_daemons)(void); /* also in a fork child */
+
+void cvy_exit_set_before_daemons(void (*fn)(void))
+{
+    atomic_store(&before_daemons, fn);
+}
+
+static void end_what_starts_daemons(void)
+{
+    void (*fn)(void) = atomic_load(&before_daemons);
+    if (fn)
+        fn();
+}
+
 static void terminate_daemons(void)
 {
     cvy_children_lock();
@@ -192,6 +207,7 @@ CVY_CHILD_CODE void cvy_process_end(int status)
     if (cvy_enter() < 0) /* the thread that ends the process may be new to covey */
         return;
     run_hooks(0);
+    end_what_starts_daemons();
     terminate_daemons();
     join_children();
     cvy_forkserver_stop();

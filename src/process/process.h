@@ -296,6 +296,9 @@ void cvy_flush_streams(void);
 void cvy_process_end(int status);
 /** See to it that exit() comes to cvy_process_end. */
 void cvy_exit_prepare(void);
+/** Who starts daemons anew, when they end, is told by this that the process ends. Always the
+ * same function. */
+void cvy_exit_set_before_daemons(void (*fn)(void));
 /** In a child: the parent's hooks are not ours. */
 void cvy_exit_forget(void);
 
