@@ -15,6 +15,7 @@
 #include "region/wait.h"
 
 #define LOOK_TIME COVEY_MSEC(100)
+#define HOOK_TIME COVEY_SEC(1) /* for exit hooks, whatever the caller's time */
 
 /* Tell all maps to end, and wait until they have. */
 static void end_maps(struct cvy_pool *pool)
@@ -166,7 +167,7 @@ int covey_pool_join(covey_pool *object, covey_nsec timeout)
     if (end_state(pool)) {
         cvy_watcher_stop(pool);
         end_maps(pool);
-        cvy_pool_stop_workers(pool, 0);
+        cvy_pool_stop_workers(pool, cvy_max_i64(deadline, cvy_os_deadline(HOOK_TIME)));
         cvy_trace_close(pool);
     }
     return 0;
