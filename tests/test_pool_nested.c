@@ -83,6 +83,44 @@ TEST(nested_pools_share_the_cores)
     covey_pool_free(pool);
 }
 
+static int keep_state(struct covey_view arg)
+{
+    covey_worker_set_state(shared_of(arg));
+    return 0;
+}
+
+static int task_has_state(struct covey_call *call)
+{
+    int has = covey_worker_state() != NULL;
+    return covey_call_return(call, &has, sizeof has);
+}
+
+/* Workers that are forks of this one. */
+static int ask_for_state_below(struct covey_call *call)
+{
+    struct covey_bytes bytes = {0};
+    covey_pool *pool = NULL;
+    CHECK(covey_worker_state() != NULL);
+    CHECK_OK(covey_pool_create(&pool, 1, COVEY_POOL_OPTS(.method = COVEY_FORK)));
+    CHECK_OK(covey_pool_apply(pool, task_has_state, COVEY_NO_VIEW, &bytes, NULL));
+    int has = *(const int *)bytes.data;
+    covey_bytes_free(&bytes);
+    covey_pool_free(pool);
+    return covey_call_return(call, &has, sizeof has);
+}
+
+TEST_EACH_METHOD(a_worker_in_a_task_begins_without_a_state)
+{
+    struct shared *s = share();
+    struct covey_bytes bytes = {0};
+    covey_pool *pool =
+        pool_with(1, POOL_OPTS(.initializer = keep_state, .initarg = COVEY_VIEW_OF(s)));
+    CHECK_OK(covey_pool_apply(pool, ask_for_state_below, COVEY_NO_VIEW, &bytes, NULL));
+    CHECK_EQ(*(const int *)bytes.data, 0);
+    covey_bytes_free(&bytes);
+    covey_pool_free(pool);
+}
+
 /* Tells the pid of a worker of its own pool, which hangs. */
 static int hang_below(struct covey_call *call)
 {

@@ -489,6 +489,7 @@ int cvy_pool_work(struct covey_view view)
                            .deadline = INT64_MAX,
                            .pid = cvy_os_pid()};
     cvy_worker_is_here(&w);
+    covey_worker_set_state(NULL); /* a fork of a worker has that one's */
     if (!w.tasks_left)
         w.tasks_left = UINT64_MAX;
     int r = cvy_task_init(&w);
