@@ -103,6 +103,30 @@ TEST_EACH_METHOD(a_name_that_is_registered_again_is_replaced)
     end(manager);
 }
 
+/* What is shared is of the type that there was then. */
+TEST_EACH_METHOD(a_shared_class_outlives_its_name)
+{
+    static const struct covey_method only_get[] = {{"get", box_get, 0}};
+    struct covey_class cls = box_class;
+    covey_proxy *shared, *box;
+    cls.methods = only_get;
+    cls.method_count = 1;
+    box_register();
+    CHECK_OK(covey_manager_share("get_box", "Box", NULL));
+    CHECK_OK(covey_manager_register("Box", &cls, NULL));
+    covey_manager *manager = NULL;
+    CHECK_OK(
+        covey_manager_start(&manager, COVEY_MANAGER_OPTS(.method = check_method())));
+    CHECK_OK(covey_proxy_create(&shared, manager, "get_box", NULL, NULL));
+    CHECK_OK(covey_proxy_call(shared, NULL, "set", "(i)", 5));
+    CHECK_EQ(number_in(shared), 5);
+    CHECK_OK(covey_proxy_create(&box, manager, "Box", NULL, NULL));
+    CHECK_ERR(covey_proxy_call(box, NULL, "set", "(i)", 5), COVEY_EREMOTE);
+    covey_proxy_free(shared);
+    covey_proxy_free(box);
+    end(manager);
+}
+
 TEST_EACH_METHOD(limits_and_keys_go_to_the_child)
 {
     covey_manager *manager = start((struct covey_manager_opts){

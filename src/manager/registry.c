@@ -46,7 +46,8 @@ static void free_type(struct cvy_type *type)
     cvy_free(type);
 }
 
-static void drop_named(struct cvy_registry *registry, const char *name)
+/* A shared type may go on with the class of one that is replaced. */
+static void replace_named(struct cvy_registry *registry, const char *name)
 {
     struct cvy_type **link = &registry->first;
     while (*link && strcmp((*link)->name, name) != 0)
@@ -55,7 +56,8 @@ static void drop_named(struct cvy_registry *registry, const char *name)
     if (!old)
         return;
     *link = old->next;
-    free_type(old);
+    old->next = registry->replaced;
+    registry->replaced = old;
 }
 
 static int make_type(const char *name, const struct cvy_class *cls,
@@ -88,7 +90,7 @@ int cvy_registry_add(struct cvy_registry *registry, const char *name,
         r = make_type(name, cls, exposed, exposed_count, &type);
     if (r < 0)
         return r;
-    drop_named(registry, name);
+    replace_named(registry, name);
     type->next = registry->first;
     registry->first = type;
     *ret = type;
@@ -146,6 +148,7 @@ void cvy_registry_free(struct cvy_registry *registry)
 {
     free_list(registry->first);
     free_list(registry->hidden);
+    free_list(registry->replaced);
     cvy_functions_free(&registry->functions);
     *registry = (struct cvy_registry){0};
 }

@@ -74,6 +74,7 @@ struct cvy_type {
 struct cvy_registry {
     struct cvy_type *first;         /* stays as it is while the server serves */
     struct cvy_type *hidden;        /* those of objects that only methods make */
+    struct cvy_type *replaced;      /* whose names others have */
     struct cvy_function *functions; /* that clients can name */
 };
 
