@@ -195,7 +195,7 @@ static struct job *begin(struct machine *m, struct cvy_referent *object)
     return job;
 }
 
-/* An object goes: who waits for it, and who has a watch on it, first. */
+/* An object goes: who waits for it first. */
 static void drop_object(struct machine *m, struct cvy_referent *object)
 {
     if (!object->cls)
@@ -208,8 +208,6 @@ static void drop_object(struct machine *m, struct cvy_referent *object)
             drop_job(job);
         }
     }
-    for (int i = 0; i < 2; i++)
-        cvy_session_forget(&m->sessions[i], object);
     object->cls->destroy(object->self);
     *object = (struct cvy_referent){0};
 }

@@ -32,10 +32,8 @@ static const struct cvy_class *find_class(const char *name)
 
 static void drop(struct cvy_referent *object)
 {
-    if (object->cls) {
-        cvy_session_forget(&session, object);
+    if (object->cls)
         object->cls->destroy(object->self);
-    }
     *object = (struct cvy_referent){0};
 }
 

@@ -405,62 +405,39 @@ int cvy_call_method(struct cvy_call *call, const struct cvy_method *method)
 
 /* ---- watches ---- */
 
-static struct cvy_watch *find_watch(const struct cvy_session *session, const void *self)
+int cvy_watch(struct cvy_session *session, void *thing, const char *what,
+              cvy_gone_fn *gone)
 {
-    for (size_t i = session->watch_count; i-- > 0;)
-        if (session->watches[i].object->self == self)
-            return &session->watches[i];
-    return NULL;
-}
-
-int cvy_watch(struct cvy_call *call)
-{
-    struct cvy_session *s = call->session;
-    struct cvy_watch *watch = find_watch(s, call->object->self);
-    if (watch) {
-        watch->count++;
-        return 0;
-    }
-    if (s->watch_count == s->watch_capacity) {
-        size_t capacity = s->watch_capacity ? 2 * s->watch_capacity : 4;
-        void *more = cvy_realloc(s->watches, capacity * sizeof *s->watches);
+    if (session->watch_count == session->watch_capacity) {
+        size_t capacity = session->watch_capacity ? 2 * session->watch_capacity : 4;
+        void *more = cvy_realloc(session->watches, capacity * sizeof *session->watches);
         if (!more)
             return cvy_fail(-ENOMEM, "no memory for one more thing that '%s' holds",
-                            s->name);
-        s->watches = more;
-        s->watch_capacity = capacity;
+                            session->name);
+        session->watches = more;
+        session->watch_capacity = capacity;
     }
-    s->watches[s->watch_count++] =
-        (struct cvy_watch){.object = call->object, .count = 1};
+    session->watches[session->watch_count++] =
+        (struct cvy_watch){.thing = thing, .what = what, .gone = gone};
     return 0;
 }
 
-static void drop_watch(struct cvy_session *session, struct cvy_watch *watch)
+/* What was taken last is mostly given back first. */
+void cvy_unwatch(struct cvy_session *session, const void *thing)
 {
-    *watch = session->watches[--session->watch_count];
-}
-
-void cvy_unwatch(struct cvy_session *session, const void *self)
-{
-    struct cvy_watch *watch = find_watch(session, self);
-    if (watch && --watch->count == 0)
-        drop_watch(session, watch);
-}
-
-void cvy_session_forget(struct cvy_session *session, const struct cvy_referent *object)
-{
-    struct cvy_watch *watch = find_watch(session, object->self);
-    if (watch)
-        drop_watch(session, watch);
+    size_t i = session->watch_count;
+    while (i-- > 0)
+        if (session->watches[i].thing == thing) {
+            session->watches[i] = session->watches[--session->watch_count];
+            return;
+        }
 }
 
 void cvy_session_end(struct cvy_session *session)
 {
     while (session->watch_count > 0) {
-        const struct cvy_referent *object =
-            session->watches[--session->watch_count].object;
-        if (object->cls->session_gone)
-            object->cls->session_gone(object->self, session);
+        const struct cvy_watch *watch = &session->watches[--session->watch_count];
+        watch->gone(watch->thing, session);
     }
     cvy_free(session->watches);
     session->watches = NULL;

@@ -48,11 +48,10 @@
  * A resume function ends as a method does; it may park again. A woken call whose session
  * ends at the same time is still resumed by CVY_WOKEN first.
  *
- * A lock may be released by another session than its owner: unwatch the owner's.
- *
  * *Sessions.* A session is one client thread's connection: what a thread is to Python's
- * locks. Compare pointers to tell owners. Who owns something that has to be given back
- * when its client dies asks for it by cvy_watch.
+ * locks. Compare pointers to tell owners. What has to be given back when its client dies
+ * asks for that by cvy_watch. A lock may be released by another session than its owner:
+ * unwatch the owner's.
  *
  * *Tests without a server.* A call can be made by hand: cvy_call_begin, the function,
  * cvy_call_end; call.c needs nothing else of a server. See tests/test_manager_call.c.
@@ -122,8 +121,6 @@ struct cvy_class {
     cvy_method_fn *repr, *str;
     /** What #GETVALUE gives, a copy of the referent. NULL: it cannot be pickled. */
     cvy_method_fn *value;
-    /** A session that has a watch on this object has ended: give back what it held. */
-    void (*session_gone)(void *self, struct cvy_session *session);
 };
 
 /** An object as the server knows it. */
@@ -134,9 +131,13 @@ struct cvy_referent {
 
 /* ---- sessions --------------------------------------------------------------- */
 
+/** A session has ended: give back what it held of this. */
+typedef void cvy_gone_fn(void *thing, struct cvy_session *session);
+
 struct cvy_watch {
-    struct cvy_referent *object;
-    size_t count;
+    void *thing;
+    const char *what;
+    cvy_gone_fn *gone;
 };
 
 struct cvy_session {
@@ -147,13 +148,14 @@ struct cvy_session {
 };
 
 /**
- * Have the class's `session_gone` called for this call's object when the session of this
- * call ends. Each call wants one cvy_unwatch.
+ * Have `gone` called for a thing when a session ends. It watches a session once at a time,
+ * and takes that back before it goes itself. `what` names it in the log; it is borrowed.
  * Returns: 0; -ENOMEM.
  */
-int cvy_watch(struct cvy_call *call) COVEY_MUST_CHECK;
-/** Take one watch of `session` back. In session_gone it is gone already. */
-void cvy_unwatch(struct cvy_session *session, const void *self);
+int cvy_watch(struct cvy_session *session, void *thing, const char *what,
+              cvy_gone_fn *gone) COVEY_MUST_CHECK;
+/** Take it back. In `gone` it is gone already. */
+void cvy_unwatch(struct cvy_session *session, const void *thing);
 
 /* ---- waiting ---------------------------------------------------------------- */
 
@@ -262,8 +264,6 @@ void cvy_parking_free(struct cvy_parking *parking);
 
 /** The session has ended, and its calls are cancelled: serve its watches. */
 void cvy_session_end(struct cvy_session *session);
-/** The object goes: no session watches it any more. `session`: one of all. */
-void cvy_session_forget(struct cvy_session *session, const struct cvy_referent *object);
 
 /**
  * Run a method, special ones (`__repr__`, `__str__`, `#GETVALUE`) included.

@@ -194,10 +194,10 @@ static void log_end(const struct cvy_connection *c, const char *why)
     const struct cvy_session *s = &c->session;
     if (s->watch_count > 0)
         (void)covey_log(COVEY_LOG_WARNING,
-                        "manager %s: %s ended holding %zu objects, the first a %s; "
+                        "manager %s: %s ended holding %zu things, the first a %s; "
                         "they are given back",
                         c->server->address, cvy_connection_describe(c, text),
-                        s->watch_count, s->watches[0].object->cls->name);
+                        s->watch_count, s->watches[0].what);
     if (why)
         (void)covey_log(COVEY_LOG_INFO, "manager %s: %s: %s", c->server->address,
                         cvy_connection_describe(c, text), why);

@@ -120,9 +120,6 @@ static void take_out(struct cvy_hosts *hosts, const struct cvy_hosted *hosted)
 void cvy_hosted_destroy(struct cvy_server *server, struct cvy_hosted *hosted)
 {
     take_out(&server->hosts, hosted);
-    for (struct cvy_connection *c = server->connections; c; c = c->next)
-        if (c->session.watch_count > 0)
-            cvy_session_forget(&c->session, &hosted->referent);
     if (hosted->type->one == hosted)
         hosted->type->one = NULL;
     if (hosted->referent.cls->destroy)

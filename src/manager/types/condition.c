@@ -79,13 +79,6 @@ static int condition_repr(struct cvy_call *call, void *self)
     return cvy_owned_repr(call, condition->lock, "Condition(", rest);
 }
 
-static void condition_session_gone(void *self, struct cvy_session *session)
-{
-    struct condition *condition = self;
-
-    cvy_owned_session_gone(condition->lock, self, session);
-}
-
 /* ---- methods ------------------------------------------------------------------- */
 
 static int condition_acquire(struct cvy_call *call, void *self)
@@ -199,5 +192,4 @@ const struct cvy_class cvy_type_condition = {
     .create = condition_create,
     .destroy = condition_destroy,
     .repr = condition_repr,
-    .session_gone = condition_session_gone,
 };

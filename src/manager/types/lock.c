@@ -78,8 +78,11 @@ void cvy_owned_ref(struct cvy_owned_lock *lock)
 
 void cvy_owned_drop(struct cvy_owned_lock *lock)
 {
-    if (--lock->refs == 0)
-        cvy_free(lock);
+    if (--lock->refs > 0)
+        return;
+    if (lock->owner)
+        cvy_unwatch(lock->owner, lock);
+    cvy_free(lock);
 }
 
 bool cvy_owned_is_held(const struct cvy_owned_lock *lock,
@@ -88,41 +91,39 @@ bool cvy_owned_is_held(const struct cvy_owned_lock *lock,
     return lock->count && (!lock->reentrant || lock->owner == session);
 }
 
-static int take(struct cvy_call *call, struct cvy_owned_lock *lock, uint64_t count)
-{
-    int r = cvy_watch(call);
-
-    if (r < 0)
-        return r;
-    lock->owner = call->session;
-    lock->watched = call->object->self;
-    lock->count = count;
-    return 0;
-}
-
 /* It is free now. */
 static void pass_on(struct cvy_owned_lock *lock)
 {
     lock->owner = NULL;
-    lock->watched = NULL;
     lock->count = 0;
     cvy_wake_first(&lock->waiters);
+}
+
+static void owner_gone(void *thing, struct cvy_session *session)
+{
+    (void)session;
+    pass_on(thing);
+}
+
+static int take(struct cvy_call *call, struct cvy_owned_lock *lock, uint64_t count)
+{
+    int r =
+        cvy_watch(call->session, lock, lock->reentrant ? "RLock" : "Lock", owner_gone);
+
+    if (r < 0)
+        return r;
+    lock->owner = call->session;
+    lock->count = count;
+    return 0;
 }
 
 uint64_t cvy_owned_release_all(struct cvy_owned_lock *lock)
 {
     uint64_t count = lock->count;
 
-    cvy_unwatch(lock->owner, lock->watched);
+    cvy_unwatch(lock->owner, lock);
     pass_on(lock);
     return count;
-}
-
-void cvy_owned_session_gone(struct cvy_owned_lock *lock, const void *self,
-                            const struct cvy_session *session)
-{
-    if (lock->owner == session && lock->watched == self)
-        pass_on(lock);
 }
 
 /* ---- acquiring ----------------------------------------------------------------- */
@@ -304,11 +305,6 @@ static int lock_repr(struct cvy_call *call, void *self)
     return cvy_owned_repr(call, self, "", "");
 }
 
-static void lock_session_gone(void *self, struct cvy_session *session)
-{
-    cvy_owned_session_gone(self, self, session);
-}
-
 static const struct cvy_method methods[] = {
     {"acquire", lock_acquire, 0},
     {"locked", lock_locked, 0},
@@ -323,7 +319,6 @@ const struct cvy_class cvy_type_lock = {
     .create = lock_create,
     .destroy = lock_destroy,
     .repr = lock_repr,
-    .session_gone = lock_session_gone,
 };
 
 const struct cvy_class cvy_type_rlock = {
@@ -334,5 +329,4 @@ const struct cvy_class cvy_type_rlock = {
     .create = rlock_create,
     .destroy = lock_destroy,
     .repr = lock_repr,
-    .session_gone = lock_session_gone,
 };

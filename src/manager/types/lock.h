@@ -12,8 +12,8 @@ struct cvy_owned_lock {
     unsigned refs;
     bool reentrant;
     uint64_t count;            /* how often the owner has it; 0: free */
-    struct cvy_session *owner; /* of a Lock: who acquired it, whoever may release it */
-    void *watched;             /* the object by which the owner is watched */
+    struct cvy_session *owner; /* of a Lock: who acquired it, whoever may release it;
+                                  the lock watches it, whichever object shows the lock */
     struct cvy_waiters waiters;
 };
 
@@ -31,10 +31,6 @@ int cvy_owned_release(struct cvy_call *call, struct cvy_owned_lock *lock);
 int cvy_owned_locked(struct cvy_call *call, const struct cvy_owned_lock *lock);
 int cvy_owned_repr(struct cvy_call *call, const struct cvy_owned_lock *lock,
                    const char *before, const char *after);
-
-/** A session that had a watch by `self` has ended. */
-void cvy_owned_session_gone(struct cvy_owned_lock *lock, const void *self,
-                            const struct cvy_session *session);
 
 /** Release it wholly. Returns: how often it was held, for cvy_owned_retake. */
 uint64_t cvy_owned_release_all(struct cvy_owned_lock *lock);

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/* Who has something of a manager's and who waits for it, when clients or objects go. */
+#include "server_help.h"
+
+#include <covey/proxy.h>
+
+static covey_manager *client_of(const struct server *server)
+{
+    covey_manager *manager = NULL;
+    CHECK_OK(covey_manager_connect(&manager, server->address,
+                                   COVEY_CONNECT_OPTS(.authkey = SERVER_KEY),
+                                   COVEY_SEC(20)));
+    return manager;
+}
+
+/* A Condition and its Lock, which are the test's. */
+struct pair {
+    covey_manager *manager;
+    covey_proxy *lock, *condition;
+};
+
+static struct pair pair_make(const struct server *server, const char *lock_type)
+{
+    struct pair pair = {.manager = client_of(server)};
+    covey_value *lock, *args;
+    CHECK_OK(covey_proxy_create(&pair.lock, pair.manager, lock_type, NULL, NULL));
+    CHECK_OK(covey_proxy_to_value(pair.lock, &lock));
+    CHECK_OK(covey_value_pack(&args, "(N)", lock));
+    CHECK_OK(
+        covey_proxy_create(&pair.condition, pair.manager, "Condition", args, NULL));
+    return pair;
+}
+
+static void pair_free(struct pair *pair)
+{
+    covey_proxy_free(pair->lock);
+    covey_proxy_free(pair->condition);
+    covey_manager_free(pair->manager);
+}
+
+static void session_acquires(covey_conn *conn, covey_proxy *lock)
+{
+    REQUEST(conn, covey_proxy_ident(lock), "acquire", "()");
+    REPLIES(conn, "#RETURN", "True");
+}
+
+/* Whoever acquired it by the one has it, whether the other still is there or not. */
+TEST(a_lock_is_given_back_after_the_object_by_which_it_was_acquired_went)
+{
+    static const char *const types[] = {"Lock", "RLock"};
+    struct server server = server_start((struct covey_manager_opts){0});
+    for (int i = 0; i < 4; i++) {
+        struct pair pair = pair_make(&server, types[i % 2]);
+        covey_proxy **by = i < 2 ? &pair.lock : &pair.condition;
+        covey_proxy *other = i < 2 ? pair.condition : pair.lock;
+        covey_conn *holder = server_session(&server, "holder");
+        session_acquires(holder, *by);
+        covey_proxy_free(*by);
+        *by = NULL;
+        CHECK_EQ(server_count(&server), 1);
+        CHECK_ERR(covey_proxy_lock_acquire(other, COVEY_NOWAIT), -ETIMEDOUT);
+        covey_conn_free(holder);
+        CHECK_OK(covey_proxy_lock_acquire(other, COVEY_SEC(20)));
+        CHECK_OK(covey_proxy_lock_release(other));
+        pair_free(&pair);
+    }
+    server_stop(&server);
+}
+
+CHECK_MAIN()
