@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Who has something of a manager's and who waits for it, when clients or objects go. */
-#include "server_help.h"
+#include <sys/prctl.h>
 
-#include <covey/proxy.h>
+#include "server_help.h"
 
 static covey_manager *client_of(const struct server *server)
 {
@@ -64,6 +64,55 @@ TEST(a_lock_is_given_back_after_the_object_by_which_it_was_acquired_went)
         CHECK_OK(covey_proxy_lock_release(other));
         pair_free(&pair);
     }
+    server_stop(&server);
+}
+
+/* ---- who is woken and gone ---- */
+
+/* A client that has a lock in one session and waits for it in another. A child of its own
+ * keeps the sockets open, so that its end is seen by the process, of both at once. */
+static int die_with_a_lock(const struct server *server, const char *lock, int ready)
+{
+    covey_conn *waiter = server_session(server, "waiter");
+    covey_conn *owner = server_session(server, "owner");
+    REQUEST(owner, lock, "acquire", "()");
+    REPLIES(owner, "#RETURN", "True");
+    REQUEST(waiter, lock, "acquire", "()");
+    server_count(server); /* it has come by then */
+    int keeper = fork();
+    if (!keeper)
+        pause();
+    CHECK_EQ(write(ready, &keeper, sizeof keeper), sizeof keeper);
+    pause();
+    return 0;
+}
+
+TEST(a_lock_goes_to_the_next_if_its_owner_and_heir_are_gone_at_once)
+{
+    struct server server = server_start((struct covey_manager_opts){0});
+    char ident[64];
+    int ends[2], keeper = 0;
+    server_create(&server, "Lock", ident);
+    CHECK_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+    CHECK_EQ(pipe(ends), 0);
+    fflush(NULL);
+    int pid = fork();
+    CHECK_GE(pid, 0);
+    if (!pid)
+        exit(die_with_a_lock(&server, ident, ends[1]));
+    CHECK_EQ(read(ends[0], &keeper, sizeof keeper), sizeof keeper);
+    covey_conn *next = server_session(&server, "next");
+    REQUEST(next, ident, "acquire", "()");
+    server_count(&server);
+    CHECK_EQ(kill(pid, SIGKILL), 0);
+    CHECK_EQ(waitpid(pid, NULL, 0), pid);
+    REPLIES(next, "#RETURN", "True");
+    CHECK_EQ(kill(keeper, SIGKILL), 0);
+    CHECK_EQ(waitpid(keeper, NULL, 0), keeper);
+    covey_conn_free(next);
+    control_ok(&server, "decref", ident);
+    close(ends[0]);
+    close(ends[1]);
     server_stop(&server);
 }
 

@@ -149,6 +149,7 @@ int cvy_park_first(struct cvy_call *call, struct cvy_waiters *waiters, int64_t u
 
 void cvy_wake(struct cvy_call *call)
 {
+    call->left = call->waiters;
     take_out(call);
     drop_timer(call->parking, call);
     put_last(&call->parking->woken, call);
@@ -197,10 +198,15 @@ int64_t cvy_parking_next(const struct cvy_parking *parking)
     return parking->timed_count > 0 ? parking->timed[0]->until : INT64_MAX;
 }
 
+/* Its list is there as long as its object, which the call keeps, or as what its resume
+ * function lets go of. */
 void cvy_cancel(struct cvy_call *call)
 {
+    bool is_woken = call->waiters == &call->parking->woken;
     take_out(call);
     drop_timer(call->parking, call);
+    if (is_woken)
+        cvy_wake_first(call->left);
     (void)call->resume(call, call->object->self, CVY_CANCELLED);
 }
 

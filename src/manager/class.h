@@ -45,8 +45,9 @@
  *     CVY_CANCELLED  the session has ended, or the object goes. It is out of the list; what
  *                    it returns is ignored, and it must not park again.
  *
- * A resume function ends as a method does; it may park again. A woken call whose session
- * ends at the same time is still resumed by CVY_WOKEN first.
+ * A resume function ends as a method does; it may park again. If the session of a woken
+ * call ends before the call could go on, it is cancelled, and the next in its list is woken
+ * in its place. So a list is of those who wait for the same.
  *
  * *Sessions.* A session is one client thread's connection: what a thread is to Python's
  * locks. Compare pointers to tell owners. What has to be given back when its client dies
@@ -198,6 +199,7 @@ struct cvy_call {
     void *server;
     cvy_resume_fn *resume;
     struct cvy_waiters *waiters; /* the list it is in; NULL: none */
+    struct cvy_waiters *left;    /* of a woken one: the list it was in */
     struct cvy_call *next, *prev;
     int64_t until;
     size_t timer; /* place in `timed` + 1; 0: none */

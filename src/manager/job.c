@@ -26,7 +26,8 @@ struct cvy_job {
     struct cvy_jobs *jobs;
     struct cvy_server *server;
     struct cvy_hosted *hosted;
-    struct cvy_call *call; /* NULL: cancelled */
+    struct cvy_call *call;     /* NULL: cancelled */
+    struct cvy_waiters caller; /* that call, while it waits */
     covey_method_fn *fn;
     void *self;
     char *client;
@@ -40,7 +41,6 @@ struct cvy_jobs {
     struct cvy_job *done;
     size_t running;
     struct cvy_job *queued, **queued_end; /* the server's */
-    struct cvy_waiters calls;             /* of all jobs that are not cancelled */
 };
 
 static void free_job(struct cvy_job *job)
@@ -172,7 +172,7 @@ int cvy_job_start(struct cvy_call *call, void *self, covey_method_fn *fn)
         *jobs->queued_end = job;
         jobs->queued_end = &job->next;
     }
-    return cvy_park(call, &jobs->calls, INT64_MAX, resume_job);
+    return cvy_park(call, &job->caller, INT64_MAX, resume_job);
 }
 
 /* A job of which nobody wants the result. */

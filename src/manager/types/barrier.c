@@ -113,7 +113,7 @@ static int wait_resume(struct cvy_call *call, void *self, enum cvy_why why)
 
     if (why == CVY_WOKEN && call->kept[1].number == OPENED)
         return cvy_return(call, covey_value_int(call->kept[0].number));
-    if (why != CVY_WOKEN)
+    if (call->kept[1].number == WAITING)
         barrier->waiting--;
     if (why == CVY_TIMED_OUT)
         break_it(barrier);
