@@ -116,4 +116,35 @@ TEST(a_lock_goes_to_the_next_if_its_owner_and_heir_are_gone_at_once)
     server_stop(&server);
 }
 
+/* All that the owner sends ahead waits behind a call that waits, and comes at once then. */
+TEST(who_is_woken_is_not_overtaken_by_what_was_sent_ahead)
+{
+    struct server server = server_start((struct covey_manager_opts){0});
+    char gate[64], lock[64];
+    server_create(&server, "Lock", gate);
+    server_create(&server, "Lock", lock);
+    covey_conn *keeper = server_session(&server, "keeper");
+    covey_conn *owner = server_session(&server, "owner");
+    covey_conn *next = server_session(&server, "next");
+    REQUEST(keeper, gate, "acquire", "()");
+    REPLIES(keeper, "#RETURN", "True");
+    REQUEST(owner, lock, "acquire", "()");
+    REPLIES(owner, "#RETURN", "True");
+    REQUEST(next, lock, "acquire", "()");
+    server_count(&server); /* it has come by then */
+    REQUEST(owner, gate, "acquire", "()");
+    REQUEST(owner, lock, "release", "()");
+    REQUEST(owner, lock, "acquire", "(N)", covey_value_bool(0));
+    REQUEST(keeper, gate, "release", "()");
+    REPLIES(keeper, "#RETURN", "None");
+    REPLIES(owner, "#RETURN", "True");
+    REPLIES(owner, "#RETURN", "None");
+    REPLIES(owner, "#RETURN", "False");
+    REPLIES(next, "#RETURN", "True");
+    covey_conn_free(keeper);
+    covey_conn_free(owner);
+    covey_conn_free(next);
+    server_stop(&server);
+}
+
 CHECK_MAIN()

@@ -428,6 +428,7 @@ static size_t work(struct cvy_connection *c, const unsigned char *data, size_t s
         }
         done += frame.whole;
         cvy_request_do(c, frame.body, (size_t)frame.size);
+        cvy_server_go_on(c->server); /* before the next, which would overtake them */
     }
     if (c->state != CVY_ENDED && find_frame(c, data + done, size - done, &frame) != 0)
         run_later(c);

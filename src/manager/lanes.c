@@ -126,8 +126,7 @@ static bool look_once(struct cvy_server *server)
         if (cvy_connection_look(c)) {
             any = c->is_served = true;
             c->quiet_passes = 0;
-            if (server->parking.woken.first)
-                cvy_parking_run(&server->parking, 0);
+            cvy_server_go_on(server);
         } else if (++c->quiet_passes >= QUIET_PASSES) {
             rest(c);
         }

@@ -75,12 +75,6 @@ static void accept_some(struct cvy_server *server)
 
 /* ---- events ---- */
 
-static void go_on(struct cvy_server *server)
-{
-    if (server->parking.woken.first)
-        cvy_parking_run(&server->parking, 0);
-}
-
 static void serve_event(struct cvy_server *server, const struct cvy_os_event *event)
 {
     struct cvy_source *source = event->about;
@@ -118,7 +112,7 @@ static void serve_event(struct cvy_server *server, const struct cvy_os_event *ev
         cvy_crew_ready(CVY_CONTAINER_OF(source, struct cvy_crew, source));
         break;
     }
-    go_on(server);
+    cvy_server_go_on(server);
 }
 
 /* Each that has requests left gets one turn; those that still have some come again. */
@@ -129,7 +123,7 @@ static void serve_left_over(struct cvy_server *server)
         struct cvy_connection *c = server->run_first;
         bool is_last = c == last;
         cvy_connection_run(c);
-        go_on(server);
+        cvy_server_go_on(server);
         if (is_last)
             return;
     }

@@ -363,6 +363,12 @@ struct cvy_server {
 int cvy_server_run(struct cvy_server *server);
 /** Say whether it is full, if so much has come that this may have changed. */
 void cvy_server_look_at_memory(struct cvy_server *server);
+/** Let those who were woken go on. */
+static inline void cvy_server_go_on(struct cvy_server *server)
+{
+    if (server->parking.woken.first)
+        cvy_parking_run(&server->parking, 0);
+}
 /** Async-signal-safe. */
 void cvy_server_stop(struct cvy_server *server);
 
