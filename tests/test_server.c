@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* What a manager does for its clients: CPython's protocol by hand, classes of the program,
  * references, and methods that block. */
+#include <dirent.h>
+#include <sched.h>
+
 #include "server_box.h"
 #include "server_help.h"
 
@@ -273,6 +276,80 @@ TEST(a_hundred_methods_may_block_at_the_same_time)
         covey_conn_free(callers[i]);
     }
     covey_conn_free(b);
+    server_stop(&server);
+}
+
+static size_t threads_here(void)
+{
+    size_t count = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    CHECK(tasks);
+    for (const struct dirent *d; (d = readdir(tasks));)
+        count += d->d_name[0] != '.';
+    closedir(tasks);
+    return count;
+}
+
+/* Opens for as many as wanted, and ends when their threads have: they end together as far as
+ * the manager's loop can see. */
+static int open_for_all(covey_request *request, void *self)
+{
+    struct box *box = self;
+    int64_t count = 0;
+    size_t before = threads_here();
+    int r = covey_value_get_int(covey_value_at(covey_request_args(request), 0), &count);
+    for (int64_t i = 0; i < count && r >= 0; i++)
+        r = write(box->gate[1], "", 1) == 1 ? 0 : -EIO;
+    while (r >= 0 && threads_here() + (size_t)count > before)
+        sched_yield();
+    return r < 0 ? r : covey_request_return(request, covey_value_none());
+}
+
+/* As many block as may, as many wait for their places and are given up, and one waits. */
+TEST(a_method_that_blocks_begins_though_those_before_it_were_given_up)
+{
+    enum { PLACES = 64 };
+    static const struct covey_method methods[] = {
+        {"get", box_get, 0},
+        {"wait", box_wait, COVEY_METHOD_BLOCKS},
+        {"open", box_open, 0},
+        {"open_for_all", open_for_all, 0},
+    };
+    struct covey_class cls = box_class;
+    covey_conn *inside[PLACES], *given_up[PLACES];
+    char ident[64];
+    cls.methods = methods;
+    cls.method_count = sizeof methods / sizeof *methods;
+    CHECK_OK(covey_manager_register("Hall", &cls, NULL));
+    struct server server = server_start((struct covey_manager_opts){0});
+    server_create(&server, "Hall", ident);
+    for (int i = 0; i < PLACES; i++) {
+        inside[i] = server_session(&server, "inside");
+        REQUEST(inside[i], ident, "wait", "()");
+    }
+    server_count(&server); /* all have come by then */
+    for (int i = 0; i < PLACES; i++) {
+        given_up[i] = server_session(&server, "given up");
+        REQUEST(given_up[i], ident, "wait", "()");
+    }
+    server_count(&server);
+    covey_conn *last = server_session(&server, "last");
+    covey_conn *opener = server_session(&server, "opener");
+    REQUEST(last, ident, "wait", "()");
+    for (int i = 0; i < PLACES; i++)
+        covey_conn_free(given_up[i]);
+    server_count(&server);
+    REQUEST(opener, ident, "open_for_all", "(i)", PLACES);
+    REPLIES(opener, "#RETURN", "None");
+    for (int i = 0; i < PLACES; i++) {
+        REPLIES(inside[i], "#RETURN", "'inside'");
+        covey_conn_free(inside[i]);
+    }
+    REQUEST(opener, ident, "open", "()");
+    REPLIES(opener, "#RETURN", "0");
+    REPLIES(last, "#RETURN", "'last'");
+    covey_conn_free(opener);
+    covey_conn_free(last);
     server_stop(&server);
 }
 

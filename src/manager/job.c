@@ -185,16 +185,25 @@ static void drop_job(struct cvy_job *job)
     cvy_hosted_release(server, hosted);
 }
 
+static struct cvy_job *next_queued(struct cvy_jobs *jobs)
+{
+    struct cvy_job *job = jobs->queued;
+    jobs->queued = job->next;
+    if (!jobs->queued)
+        jobs->queued_end = &jobs->queued;
+    return job;
+}
+
+/* Those that were given up take no room. */
 static void start_queued(struct cvy_jobs *jobs, size_t room)
 {
-    while (jobs->queued && room-- > 0) {
-        struct cvy_job *job = jobs->queued;
-        jobs->queued = job->next;
-        if (!jobs->queued)
-            jobs->queued_end = &jobs->queued;
+    while (jobs->queued && (room > 0 || !jobs->queued->call)) {
+        struct cvy_job *job = next_queued(jobs);
         if (!job->call) {
             drop_job(job);
-        } else if (start_thread(job) < 0) {
+        } else if (start_thread(job) >= 0) {
+            room--;
+        } else {
             job->result = cvy_last_code();
             job->is_collected = true;
             cvy_wake(job->call);
@@ -228,7 +237,7 @@ void cvy_custom_stop(struct cvy_server *server)
     struct cvy_jobs *jobs = server->jobs;
     if (!jobs)
         return;
-    start_queued(jobs, SIZE_MAX); /* all are cancelled, so none starts */
+    start_queued(jobs, 0); /* all are cancelled, so all go */
     (void)pthread_mutex_lock(&jobs->mutex);
     if (jobs->running > 0)
         (void)covey_log(COVEY_LOG_INFO, "manager %s: waits for %zu methods that run",
