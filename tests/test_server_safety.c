@@ -570,6 +570,41 @@ TEST(a_request_that_unfolds_is_stopped_by_its_budget)
     still_serves(&server);
 }
 
+static size_t occurrences(const char *text, const char *of)
+{
+    size_t count = 0;
+    for (; (text = strstr(text, of)); text++)
+        count++;
+    return count;
+}
+
+TEST(a_list_of_all_objects_has_one_budget)
+{
+    char idents[8][64];
+    const char *text;
+    struct server server = start((struct covey_manager_opts){.max_steps = 1000});
+    covey_conn *conn = server_session(&server, "me");
+    for (int i = 0; i < 8; i++) {
+        server_create(&server, "list", idents[i]);
+        REQUEST(conn, idents[i], "append", "(i)", 7);
+        REPLIES(conn, "#RETURN", "None");
+        REQUEST(conn, idents[i], "__imul__", "(i)", 400);
+        struct reply reply = reply_get(conn);
+        covey_value_free(reply.message);
+    }
+    struct reply reply = control(&server, "debug_info", args_of(NULL));
+    CHECK_STR_EQ(reply.kind, "#RETURN");
+    CHECK_OK(covey_value_get_str(reply.value, &text, NULL));
+    CHECK_EQ(occurrences(text, "    [7, 7, 7, "), 2); /* the rest is not looked at */
+    CHECK_EQ(occurrences(text, "    list"), 6);
+    CHECK_EQ(occurrences(text, "refcount=1"), 8);
+    covey_value_free(reply.message);
+    covey_conn_free(conn);
+    for (int i = 0; i < 8; i++)
+        control_ok(&server, "decref", idents[i]);
+    still_serves(&server);
+}
+
 /* ---- many connections ---- */
 
 TEST_TIMEOUT(ten_thousand_idle_connections_cost_nobody_anything, 120)

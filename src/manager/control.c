@@ -89,8 +89,7 @@ static int construct(struct cvy_connection *c, struct cvy_type *type,
     void *self = NULL;
     call->server = server;
     call->method = type->name;
-    call->budget.steps = server->limits.max_steps;
-    call->budget.limit = server->limits.max_bytes;
+    call->budget = cvy_server_budget(server);
     int r = type->cls->create(call, &self);
     return r ? r : cvy_hosted_add(server, type, self, ret);
 }
@@ -231,9 +230,10 @@ static int by_ident(const void *a, const void *b)
     return strcmp((*x)->ident, (*y)->ident);
 }
 
-/* "  7f...:       refcount=1\n    [1, 2, 3]" */
+/* "  7f...:       refcount=1\n    [1, 2, 3]". All of them share a budget; when that is used
+ * up, objects are told by their classes. */
 static int describe(struct cvy_connection *c, struct cvy_hosted *hosted,
-                    struct covey_bytes *text)
+                    struct cvy_heap *budget, struct covey_bytes *text)
 {
     char line[512];
     const char *repr = "?";
@@ -242,6 +242,7 @@ static int describe(struct cvy_connection *c, struct cvy_hosted *hosted,
     cvy_call_begin(&call, &c->server->parking, &c->session, &hosted->referent, none,
                    NULL);
     call.server = c->server;
+    call.budget = *budget;
     if (cvy_call_run(&call, "__str__") != 0 ||
         covey_value_get_str(call.reply, &repr, NULL) < 0)
         repr = hosted->referent.cls->name;
@@ -251,6 +252,7 @@ static int describe(struct cvy_connection *c, struct cvy_hosted *hosted,
     int size = snprintf(line, sizeof line, "%s  %s:       refcount=%llu\n    %.*s",
                         text->size ? "\n" : "", hosted->ident,
                         (unsigned long long)hosted->refs, (int)cut, repr);
+    *budget = call.budget;
     cvy_call_end(&call);
     covey_value_free(none);
     size_t old = text->size;
@@ -264,6 +266,7 @@ static int do_debug_info(struct cvy_connection *c, const struct cvy_request *req
 {
     struct covey_bytes text = {0};
     const struct cvy_hosts *hosts = &c->server->hosts;
+    struct cvy_heap budget = cvy_server_budget(c->server);
     size_t count = 0, place = 0;
     int r = no_arguments(request);
     if (r < 0)
@@ -277,7 +280,7 @@ static int do_debug_info(struct cvy_connection *c, const struct cvy_request *req
         all[count++] = h;
     qsort(all, count, sizeof *all, by_ident);
     for (size_t i = 0; i < count && r >= 0; i++)
-        r = describe(c, all[i], &text);
+        r = describe(c, all[i], &budget, &text);
     cvy_free(all);
     covey_value *result = covey_value_str_size(text.data ? text.data : "", text.size);
     covey_bytes_free(&text);

@@ -179,8 +179,7 @@ static void begin_call(struct cvy_connection *c, struct cvy_hosted *hosted,
     cvy_call_begin(call, &server->parking, &c->session, &hosted->referent,
                    request->args, request->kwargs);
     call->server = server;
-    call->budget.steps = server->limits.max_steps;
-    call->budget.limit = server->limits.max_bytes;
+    call->budget = cvy_server_budget(server);
     c->hosted = hosted;
     hosted->busy++;
 }
