@@ -188,6 +188,45 @@ TEST(exposed_methods_are_all_that_can_be_called)
     server_stop(&server);
 }
 
+/* What a proxy of it says it can do, and what it can. */
+static void only_gets_and_splits(covey_conn *conn, const char *ident,
+                                 const covey_value *exposed)
+{
+    CHECK_EQ(covey_value_count(exposed), 2);
+    REQUEST(conn, ident, "set", "(i)", 1);
+    REPLIES(conn, "#TRACEBACK", "AttributeError");
+    REQUEST(conn, ident, "get", "()");
+    REPLIES(conn, "#RETURN", "None");
+}
+
+TEST(exposed_methods_are_all_of_objects_that_methods_make_or_all_share)
+{
+    static const char *const few[] = {"get", "split"};
+    const char *ident, *type;
+    const covey_value *exposed, *token, *address;
+    struct covey_object parts;
+    CHECK_OK(covey_manager_register(
+        "Box", &box_class, COVEY_REGISTER_OPTS(.exposed = few, .exposed_count = 2)));
+    CHECK_OK(covey_manager_share("get_box", "Box", NULL));
+    struct server server = server_start((struct covey_manager_opts){0});
+    covey_conn *conn = server_session(&server, "me");
+    struct reply shared = control(&server, "create", args_of("get_box"));
+    CHECK_OK(covey_value_unpack(shared.value, "(s, O)", &ident, &exposed));
+    only_gets_and_splits(conn, ident, exposed);
+    REQUEST(conn, ident, "split", "()");
+    struct reply made = reply_get(conn);
+    CHECK_STR_EQ(made.kind, "#PROXY");
+    CHECK_OK(covey_value_unpack(made.value, "(O, O)", &exposed, &token));
+    CHECK_OK(covey_value_get_object(token, &parts));
+    CHECK_OK(covey_value_unpack(parts.state, "(s, O, s)", &type, &address, &ident));
+    CHECK_STR_EQ(type, "Box");
+    only_gets_and_splits(conn, ident, exposed);
+    covey_value_free(shared.message);
+    covey_value_free(made.message);
+    covey_conn_free(conn);
+    server_stop(&server);
+}
+
 TEST(a_shared_object_is_the_same_for_all)
 {
     char first[64], second[64];

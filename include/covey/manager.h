@@ -115,7 +115,8 @@ covey_manager_register(const char *type_id, const struct covey_class *cls,
 
 /**
  * Let all clients that create a `type_id` have the same object: one of the type `of`, which
- * is registered or a standard one ("Queue"), made of these arguments when the first asks.
+ * is registered or a standard one ("Queue"), made of these arguments when the first asks. It
+ * shows the methods that `of` exposes.
  * This is Python's `register('get_queue', callable=lambda: queue)`.
  *
  * `args`:   a tuple; NULL: none.

@@ -33,8 +33,8 @@ int covey_request_cancelled(const covey_request *request)
 
 void cvy_custom_drop_made(covey_request *request)
 {
-    if (request->made && request->made->destroy)
-        request->made->destroy(request->made_self);
+    if (request->made && request->made->cls->destroy)
+        request->made->cls->destroy(request->made_self);
     request->made = NULL;
     request->made_self = NULL;
 }
@@ -59,14 +59,14 @@ int covey_request_return_object(covey_request *request, const char *type_id, voi
 {
     if (!request->server)
         return cvy_fail(-ENOTSUP, "covey_request_return_object: in a function");
-    const struct cvy_type *type =
+    struct cvy_type *type =
         type_id ? cvy_registry_find(request->server->registry, type_id) : NULL;
     if (!type || !type->is_custom)
         return cvy_fail(-EINVAL,
                         "covey_request_return_object: the program has no type '%s'",
                         type_id ? type_id : "NULL");
     set_reply(request, NULL);
-    request->made = type->cls;
+    request->made = type;
     request->made_self = self;
     return 0;
 }

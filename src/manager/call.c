@@ -241,6 +241,7 @@ static void drop_made(struct cvy_call *call)
         call->made->destroy(call->made_self);
     call->made = NULL;
     call->made_self = NULL;
+    call->made_type = NULL;
 }
 
 void cvy_call_end(struct cvy_call *call)
@@ -266,12 +267,19 @@ int cvy_return(struct cvy_call *call, covey_value *value)
     return r;
 }
 
-int cvy_return_object(struct cvy_call *call, const struct cvy_class *cls, void *self)
+int cvy_return_typed(struct cvy_call *call, struct cvy_type *type,
+                     const struct cvy_class *cls, void *self)
 {
     set_reply(call, NULL);
     call->made = cls;
     call->made_self = self;
+    call->made_type = type;
     return 0;
+}
+
+int cvy_return_object(struct cvy_call *call, const struct cvy_class *cls, void *self)
+{
+    return cvy_return_typed(call, NULL, cls, self);
 }
 
 /* ---- exceptions ---- */

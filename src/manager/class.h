@@ -73,6 +73,7 @@ struct cvy_call;
 struct cvy_class;
 struct cvy_referent;
 struct cvy_session;
+struct cvy_type;
 
 /** What functions return besides 0 and negative codes. */
 enum cvy_call_result {
@@ -192,6 +193,7 @@ struct cvy_call {
     covey_value *reply;           /* result or exception */
     const struct cvy_class *made; /* the reply is a proxy of `made_self` */
     void *made_self;
+    struct cvy_type *made_type; /* NULL: the one that shows all of its class */
 
     /* the machinery's */
     struct cvy_referent *object;
@@ -216,6 +218,10 @@ void cvy_call_end(struct cvy_call *call);
 int cvy_return(struct cvy_call *call, covey_value *value);
 /** Return a proxy of a new object. Takes `self`, also on failure. Returns: 0. */
 int cvy_return_object(struct cvy_call *call, const struct cvy_class *cls, void *self);
+
+/** The same of a type whose objects may show less than all methods of its class. */
+int cvy_return_typed(struct cvy_call *call, struct cvy_type *type,
+                     const struct cvy_class *cls, void *self);
 
 /** Raise an exception of module builtins with a text; NULL: without arguments.
  * Returns: CVY_RAISED; -ENOMEM. */

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "manager/job.h"
+#include "manager/server.h"
 
 struct cvy_custom_class {
     struct cvy_class cls; /* first */
@@ -51,10 +52,9 @@ int cvy_custom_finish(struct cvy_call *call, covey_request *request, int result)
     if (result == CVY_RAISED)
         return cvy_raise_value(call, reply);
     if (request->made) {
-        void *self = request->made_self;
-        const struct cvy_class *cls = request->made;
+        struct cvy_type *type = request->made;
         request->made = NULL;
-        return cvy_return_object(call, cls, self);
+        return cvy_return_typed(call, type, type->cls, request->made_self);
     }
     return cvy_return(call, reply ? reply : covey_value_none());
 }

@@ -17,8 +17,8 @@
 struct covey_request {
     const covey_value *args, *kwargs;
     const char *client;
-    covey_value *reply; /* result or exception */
-    const struct cvy_class *made;
+    covey_value *reply;    /* result or exception */
+    struct cvy_type *made; /* the type of the object `made_self` */
     void *made_self;
     struct cvy_server *server;     /* NULL: of a function in a worker */
     const struct covey_call *task; /* of that; NULL: none */

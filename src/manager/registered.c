@@ -164,25 +164,34 @@ int covey_manager_share(const char *type_id, const char *of, const covey_value *
 
 /* ---- to registries ---- */
 
-static int add_class(struct cvy_registry *registry, const char *name,
-                     const struct cvy_class *cls, const covey_value *exposed,
-                     bool owns_class)
+/* `exposed`: a tuple of str; NULL: all. */
+static int add_type(struct cvy_registry *registry, const char *name,
+                    const struct cvy_class *cls, const covey_value *exposed,
+                    struct cvy_type **ret)
 {
     size_t count = exposed ? covey_value_count(exposed) : 0;
     const char **names = exposed ? cvy_calloc(count + 1, sizeof *names) : NULL;
-    struct cvy_type *type;
     int r = exposed && !names ? cvy_fail(-ENOMEM, "no memory for type %s", name) : 0;
     for (size_t i = 0; i < count && r >= 0; i++)
         r = covey_value_get_str(covey_value_at(exposed, i), &names[i], NULL);
     if (r >= 0)
-        r = cvy_registry_add(registry, name, cls, names, count, &type);
+        r = cvy_registry_add(registry, name, cls, names, count, ret);
+    cvy_free(names);
+    return r;
+}
+
+static int add_class(struct cvy_registry *registry, const char *name,
+                     const struct cvy_class *cls, const covey_value *exposed,
+                     bool owns_class)
+{
+    struct cvy_type *type;
+    int r = add_type(registry, name, cls, exposed, &type);
     if (r >= 0) {
         type->is_custom = true;
         type->owns_class = owns_class;
     } else if (owns_class) {
         cvy_custom_class_free(cls);
     }
-    cvy_free(names);
     return r;
 }
 
@@ -194,7 +203,8 @@ static int add_shared(struct cvy_registry *registry, const char *name, const cha
     const struct cvy_class *cls = base ? base->cls : find_standard(of);
     if (!cls)
         return cvy_fail(-EINVAL, "type %s shares a '%s', which there is not", name, of);
-    int r = cvy_registry_add(registry, name, cls, NULL, 0, &type);
+    int r = add_type(registry, name, cls, base && base->limited ? base->exposed : NULL,
+                     &type);
     if (r < 0)
         return r;
     type->is_shared = true;

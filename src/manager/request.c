@@ -57,7 +57,9 @@ static void reply_proxy(struct cvy_connection *c)
     struct cvy_hosted *made = NULL;
     covey_value *message = NULL;
     c->call.made = NULL;
-    struct cvy_type *type = cvy_registry_of_class(server->registry, cls);
+    struct cvy_type *type = c->call.made_type;
+    if (!type)
+        type = cvy_registry_of_class(server->registry, cls);
     if (!type && cls->destroy)
         cls->destroy(self);
     int r = type ? cvy_hosted_add(server, type, self, &made) : -ENOMEM;

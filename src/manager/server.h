@@ -85,7 +85,7 @@ int cvy_registry_add(struct cvy_registry *registry, const char *name,
                      size_t exposed_count, struct cvy_type **ret) COVEY_MUST_CHECK;
 struct cvy_type *cvy_registry_find(const struct cvy_registry *registry,
                                    const char *name);
-/** The type of objects that a method has made; NULL: no memory. */
+/** The type that shows all of a class, for what a method has made; NULL: no memory. */
 struct cvy_type *cvy_registry_of_class(struct cvy_registry *registry,
                                        const struct cvy_class *cls);
 /** Add the types that every manager has. */
