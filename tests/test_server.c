@@ -114,6 +114,45 @@ TEST(methods_return_raise_and_fail)
     server_stop(&server);
 }
 
+/* Raises what it is given, which is bytes; a number: the first so many of them. */
+static int raise_text(covey_request *request, void *self)
+{
+    struct covey_view text;
+    const covey_value *args = covey_request_args(request);
+    int64_t most;
+    (void)self;
+    int r = covey_value_get_bytes(covey_value_at(args, 0), &text);
+    if (r >= 0)
+        r = covey_value_get_int(covey_value_at(args, 1), &most);
+    return r < 0 ? r
+                 : covey_request_raise(request, "ValueError", "%.*s", (int)most,
+                                       (const char *)text.data);
+}
+
+TEST(texts_of_exceptions_are_whole_and_of_characters)
+{
+    static const struct covey_method methods[] = {{"raise_text", raise_text, 0}};
+    struct covey_class cls = box_class;
+    char ident[64], text[3001] = {0}, wanted[3100];
+    cls.methods = methods;
+    cls.method_count = 1;
+    CHECK_OK(covey_manager_register("Raiser", &cls, NULL));
+    struct server server = server_start((struct covey_manager_opts){0});
+    server_create(&server, "Raiser", ident);
+    covey_conn *conn = server_session(&server, "me");
+    for (size_t i = 0; i < sizeof text - 1; i++)
+        text[i] = "\u00e9"[i % 2];
+    REQUEST(conn, ident, "raise_text", "(y, i)", text, 3000);
+    snprintf(wanted, sizeof wanted, "ValueError('%s')", text);
+    REPLIES(conn, "#ERROR", wanted);
+    REQUEST(conn, ident, "raise_text", "(y, i)", text, 5);
+    REPLIES(conn, "#ERROR", "ValueError('\u00e9\u00e9?')");
+    REQUEST(conn, ident, "raise_text", "(y, i)", "a\xf0\x9f\x98z", 5);
+    REPLIES(conn, "#ERROR", "ValueError('a?z')");
+    covey_conn_free(conn);
+    server_stop(&server);
+}
+
 TEST(constructors_can_refuse)
 {
     struct server server = start_with_box();

@@ -178,13 +178,14 @@ COVEY_API int covey_request_return(covey_request *request, covey_value *value);
  * Return a proxy of a new object of the registered type `type_id`.
  *
  * Returns:  0; -EINVAL if there is no such type of this program's; -ENOTSUP in a function.
- * Owner:    takes `self`, also on failure.
+ * Owner:    takes `self` if it returns 0.
  */
 COVEY_API int covey_request_return_object(covey_request *request, const char *type_id,
                                           void *self);
 
 /**
- * Raise an exception of Python's with a text, made as by printf.
+ * Raise an exception of Python's with a text, made as by printf; bytes in it that are no
+ * UTF-8 become '?'.
  *
  * `name`:   of module builtins, "ValueError"; or with its module, "queue.Empty".
  * Returns:  a positive number; -ENOMEM.

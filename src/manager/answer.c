@@ -3,12 +3,12 @@
  * threads; of the server they look at the named types only, which stay while it serves. */
 #include <errno.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "manager/job.h"
 #include "manager/server.h"
+#include "value/text.h"
 
 const covey_value *covey_request_args(const covey_request *request)
 {
@@ -92,14 +92,12 @@ static covey_value *exception_of(const char *name, covey_value *args)
 int covey_request_raise(covey_request *request, const char *name, const char *format,
                         ...)
 {
-    char text[1024];
     covey_value *args = covey_value_tuple();
     if (format) {
         va_list list;
         va_start(list, format);
-        (void)vsnprintf(text, sizeof text, format, list);
+        (void)covey_value_append(args, cvy_str_format_any(format, list));
         va_end(list);
-        (void)covey_value_append(args, covey_value_str(text));
     }
     int r = covey_request_return(request, exception_of(name, args));
     return r < 0 ? r : CVY_RAISED;

@@ -5,13 +5,13 @@
  * moves it from there to the list of the woken. Everything happens in the server's thread. */
 #include <errno.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/base.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "manager/class.h"
+#include "value/text.h"
 
 /* The budget of a call when nobody says otherwise: a tenth of a second or so, and what one
  * reply may have. */
@@ -300,21 +300,16 @@ int cvy_raise_args(struct cvy_call *call, const char *module, const char *name,
 
 int cvy_raise(struct cvy_call *call, const char *name, const char *format, ...)
 {
-    char text[CVY_DETAIL_SIZE];
     if (!format)
         return cvy_raise_args(call, "builtins", name, NULL);
     va_list list;
-    va_start(list, format);
-    (void)vsnprintf(text, sizeof text, format, list);
-    va_end(list);
-    covey_value *line = covey_value_str(text);
-    /* the cut may have hit the middle of a character */
-    for (size_t end = strlen(text); !line && end > 0; line = covey_value_str(text))
-        text[--end] = 0;
     covey_value *args = covey_value_tuple();
-    if (covey_value_append(args, line) < 0) {
+    va_start(list, format);
+    int r = covey_value_append(args, cvy_str_format_any(format, list));
+    va_end(list);
+    if (r < 0) {
         covey_value_free(args);
-        return cvy_last_code();
+        return r;
     }
     return cvy_raise_args(call, "builtins", name, args);
 }

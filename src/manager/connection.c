@@ -25,6 +25,7 @@
 #include "channel/frame.h"
 #include "manager/server.h"
 #include "os/os.h"
+#include "value/text.h"
 
 #define MOST_AT_ONCE 16
 #define KEPT_BUFFER  ((size_t)64 << 10)
@@ -351,19 +352,19 @@ void cvy_connection_reply(struct cvy_connection *c, enum cvy_reply_kind kind,
 void cvy_connection_traceback(struct cvy_connection *c, const char *name,
                               const char *format, ...)
 {
-    char detail[CVY_DETAIL_SIZE], who[320];
-    va_list list;
-    va_start(list, format);
-    (void)vsnprintf(detail, sizeof detail, format, list);
-    va_end(list);
-    (void)covey_log(COVEY_LOG_INFO, "manager %s: %s: %s: %s", c->server->address,
-                    cvy_connection_describe(c, who), name, detail);
     static const char head[] = "Traceback (most recent call last):\n"
                                "  in the manager at";
+    char who[320];
+    va_list list;
+    va_start(list, format);
+    covey_value *said = cvy_str_format_any(format, list);
+    va_end(list);
+    const char *detail = said ? cvy_as_text(said)->data : covey_error_detail();
+    (void)covey_log(COVEY_LOG_INFO, "manager %s: %s: %s: %s", c->server->address,
+                    cvy_connection_describe(c, who), name, detail);
     covey_value *text = covey_value_str_format("%s %s\n%s: %s\n", head,
                                                c->server->address, name, detail);
-    if (!text) /* the detail was cut in the middle of a character */
-        text = covey_value_str_format("%s %s\n%s\n", head, c->server->address, name);
+    covey_value_free(said);
     cvy_connection_reply(c, CVY_REPLY_TRACEBACK, text);
 }
 

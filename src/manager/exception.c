@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* exception.c: Python's exceptions as values. */
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "base/error.h"
 #include "manager/message.h"
 #include "value/node.h"
+#include "value/text.h"
 
 /* Arguments of more values than this are not written out: a small pickle may stand for a
  * text without an end. */
@@ -23,13 +23,11 @@ covey_value *cvy_exception_make(const char *module, const char *name, covey_valu
 covey_value *cvy_exception_text(const char *module, const char *name,
                                 const char *format, ...)
 {
-    char text[CVY_DETAIL_SIZE];
     va_list list;
     covey_value *args = covey_value_tuple();
     va_start(list, format);
-    (void)vsnprintf(text, sizeof text, format, list);
+    (void)covey_value_append(args, cvy_str_format_any(format, list));
     va_end(list);
-    (void)covey_value_append(args, covey_value_str(text));
     return cvy_exception_make(module, name, args);
 }
 

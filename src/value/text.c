@@ -169,32 +169,67 @@ covey_value *covey_value_str_size(const char *text, size_t size)
     return cvy_str(NULL, text, size);
 }
 
-covey_value *covey_value_str_format(const char *format, ...)
+static struct cvy_text *format_text(const char *format, va_list args)
 {
     struct cvy_text *text;
-    va_list args;
-    size_t valid;
+    va_list again;
     int length;
 
-    va_start(args, format);
-    length = vsnprintf(NULL, 0, format, args);
-    va_end(args);
+    va_copy(again, args);
+    length = vsnprintf(NULL, 0, format, again);
+    va_end(again);
     if (length < 0) {
         cvy_fail(-EILSEQ, "value: cannot format text");
         return NULL;
     }
     text = cvy_text_new(NULL, COVEY_VALUE_STR, (size_t)length);
+    if (text)
+        vsnprintf(text->data, text->size + 1, format, args);
+    return text;
+}
+
+covey_value *covey_value_str_format(const char *format, ...)
+{
+    struct cvy_text *text;
+    va_list args;
+    size_t valid;
+
+    va_start(args, format);
+    text = format_text(format, args);
+    va_end(args);
     if (!text)
         return NULL;
-    va_start(args, format);
-    vsnprintf(text->data, text->size + 1, format, args);
-    va_end(args);
     valid = cvy_utf8_valid(text->data, text->size);
     if (valid < text->size) {
         cvy_fail(-EILSEQ, "value: text is not UTF-8 at byte %zu", valid);
         covey_value_free(&text->head);
         return NULL;
     }
+    return &text->head;
+}
+
+covey_value *cvy_str_format_any(const char *format, va_list args)
+{
+    struct cvy_text *text = format_text(format, args);
+    size_t from = 0, to = 0, size = text ? text->size : 0;
+
+    while (from < size) {
+        size_t valid = cvy_utf8_valid(text->data + from, size - from);
+
+        memmove(text->data + to, text->data + from, valid);
+        from += valid;
+        to += valid;
+        if (from == size)
+            break;
+        text->data[to++] = '?';
+        do
+            from++;
+        while (from < size && (text->data[from] & 0xc0) == 0x80);
+    }
+    if (!text)
+        return NULL;
+    text->data[to] = 0;
+    text->size = to;
     return &text->head;
 }
 

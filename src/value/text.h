@@ -5,6 +5,8 @@
 #ifndef CVY_VALUE_TEXT_H
 #define CVY_VALUE_TEXT_H
 
+#include <stdarg.h>
+
 #include "value/heap.h"
 
 /** A text of `size` bytes, to be filled in. */
@@ -12,6 +14,10 @@ struct cvy_text *cvy_text_new(struct cvy_heap *heap, unsigned kind, size_t size)
 
 /** A str, after a look whether it is UTF-8; surrogates are taken. */
 covey_value *cvy_str(struct cvy_heap *heap, const char *text, size_t size);
+
+/** A str made as by vprintf of whatever there is: what is not UTF-8, such as half of a
+ * character that a precision has cut, becomes '?'. */
+covey_value *cvy_str_format_any(const char *format, va_list args);
 
 covey_value *cvy_bytes(struct cvy_heap *heap, unsigned kind, const void *data,
                        size_t size);
