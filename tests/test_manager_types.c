@@ -217,6 +217,60 @@ TEST(semaphores_count_and_wake_as_many_as_they_can)
     finish();
 }
 
+TEST(permits_of_a_session_that_ends_come_back)
+{
+    struct job job;
+
+    begin(&cvy_type_semaphore, args("3"));
+    for (int i = 0; i < 3; i++)
+        gives(&there, "acquire", NULL, "True");
+    gives(&there, "release", NULL, "None");
+    gives(&here, "acquire", NULL, "True");
+    waits(&job, &here, "acquire", NULL);
+    cvy_session_end(&there); /* which has two */
+    cvy_parking_run(&parking, cvy_os_now());
+    goes_on(&job, "True");
+    gives(&here, "acquire", args("False"), "True");
+    gives(&here, "acquire", args("False"), "False");
+    gives(&here, "release", args("3"), "None");
+    CHECK_EQ(here.watch_count, 0);
+    finish();
+    begin(&cvy_type_bounded_semaphore, args("1"));
+    gives(&there, "acquire", NULL, "True");
+    cvy_session_end(&there);
+    gives(&here, "release", NULL, "ValueError('Semaphore released too many times')");
+    gives(&here, "acquire", args("False"), "True");
+    finish();
+}
+
+TEST(permits_of_a_signal_are_used_up)
+{
+    begin(&cvy_type_semaphore, args("0")); /* a signal from the beginning */
+    gives(&here, "release", NULL, "None");
+    gives(&there, "acquire", NULL, "True");
+    cvy_session_end(&there);
+    gives(&here, "acquire", args("False"), "False");
+    finish();
+    begin(&cvy_type_semaphore, args("2"));
+    gives(&there, "acquire", NULL, "True");
+    gives(&there, "acquire", NULL, "True");
+    gives(&here, "release", NULL, "None"); /* what another has: from now on */
+    CHECK_EQ(there.watch_count, 0);
+    gives(&there, "acquire", NULL, "True");
+    cvy_session_end(&there);
+    gives(&here, "acquire", args("False"), "False");
+    finish();
+    begin(&cvy_type_semaphore, args("2"));
+    gives(&there, "acquire", NULL, "True");
+    gives(&there, "release", args("2"), "None"); /* more than it has */
+    gives(&there, "acquire", NULL, "True");
+    cvy_session_end(&there);
+    gives(&here, "acquire", args("False"), "True");
+    gives(&here, "acquire", args("False"), "True");
+    gives(&here, "acquire", args("False"), "False");
+    finish();
+}
+
 /* ---- conditions, events, barriers ---------------------------------------------- */
 
 TEST(a_notified_condition_returns_with_its_lock)

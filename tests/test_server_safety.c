@@ -323,9 +323,10 @@ static void wait_for_lock(const struct server *server, const char *ident)
 
 TEST(a_lock_of_a_killed_client_goes_to_who_waits_for_it)
 {
-    static const char *const types[] = {"Lock", "RLock"};
+    static const char *const types[] = {"Lock", "RLock", "Semaphore",
+                                        "BoundedSemaphore"};
     struct server server = start((struct covey_manager_opts){0});
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 4; i++) {
         char ident[64];
         server_create(&server, types[i], ident);
         killed_client(&server, wait_for_lock, ident);

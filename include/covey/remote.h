@@ -182,7 +182,9 @@ COVEY_API int covey_proxy_value_set(covey_proxy *value, covey_value *to);
 
 /**
  * Acquire a Lock, RLock, Semaphore, BoundedSemaphore or Condition. An RLock and a
- * Condition belong to the calling thread.
+ * Condition belong to the calling thread. When that or its process ends, what it has is
+ * released; not the permits of a semaphore that is used as a signal: one that starts at 0,
+ * or that a thread has released more often than it had acquired it.
  *
  * Returns:  0; -ETIMEDOUT; as every call.
  * Blocks:   at most `timeout`.

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Semaphore and BoundedSemaphore. Nobody owns a semaphore: whoever likes may release it, as
- * a signal for instance, so that nothing is given back when a session ends.
+ * Semaphore and BoundedSemaphore. Permits that a session has when it ends come back, as
+ * those of the family's semaphores do when a process dies. A semaphore that starts at 0, or
+ * that a session releases more often than it has acquired it, is a signal: its permits are
+ * nobody's, and used up.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -12,11 +14,111 @@
 #include "manager/types/lock.h"
 #include "manager/types/types.h"
 
+struct holder {
+    struct cvy_session *session; /* watched */
+    int64_t count;
+};
+
 struct semaphore {
-    bool bounded;
+    bool bounded, is_signal;
     int64_t value, initial;
+    struct holder *holders; /* of permits; none of a signal */
+    size_t holder_count, holder_capacity;
     struct cvy_waiters waiters;
 };
+
+/* ---- who has permits ----------------------------------------------------------- */
+
+/* NULL: it has none. */
+static struct holder *find_holder(struct semaphore *semaphore,
+                                  const struct cvy_session *session)
+{
+    for (size_t i = semaphore->holder_count; i-- > 0;)
+        if (semaphore->holders[i].session == session)
+            return &semaphore->holders[i];
+    return NULL;
+}
+
+static void drop_holder(struct semaphore *semaphore, struct holder *holder)
+{
+    *holder = semaphore->holders[--semaphore->holder_count];
+}
+
+static void wake(struct semaphore *semaphore, int64_t count)
+{
+    while (count-- > 0 && cvy_wake_first(&semaphore->waiters))
+        continue;
+}
+
+static void holder_gone(void *thing, struct cvy_session *session)
+{
+    struct semaphore *semaphore = thing;
+    struct holder *holder = find_holder(semaphore, session);
+    int64_t count = holder->count;
+
+    drop_holder(semaphore, holder);
+    semaphore->value += count;
+    wake(semaphore, count);
+}
+
+static int add_holder(struct semaphore *semaphore, struct cvy_session *session)
+{
+    int r;
+
+    if (semaphore->holder_count == semaphore->holder_capacity) {
+        size_t capacity =
+            semaphore->holder_capacity ? 2 * semaphore->holder_capacity : 4;
+        void *more = cvy_realloc(semaphore->holders, capacity * sizeof(struct holder));
+
+        if (!more)
+            return cvy_fail(-ENOMEM, "no memory for one more holder of a permit");
+        semaphore->holders = more;
+        semaphore->holder_capacity = capacity;
+    }
+    r = cvy_watch(session, semaphore, "Semaphore", holder_gone);
+    if (r < 0)
+        return r;
+    semaphore->holders[semaphore->holder_count++] = (struct holder){session, 1};
+    return 0;
+}
+
+static int note_taken(struct semaphore *semaphore, struct cvy_session *session)
+{
+    struct holder *holder;
+
+    if (semaphore->is_signal)
+        return 0;
+    holder = find_holder(semaphore, session);
+    if (!holder)
+        return add_holder(semaphore, session);
+    holder->count++;
+    return 0;
+}
+
+static void forget_holders(struct semaphore *semaphore)
+{
+    for (size_t i = 0; i < semaphore->holder_count; i++)
+        cvy_unwatch(semaphore->holders[i].session, semaphore);
+    cvy_free(semaphore->holders);
+    semaphore->holders = NULL;
+    semaphore->holder_count = semaphore->holder_capacity = 0;
+}
+
+static void note_given(struct semaphore *semaphore, struct cvy_session *session,
+                       int64_t count)
+{
+    struct holder *holder = find_holder(semaphore, session);
+
+    if (semaphore->is_signal)
+        return;
+    if (!holder || holder->count < count) {
+        semaphore->is_signal = true;
+        forget_holders(semaphore);
+    } else if (!(holder->count -= count)) {
+        cvy_unwatch(session, semaphore);
+        drop_holder(semaphore, holder);
+    }
+}
 
 /* ---- the object ---------------------------------------------------------------- */
 
@@ -49,8 +151,15 @@ static int create(struct cvy_call *call, bool bounded, void **ret_self)
         return cvy_fail(-ENOMEM, "no memory for a semaphore");
     semaphore->bounded = bounded;
     semaphore->value = semaphore->initial = value;
+    semaphore->is_signal = value == 0;
     *ret_self = semaphore;
     return 0;
+}
+
+static void semaphore_destroy(void *self)
+{
+    forget_holders(self);
+    cvy_free(self);
 }
 
 static int semaphore_create(struct cvy_call *call, void **ret_self)
@@ -80,6 +189,17 @@ static int semaphore_repr(struct cvy_call *call, void *self)
 
 /* ---- methods ------------------------------------------------------------------- */
 
+/* There is a permit. */
+static int take(struct cvy_call *call, struct semaphore *semaphore)
+{
+    int r = note_taken(semaphore, call->session);
+
+    if (r < 0)
+        return r;
+    semaphore->value--;
+    return cvy_return_bool(call, true);
+}
+
 static int acquire_resume(struct cvy_call *call, void *self, enum cvy_why why)
 {
     struct semaphore *semaphore = self;
@@ -88,8 +208,7 @@ static int acquire_resume(struct cvy_call *call, void *self, enum cvy_why why)
         return cvy_return_bool(call, false);
     if (!semaphore->value)
         return cvy_park_first(call, &semaphore->waiters, call->until, acquire_resume);
-    semaphore->value--;
-    return cvy_return_bool(call, true);
+    return take(call, semaphore);
 }
 
 static int semaphore_acquire(struct cvy_call *call, void *self)
@@ -110,10 +229,8 @@ static int semaphore_acquire(struct cvy_call *call, void *self)
     if (!blocking && !cvy_is_missing(args[1]))
         return cvy_raise(call, "ValueError",
                          "can't specify timeout for non-blocking acquire");
-    if (semaphore->value && !semaphore->waiters.first) {
-        semaphore->value--;
-        return cvy_return_bool(call, true);
-    }
+    if (semaphore->value && !semaphore->waiters.first)
+        return take(call, semaphore);
     if (!blocking)
         return cvy_return_bool(call, false);
     if ((r = cvy_take_added_timeout(call, args[1], &until)))
@@ -144,9 +261,9 @@ static int semaphore_release(struct cvy_call *call, void *self)
                          "Python int too large to convert to C ssize_t");
     if (semaphore->bounded && value > semaphore->initial)
         return cvy_raise(call, "ValueError", "Semaphore released too many times");
+    note_given(semaphore, call->session, count);
     semaphore->value = value;
-    while (count-- > 0 && cvy_wake_first(&semaphore->waiters))
-        continue;
+    wake(semaphore, count);
     return cvy_return_none(call);
 }
 
@@ -163,7 +280,7 @@ const struct cvy_class cvy_type_semaphore = {
     .methods = methods,
     .method_count = CVY_ARRAY_SIZE(methods),
     .create = semaphore_create,
-    .destroy = cvy_free,
+    .destroy = semaphore_destroy,
     .repr = semaphore_repr,
 };
 
@@ -173,6 +290,6 @@ const struct cvy_class cvy_type_bounded_semaphore = {
     .methods = methods,
     .method_count = CVY_ARRAY_SIZE(methods),
     .create = bounded_create,
-    .destroy = cvy_free,
+    .destroy = semaphore_destroy,
     .repr = semaphore_repr,
 };
