@@ -399,6 +399,71 @@ TEST(a_result_without_a_place_is_refused)
     CHECK_ERR(covey_value_pack(NULL, "(i, N)", 1, value), -EINVAL); /* taken */
 }
 
+TEST(numbers_and_texts_without_a_place_are_refused)
+{
+    covey_value *five = covey_value_int(5), *text = covey_value_str("text");
+    covey_value *bytes = covey_value_bytes("b", 1), *number = covey_value_float(0.5);
+
+    CHECK_ERR(covey_value_get_bool(covey_value_bool(1), NULL), -EINVAL);
+    CHECK_ERR(covey_value_get_int(five, NULL), -EINVAL);
+    CHECK_ERR(covey_value_get_int_in(five, 0, 9, NULL), -EINVAL);
+    CHECK_ERR(covey_value_get_uint(five, NULL), -EINVAL);
+    CHECK_ERR(covey_value_get_float(number, NULL), -EINVAL);
+    CHECK_ERR(covey_value_get_float(five, NULL), -EINVAL);
+    CHECK_ERR(covey_value_get_str(text, NULL, NULL), -EINVAL);
+    CHECK_ERR(covey_value_get_bytes(bytes, NULL), -EINVAL);
+    CHECK_ERR(covey_value_hash(five, NULL), -EINVAL);
+    CHECK_ERR(covey_value_compare(five, number, NULL), -EINVAL);
+    covey_value_free(text);
+    covey_value_free(bytes);
+    covey_value_free(number);
+}
+
+TEST(parts_without_a_place_are_refused)
+{
+    double real;
+    int64_t start, stop;
+    const char *name;
+    const covey_value *first, *last;
+    covey_value *complex = covey_value_complex(1, 2), *five = covey_value_int(5);
+    covey_value *range = covey_value_range(0, 2, 1), *object = NULL;
+    covey_value *slice =
+        covey_value_slice(covey_value_none(), covey_value_none(), covey_value_none());
+    covey_value *global = covey_value_global("os", "getpid");
+
+    CHECK_ERR(covey_value_get_complex(complex, &real, NULL), -EINVAL);
+    CHECK_ERR(covey_value_get_complex(five, NULL, &real), -EINVAL);
+    CHECK_ERR(covey_value_get_range(range, &start, &stop, NULL), -EINVAL);
+    CHECK_ERR(covey_value_get_slice(slice, &first, NULL, &last), -EINVAL);
+    CHECK_ERR(covey_value_get_global(global, NULL, &name), -EINVAL);
+    object = covey_value_call(global, covey_value_tuple());
+    CHECK_ERR(covey_value_get_object(object, NULL), -EINVAL);
+    covey_value_free(complex);
+    covey_value_free(range);
+    covey_value_free(slice);
+    covey_value_free(object);
+}
+
+TEST(a_format_without_a_place_writes_nothing)
+{
+    static const char *const formats[] = {"(i, i)", "(i, K)", "(i, d)",
+                                          "(i, p)", "(i, O)", "(i, N)"};
+    covey_value *pair = NULL, *texts = NULL;
+    const char *text = NULL;
+    int first = 0;
+
+    CHECK_OK(covey_value_pack(&pair, "(i, i)", 1, 2));
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
+        CHECK_ERR(covey_value_unpack(pair, formats[i], &first, NULL), -EINVAL);
+    CHECK_EQ(first, 0);
+    CHECK_OK(covey_value_pack(&texts, "(s, y)", "a", "b"));
+    CHECK_ERR(covey_value_unpack(texts, "(s, *)", NULL), -EINVAL);
+    CHECK_ERR(covey_value_unpack(texts, "(s#, *)", &text, NULL), -EINVAL);
+    CHECK(!text);
+    covey_value_free(pair);
+    covey_value_free(texts);
+}
+
 TEST(nothing_is_pickled_or_read_without_arguments)
 {
     struct covey_unpickle_opts opts = {.max_depth = 5};

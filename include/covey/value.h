@@ -38,8 +38,8 @@
  * The defaults of covey/base.h hold, and:
  *
  * Returns:  makers: a new value; NULL when there is no memory or as said, with the detail
- *           set. NULL where a value is wanted, or where one that is made, its text or its
- *           pickle is to go, is -EINVAL; for what is taken it is the code of the last
+ *           set. NULL where a value is wanted, or where a result is to go, is -EINVAL, if
+ *           it is not said that it may be NULL; for what is taken it is the code of the last
  *           failure.
  * Threads:  any number may read a value and take and drop references at the same time;
  *           what changes one needs it alone, which rule 4 ensures.

@@ -280,6 +280,7 @@ int cvy_compare(const covey_value *a, const covey_value *b, uint64_t *steps,
 int covey_value_compare(const covey_value *a, const covey_value *b,
                         enum covey_order *ret_order)
 {
-    return a && b ? cvy_compare(a, b, NULL, NULL, ret_order)
-                  : cvy_wrong_type(NULL, "a value");
+    if (!a || !b)
+        return cvy_wrong_type(NULL, "a value");
+    return ret_order ? cvy_compare(a, b, NULL, NULL, ret_order) : cvy_no_place();
 }

@@ -303,6 +303,8 @@ int covey_value_hash(const covey_value *value, uint64_t *ret_hash)
 {
     if (!value)
         return cvy_wrong_type(value, "a value");
+    if (!ret_hash)
+        return cvy_no_place();
     if (cvy_flags(value) & CVY_UNHASHABLE)
         return cvy_fail(COVEY_ETYPE, "value: unhashable type: '%s'",
                         covey_value_type(cvy_unhashable(value)));

@@ -176,6 +176,11 @@ int cvy_stick(covey_value *value, int code)
     return code;
 }
 
+int cvy_no_place(void)
+{
+    return cvy_fail(-EINVAL, "value: NULL for the result");
+}
+
 int cvy_wrong_type(const covey_value *value, const char *wanted)
 {
     if (!value)

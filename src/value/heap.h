@@ -80,5 +80,7 @@ void cvy_clear(covey_value *container);
 
 /** Set the detail: `value` is no `wanted`. Returns: COVEY_ETYPE. */
 int cvy_wrong_type(const covey_value *value, const char *wanted);
+/** Set the detail: NULL where a result is to go. Returns: -EINVAL. */
+int cvy_no_place(void);
 
 #endif

@@ -209,6 +209,8 @@ int covey_value_get_slice(const covey_value *value, const covey_value **ret_star
 
     if (!cvy_is_kind(value, COVEY_VALUE_SLICE))
         return cvy_wrong_type(value, "slice");
+    if (!ret_start || !ret_stop || !ret_step)
+        return cvy_no_place();
     *ret_start = seq->items[0];
     *ret_stop = seq->items[1];
     *ret_step = seq->items[2];

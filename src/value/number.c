@@ -338,6 +338,8 @@ int covey_value_get_bool(const covey_value *value, int *ret_truth)
 {
     if (!cvy_is_kind(value, COVEY_VALUE_BOOL))
         return cvy_wrong_type(value, "bool");
+    if (!ret_truth)
+        return cvy_no_place();
     *ret_truth = value == covey_value_bool(1);
     return 0;
 }
@@ -350,6 +352,8 @@ int covey_value_get_int_in(const covey_value *value, int64_t low, int64_t high,
 
     if (!value || !cvy_is_integer(value))
         return cvy_wrong_type(value, "int");
+    if (!ret_number)
+        return cvy_no_place();
     cvy_int_of(value, &number);
     result = (int64_t)(number.size ? number.limbs[0] : 0);
     if (number.size > 1 || (result < 0 && (!number.negative || result != INT64_MIN)))
@@ -374,6 +378,8 @@ int covey_value_get_uint(const covey_value *value, uint64_t *ret_number)
 
     if (!value || !cvy_is_integer(value))
         return cvy_wrong_type(value, "int");
+    if (!ret_number)
+        return cvy_no_place();
     cvy_int_of(value, &number);
     if (number.negative || number.size > 1)
         return cvy_fail(-EOVERFLOW, "value: int is %s for an unsigned number",
@@ -390,7 +396,7 @@ int covey_value_get_int_bytes(const covey_value *value, struct covey_bytes *ret)
     if (!value || !cvy_is_integer(value))
         return cvy_wrong_type(value, "int");
     if (!ret)
-        return cvy_fail(-EINVAL, "value: NULL for the result");
+        return cvy_no_place();
     cvy_int_of(value, &number);
     if ((r = covey_bytes_resize(ret, cvy_int_bytes_size(&number))) < 0)
         return r;
@@ -405,6 +411,8 @@ int covey_value_get_float(const covey_value *value, double *ret_number)
 
     if (!value || !cvy_is_real(value))
         return cvy_wrong_type(value, "float");
+    if (!ret_number)
+        return cvy_no_place();
     if (cvy_kind(value) == COVEY_VALUE_FLOAT) {
         *ret_number = cvy_as_float(value)->number;
         return 0;
@@ -423,6 +431,8 @@ int covey_value_get_complex(const covey_value *value, double *ret_real,
     double real = 0;
     int r;
 
+    if (!ret_real || !ret_imag)
+        return cvy_no_place();
     if (cvy_is_kind(value, COVEY_VALUE_COMPLEX)) {
         *ret_real = cvy_as_complex(value)->real;
         *ret_imag = cvy_as_complex(value)->imag;

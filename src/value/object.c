@@ -53,6 +53,8 @@ int covey_value_get_global(const covey_value *value, const char **ret_module,
 {
     if (!cvy_is_kind(value, COVEY_VALUE_GLOBAL))
         return cvy_wrong_type(value, "global");
+    if (!ret_module || !ret_name)
+        return cvy_no_place();
     *ret_module = cvy_as_text(cvy_as_global(value)->module)->data;
     *ret_name = cvy_as_text(cvy_as_global(value)->name)->data;
     return 0;
@@ -319,6 +321,8 @@ int covey_value_get_object(const covey_value *value, struct covey_object *ret)
 
     if (!cvy_is_kind(value, COVEY_VALUE_OBJECT))
         return cvy_wrong_type(value, "object");
+    if (!ret)
+        return cvy_no_place();
     *ret = (struct covey_object){(int)object->calls, object->callable, object->args,
                                  object->kwargs,     object->state,    object->items,
                                  object->pairs};
@@ -376,6 +380,8 @@ int covey_value_get_range(const covey_value *value, int64_t *ret_start,
 {
     if (!cvy_is_kind(value, COVEY_VALUE_RANGE))
         return cvy_wrong_type(value, "range");
+    if (!ret_start || !ret_stop || !ret_step)
+        return cvy_no_place();
     *ret_start = cvy_as_range(value)->start;
     *ret_stop = cvy_as_range(value)->stop;
     *ret_step = cvy_as_range(value)->step;

@@ -260,6 +260,8 @@ int covey_value_get_str(const covey_value *value, const char **ret_text,
 
     if (!cvy_is_kind(value, COVEY_VALUE_STR))
         return cvy_wrong_type(value, "str");
+    if (!ret_text)
+        return cvy_no_place();
     if (!ret_size && memchr(text->data, 0, text->size))
         return cvy_fail(-EINVAL, "value: str contains a NUL");
     *ret_text = text->data;
@@ -275,6 +277,8 @@ int covey_value_get_bytes(const covey_value *value, struct covey_view *ret)
     if (!cvy_is_kind(value, COVEY_VALUE_BYTES) &&
         !cvy_is_kind(value, COVEY_VALUE_BYTEARRAY))
         return cvy_wrong_type(value, "bytes");
+    if (!ret)
+        return cvy_no_place();
     *ret = COVEY_VIEW(text->data, text->size);
     return 0;
 }

@@ -45,6 +45,8 @@ static int take_text(struct unpacker *u, char unit, const covey_value *value)
         u->at++;
         out_size = va_arg(u->args, size_t *);
     }
+    if (value && (!out || (sized && !out_size)))
+        return cvy_no_place();
     if (value && bytes)
         r = covey_value_get_bytes(value, &view);
     else if (value && !(unit == 'z' && covey_value_is_none(value)))
@@ -80,6 +82,8 @@ static int take_int(struct unpacker *u, char unit, const covey_value *value)
 
     if (!value)
         return 0;
+    if (!out)
+        return cvy_no_place();
     r = covey_value_get_int_in(value, size == 4 ? INT_MIN : INT64_MIN,
                                size == 4 ? INT_MAX : INT64_MAX, &number);
     if (r == 0 && u->writes)
@@ -99,6 +103,8 @@ static int take_unsigned(struct unpacker *u, char unit, const covey_value *value
 
     if (!value)
         return 0;
+    if (!out)
+        return cvy_no_place();
     if ((r = covey_value_get_uint(value, &number)) < 0)
         return r;
     if (size == 4 && number > UINT_MAX)
@@ -113,6 +119,8 @@ static int take_float(struct unpacker *u, const covey_value *value)
     double *out = va_arg(u->args, double *), number;
     int r = value ? covey_value_get_float(value, &number) : 0;
 
+    if (value && !out)
+        return cvy_no_place();
     if (r == 0 && value && u->writes)
         *out = number;
     return r;
@@ -122,21 +130,21 @@ static int take_float(struct unpacker *u, const covey_value *value)
 
 static int take_value(struct unpacker *u, char unit, const covey_value *value)
 {
+    void *out = va_arg(u->args, void *); /* int *, const covey_value ** or the like */
+    covey_value *taken;
+
+    if (value && !out)
+        return cvy_no_place();
+    if (!value || !u->writes)
+        return 0;
     if (unit == 'p') {
-        int *out = va_arg(u->args, int *);
-
-        if (value && u->writes)
-            *out = covey_value_truth(value);
+        int truth = covey_value_truth(value);
+        memcpy(out, &truth, sizeof(truth));
     } else if (unit == 'O') {
-        const covey_value **out = va_arg(u->args, const covey_value **);
-
-        if (value && u->writes)
-            *out = value;
+        memcpy(out, &value, sizeof(value));
     } else {
-        covey_value **out = va_arg(u->args, covey_value **);
-
-        if (value && u->writes)
-            *out = covey_value_ref(value);
+        taken = covey_value_ref(value);
+        memcpy(out, &taken, sizeof(taken));
     }
     return 0;
 }
