@@ -18,6 +18,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "os/fork.h"
 #include "region/lock.h"
 
 #define MOST_CUSTOMERS 60u            /* others wait to be let in */
@@ -50,7 +51,6 @@ static uintptr_t generation; /* of the thread; others are to end */
 static int64_t open_from;
 static unsigned char authkey[CVY_OFFER_AUTHKEY];
 static size_t authkey_size;
-static bool prepared;
 
 /* ---- offers; mutex held ---- */
 
@@ -360,19 +360,17 @@ static int start_serving(enum cvy_counter counter)
     return r;
 }
 
-static void before_fork(void)
-{
-    (void)pthread_mutex_lock(&mutex);
-}
-static void after_fork(void)
-{
-    (void)pthread_mutex_unlock(&mutex);
-}
 static void in_fork_child(void)
 {
     remove_offers(NULL);
     close_all();
-    (void)pthread_mutex_unlock(&mutex);
+}
+
+__attribute__((constructor)) static void guard_forks(void)
+{
+    static struct cvy_os_fork_guard guard = {.mutex = &mutex,
+                                             .in_child = in_fork_child};
+    cvy_os_guard_forks(&guard);
 }
 
 static void end_all(void)
@@ -380,21 +378,12 @@ static void end_all(void)
     cvy_offer_forget(NULL);
 }
 
-static void prepare(void)
-{
-    if (prepared)
-        return;
-    prepared = true;
-    cvy_leave_add(end_all);
-    (void)pthread_atfork(before_fork, after_fork, in_fork_child);
-}
-
 /* ---- the calls ---- */
 
 static int add(struct cvy_offer *o, int fd, struct covey_view new_authkey,
                struct cvy_ticket *ret_ticket)
 {
-    prepare();
+    cvy_leave_add(end_all);
     int r = start_serving(o->counter);
     if (r < 0)
         return r;

@@ -9,19 +9,16 @@
 #include <pthread.h>
 
 #include "channel/conn.h"
+#include "os/fork.h"
 #include "region/member.h"
 
 /* Threads of a process that use an inherited connection first. */
 static pthread_mutex_t sharing = PTHREAD_MUTEX_INITIALIZER;
-static bool forks_are_seen; /* mutex held */
 
-static void before_fork(void)
+__attribute__((constructor)) static void guard_forks(void)
 {
-    (void)pthread_mutex_lock(&sharing);
-}
-static void after_fork(void)
-{
-    (void)pthread_mutex_unlock(&sharing);
+    static struct cvy_os_fork_guard guard = {.mutex = &sharing};
+    cvy_os_guard_forks(&guard);
 }
 
 /* Whether its state lives, and its memory is not that of another one's. */
@@ -62,9 +59,6 @@ static int make_state(struct cvy_stream *s)
 /* mutex held. */
 static int share(struct cvy_stream *s)
 {
-    if (!forks_are_seen)
-        (void)pthread_atfork(before_fork, after_fork, after_fork);
-    forks_are_seen = true;
     if (atomic_load(&s->sharer) == cvy_member_owner())
         return 0;
     int r = hold_state(s);

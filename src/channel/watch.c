@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "channel/queue.h"
+#include "os/fork.h"
 #include "os/socket.h"
 #include "region/wait.h"
 
@@ -39,7 +40,6 @@ struct watch {
 _Atomic uint32_t cvy_watches;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct watch *watches;
-static bool prepared;
 
 static void give_turn(struct watch *w)
 {
@@ -173,14 +173,6 @@ static void end_all(void)
     }
 }
 
-static void before_fork(void)
-{
-    (void)pthread_mutex_lock(&mutex);
-}
-static void after_fork(void)
-{
-    (void)pthread_mutex_unlock(&mutex);
-}
 static void in_fork_child(void)
 {
     struct watch *w;
@@ -188,7 +180,13 @@ static void in_fork_child(void)
         cvy_os_close_kept(&w->fd);
         cvy_free(w);
     }
-    (void)pthread_mutex_unlock(&mutex);
+}
+
+__attribute__((constructor)) static void guard_forks(void)
+{
+    static struct cvy_os_fork_guard guard = {.mutex = &mutex,
+                                             .in_child = in_fork_child};
+    cvy_os_guard_forks(&guard);
 }
 
 /* ---- making one ---------------------------------------------------------------- */
@@ -232,22 +230,12 @@ static int new_watch(struct watch **ret_watch, void *object, cvy_word *items,
     return 0;
 }
 
-/* mutex held. */
-static void prepare(void)
-{
-    if (prepared)
-        return;
-    prepared = true;
-    cvy_leave_add(end_all);
-    (void)pthread_atfork(before_fork, after_fork, in_fork_child);
-}
-
 int cvy_watch_fd(void *object, cvy_word *items, cvy_watch_look_fn *is_ready,
                  int *ret_fd)
 {
     int r = 0;
+    cvy_leave_add(end_all);
     (void)pthread_mutex_lock(&mutex);
-    prepare();
     struct watch *w = *find(object);
     if (!w)
         r = new_watch(&w, object, items, is_ready);

@@ -24,6 +24,7 @@
 #include "base/memory.h"
 #include "manager/client.h"
 #include "manager/wire.h"
+#include "os/fork.h"
 
 /* How long a send that finds no room waits before it looks for answers. */
 #define SEND_SLICE COVEY_MSEC(1)
@@ -141,14 +142,6 @@ static void thread_ends(void *pointer)
     free_client(c);
 }
 
-static void before_fork(void)
-{
-    (void)pthread_mutex_lock(&mutex);
-}
-static void after_fork(void)
-{
-    (void)pthread_mutex_unlock(&mutex);
-}
 static void in_fork_child(void)
 {
     struct client **end = &inherited;
@@ -160,7 +153,14 @@ static void in_fork_child(void)
             cvy_wire_disown(&link->wire);
     clients = NULL;
     mine = NULL;
-    (void)pthread_mutex_unlock(&mutex);
+}
+
+/* Links are freed with the mutex, and their connections take another one. */
+__attribute__((constructor)) static void guard_forks(void)
+{
+    static struct cvy_os_fork_guard guard = {
+        .mutex = &mutex, .in_child = in_fork_child, .is_outer = true};
+    cvy_os_guard_forks(&guard);
 }
 
 /* mutex held. */
@@ -195,7 +195,6 @@ static int prepare(void)
         return cvy_fail(-EAGAIN, "no key for thread-specific data is left");
     prepared = true;
     cvy_leave_add(end_all);
-    (void)pthread_atfork(before_fork, after_fork, in_fork_child);
     return 0;
 }
 

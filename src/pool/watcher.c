@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "os/fork.h"
 #include "pool/pool.h"
 #include "region/member.h"
 #include "region/wait.h"
@@ -150,23 +151,10 @@ static void end_all(void)
     }
 }
 
-static void before_fork(void)
+__attribute__((constructor)) static void guard_forks(void)
 {
-    (void)pthread_mutex_lock(&mutex);
-}
-static void after_fork(void)
-{
-    (void)pthread_mutex_unlock(&mutex);
-}
-
-/* mutex held. */
-static void prepare(void)
-{
-    static bool prepared;
-    if (!prepared)
-        (void)pthread_atfork(before_fork, after_fork, after_fork);
-    prepared = true;
-    cvy_leave_add(end_all);
+    static struct cvy_os_fork_guard guard = {.mutex = &mutex};
+    cvy_os_guard_forks(&guard);
 }
 
 int cvy_watcher_start(struct cvy_pool *pool)
@@ -183,7 +171,7 @@ int cvy_watcher_start(struct cvy_pool *pool)
     if (!pool->watcher) {
         struct cvy_watcher *watcher = cvy_calloc(1, sizeof *watcher);
         r = watcher ? 0 : -ENOMEM;
-        prepare();
+        cvy_leave_add(end_all);
         if (watcher) {
             watcher->pool = pool;
             watcher->owner = cvy_member_owner();

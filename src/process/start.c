@@ -24,7 +24,7 @@
 static struct cvy_os_kept_fd lifeline_read = {.fd = -1}, lifeline_write = {.fd = -1};
 
 /* A child that the program forks by itself must not keep the pipe open. */
-static void guard_against_forks(void)
+__attribute__((constructor)) static void guard_against_forks(void)
 {
     (void)pthread_atfork(NULL, NULL, cvy_lifeline_drop_write);
 }
@@ -32,11 +32,9 @@ static void guard_against_forks(void)
 /* Lock held. */
 static int make_lifeline(void)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     int ends[2], r = cvy_os_pipe(ends);
     if (r < 0)
         return r;
-    (void)pthread_once(&once, guard_against_forks);
     cvy_lifeline_drop();
     lifeline_read = cvy_os_keep(ends[0]);
     lifeline_write = cvy_os_keep(ends[1]);
