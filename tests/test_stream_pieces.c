@@ -126,6 +126,39 @@ TEST(child_of_an_own_fork_keeps_a_message_that_its_parent_leaves)
     family_join(pid);
 }
 
+/* Each receives a half of one header. */
+TEST(children_of_one_fork_share_what_their_parent_has_freed)
+{
+    struct shared *s = share();
+    uint64_t before = family_usage().objects;
+    struct bare b = bare_new();
+    struct covey_bytes got = {0};
+    int first = family_fork();
+    if (!first) {
+        family_await(&s->begun, 1);
+        write_hex(b.fd, "0000");
+        CHECK_ERR(covey_conn_recv(b.conn, &got, COVEY_NOWAIT), -ETIMEDOUT);
+        family_tell(&s->go);
+        family_await(&s->ended, 1);
+        bare_free(&b);
+        exit(0);
+    }
+    int second = family_fork();
+    if (!second) {
+        family_await(&s->go, 1);
+        write_hex(b.fd, "0001 61");
+        recv_text(b.conn, "a");
+        CHECK_EQ(family_usage().objects, before + 1);
+        family_tell(&s->ended);
+        bare_free(&b);
+        exit(0);
+    }
+    bare_free(&b);
+    family_tell(&s->begun);
+    family_join(first);
+    family_join(second);
+}
+
 enum { RACERS = 4 };
 
 struct race {

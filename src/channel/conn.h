@@ -137,7 +137,7 @@ struct cvy_stream_state {
     /* bytes to send for descriptors that have come; counted by who receives those, sent
      * by whose turn to send it is */
     _Atomic uint32_t answers_owed;
-    uint64_t serial; /* that of the streams that it is the state of */
+    _Atomic uint64_t serial; /* that of the streams that it is the state of */
 };
 
 struct cvy_stream {

@@ -4,7 +4,8 @@
  * Its locks, and the header of a message that has begun to come, lie in an object of the
  * family. Children that covey starts hold what their starter does. A process that the
  * program forked by itself has the address only, so it takes a hold when it first uses the
- * stream; if nobody had one any more, then nobody else is left to share with. */
+ * stream. If nobody had one any more it makes the state anew, by the stream's serial, so
+ * that others who come from the same parent find it. */
 #include <errno.h>
 #include <pthread.h>
 
@@ -27,7 +28,7 @@ static bool has_state(const struct cvy_stream *s)
     return s->state &&
            atomic_load_explicit(&s->state->object.kind, memory_order_acquire) ==
                CVY_KIND_STREAM &&
-           s->state->serial == s->serial;
+           atomic_load(&s->state->serial) == s->serial;
 }
 
 /* Hold the state that there is. Returns: 0; COVEY_EFREED: there is none any more. */
@@ -44,15 +45,33 @@ static int hold_state(const struct cvy_stream *s)
     return COVEY_EFREED;
 }
 
+/* Of this process, which no other one has at the same time, and of a stream in it. */
+static uint64_t new_serial(void)
+{
+    static _Atomic uint32_t count;
+    return (uint64_t)cvy_member_owner() << 32 | atomic_fetch_add(&count, 1);
+}
+
+/* Make a state; or, for a stream that had one, hold that of another who has made it. */
 static int make_state(struct cvy_stream *s)
 {
-    void *made = NULL;
+    void *made = NULL, *shared = NULL;
     int r = cvy_object_create(CVY_KIND_STREAM, sizeof(struct cvy_stream_state), 0, 0,
                               &made, NULL);
     if (r < 0)
         return r;
+    if (s->state) {
+        r = cvy_object_join(made, offsetof(struct cvy_stream_state, serial), s->serial,
+                            &shared);
+        if (r < 0 || shared != made)
+            (void)cvy_object_release(made);
+        if (r >= 0)
+            s->state = shared;
+        return r;
+    }
     s->state = made;
-    s->serial = s->state->serial = (uint64_t)cvy_os_now();
+    s->serial = new_serial();
+    atomic_store(&s->state->serial, s->serial);
     return 0;
 }
 

@@ -260,6 +260,53 @@ void cvy_graves_dig(void)
     give_place(object);
 }
 
+/* ---- looking at all of them ---- */
+
+/* How far one has come. Most of the area was never used, and is not touched. */
+struct look {
+    cvy_ref at;
+    uint64_t left; /* living objects */
+};
+
+static struct look begin_look(void)
+{
+    return (struct look){cvy_head->objects, cvy_head->object_count};
+}
+
+/* The next living object; NULL: none. */
+static struct cvy_object *next_living(struct look *look)
+{
+    while (look->left && look->at < area_end()) {
+        struct cvy_object *o = cvy_at(look->at);
+        if (!*live_on_page(look->at) || !o->size || o->size > LARGEST) {
+            look->at = page_start(look->at) + CVY_PAGE;
+            continue;
+        }
+        look->at += o->size;
+        uint32_t kind = atomic_load(&o->kind);
+        if (!cvy_kind_is_living(kind))
+            continue;
+        look->left--;
+        return o;
+    }
+    return NULL;
+}
+
+static uint64_t *id_of(struct cvy_object *object, size_t at)
+{
+    return (uint64_t *)(void *)((char *)object + at);
+}
+
+static struct cvy_object *find_id(uint32_t kind, size_t at, uint64_t id)
+{
+    struct look look = begin_look();
+    struct cvy_object *o;
+    while ((o = next_living(&look)))
+        if (atomic_load(&o->kind) == kind && cvy_load64(id_of(o, at)) == id)
+            return o;
+    return NULL;
+}
+
 /* ---- what the other layers call ---- */
 
 /* Nobody's before the commit, but who looks at the region without the lock walks over it,
@@ -413,6 +460,31 @@ int cvy_object_hold(const void *object, uint32_t member, const char *call)
         return cvy_fail(r, "%s: %p is no object of this family", call, object);
     if (r == COVEY_EFREED)
         return cvy_fail(r, "%s: nobody holds the object at %p any more", call, object);
+    return r < 0 ? cvy_fail_budget("a hold", LINE) : 0;
+}
+
+static int join(struct cvy_object *mine, size_t at, uint64_t id, void **ret_object)
+{
+    int r = 0;
+    cvy_region_lock();
+    struct cvy_object *found = find_id(atomic_load(&mine->kind), at, id);
+    if (found)
+        r = hold_add(found, CVY_INDEX_OF(cvy_member_owner()));
+    else
+        cvy_set64(id_of(mine, at), id);
+    if (r < 0)
+        cvy_rollback();
+    cvy_region_unlock();
+    *ret_object = found ? found : mine;
+    return r;
+}
+
+int cvy_object_join(void *mine, size_t at, uint64_t id, void **ret_object)
+{
+    int r, tries = 0;
+    do
+        r = join(mine, at, id, ret_object);
+    while (try_again(r, &tries));
     return r < 0 ? cvy_fail_budget("a hold", LINE) : 0;
 }
 
@@ -605,23 +677,10 @@ static void note_if_big(struct biggest top[3], const struct cvy_object *o)
 
 static void find_biggest(struct biggest top[3])
 {
-    uint32_t left = (uint32_t)cvy_head->object_count;
-    for (cvy_ref page = cvy_head->objects; left && page < area_end();
-         page += CVY_PAGE) {
-        if (!*live_on_page(page))
-            continue;
-        for (cvy_ref at = page; at < page + CVY_PAGE;) {
-            const struct cvy_object *o = cvy_at(at);
-            if (!o->size || o->size > LARGEST)
-                break;
-            uint32_t kind = atomic_load(&o->kind);
-            if (cvy_kind_is_living(kind)) {
-                note_if_big(top, o);
-                left--;
-            }
-            at += o->size;
-        }
-    }
+    struct look look = begin_look();
+    const struct cvy_object *o;
+    while ((o = next_living(&look)))
+        note_if_big(top, o);
 }
 
 int cvy_fail_budget(const char *what, uint64_t bytes)

@@ -42,6 +42,11 @@ int cvy_object_check(const void *object, enum cvy_kind kind, const char *call);
 
 /** One more hold for a member. Takes the region lock. COVEY_EFREED, -EINVAL, -ENOMEM. */
 int cvy_object_hold(const void *object, uint32_t member, const char *call);
+/** Let all who come with one id share an object: `*ret_object` receives the living one of
+ * `mine`'s kind that has it, in the 8 bytes at offset `at`, and the calling process holds it
+ * once more; or `mine`, which has the id then. Takes the lock, and looks at all objects.
+ * -ENOMEM. */
+int cvy_object_join(void *mine, size_t at, uint64_t id, void **ret_object);
 /** One hold of the calling process less; -EINVAL if it has none. Takes the lock. */
 int cvy_object_release(void *object);
 /** The same; `*ret_last`: whether it was the last of all, so that the object is gone. */
