@@ -218,6 +218,19 @@ TEST(what_nobody_fetched_goes_with_the_pipe)
         offer_and_go();
 }
 
+/* Whoever has another hold goes on with all of it. */
+TEST(what_is_offered_stays_until_the_last_hold_is_dropped)
+{
+    struct pair p = pair_new(NULL);
+    int got = -1;
+    CHECK_OK(covey_hold(p.a));
+    CHECK_OK(covey_conn_send_fd(p.a, 0, COVEY_NOWAIT));
+    covey_conn_free(p.a);
+    CHECK_OK(covey_conn_recv_fd(p.b, &got, COVEY_SEC(20)));
+    close(got);
+    free_and_await_end(&p);
+}
+
 #define AT_ONCE 60 /* are let in */
 
 static int count_fds(void)

@@ -262,6 +262,32 @@ TEST(descriptor_of_a_pipe_is_raised_and_lowered)
     CHECK_EQ(fcntl(fd, F_GETFD), -1);
 }
 
+static bool is_open(int fd)
+{
+    return fcntl(fd, F_GETFD) >= 0;
+}
+
+TEST(descriptor_of_a_pipe_stays_until_the_last_hold_is_dropped)
+{
+    struct pair p = pair_new(NULL);
+    int fd = -1;
+    CHECK_OK(covey_hold(p.b));
+    CHECK_OK(covey_hold(p.b));
+    CHECK_OK(covey_conn_fd(p.b, &fd));
+    covey_conn_free(p.b);
+    covey_conn_free(p.b);
+    CHECK(is_open(fd));
+    covey_conn_free(p.b);
+    CHECK(!is_open(fd));
+    covey_conn_free(p.a);
+    p = pair_new(NULL);
+    CHECK_OK(covey_hold(p.b));
+    CHECK_OK(covey_conn_fd(p.b, &fd));
+    CHECK_OK(covey_conn_close(p.b)); /* all of this process's */
+    CHECK(!is_open(fd));
+    covey_conn_free(p.a);
+}
+
 TEST(descriptor_is_right_from_the_start)
 {
     struct pair p = pair_new(NULL);

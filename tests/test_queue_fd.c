@@ -186,6 +186,32 @@ static void *stay(void *unused)
 }
 
 /* The thread that would tell of it is one too many for the family. */
+static void free_one_of_two(void (*drop)(covey_queue *queue), covey_queue *queue)
+{
+    int fd = -1;
+    CHECK_OK(covey_hold(queue));
+    CHECK_OK(covey_queue_fd(queue, &fd));
+    drop(queue);
+    CHECK_GE(fcntl(fd, F_GETFD), 0);
+    drop(queue);
+    CHECK_EQ(fcntl(fd, F_GETFD), -1);
+}
+
+static void free_joinable(covey_queue *queue)
+{
+    covey_joinable_queue_free((covey_joinable_queue *)(void *)queue);
+}
+
+TEST(it_stays_until_the_last_hold_is_dropped)
+{
+    covey_queue *queue = NULL;
+    covey_joinable_queue *joinable = NULL;
+    CHECK_OK(covey_queue_create(&queue, 0, NULL));
+    free_one_of_two(covey_queue_free, queue);
+    CHECK_OK(covey_joinable_queue_create(&joinable, 0, NULL));
+    free_one_of_two(free_joinable, covey_joinable_queue_queue(joinable));
+}
+
 TEST(descriptor_that_nothing_could_raise_is_refused)
 {
     static pthread_t crowd[MOST_THREADS];

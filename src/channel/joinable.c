@@ -247,6 +247,6 @@ int covey_joinable_queue_abandoned(covey_joinable_queue *queue, uint64_t *ret_co
 
 void covey_joinable_queue_free(covey_joinable_queue *queue)
 {
-    cvy_watch_end(queue);
-    cvy_sync_free(queue, CVY_KIND_JOINABLE_QUEUE, "covey_joinable_queue_free");
+    cvy_queue_free(queue ? &queue->queue : NULL, CVY_KIND_JOINABLE_QUEUE,
+                   "covey_joinable_queue_free");
 }

@@ -480,6 +480,8 @@ static void wake_all(struct cvy_pipe *pipe)
 int cvy_pipe_drop(struct cvy_end *end, bool wholly)
 {
     struct cvy_pipe *pipe = cvy_pipe_of(end);
+    if (!wholly && cvy_object_release_spare(end) > 0)
+        return 0;
     int r = cvy_object_hold(pipe, cvy_member_owner(), "covey_conn_free");
     cvy_watch_end(end);
     if (end->offers) /* of some process */

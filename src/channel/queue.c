@@ -435,10 +435,20 @@ int covey_queue_closed(covey_queue *queue)
     return r < 0 ? r : (int)atomic_load(&queue->closed);
 }
 
+void cvy_queue_free(covey_queue *queue, enum cvy_kind kind, const char *call)
+{
+    if (!queue)
+        return;
+    int r = cvy_sync_enter(queue, kind, call);
+    if (r >= 0)
+        r = cvy_watch_release(queue);
+    if (r < 0)
+        (void)covey_log(COVEY_LOG_WARNING, "%s", covey_error_detail());
+}
+
 void covey_queue_free(covey_queue *queue)
 {
-    cvy_watch_end(queue);
-    cvy_sync_free(queue, CVY_KIND_QUEUE, "covey_queue_free");
+    cvy_queue_free(queue, CVY_KIND_QUEUE, "covey_queue_free");
 }
 
 static void look(const struct cvy_head *head, const struct cvy_object *object,

@@ -47,6 +47,8 @@ struct covey_simple_queue {
 
 /** Attach and check; a joinable or simple queue is a queue too. */
 int cvy_queue_enter(const void *queue, const char *call);
+/** Drop a hold of it; a failure is logged. */
+void cvy_queue_free(covey_queue *queue, enum cvy_kind kind, const char *call);
 /** Whether that would say yes, for queues that are just queues. */
 static inline bool cvy_queue_is_entered(const covey_queue *queue)
 {

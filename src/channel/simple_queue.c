@@ -43,6 +43,6 @@ int covey_simple_queue_close(covey_simple_queue *queue)
 
 void covey_simple_queue_free(covey_simple_queue *queue)
 {
-    cvy_watch_end(queue);
-    cvy_sync_free(queue, CVY_KIND_SIMPLE_QUEUE, "covey_simple_queue_free");
+    cvy_queue_free(queue ? &queue->queue : NULL, CVY_KIND_SIMPLE_QUEUE,
+                   "covey_simple_queue_free");
 }

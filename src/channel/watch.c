@@ -161,6 +161,14 @@ void cvy_watch_end(const void *object)
         end_watch(w);
 }
 
+int cvy_watch_release(void *object)
+{
+    if (atomic_load(&cvy_watches) && cvy_object_release_spare(object) > 0)
+        return 0;
+    cvy_watch_end(object);
+    return cvy_object_release(object);
+}
+
 /* The process gives up its holds: no thread may look at the queues any more. */
 static void end_all(void)
 {

@@ -29,5 +29,8 @@ static inline void cvy_watch_taken(const void *object)
 }
 /** Close the descriptor, if there is one, before this process gives the object up. */
 void cvy_watch_end(const void *object);
+/** Drop a hold of this process; with the last one the descriptor goes, before. Returns: as
+ * cvy_object_release. */
+int cvy_watch_release(void *object);
 
 #endif

@@ -573,6 +573,17 @@ void *cvy_object_take_owed(enum cvy_kind kind,
     return found;
 }
 
+int cvy_object_release_spare(void *object)
+{
+    cvy_region_lock();
+    struct cvy_hold *hold = find_hold(object, CVY_INDEX_OF(cvy_member_owner()));
+    int r = hold ? hold->count > 1 : -EINVAL;
+    if (r > 0)
+        hold_drop(hold, 1);
+    cvy_region_unlock();
+    return r;
+}
+
 void cvy_head_flag(enum cvy_head_flag flag)
 {
     if (cvy_head->flags & (uint32_t)flag)

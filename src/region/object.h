@@ -49,6 +49,9 @@ int cvy_object_hold(const void *object, uint32_t member, const char *call);
 int cvy_object_join(void *mine, size_t at, uint64_t id, void **ret_object);
 /** One hold of the calling process less; -EINVAL if it has none. Takes the lock. */
 int cvy_object_release(void *object);
+/** The same, but not the last one of this process. Returns: 1; 0: it has only one, and
+ * still has; -EINVAL. */
+int cvy_object_release_spare(void *object);
 /** The same; `*ret_last`: whether it was the last of all, so that the object is gone. */
 int cvy_object_release_told(void *object, bool *ret_last);
 /** From now on somebody has to be told of the end of its last hold. Takes the lock. */
