@@ -4,7 +4,8 @@
  *
  *   conn.c      the calls: what a handle is, and to which of the two it goes
  *   pipe.c      ends of pipes, in the family's memory
- *   stream.c    connections to others: CPython's framing over a descriptor
+ *   stream.c    connections to others: CPython's framing over a descriptor; turn.c,
+ *               handle.c: see turn.h
  *   share.c     what processes share of one of those
  *   pass.c      descriptors that are sent over either
  *   carry.c     connections and descriptors inside of values
