@@ -195,6 +195,53 @@ TEST(without_a_place_for_a_descriptor_it_stays)
     free_and_await_end(&p);
 }
 
+/* Over a socket one place is enough, and a message that comes changes nothing. */
+TEST(without_a_place_for_a_descriptor_it_stays_in_a_socket)
+{
+    struct pair p = sockets_new();
+    struct rlimit limit, few;
+    int got = -1, place = dup(0);
+    CHECK_OK(covey_conn_send_fd(p.a, 0, COVEY_NOWAIT));
+    send_text(p.a, "behind");
+    CHECK_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    few = limit;
+    few.rlim_cur = (rlim_t)place + 1;
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+    for (int i = 0; i < 2; i++)
+        CHECK_ERR(covey_conn_recv_fd(p.b, &got, COVEY_SEC(20)), -EMFILE);
+    close(place);
+    CHECK_OK(covey_conn_recv_fd(p.b, &got, COVEY_SEC(20)));
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    CHECK_EQ(got, place);
+    close(got);
+    recv_text(p.b, "behind");
+    pair_free(&p);
+}
+
+TEST(message_in_place_of_a_descriptor_stays)
+{
+    struct pair p = sockets_new();
+    struct covey_bytes bytes = {0};
+    int got = -1;
+    static char large[300000];
+    for (int pipes = 0; pipes < 2; pipes++) {
+        send_text(p.a, "hello");
+        for (int i = 0; i < 2; i++)
+            CHECK_ERR(covey_conn_recv_fd(p.b, &got, COVEY_SEC(20)), COVEY_EPROTOCOL);
+        recv_text(p.b, "hello");
+        int sent = covey_conn_send(p.a, COVEY_VIEW_OF(large), COVEY_NOWAIT);
+        CHECK_EQ(sent, pipes ? 0 : COVEY_PENDING);
+        CHECK_ERR(covey_conn_recv_fd(p.b, &got, COVEY_SEC(20)), COVEY_EPROTOCOL);
+        int came = covey_conn_recv(p.b, &bytes, COVEY_NOWAIT);
+        CHECK_EQ(came, pipes ? 0 : -ETIMEDOUT);
+        pair_free(&p);
+        p = pair_new(NULL);
+    }
+    CHECK_EQ(got, -1);
+    covey_bytes_free(&bytes);
+    pair_free(&p);
+}
+
 static void offer_and_go(void)
 {
     struct pair p = pair_new(NULL);
@@ -289,11 +336,14 @@ TEST(errors_are_told_apart)
     struct pair p = pair_new(NULL);
     int got = -1, ends[2];
     errors_of(p);
+    recv_text(p.b, "");
     CHECK_ERR(covey_conn_recv_fd(p.b, &got, COVEY_NOWAIT), COVEY_EEOF);
     CHECK_ERR(covey_conn_send_fd(p.b, 0, COVEY_NOWAIT), -EPIPE);
     covey_conn_free(p.b);
     p = sockets_new();
-    errors_of(p); /* the frame's other bytes are still there */
+    errors_of(p);
+    recv_text(p.b, "");
+    CHECK_ERR(covey_conn_recv_fd(p.b, &got, COVEY_NOWAIT), COVEY_EEOF);
     covey_conn_free(p.b);
     CHECK_EQ(pipe2(ends, O_CLOEXEC), 0);
     CHECK_OK(covey_conn_open_fd(&p.a, ends[0], NULL));

@@ -445,6 +445,56 @@ static bool fd_has_come(void)
     return r == 1;
 }
 
+static void send_to_victim(void *unused)
+{
+    (void)unused;
+    answered = bare_new();
+    CHECK_OK(covey_conn_set_fd_answers(answered.conn, true));
+    CHECK_EQ(cvy_os_stream_send_fd(answered.fd, 1, 0), 0);
+}
+
+static void enter_it(void *unused)
+{
+    (void)unused;
+    CHECK_OK(covey_conn_closed(answered.conn));
+}
+
+static void recv_fd(void *unused)
+{
+    int fd = -1;
+    (void)unused;
+    (void)!covey_conn_recv_fd(answered.conn, &fd, LONG);
+}
+
+/* The descriptor is there, or was answered; or those who are left are told. */
+static const char *end_recv_fd(void *unused)
+{
+    unsigned char answers[2];
+    int fd = -1, r = covey_conn_recv_fd(answered.conn, &fd, COVEY_NOWAIT);
+    (void)unused;
+    close(fd);
+    int sent = covey_conn_flush(answered.conn, COVEY_NOWAIT);
+    ssize_t n = recv(answered.fd, answers, sizeof answers, MSG_DONTWAIT);
+    bare_free(&answered);
+    if (r == COVEY_EBROKEN || sent == COVEY_EBROKEN)
+        return NULL;
+    if (sent < 0 || (r != 0 && r != -ETIMEDOUT))
+        return covey_error_name(sent < 0 ? sent : r);
+    return n == 1 ? NULL : "a descriptor that came was not answered once";
+}
+
+TEST_TIMEOUT(descriptor_that_a_killed_one_received_is_answered, 3600)
+{
+    kill_points_need();
+    family_found(NULL);
+    struct kill_points p = {.name = "recv_fd",
+                            .before = send_to_victim,
+                            .prepare = enter_it,
+                            .operate = recv_fd,
+                            .after = end_recv_fd};
+    kill_points_run(&p, family_long(300, 0));
+}
+
 /* The other side answers at once, and goes on, while the sender has not returned from its
  * system call. */
 TEST_TIMEOUT(answer_that_comes_before_its_sender_goes_on_is_taken_out, 300)

@@ -199,10 +199,10 @@ COVEY_API int covey_conn_set_fd_answers(covey_conn *conn, int answers);
 /**
  * Receive a descriptor, which is close-on-exec.
  *
- * Returns:  as covey_conn_recv; COVEY_EPROTOCOL: a message came without one, and is
- *           gone; COVEY_EPEERDIED: who
- *           sent it over the pipe ended or closed before; COVEY_ESTATE if a message has
- *           been begun; -ENOTSUP; -EMFILE.
+ * Returns:  as covey_conn_recv; COVEY_EPROTOCOL: a message comes, and no descriptor;
+ *           -EMFILE: no number is free for it. Either stays, and another call may receive
+ *           it. COVEY_EPEERDIED: who sent it over the pipe ended or closed before;
+ *           COVEY_ESTATE if a message has been begun; -ENOTSUP.
  * Blocks:   until one comes, at most `timeout`.
  */
 COVEY_API int covey_conn_recv_fd(covey_conn *conn, int *ret_fd,

@@ -36,6 +36,8 @@ struct cvy_landing {
     struct covey_bytes *bytes; /* NULL: `to` does not grow */
     size_t most;               /* larger messages are refused */
     size_t *ret_size;
+    /* Over a pipe: others stay, -EBADMSG. NULL: any will do. `data` NULL: it is large. */
+    bool (*is_wanted)(const void *data, size_t size);
 };
 
 /* ---- pipes ---- */

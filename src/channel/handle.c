@@ -48,33 +48,44 @@ int cvy_stream_send_fd(struct cvy_stream *s, int fd, int64_t deadline, const cha
     return r == -ENOTSUP ? r : cvy_stream_fail(s, r, call);
 }
 
-/* A descriptor has come. It is the caller's, whether or not this gets through by now. */
-static void answer_fd(struct cvy_stream *s, int64_t deadline)
+/* Take the next byte, and a descriptor with it, if it is for this call. Returns: 1; 0:
+ * something else comes, and stays; COVEY_EEOF; of the system. */
+static int take_byte(struct cvy_stream *s, int *ret_fd)
 {
-    atomic_fetch_add(&s->state->answers_owed, 1);
-    (void)cvy_stream_flush(s, deadline, "covey_conn_recv_fd");
+    unsigned char byte;
+    int r = cvy_os_stream_peek_fd(s->fd, &byte, ret_fd);
+    if (r <= 0)
+        return r < 0 ? r : COVEY_EEOF;
+    if (*ret_fd < 0 && !cvy_stream_is_answer(s->state, byte))
+        return 0;
+    r = (int)cvy_os_stream_read(s->fd, s->fd_kind, &byte, 1);
+    if (r > 0 && *ret_fd < 0)
+        (void)cvy_stream_count_down(&s->state->answers_due);
+    else if (r > 0 && s->answers_fds) /* in the turn: who dies now ends in a message */
+        atomic_fetch_add(&s->state->answers_owed, 1);
+    if (r <= 0)
+        *ret_fd = cvy_os_close(*ret_fd);
+    return r ? r : COVEY_EEOF;
 }
 
 /* Returns: 0; -EAGAIN: wait, and come again; of this process's turn; as the call. */
 static int take_fd(struct cvy_stream *s, int *ret_fd, int64_t deadline,
                    const char *call)
 {
-    unsigned char count;
     int r = cvy_turn_begin_to_receive(s, deadline);
     if (r < 0)
         return r;
     bool between = !s->state->header_size;
     do
-        r = between ? cvy_os_stream_recv_fd(s->fd, &count, ret_fd) : 0;
-    while (r > 0 && *ret_fd < 0 && cvy_stream_take_answer(s->state, &count, 1));
+        r = between ? take_byte(s, ret_fd) : 0;
+    while (r > 0 && *ret_fd < 0);
     cvy_turn_end_receiving(s, s->in.size ? CVY_IN_A_MESSAGE : CVY_BETWEEN_MESSAGES);
     if (!between)
         return cvy_fail(COVEY_ESTATE, "%s: a message has been begun", call);
-    if (r <= 0)
-        return r < 0 ? r : COVEY_EEOF;
-    return *ret_fd < 0
-               ? cvy_fail(COVEY_EPROTOCOL, "%s: a message without a descriptor", call)
-               : 0;
+    if (!r)
+        return cvy_fail(COVEY_EPROTOCOL, "%s: a message comes, and no descriptor",
+                        call);
+    return r < 0 ? r : 0;
 }
 
 int cvy_stream_recv_fd(struct cvy_stream *s, int *ret_fd, int64_t deadline,
@@ -92,8 +103,8 @@ int cvy_stream_recv_fd(struct cvy_stream *s, int *ret_fd, int64_t deadline,
         return r;
     if (r < 0)
         return cvy_stream_fail(s, r, call);
-    *ret_fd = fd;
+    *ret_fd = fd; /* whether or not the answer gets through by now */
     if (s->answers_fds)
-        answer_fd(s, deadline);
+        (void)cvy_stream_flush(s, deadline, call);
     return 0;
 }

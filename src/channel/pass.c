@@ -52,6 +52,12 @@ static int fetch(const struct cvy_ticket *ticket, int64_t deadline, int *ret_fd)
     return r;
 }
 
+static bool is_offer(const void *data, size_t size)
+{
+    return data && size == sizeof(struct message) &&
+           memcmp(data, mark, sizeof mark) == 0;
+}
+
 /* Take the next message if there are places for two descriptors, that of the way to the
  * sender and the one to fetch; else it stays for another call. */
 static int recv_message(struct cvy_end *end, struct cvy_landing *t, int64_t deadline,
@@ -85,18 +91,14 @@ static int recv_over_pipe(struct cvy_end *end, int *ret_fd, int64_t deadline,
                           const char *call)
 {
     struct message m;
-    struct covey_bytes got = {0};
     size_t size = 0;
-    struct cvy_landing t = {NULL, 0, &got, SIZE_MAX, &size};
+    struct cvy_landing t = {&m, sizeof m, NULL, SIZE_MAX, &size, is_offer};
     int fd = -1, r = recv_message(end, &t, deadline, call);
-    bool is_offer = r >= 0 && size == sizeof m;
-    if (is_offer)
-        memcpy(&m, got.data, sizeof m);
-    covey_bytes_free(&got);
+    if (r == -EBADMSG)
+        return cvy_fail(COVEY_EPROTOCOL, "%s: a message comes, and no descriptor",
+                        call);
     if (r < 0)
         return r;
-    if (!is_offer || memcmp(m.mark, mark, sizeof mark) != 0)
-        return cvy_fail(COVEY_EPROTOCOL, "%s: a message without a descriptor", call);
     m.ticket.name[sizeof m.ticket.name - 1] = 0;
     /* It was there in time; fetching it does not count. */
     r = fetch(&m.ticket, cvy_max_i64(deadline, cvy_os_now() + PATIENCE), &fd);

@@ -226,6 +226,9 @@ static int take(struct cvy_ring *ring, const struct cvy_item *item,
                 struct cvy_landing *t, cvy_ref *ret_extent)
 {
     *t->ret_size = item->size;
+    if (cvy_unlikely(t->is_wanted != NULL) &&
+        !t->is_wanted(item->extent ? NULL : item->data, item->size))
+        return -EBADMSG;
     if (cvy_unlikely(item->size > t->most))
         return -EMSGSIZE;
     if (cvy_unlikely(item->size > t->capacity))

@@ -237,11 +237,18 @@ static ssize_t read_some(struct cvy_stream *s, void *to, uint64_t size, bool any
     }
 }
 
-bool cvy_stream_take_answer(struct cvy_stream_state *state, unsigned char *bytes,
-                            uint32_t size)
+bool cvy_stream_is_answer(const struct cvy_stream_state *state, unsigned char byte)
 {
-    if (cvy_likely(!atomic_load(&state->answers_due)) || !size ||
-        bytes[0] != CVY_TALK_THANKS || !cvy_stream_count_down(&state->answers_due))
+    return cvy_unlikely(atomic_load(&state->answers_due)) && byte == CVY_TALK_THANKS;
+}
+
+/* Between messages: take out an answer that has come as the first of `size` bytes. Returns:
+ * whether it was one. */
+static bool take_answer(struct cvy_stream_state *state, unsigned char *bytes,
+                        uint32_t size)
+{
+    if (!size || cvy_likely(!cvy_stream_is_answer(state, bytes[0])) ||
+        !cvy_stream_count_down(&state->answers_due))
         return false;
     memmove(bytes, bytes + 1, size - 1);
     return true;
@@ -259,7 +266,7 @@ static int read_header(struct cvy_stream *s, int64_t deadline, const char *call)
         if (n < 0)
             return (int)n;
         state->header_size += (uint32_t)n;
-        while (cvy_stream_take_answer(state, state->header, state->header_size))
+        while (take_answer(state, state->header, state->header_size))
             state->header_size--;
     }
     state->body_size = cvy_frame_size(state->header);

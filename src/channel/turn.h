@@ -31,10 +31,8 @@ int cvy_stream_fail(const struct cvy_stream *stream, int result, const char *cal
  * system. */
 int cvy_stream_write_rest(struct cvy_stream *stream, int64_t deadline,
                           enum cvy_after *ret_after);
-/** In a turn to receive, between messages: take out an answer to a descriptor that has
- * come as the first of `size` bytes. Returns: whether it was one. */
-bool cvy_stream_take_answer(struct cvy_stream_state *state, unsigned char *bytes,
-                            uint32_t size);
+/** In a turn to receive, between messages: whether a byte is an answer to a descriptor. */
+bool cvy_stream_is_answer(const struct cvy_stream_state *state, unsigned char byte);
 /** One less, if there is one. Returns: whether there was. */
 bool cvy_stream_count_down(_Atomic uint32_t *count);
 

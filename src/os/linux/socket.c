@@ -444,12 +444,15 @@ static int first_fd(struct msghdr *message)
     return first;
 }
 
-int cvy_os_stream_recv_fd(int fd, unsigned char *ret_byte, int *ret_fd)
+/* Looking does not take the descriptors of who sends, but makes new ones here: so without a
+ * free number nothing is lost. */
+int cvy_os_stream_peek_fd(int fd, unsigned char *ret_byte, int *ret_fd)
 {
     struct iovec part = {.iov_base = ret_byte, .iov_len = 1};
     union control control;
     struct msghdr message;
     ssize_t r;
+    int first;
 
     CVY_FAULT_POINT("recvmsg", ENOMEM);
     do {
@@ -459,12 +462,24 @@ int cvy_os_stream_recv_fd(int fd, unsigned char *ret_byte, int *ret_fd)
             .msg_control = &control,
             .msg_controllen = sizeof(control),
         };
-        r = cvy_call_recvmsg(fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+        r = cvy_call_recvmsg(fd, &message, MSG_PEEK | MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     } while (r < 0 && (errno == EINTR || errno == ECONNRESET));
     if (r < 0)
         return -errno;
-    *ret_fd = cvy_fd_above_std(first_fd(&message));
-    if (*ret_fd < 0 && message.msg_flags & MSG_CTRUNC)
+    first = first_fd(&message);
+    *ret_fd = cvy_fd_above_std(first);
+    if (*ret_fd < 0 && (first >= 0 || message.msg_flags & MSG_CTRUNC))
         return -EMFILE;
     return (int)r;
+}
+
+int cvy_os_stream_recv_fd(int fd, unsigned char *ret_byte, int *ret_fd)
+{
+    int r = cvy_os_stream_peek_fd(fd, ret_byte, ret_fd);
+
+    if (r > 0)
+        r = (int)cvy_os_stream_read(fd, CVY_OS_STREAM_UNIX, ret_byte, 1);
+    if (r <= 0)
+        *ret_fd = cvy_os_close(*ret_fd);
+    return r;
 }
