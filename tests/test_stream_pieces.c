@@ -204,6 +204,46 @@ TEST(threads_of_an_own_fork_agree_on_what_they_share)
     }
 }
 
+static bool is_open(int fd)
+{
+    return fcntl(fd, F_GETFD) >= 0;
+}
+
+/* A process that has left its family, or for which there is no room in it. */
+TEST(who_cannot_join_the_family_closes_and_frees_what_it_has)
+{
+    struct shared *s = share();
+    struct bare b = bare_new(), c = bare_new();
+    struct covey_bytes got = {0};
+    int fds[2];
+    CHECK_OK(covey_conn_fd(b.conn, &fds[0]));
+    CHECK_OK(covey_conn_fd(c.conn, &fds[1]));
+    for (int has_used_it = 0; has_used_it < 2; has_used_it++) {
+        int pid = family_fork();
+        if (!pid) {
+            if (has_used_it) {
+                write_hex(b.fd, "00000003 61");
+                CHECK_ERR(covey_conn_recv(b.conn, &got, COVEY_NOWAIT), -ETIMEDOUT);
+            }
+            cvy_attach_no_more();
+            covey_conn_free(b.conn);
+            CHECK(!is_open(fds[0]));
+            CHECK_OK(covey_conn_close(c.conn));
+            CHECK(!is_open(fds[1]));
+            covey_conn_free(c.conn);
+            covey_bytes_free(&got);
+            family_tell(&s->told);
+            family_pause();
+        }
+        family_await(&s->told, (uint32_t)has_used_it + 1);
+        if (has_used_it) /* in the middle of a message that nobody else has */
+            CHECK_ERR(covey_conn_recv(b.conn, &got, COVEY_SEC(20)), COVEY_EBROKEN);
+        family_kill(pid);
+    }
+    bare_free(&b);
+    bare_free(&c);
+}
+
 /* ---- the other side goes ---- */
 
 static void *send_large(void *arg)

@@ -285,16 +285,14 @@ int covey_conn_fd(covey_conn *conn, int *ret_fd)
 
 int covey_conn_close(covey_conn *conn)
 {
+    if (conn && cvy_conn_stream(conn)) { /* also of who has no place in the family */
+        cvy_stream_close(cvy_conn_stream(conn));
+        return 0;
+    }
     int r = cvy_conn_enter(conn, CVY_ANY_WAY, "covey_conn_close");
     if (r == COVEY_ECLOSED || r == COVEY_EFREED)
         return 0;
-    if (r < 0)
-        return r;
-    struct cvy_stream *s = cvy_conn_stream(conn);
-    if (!s)
-        return cvy_pipe_drop(end_of(conn), true);
-    cvy_stream_close(s);
-    return 0;
+    return r < 0 ? r : cvy_pipe_drop(end_of(conn), true);
 }
 
 int covey_conn_closed(covey_conn *conn)
@@ -334,11 +332,12 @@ void covey_conn_free(covey_conn *conn)
 {
     if (!conn)
         return;
+    if (cvy_conn_stream(conn)) {
+        cvy_stream_free(cvy_conn_stream(conn));
+        return;
+    }
     int r = cvy_conn_enter(conn, CVY_ANY_WAY, "covey_conn_free");
-    struct cvy_stream *s = r < 0 && r != COVEY_ECLOSED ? NULL : cvy_conn_stream(conn);
-    if (s)
-        cvy_stream_free(s);
-    else if (r >= 0)
+    if (r >= 0)
         r = cvy_pipe_drop(end_of(conn), false);
     if (r < 0 && r != COVEY_ECLOSED && r != COVEY_EFREED)
         (void)covey_log(COVEY_LOG_WARNING, "%s", covey_error_detail());

@@ -185,6 +185,8 @@ int cvy_stream_poll(struct cvy_stream *stream, int64_t deadline, const char *cal
 int cvy_stream_share(struct cvy_stream *stream);
 /** Drop the hold of it, for good. */
 void cvy_stream_leave(struct cvy_stream *stream);
+/** Close it for this process. One that cannot attach closes it, too, and leaves its hold
+ * of the shared state to its end. */
 void cvy_stream_close(struct cvy_stream *stream);
 void cvy_stream_free(struct cvy_stream *stream);
 

@@ -448,13 +448,18 @@ void cvy_stream_close(struct cvy_stream *s)
 {
     if (s->fd < 0)
         return;
-    (void)cvy_stream_flush(s, 0, "covey_conn_close");
-    cvy_turns_give_up(s);
+    /* A fork child that has not used it has nothing of it but the descriptor. */
+    bool is_sharer = cvy_process_page && s->sharer == cvy_member_owner();
+    if (is_sharer && cvy_enter() >= 0)
+        (void)cvy_stream_flush(s, 0, "covey_conn_close");
+    if (is_sharer)
+        cvy_turns_give_up(s);
     s->fd = cvy_os_close(s->fd);
     covey_bytes_free(&s->in);
     covey_bytes_free(&s->out);
     s->out_done = 0;
-    cvy_stream_leave(s);
+    if (is_sharer && cvy_is_attached())
+        cvy_stream_leave(s);
 }
 
 void cvy_stream_free(struct cvy_stream *s)

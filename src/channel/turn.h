@@ -21,7 +21,8 @@ int cvy_turn_begin_to_receive(struct cvy_stream *stream, int64_t deadline);
 enum cvy_after { CVY_BETWEEN_MESSAGES, CVY_IN_A_MESSAGE, CVY_IS_TORN };
 void cvy_turn_end_sending(struct cvy_stream *stream, enum cvy_after after);
 void cvy_turn_end_receiving(struct cvy_stream *stream, enum cvy_after after);
-/** This process goes: nobody else can go on with a message it is in the middle of. */
+/** This process goes: nobody else can go on with a message it is in the middle of. The
+ * thread need not be attached. */
 void cvy_turns_give_up(struct cvy_stream *stream);
 
 /** The detail for what a call on a stream returns. Returns: `result`. */
