@@ -288,6 +288,44 @@ TEST(descriptor_of_a_pipe_stays_until_the_last_hold_is_dropped)
     covey_conn_free(p.a);
 }
 
+/* As daemons do with all that they do not know. */
+TEST(descriptor_that_the_program_closed_is_made_anew)
+{
+    struct pair p = pair_new(NULL);
+    struct bare b = bare_new();
+    covey_queue *queue;
+    int fd = -1, other = -1;
+    CHECK_OK(covey_queue_create(&queue, 0, NULL));
+    CHECK_OK(covey_conn_fd(p.b, &fd));
+    CHECK_OK(covey_queue_fd(queue, &other));
+    send_text(p.a, "one");
+    CHECK_OK(covey_queue_put(queue, COVEY_VIEW("x", 1), COVEY_NOWAIT));
+    close(fd);
+    close(other);
+    CHECK_OK(covey_queue_fd(queue, &other));
+    CHECK_EQ(polls(other, 20000), 1);
+    int mine = dup(0); /* by the first one's number */
+    CHECK_OK(covey_conn_fd(p.b, &fd));
+    CHECK_NE(fd, mine);
+    CHECK_EQ(polls(fd, 20000), 1);
+    recv_text(p.b, "one");
+    CHECK_EQ(polls(fd, 0), 0);
+    send_text(p.a, "two");
+    CHECK_EQ(polls(fd, 20000), 1);
+    close(mine);
+    pair_free(&p);
+    CHECK(!is_open(fd));
+    covey_queue_free(queue);
+    CHECK_OK(covey_conn_fd(b.conn, &fd));
+    close(fd);
+    CHECK_ERR(covey_conn_fd(b.conn, &fd), -EBADF);
+    mine = dup(0); /* by its number */
+    CHECK_ERR(covey_conn_fd(b.conn, &fd), -EBADF);
+    bare_free(&b);
+    CHECK(is_open(mine));
+    close(mine);
+}
+
 TEST(descriptor_is_right_from_the_start)
 {
     struct pair p = pair_new(NULL);

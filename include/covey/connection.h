@@ -301,9 +301,11 @@ COVEY_API int covey_conn_open_fd(covey_conn **out, int fd,
  * That of a pipe is made at the first call, with a thread of covey's own that serves it;
  * where several processes receive from one end it may stay readable though another one
  * took the message, until a call on this connection, such as covey_conn_poll with
- * COVEY_NOWAIT, finds nothing there.
+ * COVEY_NOWAIT, finds nothing there. When the program has closed it, the next call makes
+ * another one.
  *
- * Returns:  0; COVEY_ECLOSED; -EBADF for an end of a pipe that only sends; -EMFILE,
+ * Returns:  0; COVEY_ECLOSED; -EBADF for an end of a pipe that only sends, or if the
+ *           program has closed the descriptor of a connection to another one; -EMFILE,
  *           -EAGAIN, -ENOMEM.
  */
 COVEY_API int covey_conn_fd(covey_conn *conn, int *ret_fd);

@@ -195,8 +195,8 @@ COVEY_API void covey_queue_done(covey_queue *queue, struct covey_loan *loan);
  * whether the queue is empty now; the first message after an empty queue is told some
  * 10 to 50 us late. Deaths are not told: poll the sentinels of processes as well.
  *
- * `ret_fd`: the same one for this queue each time. Closed by the next free of the queue in
- *           this process.
+ * `ret_fd`: the same one for this queue each time, unless the program has closed it. Closed
+ *           by the last free of the queue in this process.
  * Returns:  0; -EMFILE, -ENFILE; -EAGAIN if there can be no more threads; -ENOMEM.
  * Fork:     a child that wants one calls this itself; its copy of the parent's is closed.
  */

@@ -275,6 +275,9 @@ int covey_conn_fd(covey_conn *conn, int *ret_fd)
         r = cvy_conn_enter(conn, CVY_TO_RECEIVE, call);
     if (r < 0)
         return r;
+    if (s && !cvy_os_is_kept(&s->kept))
+        return cvy_fail(-EBADF, "%s: the program has closed descriptor %d", call,
+                        s->fd);
     if (s) {
         *ret_fd = s->fd;
         return 0;

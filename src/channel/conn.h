@@ -145,7 +145,8 @@ struct cvy_stream_state {
 
 struct cvy_stream {
     _Atomic uint32_t kind;
-    int fd; /* -1: closed */
+    int fd;                     /* -1: closed */
+    struct cvy_os_kept_fd kept; /* the same: the program may have closed it */
     enum cvy_os_stream_kind fd_kind;
     bool readable, writable;
     bool answers_fds; /* both sides answer descriptors by a byte */
@@ -183,6 +184,8 @@ int cvy_stream_poll(struct cvy_stream *stream, int64_t deadline, const char *cal
 /** Hold the shared state. A process that was forked without covey has no hold of its
  * parent's before; if that is gone it makes one for itself. */
 int cvy_stream_share(struct cvy_stream *stream);
+/** In a child at its fork: close the descriptor, and nothing else. */
+void cvy_stream_disown(struct cvy_stream *stream);
 /** Drop the hold of it, for good. */
 void cvy_stream_leave(struct cvy_stream *stream);
 /** Close it for this process. One that cannot attach closes it, too, and leaves its hold

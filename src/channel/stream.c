@@ -438,10 +438,17 @@ int cvy_stream_open(struct cvy_stream **out, int fd, const char *peer, const cha
         return r;
     }
     s->fd = fd;
+    s->kept = cvy_os_keep(fd);
     memcpy(s->peer, peer, strnlen(peer, sizeof s->peer - 1));
     atomic_store(&s->kind, CVY_CONN_IS_STREAM);
     *out = s;
     return 0;
+}
+
+void cvy_stream_disown(struct cvy_stream *s)
+{
+    cvy_os_close_kept(&s->kept);
+    s->fd = -1;
 }
 
 void cvy_stream_close(struct cvy_stream *s)
@@ -450,11 +457,11 @@ void cvy_stream_close(struct cvy_stream *s)
         return;
     /* A fork child that has not used it has nothing of it but the descriptor. */
     bool is_sharer = cvy_process_page && s->sharer == cvy_member_owner();
-    if (is_sharer && cvy_enter() >= 0)
+    if (is_sharer && cvy_os_is_kept(&s->kept) && cvy_enter() >= 0)
         (void)cvy_stream_flush(s, 0, "covey_conn_close");
     if (is_sharer)
         cvy_turns_give_up(s);
-    s->fd = cvy_os_close(s->fd);
+    cvy_stream_disown(s);
     covey_bytes_free(&s->in);
     covey_bytes_free(&s->out);
     s->out_done = 0;

@@ -242,14 +242,21 @@ int cvy_watch_fd(void *object, cvy_word *items, cvy_watch_look_fn *is_ready,
                  int *ret_fd)
 {
     int r = 0;
+    struct watch *lost = NULL;
     cvy_leave_add(end_all);
     (void)pthread_mutex_lock(&mutex);
     struct watch *w = *find(object);
+    if (w && !cvy_os_is_kept(&w->fd)) { /* the program has closed it */
+        lost = take_out(find(object));
+        w = NULL;
+    }
     if (!w)
         r = new_watch(&w, object, items, is_ready);
     if (r >= 0)
         *ret_fd = w->fd.fd;
     (void)pthread_mutex_unlock(&mutex);
+    if (lost)
+        end_watch(lost);
     return r;
 }
 

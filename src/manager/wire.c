@@ -44,7 +44,7 @@ void cvy_wire_disown(struct cvy_wire *wire)
 {
     struct cvy_stream *s = wire->conn ? cvy_conn_stream(wire->conn) : NULL;
     if (s)
-        s->fd = cvy_os_close(s->fd);
+        cvy_stream_disown(s);
     wire->lane = (struct cvy_lane_end){0};
 }
 
