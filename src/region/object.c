@@ -9,14 +9,14 @@
 #include "base/base.h"
 #include "base/error.h"
 #include "region/alloc.h"
+#include "region/area.h"
 #include "region/lock.h"
 #include "region/member.h"
 #include "region/undo.h"
 
 #include <covey/process.h>
 
-#define LINE    64u
-#define LARGEST 2048u
+#define LINE 64u
 
 /* What a living object's first word may be, and what people call it. */
 static const struct {
@@ -59,70 +59,6 @@ const char *cvy_kind_name(uint32_t kind)
         if (kinds[i].kind == kind)
             return kinds[i].name;
     return "object";
-}
-
-/* ---- the objects area ---- */
-
-static void set_kind(struct cvy_object *object, uint32_t kind)
-{
-    cvy_set32((uint32_t *)(uintptr_t)&object->kind, kind);
-}
-
-static uint32_t *live_on_page(cvy_ref ref)
-{
-    return (uint32_t *)cvy_at(cvy_head->object_pages) +
-           (ref - cvy_head->objects) / CVY_PAGE;
-}
-static cvy_ref area_end(void)
-{
-    return cvy_head->objects + cvy_head->object_bytes;
-}
-static cvy_ref page_start(cvy_ref ref)
-{
-    return ref - ref % CVY_PAGE;
-}
-
-/* The next page without a living object, from `page` on, around the end once. */
-static cvy_ref empty_page(cvy_ref page)
-{
-    for (uint64_t n = cvy_head->object_bytes / CVY_PAGE; n; n--, page += CVY_PAGE) {
-        if (page >= area_end())
-            page = cvy_head->objects;
-        if (!*live_on_page(page))
-            return page;
-    }
-    return 0;
-}
-
-/* An object's place: on the current page, or at the start of the next empty one. Then
- * `*ret_left` is the page that was left if nothing lives on it. -ENOSPC: none is empty. */
-static int take_place(uint32_t size, cvy_ref *ret_ref, cvy_ref *ret_left)
-{
-    cvy_ref at = cvy_head->object_next;
-    bool starts_page = at % CVY_PAGE == 0;
-    if (starts_page || page_start(at) != page_start(at + size - 1)) {
-        cvy_ref left = page_start(at);
-        at = empty_page(starts_page ? at : left + CVY_PAGE);
-        if (!at)
-            return -ENOSPC;
-        if (!starts_page && at != left && !*live_on_page(left))
-            *ret_left = left;
-    }
-    cvy_set64(&cvy_head->object_next, at + size);
-    cvy_set32(live_on_page(at), *live_on_page(at) + 1);
-    *ret_ref = at;
-    return 0;
-}
-
-static void give_place(struct cvy_object *object)
-{
-    cvy_ref ref = cvy_ref_of(object), page = page_start(ref);
-    set_kind(object, 0);
-    cvy_set32(live_on_page(ref), *live_on_page(ref) - 1);
-    bool empty = !*live_on_page(ref) && page != page_start(cvy_head->object_next);
-    cvy_commit();
-    if (empty)
-        (void)cvy_os_punch(cvy_at(page), CVY_PAGE);
 }
 
 /* ---- holds ---- */
@@ -182,8 +118,8 @@ static void end_object(struct cvy_object *object)
 {
     bool owes = object->flags & CVY_OBJECT_OWES;
     cvy_ref *list = owes ? &cvy_head->owed : &cvy_head->graves;
-    set_kind(object,
-             owes ? atomic_load(&object->kind) | CVY_KIND_OWED : CVY_KIND_GRAVE);
+    cvy_object_set_kind(object, owes ? atomic_load(&object->kind) | CVY_KIND_OWED
+                                     : CVY_KIND_GRAVE);
     cvy_set64(&object->grave, *list);
     cvy_set64(list, cvy_ref_of(object));
     cvy_set64(&cvy_head->object_count, cvy_head->object_count - 1);
@@ -257,39 +193,7 @@ void cvy_graves_dig(void)
         return;
     }
     cvy_set64(&cvy_head->graves, object->grave);
-    give_place(object);
-}
-
-/* ---- looking at all of them ---- */
-
-/* How far one has come. Most of the area was never used, and is not touched. */
-struct look {
-    cvy_ref at;
-    uint64_t left; /* living objects */
-};
-
-static struct look begin_look(void)
-{
-    return (struct look){cvy_head->objects, cvy_head->object_count};
-}
-
-/* The next living object; NULL: none. */
-static struct cvy_object *next_living(struct look *look)
-{
-    while (look->left && look->at < area_end()) {
-        struct cvy_object *o = cvy_at(look->at);
-        if (!*live_on_page(look->at) || !o->size || o->size > LARGEST) {
-            look->at = page_start(look->at) + CVY_PAGE;
-            continue;
-        }
-        look->at += o->size;
-        uint32_t kind = atomic_load(&o->kind);
-        if (!cvy_kind_is_living(kind))
-            continue;
-        look->left--;
-        return o;
-    }
-    return NULL;
+    cvy_place_give(object);
 }
 
 static uint64_t *id_of(struct cvy_object *object, size_t at)
@@ -299,9 +203,9 @@ static uint64_t *id_of(struct cvy_object *object, size_t at)
 
 static struct cvy_object *find_id(uint32_t kind, size_t at, uint64_t id)
 {
-    struct look look = begin_look();
+    struct cvy_place_walk walk = cvy_place_begin();
     struct cvy_object *o;
-    while ((o = next_living(&look)))
+    while ((o = cvy_place_next(&walk)))
         if (atomic_load(&o->kind) == kind && cvy_load64(id_of(o, at)) == id)
             return o;
     return NULL;
@@ -323,7 +227,7 @@ static int create_locked(enum cvy_kind kind, uint32_t size, uint32_t flags,
                          cvy_ref *ret_left)
 {
     cvy_ref ref = 0;
-    int r = take_place(size, &ref, ret_left);
+    int r = cvy_place_take(size, &ref, ret_left);
     if (r < 0)
         return r;
     struct cvy_object *object = cvy_at(ref);
@@ -334,7 +238,7 @@ static int create_locked(enum cvy_kind kind, uint32_t size, uint32_t flags,
         r = cvy_run_take(body, CVY_RUN_OBJECT, ref, ret_body);
     if (r < 0)
         return r;
-    set_kind(object, kind);
+    cvy_object_set_kind(object, kind);
     cvy_set64(&cvy_head->object_count, cvy_head->object_count + 1);
     *out = object;
     return 0;
@@ -370,7 +274,7 @@ int cvy_object_create(enum cvy_kind kind, uint32_t size, uint32_t flags, uint64_
 {
     struct cvy_object *object = NULL;
     size = (size + LINE - 1) & ~(LINE - 1);
-    if (size > LARGEST || !is_kind(kind))
+    if (size > CVY_OBJECT_LARGEST || !is_kind(kind))
         return cvy_fail(-EINVAL, "an object header of %u bytes, of kind %#x", size,
                         (unsigned)kind);
     int r, tries = 0;
@@ -546,7 +450,7 @@ void cvy_object_owe(void *object)
 static int take_owed(struct cvy_object *object, cvy_ref *link)
 {
     cvy_set64(link, object->grave);
-    set_kind(object, atomic_load(&object->kind) & ~(uint32_t)CVY_KIND_OWED);
+    cvy_object_set_kind(object, atomic_load(&object->kind) & ~(uint32_t)CVY_KIND_OWED);
     cvy_set64(&cvy_head->object_count, cvy_head->object_count + 1);
     int r = hold_new(object, CVY_INDEX_OF(cvy_member_owner()));
     if (r < 0)
@@ -688,9 +592,9 @@ static void note_if_big(struct biggest top[3], const struct cvy_object *o)
 
 static void find_biggest(struct biggest top[3])
 {
-    struct look look = begin_look();
+    struct cvy_place_walk walk = cvy_place_begin();
     const struct cvy_object *o;
-    while ((o = next_living(&look)))
+    while ((o = cvy_place_next(&walk)))
         note_if_big(top, o);
 }
 
