@@ -325,13 +325,26 @@ TEST(objects_go_with_the_last_value_that_has_them)
 struct maker {
     covey_manager *manager;
     covey_queue *made, *held;
+    int by_method; /* the proxy is a method's result */
 };
+
+static covey_proxy *half_of(covey_proxy *box)
+{
+    covey_proxy *half = NULL;
+    covey_value *args;
+    CHECK_OK(covey_value_pack(&args, "(i)", 5));
+    CHECK_OK(covey_proxy_call_proxy(box, &half, "split", args, NULL, COVEY_SEC(20)));
+    covey_proxy_free(box);
+    return half;
+}
 
 static int make_for_others(struct covey_view arg)
 {
     const struct maker *m = arg.data;
     struct covey_bytes byte = {0};
     covey_proxy *box = box_of(m->manager, covey_value_int(5));
+    if (m->by_method)
+        box = half_of(box);
     CHECK_OK(covey_queue_put(m->made, COVEY_VIEW_OF(box), COVEY_SEC(20)));
     CHECK_OK(covey_queue_get(m->held, &byte, COVEY_SEC(20)));
     covey_bytes_free(&byte);
@@ -339,9 +352,10 @@ static int make_for_others(struct covey_view arg)
     return 0;
 }
 
-TEST_EACH_METHOD(a_proxy_outlives_the_process_that_made_it)
+static void outlives_its_maker(int by_method)
 {
-    struct maker m = {.manager = start((struct covey_manager_opts){0})};
+    struct maker m = {.manager = start((struct covey_manager_opts){0}),
+                      .by_method = by_method};
     covey_process *child;
     covey_proxy *box;
     struct covey_bytes got = {0};
@@ -367,6 +381,16 @@ TEST_EACH_METHOD(a_proxy_outlives_the_process_that_made_it)
     covey_queue_free(m.made);
     covey_queue_free(m.held);
     end(m.manager);
+}
+
+TEST_EACH_METHOD(a_proxy_outlives_the_process_that_made_it)
+{
+    outlives_its_maker(0);
+}
+
+TEST_EACH_METHOD(a_proxy_outlives_the_process_whose_call_returned_it)
+{
+    outlives_its_maker(1);
 }
 
 /* ---- the last holder is killed ---- */

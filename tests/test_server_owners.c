@@ -147,4 +147,71 @@ TEST(who_is_woken_is_not_overtaken_by_what_was_sent_ahead)
     server_stop(&server);
 }
 
+/* ---- a family whose first process is gone ---- */
+
+struct survivor {
+    const char *address;
+    int say, hear;
+};
+
+static int make_and_use(struct covey_view arg)
+{
+    const struct survivor *s = arg.data;
+    covey_manager *manager = NULL;
+    covey_proxy *list = NULL;
+    covey_value *value = NULL;
+    char byte;
+    CHECK_EQ(write(s->say, "1", 1), 1);
+    CHECK_EQ(read(s->hear, &byte, 1), 1);
+    CHECK_OK(covey_manager_connect(&manager, s->address,
+                                   COVEY_CONNECT_OPTS(.authkey = SERVER_KEY),
+                                   COVEY_SEC(20)));
+    CHECK_OK(covey_proxy_create(&list, manager, "list", NULL, NULL));
+    CHECK_OK(covey_proxy_call(list, NULL, "append", "(i)", 7));
+    CHECK_OK(covey_proxy_call(list, &value, "pop", "()"));
+    covey_value_free(value);
+    covey_proxy_free(list);
+    covey_manager_free(manager);
+    CHECK_EQ(write(s->say, "2", 1), 1);
+    return 0;
+}
+
+static void begin_family(struct survivor s)
+{
+    covey_process *child;
+    CHECK_OK(covey_process_create(
+        &child, make_and_use, COVEY_VIEW_OF(s),
+        COVEY_PROCESS_OPTS(.method = COVEY_FORK, .die_with_parent = COVEY_OFF)));
+    CHECK_OK(covey_process_start(child));
+    for (;;)
+        pause();
+}
+
+TEST(a_family_makes_objects_after_its_first_process_has_ended)
+{
+    struct server server = server_start((struct covey_manager_opts){0});
+    int from[2], to[2];
+    char byte;
+    CHECK_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+    CHECK_EQ(pipe(from), 0);
+    CHECK_EQ(pipe(to), 0);
+    fflush(NULL);
+    int pid = fork();
+    CHECK_GE(pid, 0);
+    if (!pid)
+        begin_family((struct survivor){server.address, from[1], to[0]});
+    CHECK_EQ(read(from[0], &byte, 1), 1);
+    CHECK_EQ(kill(pid, SIGKILL), 0);
+    CHECK_EQ(waitpid(pid, NULL, 0), pid);
+    close(from[1]);
+    CHECK_EQ(write(to[1], "", 1), 1);
+    CHECK_EQ(read(from[0], &byte, 1), 1);
+    CHECK_GT(waitpid(-1, NULL, 0), 0);
+    CHECK_EQ(server_count(&server), 0);
+    for (int i = 0; i < 2; i++)
+        close(to[i]);
+    close(from[0]);
+    server_stop(&server);
+}
+
 CHECK_MAIN()

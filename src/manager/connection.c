@@ -221,8 +221,10 @@ void cvy_connection_end(struct cvy_connection *c, const char *why)
     unlink_all(c);
     cvy_os_events_remove(server->events, c->fd);
     c->fd = cvy_os_close(c->fd);
+    if (c->family)
+        cvy_client_leave(server, c->family);
     cvy_client_leave(server, c->client);
-    c->client = NULL;
+    c->client = c->family = NULL;
     covey_bytes_free(&c->in);
     covey_bytes_free(&c->out);
     c->next = server->ended;

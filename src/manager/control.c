@@ -164,7 +164,7 @@ static int do_create(struct cvy_connection *c, const struct cvy_request *request
     r = create_any(c, type, request, &made);
     if (r)
         return r < 0 ? r : 0;
-    r = cvy_client_incref(c->client, made);
+    r = cvy_client_incref(cvy_connection_holder(c), made);
     if (r < 0) {
         cvy_hosted_release(c->server, made);
         return r;
@@ -184,7 +184,7 @@ static int do_incref(struct cvy_connection *c, const struct cvy_request *request
     if (r >= 0)
         r = find(c, ident, &hosted);
     if (r >= 0)
-        r = cvy_client_incref(c->client, hosted);
+        r = cvy_client_incref(cvy_connection_holder(c), hosted);
     return r < 0 ? r : reply(c, covey_value_none());
 }
 
@@ -196,7 +196,7 @@ static int do_decref(struct cvy_connection *c, const struct cvy_request *request
     if (r >= 0)
         r = find(c, ident, &hosted);
     if (r >= 0)
-        r = cvy_client_decref(c->server, c->client, hosted);
+        r = cvy_client_decref(c->server, cvy_connection_holder(c), hosted);
     return r < 0 ? r : reply(c, covey_value_none());
 }
 
@@ -419,7 +419,8 @@ static void fail(struct cvy_connection *c, int code)
 }
 
 /* A client of covey's counts for its whole family: "covey-FIRST-OWN" are the numbers of the
- * family's first process and of its own. */
+ * family's first process and of its own. When the first has ended it counts for itself. A
+ * session does so, too, but it is its own process whose end it ends with. */
 static void count_for_family(struct cvy_connection *c, const char *ident)
 {
     static const char mark[] = "covey-";
@@ -433,11 +434,7 @@ static void count_for_family(struct cvy_connection *c, const char *ident)
     if (*end || c->client->pid <= 0 || own != (unsigned long)c->client->pid ||
         first == own)
         return;
-    struct cvy_client *family = cvy_client_of_process(c->server, (int)first);
-    if (!family)
-        return;
-    cvy_client_leave(c->server, c->client);
-    c->client = family;
+    c->family = cvy_client_of_process(c->server, (int)first);
 }
 
 void cvy_control_do(struct cvy_connection *c, const struct cvy_request *request)

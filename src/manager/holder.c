@@ -260,6 +260,10 @@ struct cvy_client *cvy_client_of_process(struct cvy_server *server, int pid)
         client = watch_process(server, pid);
     if (!client || client == &server->unknown)
         return NULL;
+    if (client->pidfd < 0 || is_over(client)) {
+        free_client(server, client);
+        return NULL;
+    }
     client->connections++;
     return client;
 }
@@ -308,8 +312,12 @@ void cvy_client_dead(struct cvy_server *server, struct cvy_client *client)
     client->connections++; /* it must not go before its last connection has */
     for (struct cvy_connection *c = server->connections, *next; c; c = next) {
         next = c->next;
-        if (c->client == client)
+        if (c->client == client) {
             cvy_connection_end(c, "its process has ended");
+        } else if (c->family == client) {
+            c->family = NULL;
+            client->connections--;
+        }
     }
     drop_references(server, client);
     client->connections--;

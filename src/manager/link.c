@@ -313,13 +313,24 @@ static int ask(const struct covey_manager *m, covey_conn *conn, covey_value *req
     return unify(r);
 }
 
+/* Whose references these are: the family's, which ends with its first process. Of requests
+ * for the manager itself CPython's servers do not look at the ident. The own pid shows that
+ * client and server count processes alike. */
+static const char *family_ident(char ident[CVY_IDENT_MAX + 1])
+{
+    (void)snprintf(ident, CVY_IDENT_MAX + 1, "covey-%u-%u",
+                   (unsigned)cvy_member_first_pid(), (unsigned)cvy_os_pid());
+    return ident;
+}
+
 /* Tell the server that this connection is for the calls of one thread. */
 static int introduce(const struct covey_manager *m, covey_conn *conn, int64_t deadline)
 {
     covey_value *request = NULL, *message = NULL;
     enum cvy_reply_kind kind;
     const covey_value *value;
-    int r = cvy_request_make(&request, NULL, "accept_connection",
+    char ident[CVY_IDENT_MAX + 1];
+    int r = cvy_request_make(&request, family_ident(ident), "accept_connection",
                              cvy_remote_args1(own_name()), NULL);
     if (r >= 0)
         r = ask(m, conn, request, &message, deadline);
@@ -504,16 +515,6 @@ int cvy_link_send(struct covey_reply *reply, covey_value *args, covey_value *kwa
     if (!is_gone && r != -ETIMEDOUT && r != -EINTR && r != -ENOMEM)
         remove_link(link, r == COVEY_PENDING ? -ECANCELED : unify(r));
     return r == COVEY_PENDING ? -ETIMEDOUT : unify(r);
-}
-
-/* Whose references these are: the family's, which ends with its first process. Of requests
- * for the manager itself CPython's servers do not look at the ident. The own pid shows that
- * client and server count processes alike. */
-static const char *family_ident(char ident[CVY_IDENT_MAX + 1])
-{
-    (void)snprintf(ident, CVY_IDENT_MAX + 1, "covey-%u-%u",
-                   (unsigned)cvy_member_first_pid(), (unsigned)cvy_os_pid());
-    return ident;
 }
 
 int cvy_link_ask(covey_manager *m, covey_value **out, const char *method,

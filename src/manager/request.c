@@ -64,7 +64,7 @@ static void reply_proxy(struct cvy_connection *c)
         cls->destroy(self);
     int r = type ? cvy_hosted_add(server, type, self, &made) : -ENOMEM;
     if (r >= 0)
-        r = cvy_client_incref(c->client, made);
+        r = cvy_client_incref(cvy_connection_holder(c), made);
     if (r < 0 && made)
         cvy_hosted_destroy(server, made);
     covey_value_free(end_call(c));

@@ -204,9 +204,10 @@ struct cvy_connection {
     struct cvy_source source;
     struct cvy_session session;
     struct cvy_server *server;
-    struct cvy_client *client;
-    struct cvy_connection *next, *prev;           /* of all */
-    struct cvy_connection *next_run;              /* those with requests left to do */
+    struct cvy_client *client;          /* the process at the other end */
+    struct cvy_client *family;          /* for which it counts; NULL: for itself */
+    struct cvy_connection *next, *prev; /* of all */
+    struct cvy_connection *next_run;    /* those with requests left to do */
     struct cvy_connection *next_slow, *prev_slow; /* those that do not read */
     struct cvy_connection *next_lane, *prev_lane; /* those whose lanes are looked at */
     bool runs, is_slow, is_looked_at, is_served;
@@ -228,6 +229,11 @@ struct cvy_connection {
     struct cvy_hosted *hosted; /* of the call, busy by it */
 };
 
+/** Whose references it takes and gives back. */
+static inline struct cvy_client *cvy_connection_holder(const struct cvy_connection *c)
+{
+    return c->family ? c->family : c->client;
+}
 /** Serve a descriptor, which it takes. */
 int cvy_connection_add(struct cvy_server *server, int fd,
                        const char *peer) COVEY_MUST_CHECK;
