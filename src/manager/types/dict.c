@@ -122,8 +122,11 @@ static int put_pairs(struct cvy_call *call, void *self, const covey_value *itera
 static int merge(struct cvy_call *call, void *self, const covey_value *other)
 {
     struct covey_object parts;
+    const covey_value *items;
 
     other = cvy_look_through(call, other);
+    if (cvy_collection_items(other, &items) && cvy_is_kind(items, COVEY_VALUE_DICT))
+        other = items;
     if (cvy_is_kind(other, COVEY_VALUE_DICT))
         return put_all(call, self, other);
     if (covey_value_get_object(other, &parts) == 0 && parts.pairs)

@@ -305,10 +305,41 @@ const covey_value *cvy_look_through(struct cvy_call *call, const covey_value *va
                : value;
 }
 
+bool cvy_collection_items(const covey_value *value, const covey_value **ret)
+{
+    struct covey_object parts;
+    const covey_value *class, *first;
+    size_t count;
+
+    if (!cvy_is_kind(value, COVEY_VALUE_OBJECT) ||
+        covey_value_get_object(value, &parts) < 0)
+        return false;
+    class = parts.callable;
+    count = covey_value_count(parts.args);
+    first = covey_value_at(parts.args, 0);
+    *ret = parts.pairs;
+    if (covey_value_is(class, "collections", "OrderedDict"))
+        return count == 0;
+    if (covey_value_is(class, "collections", "defaultdict"))
+        return count <= 1; /* what makes values that are missing */
+    *ret = first;
+    if (covey_value_is(class, "collections", "Counter"))
+        return count == 1 && cvy_is_kind(first, COVEY_VALUE_DICT);
+    *ret = parts.items;
+    return covey_value_is(class, "collections", "deque") &&
+           (count == 0 || (count == 2 && covey_value_count(first) == 0));
+}
+
 int cvy_take_walk(struct cvy_call *call, const covey_value *value, struct cvy_walk *ret)
 {
+    const covey_value *items;
+
     if (cvy_walk_begin(ret, cvy_look_through(call, value)) == 0)
         return 0;
+    if (cvy_collection_items(value, &items)) {
+        *ret = (struct cvy_walk){.value = value}; /* nothing */
+        return items ? cvy_walk_begin(ret, items) : 0;
+    }
     if (covey_value_kind(value) == COVEY_VALUE_OBJECT)
         return cvy_raise(call, "NotImplementedError",
                          "this manager cannot iterate over a '%s' object",
@@ -319,10 +350,18 @@ int cvy_take_walk(struct cvy_call *call, const covey_value *value, struct cvy_wa
 
 const char *cvy_type_of(const covey_value *value)
 {
+    /* in C, where the module is part of the name */
+    static const char *const names[] = {"collections.deque", "collections.defaultdict",
+                                        "collections.OrderedDict"};
     struct cvy_pickled_proxy proxy;
 
     if (cvy_pickled_proxy_is(value) && cvy_pickled_proxy_read(value, &proxy) == 0)
         return proxy.class_name;
+    for (size_t i = 0; i < CVY_ARRAY_SIZE(names); i++)
+        if (cvy_is_kind(value, COVEY_VALUE_OBJECT) &&
+            covey_value_is(covey_value_class(value), "collections",
+                           strchr(names[i], '.') + 1))
+            return names[i];
     return covey_value_type(value);
 }
 

@@ -84,9 +84,14 @@ int cvy_take_slice(struct cvy_call *call, const covey_value *value, size_t count
 /** What a proxy of a list, dict or set of this manager stands for; else the value. */
 const covey_value *cvy_look_through(struct cvy_call *call, const covey_value *value);
 
+/** What one of Python's collections has that came as an object: of an OrderedDict,
+ * defaultdict or Counter a dict, of a deque a list; `*ret` NULL: nothing. What other objects
+ * give to who iterates over them is not known. Returns: whether it is one. */
+bool cvy_collection_items(const covey_value *value, const covey_value **ret);
+
 struct cvy_walk;
-/** What can be walked, also through a proxy of a list, dict or set of this manager: "'int'
- * object is not iterable". */
+/** What can be walked, also through a proxy of a list, dict or set of this manager, and
+ * collections that came as objects: "'int' object is not iterable". */
 int cvy_take_walk(struct cvy_call *call, const covey_value *value,
                   struct cvy_walk *ret) COVEY_MUST_CHECK;
 
