@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <time.h>
 
+#include "pool/pool.h"
 #include "process_help.h"
 
 static void *room(size_t size)
@@ -274,27 +275,44 @@ TEST_EACH_METHOD(work_is_done_in_several_processes_not_in_this_one)
 
 /* ---- balance ----------------------------------------------------------------- */
 
-static int slow_at_the_end(struct covey_call *call)
+/* An item that meets others, in other workers. */
+struct meeting {
+    struct shared *s;
+    uint64_t index;
+};
+
+static struct meeting *meetings(size_t n)
 {
-    const uint64_t *x = covey_call_arg(call, NULL);
-    if (*x >= 100000 - 8)
-        sleep_ms(50);
-    return covey_call_return(call, x, sizeof *x);
+    struct shared *s = share();
+    struct meeting *x = room(n * sizeof *x);
+    for (size_t i = 0; i < n; i++)
+        x[i] = (struct meeting){s, i};
+    return x;
 }
 
-/* Eight items of 50 ms in a row, behind many that take nothing. Where the eight fall to
- * one worker that is 400 ms, in fair shares 100 ms. */
+enum { TINY = 100000, FIRST = 10000, LAST = FIRST + 7 };
+
+static int meet_in_the_middle(struct covey_call *call)
+{
+    const struct meeting *x = covey_call_arg(call, NULL);
+    if (x->index >= FIRST && x->index <= LAST) {
+        family_tell(&x->s->begun);
+        family_await(&x->s->begun, 4);
+    }
+    return covey_call_return(call, &x->index, sizeof x->index);
+}
+
+/* Eight items in a row, amid many that take nothing, fall to one worker. The first one ends
+ * when four workers have one each. */
 TEST_EACH_METHOD(slow_items_in_a_row_are_taken_over_by_idle_workers)
 {
     covey_pool *pool = new_pool(4);
-    uint64_t *x = count_up(100000), *y = room(100000 * 8);
-    struct timespec a, b;
-    clock_gettime(CLOCK_MONOTONIC, &a);
-    CHECK_OK(covey_pool_map(pool, slow_at_the_end, x, 8, y, 8, 100000,
+    struct meeting *x = meetings(TINY);
+    uint64_t *y = room(TINY * sizeof *y);
+    CHECK_OK(covey_pool_map(pool, meet_in_the_middle, x, sizeof *x, y, sizeof *y, TINY,
                             COVEY_MAP_OPTS(.chunksize = 1)));
-    clock_gettime(CLOCK_MONOTONIC, &b);
-    CHECK_LT((b.tv_sec - a.tv_sec) * 1000 + (b.tv_nsec - a.tv_nsec) / 1000000, 390);
-    CHECK_MEM_EQ(x, y, 100000 * 8);
+    for (size_t i = 0; i < TINY; i++)
+        CHECK_EQ(y[i], i);
     free(x);
     free(y);
     covey_pool_free(pool);
@@ -341,26 +359,56 @@ TEST(more_threads_map_than_there_are_places_for_maps)
     covey_pool_free(pool);
 }
 
+enum { LONG = 40, LATE = 30 };
+
+/* The first ones last longer than a turn of a worker, once the short map is there; the
+ * others until that is over. */
+static int outlast_a_short_map(struct covey_call *call)
+{
+    const struct meeting *x = covey_call_arg(call, NULL);
+    family_tell(&x->s->begun);
+    family_await(&x->s->go, x->index < LATE ? 1 : 2);
+    sleep_ms(11);
+    return covey_call_return(call, &x->index, sizeof x->index);
+}
+
+struct long_map {
+    covey_pool *pool;
+    struct meeting *x;
+};
+
 static void *map_something_long(void *context)
 {
-    uint64_t x[40] = {0}, y[40];
-    CHECK_OK(covey_pool_map(context, sleep_a_little, x, 8, y, 8, 40, NULL));
+    const struct long_map *map = context;
+    uint64_t y[LONG];
+    CHECK_OK(covey_pool_map(map->pool, outlast_a_short_map, map->x, sizeof *map->x, y,
+                            sizeof *y, LONG, NULL));
+    return NULL;
+}
+
+static void *map_something_short(void *pool)
+{
+    check_squares(pool, 10, 0);
     return NULL;
 }
 
 TEST_EACH_METHOD(a_short_map_is_not_kept_waiting_by_a_long_one)
 {
-    covey_pool *pool = new_pool(2);
-    pthread_t thread;
-    struct timespec a, b;
-    CHECK_EQ(pthread_create(&thread, NULL, map_something_long, pool), 0);
-    sleep_ms(60);
-    clock_gettime(CLOCK_MONOTONIC, &a);
-    check_squares(pool, 10, 0);
-    clock_gettime(CLOCK_MONOTONIC, &b);
-    CHECK_LT((b.tv_sec - a.tv_sec) * 1000 + (b.tv_nsec - a.tv_nsec) / 1000000, 200);
-    CHECK_EQ(pthread_join(thread, NULL), 0);
-    covey_pool_free(pool);
+    struct long_map map = {new_pool(2), meetings(LONG)};
+    struct shared *s = map.x[0].s;
+    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)map.pool->state;
+    pthread_t long_one, short_one;
+    CHECK_EQ(pthread_create(&long_one, NULL, map_something_long, &map), 0);
+    family_await(&s->begun, 2);
+    CHECK_EQ(pthread_create(&short_one, NULL, map_something_short, map.pool), 0);
+    while (__builtin_popcountll(atomic_load(&inner->shared->active)) < 2)
+        cvy_os_yield();
+    family_tell(&s->go);
+    CHECK_EQ(pthread_join(short_one, NULL), 0);
+    family_tell(&s->go);
+    CHECK_EQ(pthread_join(long_one, NULL), 0);
+    covey_pool_free(map.pool);
+    free(map.x);
 }
 
 TEST_EACH_METHOD(pools_side_by_side)
