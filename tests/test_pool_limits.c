@@ -85,6 +85,31 @@ TEST(who_waits_for_its_end_takes_no_time)
     covey_pool_free(pool);
 }
 
+/* A worker that has counted the next task and not said yet which one it is. */
+TEST(the_next_task_is_not_asked_to_end)
+{
+    struct shared *s = share();
+    covey_pool *pool =
+        pool_with(1, COVEY_POOL_OPTS(.method = COVEY_FORK, .own_loop = COVEY_ON));
+    covey_result *result = NULL;
+    CHECK_OK(covey_pool_apply_async(&result, pool, task_wait, COVEY_VIEW_OF(s), NULL));
+    CHECK_ERR(covey_result_wait(result, COVEY_NOWAIT), -ETIMEDOUT);
+    await_count(&s->begun, 1);
+    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct cvy_pool_line *line = &inner->shared->lines[0];
+    _Atomic uint8_t *outcome = &inner->slots[0].batch->outcomes[0];
+    atomic_store(outcome, COVEY_OUTCOME_OK);
+    cvy_limits_warn(inner, 0, 0);
+    CHECK_NE(atomic_load(&line->warned), atomic_load(&line->serial));
+    atomic_store(outcome, CVY_OUTCOME_RUNNING);
+    cvy_limits_warn(inner, 0, 0);
+    CHECK_EQ(atomic_load(&line->warned), atomic_load(&line->serial));
+    family_tell(&s->go);
+    CHECK_OK(covey_result_get(result, NULL, COVEY_FOREVER));
+    covey_result_free(result);
+    covey_pool_free(pool);
+}
+
 TEST_EACH_METHOD_AND_THREAD(a_soft_limit_asks)
 {
     covey_pool *pool = pool_with(1, POOL_OPTS());

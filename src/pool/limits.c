@@ -154,6 +154,8 @@ static bool find_line(const struct cvy_pool *pool, uint32_t slot, uint64_t at,
     return false;
 }
 
+/* The serial is this item's if the item still runs afterwards: the next one has another
+ * before it is `begun`. */
 void cvy_limits_warn(struct cvy_pool *pool, uint32_t slot, uint64_t at)
 {
     uint32_t index = 0;
@@ -161,7 +163,7 @@ void cvy_limits_warn(struct cvy_pool *pool, uint32_t slot, uint64_t at)
         return;
     struct cvy_pool_line *line = &pool->shared->lines[index];
     uint64_t serial = atomic_load(&line->serial);
-    if (atomic_load(&line->begun) == at + 1)
+    if (atomic_load(&pool->slots[slot].batch->outcomes[at]) == CVY_OUTCOME_RUNNING)
         atomic_store(&line->warned, serial);
 }
 
