@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* How pools end: with their process, and in order. */
+#include <pthread.h>
+
 #include "pool/pool.h"
 #include "pool_help.h"
 
@@ -64,6 +66,103 @@ TEST_EACH_METHOD_AND_THREAD(a_join_waits_for_exit_hooks)
     CHECK_OK(covey_pool_join(pool, COVEY_FOREVER));
     CHECK_EQ(s->ended, 2);
     covey_pool_free(pool);
+}
+
+/* ---- beside threads that wait ----------------------------------------------------- */
+
+struct visit {
+    covey_pool *pool;
+    covey_result *result;
+    struct shared *s;
+    int pid; /* of the worker */
+};
+
+/* Goes on when the pool has ended its worker, and is about to go. */
+static void outlast_the_worker(void *ctx, covey_result *result)
+{
+    const struct visit *visit = ctx;
+    CHECK_EQ(covey_result_successful(result), 1);
+    family_tell(&visit->s->begun);
+    await_gone(visit->pid);
+    for (int i = 0; i < 1000; i++)
+        cvy_os_yield();
+}
+
+static void *wait_and_call_back(void *arg)
+{
+    const struct visit *visit = arg;
+    CHECK_OK(covey_result_get(visit->result, NULL, COVEY_FOREVER));
+    return NULL;
+}
+
+TEST_EACH_METHOD(a_pool_stays_while_another_thread_calls_back)
+{
+    covey_pool *pool = pool_with(1, POOL_OPTS(.own_loop = COVEY_ON));
+    struct visit visit = {.pool = pool, .s = share()};
+    struct covey_bytes pid = {0};
+    pthread_t thread;
+    CHECK_OK(covey_pool_apply(pool, task_pid, COVEY_NO_VIEW, &pid, NULL));
+    visit.pid = *(const int *)pid.data;
+    CHECK_OK(covey_pool_apply_async(
+        &visit.result, pool, task_echo, text_view("x"),
+        COVEY_TASK_OPTS(.callback = outlast_the_worker, .callback_ctx = &visit)));
+    CHECK_EQ(pthread_create(&thread, NULL, wait_and_call_back, &visit), 0);
+    family_await(&visit.s->begun, 1);
+    covey_pool_free(pool);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    covey_result_free(visit.result);
+    covey_bytes_free(&pid);
+}
+
+static void *wait_for_the_result(void *arg)
+{
+    const struct visit *visit = arg;
+    CHECK_ERR(covey_result_get(visit->result, NULL, COVEY_FOREVER), -ECANCELED);
+    return NULL;
+}
+
+static void *wait_for_the_end(void *arg)
+{
+    CHECK_OK(covey_pool_join(((const struct visit *)arg)->pool, COVEY_FOREVER));
+    return NULL;
+}
+
+static void *wait_for_something_to_do(void *arg)
+{
+    while (covey_pool_dispatch(((const struct visit *)arg)->pool, COVEY_FOREVER) == 0)
+        continue;
+    return NULL;
+}
+
+static void await_visits(struct cvy_pool *pool, uint32_t visits)
+{
+    for (uint32_t seen = 0; seen < visits; cvy_os_yield()) {
+        (void)pthread_mutex_lock(&pool->lock);
+        seen = pool->visits;
+        (void)pthread_mutex_unlock(&pool->lock);
+    }
+}
+
+TEST_EACH_METHOD(who_waits_in_a_pool_that_is_freed_returns)
+{
+    static void *(*const ways[])(void *) = {wait_for_the_result, wait_for_the_end,
+                                            wait_for_something_to_do};
+    for (int loop = 0; loop < 2; loop++) {
+        struct visit visit = {.s = share()};
+        pthread_t threads[3];
+        visit.pool = pool_with(1, POOL_OPTS(.own_loop = loop ? COVEY_ON : COVEY_OFF));
+        struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)visit.pool->state;
+        CHECK_OK(covey_pool_apply_async(&visit.result, visit.pool, task_wait,
+                                        COVEY_VIEW_OF(visit.s), NULL));
+        CHECK_OK(covey_pool_close(visit.pool));
+        for (int i = 0; i < 3; i++)
+            CHECK_EQ(pthread_create(&threads[i], NULL, ways[i], &visit), 0);
+        await_visits(inner, 3);
+        covey_pool_free(visit.pool);
+        for (int i = 0; i < 3; i++)
+            CHECK_EQ(pthread_join(threads[i], NULL), 0);
+        covey_result_free(visit.result);
+    }
 }
 
 CHECK_MAIN()

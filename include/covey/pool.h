@@ -540,8 +540,8 @@ COVEY_API int covey_pool_fd(covey_pool *pool, int *ret_fd);
  * Do what is to be done: results are collected, callbacks called, limits watched, workers
  * that died replaced.
  *
- * Returns:  0; -ETIMEDOUT if there was nothing to do; COVEY_ENOTOWNER.
- * Blocks:   at most `timeout`, until there was something to do.
+ * Returns:  0; -ETIMEDOUT if there was nothing to do; COVEY_ENOTOWNER; COVEY_EFREED.
+ * Blocks:   at most `timeout`, until there was something to do or the pool has ended.
  * Threads:  one at a time; others wait.
  */
 COVEY_API int covey_pool_dispatch(covey_pool *pool, covey_nsec timeout);
@@ -635,7 +635,9 @@ COVEY_API int covey_pool_join(covey_pool *pool, covey_nsec timeout);
 /**
  * End the workers at once, wait for them, and drop the pool: covey_pool_terminate and _join.
  * Results stay readable until they are freed themselves; those that are not ready become
- * CANCELLED. Maps of other threads return COVEY_EFREED. In another process than the pool's, and for NULL, it does nothing.
+ * CANCELLED. Maps of other threads return COVEY_EFREED, and who waits for a result, joins or
+ * dispatches there returns before the pool goes. In another process than the pool's, and for
+ * NULL, it does nothing.
  *
  * Blocks:   until the workers have ended: idle ones do at once, busy ones get SIGTERM and
  *           after 100 ms SIGKILL. Threads cannot be killed: what they run is waited for.

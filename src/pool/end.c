@@ -81,8 +81,10 @@ int covey_pool_terminate(covey_pool *object)
     int r = cvy_pool_enter(object, call, false, &pool);
     if (r >= 0 && cvy_watcher_is_me(pool))
         r = cvy_fail(COVEY_ESTATE, "%s: not from a callback", call);
-    if (r >= 0)
+    if (r >= 0 && cvy_pool_visit(pool)) {
         terminate(pool);
+        cvy_pool_leave(pool);
+    }
     return r < 0 ? r : 0;
 }
 
@@ -145,21 +147,9 @@ static int await_maps(struct cvy_pool *pool, int64_t deadline)
     return 0;
 }
 
-int covey_pool_join(covey_pool *object, covey_nsec timeout)
+static int join(struct cvy_pool *pool, int64_t deadline, const char *call)
 {
-    static const char call[] = "covey_pool_join";
-    struct cvy_pool *pool = NULL;
-    int r = cvy_pool_enter(object, call, false, &pool);
-    if (r < 0)
-        return r;
-    if (atomic_load(&pool->state) == CVY_POOL_OPEN)
-        return cvy_fail(COVEY_ESTATE, "%s: the pool was not closed", call);
-    if (cvy_watcher_is_me(pool))
-        return cvy_fail(COVEY_ESTATE, "%s: not from a callback", call);
-    if (atomic_load(&pool->state) == CVY_POOL_ENDED)
-        return 0;
-    int64_t deadline = cvy_os_deadline(timeout);
-    r = await_tasks(pool, deadline);
+    int r = await_tasks(pool, deadline);
     if (r >= 0)
         r = await_maps(pool, deadline);
     if (r < 0)
@@ -171,6 +161,34 @@ int covey_pool_join(covey_pool *object, covey_nsec timeout)
         cvy_trace_close(pool);
     }
     return 0;
+}
+
+int covey_pool_join(covey_pool *object, covey_nsec timeout)
+{
+    static const char call[] = "covey_pool_join";
+    struct cvy_pool *pool = NULL;
+    int r = cvy_pool_enter(object, call, false, &pool);
+    if (r < 0)
+        return r;
+    if (atomic_load(&pool->state) == CVY_POOL_OPEN)
+        return cvy_fail(COVEY_ESTATE, "%s: the pool was not closed", call);
+    if (cvy_watcher_is_me(pool))
+        return cvy_fail(COVEY_ESTATE, "%s: not from a callback", call);
+    if (atomic_load(&pool->state) == CVY_POOL_ENDED || !cvy_pool_visit(pool))
+        return 0;
+    r = join(pool, cvy_os_deadline(timeout), call);
+    cvy_pool_leave(pool);
+    return r;
+}
+
+/* Threads that wait in the pool find that it has ended, and leave. */
+static void close_door(struct cvy_pool *pool)
+{
+    (void)pthread_mutex_lock(&pool->lock);
+    while (pool->visits)
+        cvy_pool_await_change(pool);
+    pool->object = NULL;
+    (void)pthread_mutex_unlock(&pool->lock);
 }
 
 void covey_pool_free(covey_pool *object)
@@ -186,9 +204,10 @@ void covey_pool_free(covey_pool *object)
         return;
     }
     terminate(pool);
+    close_door(pool);
+    call_back(pool); /* what was left by another thread's callback */
     cvy_loop_free(pool);
     (void)pthread_mutex_lock(&pool->lock);
-    pool->object = NULL;
     pool->shared = NULL;
     (void)pthread_mutex_unlock(&pool->lock);
     (void)cvy_object_release(object);

@@ -146,7 +146,8 @@ static bool wait(struct cvy_pool *pool, int64_t deadline)
     while (!any) {
         uint32_t gong = cvy_gong(), seen = atomic_load(cvy_map_ring(map));
         any = work(pool, slice);
-        if (any || cvy_os_now() >= deadline)
+        if (any || cvy_os_now() >= deadline ||
+            atomic_load(&pool->state) == CVY_POOL_ENDED)
             break;
         slice = cvy_map_sleep(map, seen, gong,
                               cvy_min_i64(deadline, cvy_loop_next_look(pool)));
@@ -161,10 +162,13 @@ int covey_pool_dispatch(covey_pool *object, covey_nsec timeout)
     int r = cvy_pool_enter(object, call, false, &pool);
     if (r >= 0)
         r = cvy_tasks_begin(pool);
+    if (r >= 0 && !cvy_pool_visit(pool))
+        r = cvy_fail(COVEY_EFREED, "%s: the pool is being freed", call);
     if (r < 0)
         return r;
     bool any = wait(pool, cvy_os_deadline(timeout));
     arm(pool);
+    cvy_pool_leave(pool);
     return any ? 0 : cvy_fail(-ETIMEDOUT, "%s: there was nothing to do", call);
 }
 

@@ -138,6 +138,23 @@ void cvy_pool_unref(struct cvy_pool *pool)
         free_private(pool);
 }
 
+bool cvy_pool_visit(struct cvy_pool *pool)
+{
+    (void)pthread_mutex_lock(&pool->lock);
+    bool is_there = pool->object != NULL;
+    pool->visits += is_there;
+    (void)pthread_mutex_unlock(&pool->lock);
+    return is_there;
+}
+
+void cvy_pool_leave(struct cvy_pool *pool)
+{
+    (void)pthread_mutex_lock(&pool->lock);
+    if (!--pool->visits)
+        (void)pthread_cond_broadcast(&pool->changed);
+    (void)pthread_mutex_unlock(&pool->lock);
+}
+
 /* For waits with a deadline of covey's clock. */
 static void init_changed(struct cvy_pool *pool)
 {

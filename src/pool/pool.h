@@ -204,7 +204,7 @@ struct cvy_pool {
     char cpus[64];
     uint32_t owner;         /* the object's, which may be gone */
     bool is_listed;         /* for the end of the process */
-    uint32_t refs;          /* the object's, results, iterators */
+    uint32_t refs, visits;  /* the object's, results, iterators; threads that wait */
     _Atomic uint32_t state; /* enum cvy_pool_state */
     struct covey_pool_faults faults;
     size_t backlog;
@@ -267,6 +267,9 @@ static inline void cvy_pool_await_change(struct cvy_pool *pool)
  * it accepts no more. */
 int cvy_pool_enter(covey_pool *object, const char *call, bool open,
                    struct cvy_pool **ret_pool);
+/** A thread waits in the pool, which stays until it leaves. Returns: false if it went. */
+bool cvy_pool_visit(struct cvy_pool *pool);
+void cvy_pool_leave(struct cvy_pool *pool);
 /** Drop a reference; the last one frees the private record. */
 void cvy_pool_unref(struct cvy_pool *pool);
 

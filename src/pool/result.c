@@ -393,13 +393,12 @@ static bool step(struct cvy_pool *pool, bool slice)
     return any;
 }
 
-static int await(struct covey_result *result, covey_nsec timeout, const char *call)
+static int await_visiting(const struct covey_result *result, covey_nsec timeout,
+                          const char *call)
 {
     struct cvy_pool *pool = result->pool;
     struct cvy_spin spin = {0};
     bool slice = false;
-    if (cvy_result_is_ready(result))
-        return 0;
     int64_t deadline = cvy_os_deadline(timeout);
     struct cvy_map *map = cvy_tasks_map(pool);
     while (!cvy_result_is_ready(result)) {
@@ -417,6 +416,17 @@ static int await(struct covey_result *result, covey_nsec timeout, const char *ca
             cvy_map_sleep(map, seen, gong, cvy_min_i64(deadline, cvy_tasks_due(pool)));
     }
     return 0;
+}
+
+/* When the pool has gone all are ready. */
+static int await(const struct covey_result *result, covey_nsec timeout,
+                 const char *call)
+{
+    if (cvy_result_is_ready(result) || !cvy_pool_visit(result->pool))
+        return 0;
+    int r = await_visiting(result, timeout, call);
+    cvy_pool_leave(result->pool);
+    return r;
 }
 
 int covey_result_wait(covey_result *result, covey_nsec timeout)

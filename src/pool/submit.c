@@ -446,7 +446,7 @@ static bool is_full(const struct cvy_pool *pool)
 }
 
 /* Back-pressure: who submits faster than tasks are done waits, and helps. */
-static int await_room(struct cvy_pool *pool, const char *call)
+static int help_until_room(struct cvy_pool *pool, const char *call)
 {
     struct cvy_map *map = cvy_tasks_map(pool);
     for (;;) {
@@ -464,6 +464,15 @@ static int await_room(struct cvy_pool *pool, const char *call)
         if (!any)
             (void)cvy_map_sleep(map, seen, gong, cvy_os_deadline(FULL_TIME));
     }
+}
+
+static int await_room(struct cvy_pool *pool, const char *call)
+{
+    if (!cvy_pool_visit(pool))
+        return cvy_fail(COVEY_ECLOSED, "%s: the pool is closed", call);
+    int r = help_until_room(pool, call);
+    cvy_pool_leave(pool);
+    return r;
 }
 
 int cvy_tasks_submit(struct cvy_pool *pool, struct covey_result *result)
