@@ -141,7 +141,7 @@ static struct place find_place(void)
     while (atomic_load(&line->thread) != self.owner)
         if (++line == shared->lines + atomic_load(&shared->workers))
             return place;
-    uint32_t slot = atomic_load(&line->batch);
+    uint32_t slot = cvy_line_batch(line);
     if (!slot)
         return place;
     place.batch = cvy_at(atomic_load(&shared->batches[slot - 1]));

@@ -2,6 +2,7 @@
 /* Limits of time and memory per task, faults on purpose, and what a pool does besides
  * tasks: initializers, exit hooks, replacing workers, another size. */
 #include <poll.h>
+#include <pthread.h>
 
 #include "pool/limits.h"
 #include "pool_help.h"
@@ -82,6 +83,49 @@ TEST(who_waits_for_its_end_takes_no_time)
     cvy_limits_end(inner, 0, 0);
     CHECK_ERR(covey_result_get(result, NULL, COVEY_FOREVER), -ETIMEDOUT);
     covey_result_free(result);
+    covey_pool_free(pool);
+}
+
+struct map_of_one {
+    covey_pool *pool;
+    struct shared *s;
+};
+
+static void *map_one(void *arg)
+{
+    const struct map_of_one *map = arg;
+    char out[4];
+    CHECK_OK(covey_pool_map(map->pool, task_wait, &map->s, sizeof map->s, out,
+                            sizeof out, 1, NULL));
+    return NULL;
+}
+
+/* The pool has decided to end it, and comes to that when the item has just ended. */
+TEST_EACH_METHOD(who_is_to_be_ended_in_a_batch_begins_nothing_else)
+{
+    struct shared *s = share();
+    covey_pool *pool = pool_with(1, POOL_OPTS());
+    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct cvy_pool_line *line = &inner->shared->lines[0];
+    pthread_t thread;
+    struct map_of_one map = {pool, s};
+    CHECK_EQ(pthread_create(&thread, NULL, map_one, &map), 0);
+    await_count(&s->begun, 1);
+    uint32_t doomed = atomic_fetch_or(&line->batch, CVY_LINE_DOOMED) | CVY_LINE_DOOMED;
+    family_tell(&s->go);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_EQ(pthread_create(&thread, NULL, map_one, &map), 0);
+    while (!atomic_load(&inner->shared->active))
+        cvy_os_yield();
+    CHECK_EQ(atomic_load(&line->batch), doomed);
+    CHECK_EQ(atomic_load(&s->begun), 1);
+    (void)pthread_mutex_lock(&inner->lock);
+    CHECK_OK(covey_process_kill(inner->worker[0].process));
+    cvy_pool_reap_worker(inner, 0);
+    (void)cvy_pool_start_workers(inner);
+    (void)pthread_mutex_unlock(&inner->lock);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_EQ(atomic_load(&s->begun), 2);
     covey_pool_free(pool);
 }
 

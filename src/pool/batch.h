@@ -94,6 +94,11 @@ static inline bool cvy_range_is_of(uint64_t range, uint32_t slot)
 #define CVY_RING_SLEEPS 1u
 #define CVY_RING_STEP   2u
 
+/* In the `batch` of a line: the pool ends the worker, which is not to leave this batch any
+ * more. Each takes the word from the other by compare-and-swap, so that nobody is ended for
+ * an item that he is not at any more. */
+#define CVY_LINE_DOOMED 0x80000000u
+
 /* One worker. What it stores per item has cache lines of its own, two at a time because
  * processors fetch them in pairs. */
 struct cvy_pool_line {
@@ -106,7 +111,7 @@ struct cvy_pool_line {
     _Atomic uint64_t said_by, said_done, said_total;
     uint64_t reserved[8];
     _Atomic uint64_t claim;  /* [own] range to run afterwards; [cas] by thieves */
-    cvy_word batch;          /* [own] slot + 1 of the batch it looks at, 0 none */
+    cvy_word batch;          /* [own] slot + 1 of its batch, 0 none; [pool] DOOMED */
     cvy_word taking;         /* [own] odd while it moves a range into its words */
     cvy_word thread;         /* [own] owner word of its slot, 0 before it is up */
     cvy_word finished;       /* [own] counts claims; for "does anything ever finish" */
@@ -118,6 +123,12 @@ struct cvy_pool_line {
     uint64_t reserved3[10];
 };
 _Static_assert(sizeof(struct cvy_pool_line) == 256, "two pairs of cache lines");
+
+/** Slot + 1 of the batch that this worker looks at, 0 none. */
+static inline uint32_t cvy_line_batch(const struct cvy_pool_line *line)
+{
+    return atomic_load(&line->batch) & ~CVY_LINE_DOOMED;
+}
 
 /* What the thread that waits in a map sleeps on. */
 struct cvy_pool_ring {

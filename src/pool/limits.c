@@ -27,7 +27,7 @@ struct running {
 static bool read_line(struct cvy_pool *pool, uint32_t index, struct running *ret)
 {
     struct cvy_pool_line *line = &pool->shared->lines[index];
-    uint32_t batch = atomic_load(&line->batch);
+    uint32_t batch = cvy_line_batch(line);
     if (!pool->worker[index].process || !batch)
         return false;
     const struct cvy_pool_slot *s = &pool->slots[batch - 1];
@@ -36,7 +36,7 @@ static bool read_line(struct cvy_pool *pool, uint32_t index, struct running *ret
     ret->serial = atomic_load(&line->serial);
     ret->started = atomic_load(&line->started);
     uint64_t begun = atomic_load(&line->begun);
-    if (!ret->started || !begun || begun > s->n || atomic_load(&line->batch) != batch ||
+    if (!ret->started || !begun || begun > s->n || cvy_line_batch(line) != batch ||
         atomic_load(&line->serial) != ret->serial)
         return false;
     ret->limits = &s->limits;
@@ -145,7 +145,7 @@ static bool find_line(const struct cvy_pool *pool, uint32_t slot, uint64_t at,
 {
     for (uint32_t i = 0; i < pool->workers; i++) {
         const struct cvy_pool_line *line = &pool->shared->lines[i];
-        if (pool->worker[i].process && atomic_load(&line->batch) == slot + 1 &&
+        if (pool->worker[i].process && cvy_line_batch(line) == slot + 1 &&
             atomic_load(&line->begun) == at + 1) {
             *ret_index = i;
             return true;

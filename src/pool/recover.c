@@ -349,7 +349,7 @@ static void find_all_missing(struct cvy_pool *pool)
 static void bury(struct cvy_pool *pool, uint32_t index, struct death *death)
 {
     struct cvy_pool_line *line = &pool->shared->lines[index];
-    uint32_t looked_at = atomic_load(&line->batch), spinner = index + 1;
+    uint32_t looked_at = cvy_line_batch(line), spinner = index + 1;
     bool blamed = false, is_active = false;
     atomic_store(&line->claim, 0);
     (void)atomic_compare_exchange_strong(&pool->shared->spinner, &spinner, 0);
@@ -497,12 +497,16 @@ void cvy_pool_cancel(struct cvy_pool *pool, uint32_t slot)
 
 bool cvy_pool_kill_in(struct cvy_pool *pool, uint32_t slot)
 {
+    if (pool->method == COVEY_THREAD)
+        return !cvy_pool_slot_is_visited(pool, slot);
     for (uint32_t i = 0; i < pool->workers; i++) {
         struct cvy_pool_line *line = &pool->shared->lines[i];
-        if (!pool->worker[i].process || atomic_load(&line->batch) != slot + 1)
+        uint32_t there = slot + 1;
+        if (!pool->worker[i].process ||
+            !atomic_compare_exchange_strong(&line->batch, &there,
+                                            there | CVY_LINE_DOOMED))
             continue;
-        if (covey_process_kill(pool->worker[i].process) == -ENOTSUP)
-            return false;
+        (void)covey_process_kill(pool->worker[i].process);
         cvy_pool_reap_worker(pool, i);
     }
     return true;

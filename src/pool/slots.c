@@ -121,7 +121,7 @@ static void give_run(struct cvy_pool *pool, struct cvy_pool_run run)
 bool cvy_pool_slot_is_visited(const struct cvy_pool *pool, uint32_t slot)
 {
     for (uint32_t i = 0; i < pool->workers; i++)
-        if (atomic_load(&pool->shared->lines[i].batch) == slot + 1)
+        if (cvy_line_batch(&pool->shared->lines[i]) == slot + 1)
             return true;
     return false;
 }

@@ -135,8 +135,7 @@ static void act_fault(struct cvy_worker *w, uint32_t fault)
 
 /* ---- items ---- */
 
-/* The pool has ended what ran here, and is about to end the process. */
-static void await_end(struct cvy_worker *w)
+void cvy_task_await_end(struct cvy_worker *w)
 {
     drop_extra(w);
     cvy_word *word = &w->line->retire;
@@ -194,7 +193,7 @@ static void end(struct cvy_worker *w, uint64_t i, int code)
     if (CVY_MUTANT(pool_commit_unasked))
         atomic_store(&w->batch->outcomes[i], outcome);
     else if (!atomic_compare_exchange_strong(&w->batch->outcomes[i], &running, outcome))
-        await_end(w);
+        cvy_task_await_end(w);
     else if (w->flags & CVY_BATCH_TIMED && entry->ended - w->rung > CVY_RING_EVERY) {
         w->rung = entry->ended;
         cvy_worker_ring(w, w->batch->map);

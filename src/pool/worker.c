@@ -218,13 +218,22 @@ static void make_pages(struct cvy_worker *w, cvy_ref run)
         (void)cvy_os_populate(cvy_pool_address(start), end - start);
 }
 
+/* It looks at this batch no more, unless it is to be ended there: pairs with
+ * cvy_pool_kill_in. */
+static void let_go(struct cvy_worker *w, uint32_t slot)
+{
+    uint32_t there = slot + 1;
+    if (!atomic_compare_exchange_strong(&w->line->batch, &there, 0))
+        cvy_task_await_end(w);
+}
+
 /* Pairs with cvy_pool_retire: either we see the slot inactive or it sees us in it. */
 static bool enter(struct cvy_worker *w, uint32_t slot)
 {
     atomic_store_explicit(&w->line->begun, 0, memory_order_relaxed);
     atomic_store(&w->line->batch, slot + 1);
     if (!(atomic_load(&w->shared->active) >> slot & 1)) {
-        atomic_store_explicit(&w->line->batch, 0, memory_order_release);
+        let_go(w, slot);
         return false;
     }
     cvy_ref run = atomic_load(&w->shared->batches[slot]);
@@ -275,10 +284,10 @@ static void leave(struct cvy_worker *w)
         atomic_store_explicit(&w->deadline, INT64_MAX, memory_order_relaxed);
     w->flags = 0;
     w->entries = NULL;
-    atomic_store(&w->line->batch, 0);
+    let_go(w, w->slot);
     uint32_t workers = atomic_load(&w->shared->workers);
     for (uint32_t i = 0; i < workers; i++)
-        if (atomic_load(&w->shared->lines[i].batch) == w->slot + 1)
+        if (cvy_line_batch(&w->shared->lines[i]) == w->slot + 1)
             return;
     cvy_worker_ring(w, map);
 }

@@ -75,6 +75,8 @@ void cvy_task_limit_memory(struct cvy_worker *w, uint64_t limit);
 void cvy_task_run(struct cvy_worker *w, uint64_t range);
 /** covey_call_return in such a batch. */
 int cvy_task_return(struct cvy_worker *w, const void *data, size_t size);
+/** The pool is about to end this process; threads are only asked, and go on. */
+void cvy_task_await_end(struct cvy_worker *w);
 /** Run the initializer; the exit hook. Returns: what it returned, 0 if there is none. */
 int cvy_task_init(struct cvy_worker *w);
 int cvy_task_exit(struct cvy_worker *w);
