@@ -514,6 +514,86 @@ TEST(fork_children_accept_too)
     covey_listener_free(l);
 }
 
+enum { RACERS = 4, PEERS = 3 };
+
+struct race {
+    covey_listener *listener;
+    pthread_barrier_t start;
+};
+
+static void *use_it_first(void *arg)
+{
+    struct race *race = arg;
+    covey_conn *conn;
+    CHECK(cvy_enter() == 0); /* what takes long */
+    (void)pthread_barrier_wait(&race->start);
+    CHECK_ERR(covey_listener_accept(race->listener, &conn, COVEY_NOWAIT), -ETIMEDOUT);
+    return NULL;
+}
+
+static int count_fds(void)
+{
+    int count = 0;
+    for (int fd = 0; fd < 100; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+static void race_in_child(covey_listener *l)
+{
+    struct race race = {.listener = l};
+    pthread_t threads[RACERS];
+    int before = count_fds();
+    CHECK_EQ(pthread_barrier_init(&race.start, NULL, RACERS), 0);
+    for (int i = 0; i < RACERS; i++)
+        CHECK_EQ(pthread_create(&threads[i], NULL, use_it_first, &race), 0);
+    for (int i = 0; i < RACERS; i++)
+        CHECK_EQ(pthread_join(threads[i], NULL), 0);
+    CHECK_EQ(count_fds(), before - PEERS); /* those are the parent's */
+    exit(0);
+}
+
+TEST(threads_of_a_fork_child_may_be_the_first_at_the_same_time)
+{
+    covey_listener *l = listener_at(NULL, COVEY_LISTENER_OPTS(KEY));
+    covey_conn *conn;
+    int peers[PEERS];
+    for (int i = 0; i < PEERS; i++)
+        peers[i] = bare_client(l);
+    CHECK_ERR(covey_listener_accept(l, &conn, COVEY_NOWAIT), -ETIMEDOUT);
+    for (int round = 0; round < 50; round++) {
+        forks_beside_threads(); /* they leave the listener to their end */
+        int pid = family_fork();
+        if (!pid)
+            race_in_child(l);
+        family_join(pid);
+    }
+    for (int i = 0; i < PEERS; i++)
+        close(peers[i]);
+    covey_listener_free(l);
+}
+
+/* A process that has left its family, or for which there is no room in it. */
+TEST(who_cannot_join_the_family_closes_and_frees_a_listener)
+{
+    char path[64];
+    path_of(path);
+    covey_listener *l = listener_at(path, NULL), *m = listener_at(NULL, NULL);
+    int before = count_fds(), pid = family_fork();
+    if (!pid) {
+        cvy_attach_no_more();
+        covey_listener_free(l);
+        CHECK_OK(covey_listener_close(m));
+        CHECK_EQ(count_fds(), before - 4);
+        covey_listener_free(m);
+        _exit(0);
+    }
+    family_join(pid);
+    CHECK_EQ(access(path, F_OK), 0);
+    covey_listener_free(l);
+    covey_listener_free(m);
+}
+
 TEST(connection_serves_a_fork_child)
 {
     covey_listener *l = listener_at(NULL, NULL);

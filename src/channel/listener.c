@@ -106,30 +106,62 @@ static int make_set(struct covey_listener *l)
         return r;
     }
     l->set = set;
-    l->member = cvy_member_owner();
+    atomic_store(&l->member, cvy_member_owner());
     return 0;
 }
 
-/* In a fork child: the parent's peers are the parent's. */
-static int make_own(struct covey_listener *l, const char *call)
+/* In a fork child: the parent's peers are the parent's, and its mutex may be taken by a
+ * thread that is not here. */
+static void drop_copies(struct covey_listener *l)
 {
     (void)pthread_mutex_init(&l->mutex, NULL);
-    l->set = cvy_os_close(l->set);
+    l->set =
+        cvy_os_close(l->set); /* first: what is taken out of it is the parent's, too */
     cvy_pending_drop_all(l);
-    int r = make_set(l);
+}
+
+static bool is_own(const struct covey_listener *l)
+{
+    return cvy_process_page && atomic_load(&l->member) == cvy_member_owner();
+}
+
+/* One thread does it, others that are here at the same time wait. */
+static int make_own(struct covey_listener *l, const char *call)
+{
+    int r = 0, cancel = cvy_os_disable_cancel(); /* who has begun must end */
+    uint32_t me = cvy_member_owner();
+    while (r >= 0 && !is_own(l)) {
+        uint32_t maker = atomic_load(&l->maker);
+        if (maker == me || !atomic_compare_exchange_strong(&l->maker, &maker, me)) {
+            cvy_os_yield();
+            continue;
+        }
+        drop_copies(l);
+        r = make_set(l);
+        if (r < 0)
+            atomic_store(&l->maker, 0);
+    }
+    cvy_os_restore_cancel(cancel);
     return r < 0 ? cvy_fail_os(r, "%s", call) : 0;
+}
+
+static int check(const covey_listener *l, const char *call)
+{
+    if (!l || l->magic != MAGIC)
+        return cvy_fail(-EINVAL, "%s: %p is no listener", call, (const void *)l);
+    return 0;
 }
 
 static int enter(covey_listener *l, const char *call)
 {
     int r = cvy_enter();
+    if (r >= 0)
+        r = check(l, call);
     if (r < 0)
         return r;
-    if (!l || l->magic != MAGIC)
-        return cvy_fail(-EINVAL, "%s: %p is no listener", call, (void *)l);
     if (l->fd < 0)
         return cvy_fail(COVEY_ECLOSED, "%s: the listener is closed", call);
-    return l->member == cvy_member_owner() ? 0 : make_own(l, call);
+    return is_own(l) ? 0 : make_own(l, call);
 }
 
 static void lock(covey_listener *l)
@@ -306,13 +338,15 @@ int covey_listener_fd(covey_listener *listener, int *ret_fd)
 
 int covey_listener_close(covey_listener *listener)
 {
-    int r = enter(listener, "covey_listener_close");
-    if (r == COVEY_ECLOSED)
-        return 0;
-    if (r < 0)
+    int r = check(listener, "covey_listener_close");
+    if (r < 0 || listener->fd < 0)
         return r;
-    forget_path(listener);
-    cvy_pending_drop_all(listener);
+    if (is_own(listener)) { /* also of who has no place in the family any more */
+        forget_path(listener);
+        cvy_pending_drop_all(listener);
+    } else {
+        drop_copies(listener);
+    }
     listener->fd = cvy_os_close(listener->fd);
     listener->set = cvy_os_close(listener->set);
     return 0;

@@ -20,9 +20,11 @@ struct cvy_pending {
 
 struct covey_listener {
     uint32_t magic;
-    uint32_t member; /* whose `set` and `pending` these are; a fork child has copies */
-    int fd;          /* -1: closed */
-    int set;         /* `fd`, by tag 0, and those of the pending */
+    /* Whose `set` and `pending` these are; a fork child has copies, until one thread of it,
+     * for the process that `maker` says, has made its own. */
+    _Atomic uint32_t member, maker;
+    int fd;                /* -1: closed */
+    int set;               /* `fd`, by tag 0, and those of the pending */
     pthread_mutex_t mutex; /* of all that follows */
     struct cvy_pending *pending;
     size_t pending_count, max_pending;
