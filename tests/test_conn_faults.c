@@ -29,6 +29,61 @@ TEST(failed_rest_of_a_message_leaves_no_place_for_another)
     bare_free(&b);
 }
 
+/* What the kernel tells, once, of a peer that does not answer any more. */
+static const int unanswered[] = {ETIMEDOUT, EHOSTUNREACH, ENETUNREACH};
+
+static int recv_when_lost(struct bare *b, long nth, int error, covey_nsec timeout)
+{
+    struct covey_bytes got = {0};
+    cvy_faults_arm(nth, error);
+    int r = with_fault(covey_conn_recv(b->conn, &got, timeout));
+    covey_bytes_free(&got);
+    return r;
+}
+
+TEST(a_peer_that_does_not_answer_any_more_is_told_from_the_callers_time)
+{
+    static const covey_nsec times[] = {COVEY_FOREVER, COVEY_NOWAIT};
+    for (size_t i = 0; i < 3; i++)
+        for (size_t j = 0; j < 2; j++) {
+            struct bare b = bare_new();
+            CHECK_ERR(recv_when_lost(&b, 1, unanswered[i], times[j]), COVEY_EBROKEN);
+            CHECK_STR_HAS(covey_error_detail(), "does not answer");
+            close(b.fd); /* as the kernel has done then */
+            b.fd = -1;
+            CHECK_ERR(recv_when_lost(&b, 0, 0, times[j]), COVEY_EBROKEN);
+            CHECK_ERR(covey_conn_send(b.conn, COVEY_VIEW("x", 1), times[j]),
+                      COVEY_EBROKEN);
+            bare_free(&b);
+        }
+}
+
+TEST(a_peer_that_is_lost_in_a_message_breaks_the_connection)
+{
+    struct bare b = bare_new();
+    write_hex(b.fd, "00000003 6162");
+    CHECK_ERR(recv_when_lost(&b, 2, ETIMEDOUT, COVEY_FOREVER), COVEY_EBROKEN);
+    CHECK_STR_HAS(covey_error_detail(), "does not answer");
+    bare_free(&b);
+    b = bare_new();
+    cvy_faults_arm(1, ETIMEDOUT);
+    CHECK_ERR(with_fault(covey_conn_send(b.conn, COVEY_VIEW("x", 1), COVEY_FOREVER)),
+              COVEY_EBROKEN);
+    bare_free(&b);
+    b = bare_new(); /* what had come before is there */
+    write_hex(b.fd, "00000001 61");
+    cvy_faults_arm(1, ETIMEDOUT);
+    CHECK_ERR(with_fault(covey_conn_send(b.conn, COVEY_VIEW("x", 1), COVEY_NOWAIT)),
+              COVEY_EBROKEN);
+    recv_text(b.conn, "a");
+    bare_free(&b);
+    b = bare_new();
+    CHECK_EQ(covey_conn_send(b.conn, COVEY_VIEW_OF(data), COVEY_NOWAIT), COVEY_PENDING);
+    cvy_faults_arm(1, ETIMEDOUT);
+    CHECK_ERR(with_fault(covey_conn_flush(b.conn, COVEY_FOREVER)), COVEY_EBROKEN);
+    bare_free(&b);
+}
+
 /* accept(2) of a listener at 127.0.0.1 that somebody has connected to fails by this.
  * Returns: what covey_listener_accept does. */
 static int accept_with(int error)

@@ -29,7 +29,9 @@
  *   COVEY_ETRUNCATED  the other side ended in the middle of a message
  *   COVEY_EPROTOCOL   what came is no message in this format
  *   COVEY_EBROKEN     a process of this side died in the middle of a message, or could
- *                     not go on with it, for want of memory for instance
+ *                     not go on with it, for want of memory for instance; or the system
+ *                     has given a TCP connection up, whose other side does not answer any
+ *                     more. -ETIMEDOUT is never more than the caller's own `timeout`
  *   COVEY_ECLOSED     this process has closed it
  *   COVEY_EFREED      nobody holds it any more (pipes)
  *   -EBADF            it does not go in this direction
@@ -441,7 +443,8 @@ struct covey_client_opts {
  * Connect to a listener, and prove to each other that both know the key.
  *
  * `address`: as in covey_listener_create; no host is this machine.
- * Returns:  0; -ETIMEDOUT; COVEY_EAUTH; -ECONNREFUSED, -ENOENT ... of the system;
+ * Returns:  0; -ETIMEDOUT; COVEY_EAUTH; -ECONNREFUSED, -ENOENT, -EHOSTUNREACH, also if
+ *           nobody answered until the system gave up ... of the system;
  *           -EINVAL for a bad address or options; COVEY_EEOF, COVEY_ETRUNCATED,
  *           COVEY_EPROTOCOL: the other side did not keep to the handshake, maybe because
  *           it has no key.

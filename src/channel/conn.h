@@ -140,6 +140,8 @@ struct cvy_stream_state {
     /* bytes to send for descriptors that have come; counted by who receives those, sent
      * by whose turn to send it is */
     _Atomic uint32_t answers_owed;
+    /* 1: the system has given the connection up, which it tells only once. */
+    _Atomic uint32_t is_given_up;
     _Atomic uint64_t serial; /* that of the streams that it is the state of */
 };
 

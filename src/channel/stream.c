@@ -30,6 +30,13 @@ static bool is_late(int64_t deadline, unsigned *pieces)
     return deadline > 0 ? cvy_os_now() >= deadline : ++*pieces >= MOST_PIECES;
 }
 
+/* Returns: the end that it is, which cvy_stream_fail says more about. */
+static int note_given_up(struct cvy_stream *s, int end)
+{
+    atomic_store(&s->state->is_given_up, 1);
+    return end;
+}
+
 /* ---- sending ---- */
 
 struct outgoing {
@@ -74,6 +81,8 @@ static int write_out(struct cvy_stream *s, struct outgoing *o, int64_t deadline)
         next_parts(o, parts);
         ssize_t n =
             cvy_os_stream_write(s->fd, s->fd_kind, parts, deadline == INT64_MAX);
+        if (n == -ECONNABORTED)
+            return note_given_up(s, -EPIPE);
         if (n >= 0) {
             o->done += (uint64_t)n;
             if (o->done < o->total && is_late(deadline, &pieces))
@@ -120,7 +129,7 @@ static int write_answers(struct cvy_stream *s)
     while (cvy_unlikely(atomic_load(&s->state->answers_owed))) {
         ssize_t n = cvy_os_stream_write(s->fd, s->fd_kind, answer, false);
         if (n < 0)
-            return (int)n;
+            return n == -ECONNABORTED ? note_given_up(s, -EPIPE) : (int)n;
         (void)cvy_stream_count_down(&s->state->answers_owed);
     }
     return 0;
@@ -227,6 +236,8 @@ static ssize_t read_some(struct cvy_stream *s, void *to, uint64_t size, bool any
         ssize_t n = cvy_os_stream_read(s->fd, s->fd_kind, to, size);
         if (cvy_likely(n > 0))
             return n;
+        if (n == -ECONNABORTED)
+            n = note_given_up(s, 0);
         if (!n)
             return any ? COVEY_ETRUNCATED : COVEY_EEOF;
         if (n != -EAGAIN || !any)

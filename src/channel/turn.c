@@ -141,6 +141,12 @@ void cvy_turns_give_up(struct cvy_stream *s)
 int cvy_stream_fail(const struct cvy_stream *s, int r, const char *call)
 {
     const char *peer = s->peer[0] ? s->peer : "the other side";
+    bool is_end = r == COVEY_EEOF || r == -EPIPE || r == COVEY_ETRUNCATED;
+    if (is_end && atomic_load(&s->state->is_given_up))
+        return cvy_fail(COVEY_EBROKEN,
+                        "%s: %s does not answer any more: the system has given the "
+                        "connection up",
+                        call, peer);
     switch (r) {
     case COVEY_EEOF:
         return cvy_fail(r, "%s: %s has closed the connection", call, peer);

@@ -25,7 +25,8 @@ void cvy_turn_end_receiving(struct cvy_stream *stream, enum cvy_after after);
  * thread need not be attached. */
 void cvy_turns_give_up(struct cvy_stream *stream);
 
-/** The detail for what a call on a stream returns. Returns: `result`. */
+/** The detail for what a call on a stream returns. Returns: `result`; COVEY_EBROKEN for an
+ * end that is none of the other side's. */
 int cvy_stream_fail(const struct cvy_stream *stream, int result, const char *call);
 /** In a turn to send: write what was kept of a message, and the answers that are owed.
  * Returns: 0; -ETIMEDOUT; -EAGAIN: what is owed cannot be written at once; -EPIPE; of the

@@ -270,7 +270,9 @@ void cvy_link_close_all(const covey_manager *manager, uint64_t serial)
 /* The ends of a connection, which look different from case to case, are one. */
 static int unify(int r)
 {
-    return r == COVEY_ETRUNCATED || r == -EPIPE || r == -ECONNRESET ? COVEY_EEOF : r;
+    bool is_end =
+        r == COVEY_ETRUNCATED || r == COVEY_EBROKEN || r == -EPIPE || r == -ECONNRESET;
+    return is_end ? COVEY_EEOF : r;
 }
 
 static int connect_to(const struct covey_manager *m, covey_conn **out, int64_t deadline)

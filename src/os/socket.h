@@ -58,7 +58,8 @@ bool cvy_os_peer_is_own(int fd);
 /** The same the other way round: whether this process runs as the peer's user, or as root.
  * True also where that cannot be told. */
 bool cvy_os_is_peers_own(int fd, uint32_t *ret_peers_user);
-/** Connect. Blocks: until `deadline`; -ETIMEDOUT. */
+/** Connect. Blocks: until `deadline`; -ETIMEDOUT. -EHOSTUNREACH also if nobody answers, for
+ * who would wait for ever. */
 int cvy_os_connect(const struct cvy_os_address *address, int64_t deadline);
 /** A connected pair of AF_UNIX stream sockets. */
 int cvy_os_stream_pair(int ret_ends[2]);
@@ -86,11 +87,13 @@ struct cvy_os_socket_type {
 };
 int cvy_os_socket_type(int fd, struct cvy_os_socket_type *ret_type);
 
-/** Read what is there. Returns: bytes, 0 at the end, -EAGAIN. */
+/** Read what is there. Returns: bytes, 0 at the end, -EAGAIN; -ECONNABORTED: the system has
+ * given the connection up, since the peer does not answer any more. That is told once, by
+ * whatever is called first, then the end. */
 ssize_t cvy_os_stream_read(int fd, enum cvy_os_stream_kind kind, void *data,
                            size_t size);
 /** Write what there is room for, of two parts. `may_wait`: the caller would wait for ever
- * anyway. Returns: bytes; -EAGAIN; -EPIPE, never a signal. */
+ * anyway. Returns: bytes; -EAGAIN; -EPIPE, never a signal; -ECONNABORTED. */
 ssize_t cvy_os_stream_write(int fd, enum cvy_os_stream_kind kind,
                             const struct covey_view parts[2], bool may_wait);
 /** Wait until it can be written to, or is closed. Returns: 1, or 0 at the deadline. */

@@ -203,6 +203,8 @@ int cvy_os_connect(const struct cvy_os_address *address, int64_t deadline)
     if (fd < 0)
         return fd;
     r = connect_by(fd, address, deadline);
+    if (r == -ETIMEDOUT && deadline == INT64_MAX) /* the system's own time is up */
+        r = -EHOSTUNREACH;
     if (r < 0) {
         cvy_os_close(fd);
         return r;
@@ -296,6 +298,25 @@ int cvy_os_socket_type(int fd, struct cvy_os_socket_type *ret_type)
 
 /* ---- bytes ---- */
 
+/* What the system says of a peer that has not answered for long, or to which no way leads. */
+static bool is_unanswered(ssize_t r)
+{
+    return r == -ETIMEDOUT || r == -EHOSTUNREACH || r == -ENETUNREACH ||
+           r == -EHOSTDOWN || r == -ENETDOWN;
+}
+
+static ssize_t read_socket(int fd, void *data, size_t size)
+{
+    ssize_t r;
+
+    CVY_FAULT_POINT("recv", ENOMEM);
+    /* ECONNRESET: the peer went without reading all of ours; it is told only once. */
+    do {
+        r = syscall(SYS_recvfrom, fd, data, size, MSG_DONTWAIT, NULL, NULL);
+    } while (r < 0 && (errno == EINTR || errno == ECONNRESET));
+    return r < 0 ? -errno : r;
+}
+
 ssize_t cvy_os_stream_read(int fd, enum cvy_os_stream_kind kind, void *data,
                            size_t size)
 {
@@ -303,12 +324,8 @@ ssize_t cvy_os_stream_read(int fd, enum cvy_os_stream_kind kind, void *data,
 
     if (kind == CVY_OS_STREAM_OTHER)
         return cvy_os_read_now(fd, data, cvy_min_size(size, SSIZE_MAX));
-    CVY_FAULT_POINT("recv", ENOMEM);
-    /* ECONNRESET: the peer went without reading all of ours; it is told only once. */
-    do {
-        r = syscall(SYS_recvfrom, fd, data, size, MSG_DONTWAIT, NULL, NULL);
-    } while (r < 0 && (errno == EINTR || errno == ECONNRESET));
-    return r < 0 ? -errno : r;
+    r = read_socket(fd, data, size);
+    return is_unanswered(r) ? -ECONNABORTED : r;
 }
 
 static void set_parts(struct iovec vector[2], const struct covey_view parts[2])
@@ -373,7 +390,7 @@ static ssize_t write_without_signal(int fd, const struct covey_view parts[2],
     return r;
 }
 
-ssize_t cvy_os_stream_write(int fd, enum cvy_os_stream_kind kind,
+static ssize_t write_stream(int fd, enum cvy_os_stream_kind kind,
                             const struct covey_view parts[2], bool may_wait)
 {
     ssize_t r;
@@ -386,6 +403,14 @@ ssize_t cvy_os_stream_write(int fd, enum cvy_os_stream_kind kind,
     if (r >= 0)
         return r;
     return errno == ECONNRESET ? -EPIPE : -errno;
+}
+
+ssize_t cvy_os_stream_write(int fd, enum cvy_os_stream_kind kind,
+                            const struct covey_view parts[2], bool may_wait)
+{
+    ssize_t r = write_stream(fd, kind, parts, may_wait);
+
+    return is_unanswered(r) ? -ECONNABORTED : r;
 }
 
 /* ---- descriptors ---- */
