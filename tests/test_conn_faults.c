@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Connections whose system calls fail in the middle of a message. */
+#include <net/if.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+
 #include "conn_help.h"
 #include "os/faults.h"
 
@@ -82,6 +87,44 @@ TEST(a_peer_that_is_lost_in_a_message_breaks_the_connection)
     cvy_faults_arm(1, ETIMEDOUT);
     CHECK_ERR(with_fault(covey_conn_flush(b.conn, COVEY_FOREVER)), COVEY_EBROKEN);
     bare_free(&b);
+}
+
+/* The loopback of a network namespace. Returns: whether it could be switched. */
+static bool switch_network(bool on)
+{
+    struct ifreq request = {.ifr_name = "lo"};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool done = fd >= 0 && ioctl(fd, SIOCGIFFLAGS, &request) == 0;
+    request.ifr_flags = on ? IFF_UP : 0;
+    done = done && ioctl(fd, SIOCSIFFLAGS, &request) == 0;
+    close(fd);
+    return done;
+}
+
+TEST(a_network_that_is_cut_breaks_a_connection)
+{
+    covey_listener *l;
+    covey_conn *client, *server;
+    struct covey_bytes got = {0};
+    int fd = -1, patience = 100; /* ms; else it takes a quarter of an hour */
+    if ((unshare(CLONE_NEWNET) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0) ||
+        !switch_network(true))
+        SKIP("no privilege to make network namespaces");
+    CHECK_OK(covey_listener_create(&l, "127.0.0.1:0", NULL));
+    CHECK_OK(
+        covey_client_connect(&client, covey_listener_address(l), NULL, COVEY_SEC(20)));
+    CHECK_OK(covey_listener_accept(l, &server, COVEY_SEC(20)));
+    CHECK_OK(covey_conn_fd(client, &fd));
+    CHECK_EQ(setsockopt(fd, SOL_TCP, TCP_USER_TIMEOUT, &patience, sizeof patience), 0);
+    CHECK(switch_network(false));
+    CHECK_OK(covey_conn_send(client, COVEY_VIEW("x", 1), COVEY_FOREVER));
+    for (int i = 0; i < 2; i++)
+        CHECK_ERR(covey_conn_recv(client, &got, COVEY_FOREVER), COVEY_EBROKEN);
+    CHECK_ERR(covey_conn_send(client, COVEY_VIEW("x", 1), COVEY_FOREVER),
+              COVEY_EBROKEN);
+    covey_conn_free(client);
+    covey_conn_free(server);
+    covey_listener_free(l);
 }
 
 /* accept(2) of a listener at 127.0.0.1 that somebody has connected to fails by this.
