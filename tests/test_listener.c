@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Listeners and clients: addresses, deadlines, keys, and peers that misbehave. */
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
@@ -623,6 +626,32 @@ TEST(a_bad_address_is_named)
     covey_listener *l;
     CHECK_ERR(covey_listener_create(&l, "nowhere", NULL), -EINVAL);
     CHECK_STR_HAS(covey_error_detail(), "address nowhere");
+}
+
+/* Where one port is all that there is for own ends. */
+static void leave_one_port(void)
+{
+    struct ifreq interface = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
+    if (unshare(CLONE_NEWNET) < 0)
+        SKIP("a network namespace: %s", strerror(errno));
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    CHECK_GE(fd, 0);
+    CHECK_EQ(ioctl(fd, SIOCSIFFLAGS, &interface), 0);
+    close(fd);
+    fd = open("/proc/sys/net/ipv4/ip_local_port_range", O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        SKIP("the range of ports: %s", strerror(errno));
+    CHECK_EQ(write(fd, "40001 40001", 11), 11);
+    close(fd);
+}
+
+TEST(a_port_where_nobody_listens_does_not_answer_for_itself)
+{
+    covey_conn *conn = NULL;
+    leave_one_port();
+    CHECK_ERR(covey_client_connect(&conn, "127.0.0.1:40001", NULL, COVEY_SEC(20)),
+              -ECONNREFUSED);
+    CHECK(!conn);
 }
 
 CHECK_MAIN()

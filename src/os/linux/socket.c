@@ -196,6 +196,19 @@ static int connect_by(int fd, const struct cvy_os_address *address, int64_t dead
     }
 }
 
+/* Where nobody listens, the port that is drawn for this end can be the very one that is
+ * wanted, and the socket is connected to itself. */
+static bool is_own_peer(int fd)
+{
+    struct cvy_os_address own = {0}, peer = {0};
+    socklen_t size = sizeof(peer.raw);
+
+    if (cvy_os_local_address(fd, &own) < 0 ||
+        getpeername(fd, (struct sockaddr *)(void *)peer.raw, &size) < 0)
+        return false;
+    return own.size == size && memcmp(own.raw, peer.raw, size) == 0;
+}
+
 int cvy_os_connect(const struct cvy_os_address *address, int64_t deadline)
 {
     int r, fd = new_socket(address);
@@ -205,6 +218,8 @@ int cvy_os_connect(const struct cvy_os_address *address, int64_t deadline)
     r = connect_by(fd, address, deadline);
     if (r == -ETIMEDOUT && deadline == INT64_MAX) /* the system's own time is up */
         r = -EHOSTUNREACH;
+    if (r == 0 && family_of(address) != AF_UNIX && is_own_peer(fd))
+        r = -ECONNREFUSED;
     if (r < 0) {
         cvy_os_close(fd);
         return r;
