@@ -90,6 +90,34 @@ TEST_TIMEOUT(a_manager_tells_of_itself_and_ends, 120)
     }
 }
 
+TEST_TIMEOUT(a_restarted_manager_says_that_it_has_no_such_object, 120)
+{
+    EACH_PYTHON(p)
+    {
+        struct server s = server_start(p, STOCK, "127.0.0.1:0");
+        covey_manager *m = NULL;
+        CHECK_OK(covey_manager_connect(
+            &m, s.address,
+            COVEY_CONNECT_OPTS(.authkey = SECRET, .allow_md5 = MD5_OF(p),
+                               .timeout = PATIENT, .reconnect = PATIENT),
+            PATIENT));
+        covey_proxy *l = created(m, "list", numbers(3));
+        holds(l, "[0, 1, 2]");
+        server_kill(&s);
+        s = server_start(p, STOCK, s.address);
+        CHECK_ERR(covey_list_append(l, covey_value_int(1)), -ESTALE);
+        CHECK_STR_HAS(covey_error_detail(), "list.append at 127.0.0.1:");
+        CHECK_STR_HAS(covey_error_detail(), covey_proxy_ident(l));
+        CHECK_STR_HAS(covey_error_detail(), "perhaps it was restarted");
+        covey_proxy *other = created(m, "list", numbers(2));
+        holds(other, "[0, 1]");
+        covey_proxy_free(other);
+        covey_proxy_free(l);
+        covey_manager_free(m);
+        server_kill(&s);
+    }
+}
+
 /* ---- texts and errors ---- */
 
 static void texts(covey_manager *m, const struct python *p)

@@ -41,6 +41,8 @@
  *   COVEY_EREMOTE     the method raised an exception
  *   COVEY_EEOF        the manager closed the connection, or died, before it answered; it
  *                     may or may not have done what it was asked to
+ *   -ESTALE           the manager has no such object: it was restarted, or somebody gave
+ *                     back references that were not his
  *   -ECONNREFUSED, -ENOENT ... of connecting; COVEY_EAUTH
  *   -ETIMEDOUT        no answer in time. The connection is given up then, and what was
  *                     begun on it: the manager may still be at it
@@ -48,6 +50,26 @@
  *                     read, or is larger than `.max_reply`
  *   COVEY_EFREED, -EINVAL: it is no such handle
  *   -ENOMEM, and the errors of founding the family
+ *
+ * *When the manager is gone.* After COVEY_EEOF the next call connects anew. With `.reconnect`
+ * more is done. A manager that is not there (refuses, has no socket, ends connections that
+ * are being made) is tried again, with pauses of 10 ms that double up to 1 s, drawn between
+ * half and whole; a wrong key or nonsense fails at once. No try begins when `.reconnect` is
+ * over, and the call fails as the last one has; if the call's own time is over before, by
+ * -ETIMEDOUT. A manager that is stopped is there. A connection that has ended while nobody
+ * waited is replaced, and a request that was not sent as a whole is sent again. One whose
+ * answer is lost is not, since the method may have run: it is COVEY_EEOF, unless `.repeat`
+ * names it as one that may run twice. That is a list such as "dict.get dict.__setitem__
+ * *.read": type ids and methods, either of which can be `*`, with spaces between, at most
+ * 511 bytes. Calls by covey_proxy_send are never repeated; of those to the manager itself
+ * covey_manager_count, _debug_info, _connect and covey_proxy_methods are. Giving back
+ * references and shutdowns try once.
+ *
+ * What a thread holds of Locks, RLocks and Conditions belongs to its connection: covey's
+ * manager releases it when that ends, a stock one never does. A connection by which locks
+ * are held is not replaced in silence: the call that finds its end is COVEY_EEOF. Objects do
+ * not survive their manager: proxies of them are -ESTALE, and the program makes others. In a
+ * stock manager the name of an old object may by chance be that of another one.
  *
  * The defaults of covey/base.h hold, and:
  *
@@ -84,9 +106,13 @@ struct covey_connect_opts {
     enum covey_switch no_key;    /**< on: the manager asks for none */
     enum covey_switch allow_md5; /**< on: prove by MD5 if the manager asks for it, as
                                       CPython before 3.12 does */
-    covey_nsec timeout; /**< how long calls wait that have no timeout of their own;
+    covey_nsec timeout;   /**< how long calls wait that have no timeout of their own;
                              default: no limit */
-    size_t max_reply;   /**< in bytes, also while it is read; default 1 GiB */
+    size_t max_reply;     /**< in bytes, also while it is read; default 1 GiB */
+    covey_nsec reconnect; /**< how long to go on trying to reach a manager that is not
+                               there, at first and again; default: not at all */
+    const char *repeat; /**< methods that may run twice: see "When the manager is gone";
+                               needs .reconnect */
 };
 #define COVEY_CONNECT_OPTS(...)                                                        \
     (&(struct covey_connect_opts){.size = sizeof(struct covey_connect_opts),           \

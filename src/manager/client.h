@@ -4,6 +4,7 @@
  *
  *   link.c      the connections of this process's threads, and messages on them
  *   connect.c   managers
+ *   reconnect.c managers that are not there, and calls that may be repeated
  *   proxy.c     proxies: making, passing on, letting go
  *   invoke.c    calls, and what comes of them
  *   remote*.c   the standard objects, and named memory
@@ -22,15 +23,17 @@
 #include <covey/proxy.h>
 #include <covey/remote.h>
 
-#define CVY_KEY_MAX   256
-#define CVY_CLASS_MAX 127
+#define CVY_KEY_MAX    256
+#define CVY_CLASS_MAX  127
+#define CVY_REPEAT_MAX 511
 
 /* A manager. `kept`, if it is not 0, is what has to live as long: its process. */
 struct covey_manager {
     struct cvy_object object;
     cvy_ref kept;
-    uint64_t serial; /* no other manager of the family has it */
-    int64_t timeout; /* COVEY_FOREVER: none */
+    uint64_t serial;   /* no other manager of the family has it */
+    int64_t timeout;   /* COVEY_FOREVER: none */
+    int64_t reconnect; /* how long to go on trying; 0: not at all */
     uint64_t max_reply;
     uint32_t has_key, key_size, allow_md5;
     /* [cas] 0: `home` unknown, 1: being written, 2: known */
@@ -38,6 +41,7 @@ struct covey_manager {
     unsigned char key[CVY_KEY_MAX];
     char address[CVY_OS_ADDRESS_TEXT]; /* by which we reach it */
     char home[CVY_OS_ADDRESS_TEXT];    /* by which it knows its own objects */
+    char repeat[CVY_REPEAT_MAX + 1];   /* methods that may run twice */
 };
 _Static_assert(sizeof(struct covey_manager) <= 2048, "an object's header");
 
@@ -77,6 +81,8 @@ void cvy_manager_learn_home(covey_manager *manager, const char *address);
 
 /* ---- threads and their links (link.c) ---- */
 
+struct cvy_patience;
+
 /** What waits for an answer; in its link's list until there is one. */
 struct covey_reply {
     struct covey_reply *next;
@@ -86,6 +92,8 @@ struct covey_reply {
     int result;      /* 0: `message` */
     bool is_dropped; /* nobody wants it */
     bool is_value;   /* `message` is what the method returned, without its message */
+    bool is_sent;    /* as a whole: it may run, or have run */
+    bool lost_locks; /* its connection has ended, by which locks were held */
     covey_value *message;
     const char *method;
     char method_room[]; /* of those that are not on the stack */
@@ -101,9 +109,10 @@ struct cvy_remote_error *cvy_client_error(void);
 struct cvy_remote_error *cvy_client_error_seen(void);
 
 /** Send a request to a proxy's object over this thread's connection, which is made if there
- * is none; `reply` waits for the answer then. Takes `args` and `kwargs`. */
+ * is none, and again if it ends before the request is sent; `reply` waits for the answer
+ * then. Takes `args` and `kwargs`. */
 int cvy_link_send(struct covey_reply *reply, covey_value *args, covey_value *kwargs,
-                  int64_t deadline) COVEY_MUST_CHECK;
+                  struct cvy_patience *patience) COVEY_MUST_CHECK;
 /** Wait for it. Returns: 0 with `reply->message`; -ETIMEDOUT: nothing has changed; why
  * there will be none. */
 int cvy_link_await(struct covey_reply *reply, int64_t deadline) COVEY_MUST_CHECK;
@@ -112,10 +121,15 @@ void cvy_link_give_up(struct covey_reply *reply);
 /** Nobody waits for it any more; it may be freed at once, or when the answer comes. */
 void cvy_link_drop(struct covey_reply *reply);
 
+enum cvy_ask {
+    CVY_ASK_PATIENTLY, /* as long as `.reconnect` says */
+    CVY_ASK_ONCE,      /* if it is there */
+    CVY_ASK_TO_END     /* the same, and wait for the end of the connection */
+};
 /** One request to the manager itself, over a connection of its own. `*out`: the reply's
- * message. Takes `args` and `kwargs`. `until_end`: wait for the end of the connection. */
+ * message. Takes `args` and `kwargs`. */
 int cvy_link_ask(covey_manager *manager, covey_value **out, const char *method,
-                 covey_value *args, covey_value *kwargs, bool until_end,
+                 covey_value *args, covey_value *kwargs, enum cvy_ask how,
                  int64_t deadline) COVEY_MUST_CHECK;
 /** A manager is gone: close the connections of this process's threads to it. */
 void cvy_link_close_all(const covey_manager *manager, uint64_t serial);
@@ -129,6 +143,9 @@ void cvy_remote_forget(void);
 int cvy_remote_result(const covey_value *message, const char *what,
                       enum cvy_reply_kind *ret_kind,
                       const covey_value **ret_value) COVEY_MUST_CHECK;
+/** What became of a request about the object `ident`: -ESTALE in place of COVEY_EREMOTE if
+ * the manager has said that there is none; else `r`. */
+int cvy_remote_refine(int r, const char *ident, const char *what);
 /** Ask the manager itself for something, with the usual deadline. `*out`: the value. */
 int cvy_remote_ask(covey_manager *manager, covey_value **out, const char *method,
                    covey_value *args, covey_value *kwargs) COVEY_MUST_CHECK;

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/opts.h"
 #include "manager/client.h"
+#include "manager/reconnect.h"
 #include "manager/start.h"
 
 #define USUAL_REPLY ((size_t)1 << 30)
@@ -40,6 +41,17 @@ static int take_key(covey_manager *m, const struct covey_connect_opts *o,
     return r;
 }
 
+static int check_repeat(const struct covey_connect_opts *o, const char *call)
+{
+    if (!o->repeat || !*o->repeat)
+        return 0;
+    if (strlen(o->repeat) > CVY_REPEAT_MAX || !cvy_repeat_is_valid(o->repeat))
+        return cvy_fail(-EINVAL, "%s: .repeat is no list of TYPE.METHOD up to %d bytes",
+                        call, CVY_REPEAT_MAX);
+    return o->reconnect > 0 ? 0
+                            : cvy_fail(-EINVAL, "%s: .repeat without .reconnect", call);
+}
+
 int cvy_manager_make(covey_manager **out, const char *address,
                      const struct covey_connect_opts *o, const char *call)
 {
@@ -47,7 +59,10 @@ int cvy_manager_make(covey_manager **out, const char *address,
     covey_value *checked = NULL;
     if (!address || strlen(address) >= CVY_OS_ADDRESS_TEXT)
         return cvy_fail(-EINVAL, "%s: the address is NULL or too long", call);
-    int r = cvy_address_to_value(&checked, address);
+    int r = check_repeat(o, call);
+    if (r < 0)
+        return r;
+    r = cvy_address_to_value(&checked, address);
     covey_value_free(checked);
     if (r >= 0)
         r = cvy_object_create(CVY_KIND_MANAGER, sizeof(struct covey_manager), 0, 0,
@@ -57,9 +72,12 @@ int cvy_manager_make(covey_manager **out, const char *address,
     covey_manager *m = made;
     m->serial = (uint64_t)cvy_os_now();
     m->timeout = o->timeout > 0 ? o->timeout : COVEY_FOREVER;
+    m->reconnect = cvy_max_i64(o->reconnect, 0);
     m->max_reply = o->max_reply ? o->max_reply : USUAL_REPLY;
     m->allow_md5 = o->allow_md5 == COVEY_ON;
     memcpy(m->address, address, strlen(address));
+    if (o->repeat)
+        memcpy(m->repeat, o->repeat, strlen(o->repeat));
     r = take_key(m, o, call);
     if (r < 0) {
         (void)cvy_object_release(m);
@@ -100,14 +118,15 @@ static int enter(const covey_manager *manager, const char *call)
 
 /* Ask it for something and look into the answer. */
 static int ask(covey_manager *m, covey_value **out, const char *method,
-               covey_value *args, covey_value *kwargs, bool until_end, int64_t deadline)
+               covey_value *args, covey_value *kwargs, enum cvy_ask how,
+               int64_t deadline)
 {
     covey_value *message = NULL;
     const covey_value *value = NULL;
     enum cvy_reply_kind kind;
     cvy_remote_forget();
     cvy_proxy_settle(m);
-    int r = cvy_link_ask(m, &message, method, args, kwargs, until_end, deadline);
+    int r = cvy_link_ask(m, &message, method, args, kwargs, how, deadline);
     if (r < 0)
         cvy_detail_prefix("manager %s, %s", m->address, method);
     else
@@ -124,7 +143,7 @@ static int ask(covey_manager *m, covey_value **out, const char *method,
 int cvy_remote_ask(covey_manager *manager, covey_value **out, const char *method,
                    covey_value *args, covey_value *kwargs)
 {
-    return ask(manager, out, method, args, kwargs, false,
+    return ask(manager, out, method, args, kwargs, CVY_ASK_PATIENTLY,
                cvy_manager_deadline(manager));
 }
 
@@ -143,7 +162,7 @@ int covey_manager_connect(covey_manager **out, const char *address,
         r = cvy_manager_make(&m, address, &o, call);
     if (r < 0)
         return r;
-    r = ask(m, &nothing, "dummy", NULL, NULL, false, deadline);
+    r = ask(m, &nothing, "dummy", NULL, NULL, CVY_ASK_PATIENTLY, deadline);
     covey_value_free(nothing);
     if (r < 0)
         covey_manager_free(m);
@@ -216,7 +235,7 @@ int covey_manager_shutdown(covey_manager *manager, covey_nsec timeout)
     int r = enter(manager, "covey_manager_shutdown");
     if (r < 0)
         return r;
-    r = ask(manager, &nothing, "shutdown", NULL, NULL, true, deadline);
+    r = ask(manager, &nothing, "shutdown", NULL, NULL, CVY_ASK_TO_END, deadline);
     covey_value_free(nothing);
     if (cvy_start_end(manager->address, r < 0 ? 0 : deadline))
         return 0;

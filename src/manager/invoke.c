@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "manager/client.h"
+#include "manager/reconnect.h"
 #include "value/pack.h"
 
 /* ---- this thread's error ---- */
@@ -159,12 +160,13 @@ static int fail_answer(const struct covey_reply *reply, int r)
 {
     char what[256];
     name_call(reply, what, sizeof what);
-    if (r == COVEY_EEOF)
-        return cvy_fail(r,
-                        "%s: the manager closed the connection, or died, before it "
-                        "answered",
-                        what);
-    if (r == -ETIMEDOUT)
+    if (r == COVEY_EEOF && reply->is_sent)
+        return cvy_fail(
+            r,
+            "%s: the manager closed the connection, or died, before it "
+            "answered; the method may have run%s",
+            what, reply->lost_locks ? ", and the locks that were held are lost" : "");
+    if (r == -ETIMEDOUT && reply->is_sent)
         return cvy_fail(r, "%s: no answer in time", what);
     if (r == -ECANCELED)
         return cvy_fail(r, "%s: a later call on the same connection ran out of time",
@@ -173,6 +175,21 @@ static int fail_answer(const struct covey_reply *reply, int r)
         return cvy_fail(r, "%s: the manager was freed", what);
     cvy_detail_prefix("%s", what);
     return r;
+}
+
+int cvy_remote_refine(int r, const char *ident, const char *what)
+{
+    char line[CVY_IDENT_MAX + 32], wanted[CVY_IDENT_MAX + 32];
+    const struct cvy_remote_error *e = cvy_client_error_seen();
+    if (r != COVEY_EREMOTE || !e || e->exception || !e->text.size)
+        return r;
+    last_line(e->text.data, e->text.size - 1, line, sizeof line);
+    (void)snprintf(wanted, sizeof wanted, "KeyError: '%s'", ident);
+    if (strcmp(line, wanted) != 0)
+        return r;
+    return cvy_fail(-ESTALE,
+                    "%s: the manager has no object %s; perhaps it was restarted", what,
+                    ident);
 }
 
 /* Take what came; `out` or `out_proxy` receives it. */
@@ -195,7 +212,7 @@ static int take_answer(const struct covey_reply *reply, covey_value **out,
     int r =
         reply->is_value ? 0 : cvy_remote_result(reply->message, what, &kind, &value);
     if (r < 0)
-        return r;
+        return cvy_remote_refine(r, reply->proxy->ident, what);
     if (kind == CVY_REPLY_PROXY) {
         r = cvy_proxy_adopt(&proxy, m, value);
         if (r < 0)
@@ -223,20 +240,54 @@ static int take_answer(const struct covey_reply *reply, covey_value **out,
 
 /* ---- calls ---- */
 
+/* `*ret_is_lost`: no answer will come, and trying again would do no harm. */
+static int invoke_once(struct covey_reply *reply, covey_value **out,
+                       covey_proxy **out_proxy, covey_value *args, covey_value *kwargs,
+                       struct cvy_patience *patience, bool *ret_is_lost)
+{
+    cvy_remote_forget();
+    int r = cvy_link_send(reply, args, kwargs, patience);
+    if (r >= 0)
+        r = cvy_link_await(reply, patience->deadline);
+    if (r == -ETIMEDOUT)
+        cvy_link_give_up(reply);
+    *ret_is_lost = r == COVEY_EEOF && reply->is_sent && !reply->lost_locks;
+    r = r < 0 ? fail_answer(reply, r) : take_answer(reply, out, out_proxy);
+    covey_value_free(reply->message);
+    return r;
+}
+
+static int invoke_repeatedly(covey_proxy *proxy, covey_value **out,
+                             covey_proxy **out_proxy, const char *method,
+                             covey_value *args, covey_value *kwargs,
+                             struct cvy_patience *patience)
+{
+    bool is_lost;
+    int r;
+    do {
+        struct covey_reply reply = {.proxy = proxy, .method = method};
+        r = invoke_once(&reply, out, out_proxy, covey_value_ref(args),
+                        covey_value_ref(kwargs), patience, &is_lost);
+        if (is_lost)
+            r = cvy_patience_pause(patience, cvy_manager_of(proxy), r);
+    } while (is_lost && r == 0);
+    covey_value_free(args);
+    covey_value_free(kwargs);
+    return r;
+}
+
 static int invoke(covey_proxy *proxy, covey_value **out, covey_proxy **out_proxy,
                   const char *method, covey_value *args, covey_value *kwargs,
                   int64_t deadline)
 {
+    const struct covey_manager *m = cvy_manager_of(proxy);
+    struct cvy_patience patience = {.deadline = deadline};
     struct covey_reply reply = {.proxy = proxy, .method = method};
-    cvy_remote_forget();
-    int r = cvy_link_send(&reply, args, kwargs, deadline);
-    if (r >= 0)
-        r = cvy_link_await(&reply, deadline);
-    if (r == -ETIMEDOUT)
-        cvy_link_give_up(&reply);
-    r = r < 0 ? fail_answer(&reply, r) : take_answer(&reply, out, out_proxy);
-    covey_value_free(reply.message);
-    return r;
+    bool is_lost;
+    if (cvy_unlikely(m->repeat[0]) && cvy_repeat_has(m, proxy->type_id, method))
+        return invoke_repeatedly(proxy, out, out_proxy, method, args, kwargs,
+                                 &patience);
+    return invoke_once(&reply, out, out_proxy, args, kwargs, &patience, &is_lost);
 }
 
 static int enter(const covey_proxy *proxy, const char *method, covey_value *args,
@@ -325,8 +376,9 @@ int covey_proxy_send(covey_reply **out, covey_proxy *proxy, const char *method,
     reply->method = reply->method_room;
     reply->proxy = proxy;
     reply->thread = cvy_thread_owner();
+    struct cvy_patience patience = {.deadline = cvy_os_deadline(timeout)};
     cvy_remote_forget();
-    r = cvy_link_send(reply, args, kwargs, cvy_os_deadline(timeout));
+    r = cvy_link_send(reply, args, kwargs, &patience);
     if (r < 0) {
         r = fail_answer(reply, r);
         cvy_free(reply);

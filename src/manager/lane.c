@@ -359,9 +359,11 @@ int cvy_lane_await(struct cvy_lane_end *end, int fd, int64_t deadline)
     /* It rests in the middle of an answer that has no room in the lane. */
     if (atomic_load(&end->lane->rests) & WANTS_ROOM && ring_server(end, fd) < 0)
         return COVEY_EEOF;
+    bool is_over = atomic_load(&end->lane->is_closed) ||
+                   cvy_slot_is_dead(atomic_load(&end->lane->server), false);
     if (has_bytes(end))
         return 0;
-    return atomic_load(&end->lane->is_closed) ? COVEY_EEOF : -ETIMEDOUT;
+    return is_over ? COVEY_EEOF : -ETIMEDOUT;
 }
 
 int cvy_lane_await_room(struct cvy_lane_end *end, int fd, int64_t deadline)

@@ -23,6 +23,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "manager/client.h"
+#include "manager/reconnect.h"
 #include "manager/wire.h"
 #include "os/fork.h"
 
@@ -37,6 +38,7 @@ struct cvy_link {
     uint64_t serial;
     struct cvy_wire wire; /* its connection NULL: closed by who freed the manager */
     struct covey_reply *first, *last;
+    unsigned locks; /* that this thread holds by it; counted if it may be replaced */
 };
 
 struct client {
@@ -55,6 +57,13 @@ static _Thread_local struct client *mine __attribute__((tls_model("initial-exec"
 
 /* ---- replies ---- */
 
+static void count_locks(struct cvy_link *link, const struct covey_reply *reply)
+{
+    int change = cvy_reply_locks(reply);
+    if (change > 0 || link->locks)
+        link->locks += (unsigned)change;
+}
+
 static void answer(struct cvy_link *link, int result, covey_value *message,
                    bool is_value)
 {
@@ -66,6 +75,8 @@ static void answer(struct cvy_link *link, int result, covey_value *message,
     reply->result = result;
     reply->message = message;
     reply->is_value = is_value;
+    if (result >= 0 && cvy_unlikely(link->manager->reconnect))
+        count_locks(link, reply);
     if (reply->is_dropped) {
         covey_value_free(message);
         cvy_free(reply);
@@ -76,6 +87,7 @@ static void await_answer(struct cvy_link *link, struct covey_reply *reply)
 {
     reply->next = NULL;
     reply->link = link;
+    reply->is_sent = true;
     if (link->last)
         link->last->next = reply;
     else
@@ -97,8 +109,10 @@ void cvy_link_drop(struct covey_reply *reply)
 
 static void free_link(struct cvy_link *link, int why)
 {
-    while (link->first)
+    while (link->first) {
+        link->first->lost_locks = link->locks > 0;
         answer(link, why, NULL, false);
+    }
     cvy_wire_close(&link->wire);
     cvy_free(link);
 }
@@ -304,12 +318,13 @@ static struct covey_unpickle_opts limits_of(const struct covey_manager *m)
 
 /* A request and its answer on a connection that nobody else uses. */
 static int ask(const struct covey_manager *m, covey_conn *conn, covey_value *request,
-               covey_value **out, int64_t deadline)
+               covey_value **out, int64_t deadline, bool *ret_is_sent)
 {
     struct covey_unpickle_opts limits = limits_of(m);
     int r = covey_conn_send_value(conn, request, cvy_os_time_left(deadline));
     if (r == COVEY_PENDING)
         r = -ETIMEDOUT;
+    *ret_is_sent = r >= 0;
     if (r >= 0)
         r = covey_conn_recv_value(conn, out, &limits, cvy_os_time_left(deadline));
     return unify(r);
@@ -332,10 +347,11 @@ static int introduce(const struct covey_manager *m, covey_conn *conn, int64_t de
     enum cvy_reply_kind kind;
     const covey_value *value;
     char ident[CVY_IDENT_MAX + 1];
+    bool is_sent;
     int r = cvy_request_make(&request, family_ident(ident), "accept_connection",
                              cvy_remote_args1(own_name()), NULL);
     if (r >= 0)
-        r = ask(m, conn, request, &message, deadline);
+        r = ask(m, conn, request, &message, deadline, &is_sent);
     if (r >= 0)
         r = cvy_remote_result(message, m->address, &kind, &value);
     covey_value_free(request);
@@ -352,6 +368,7 @@ static int open_lane(const struct covey_manager *m, struct cvy_wire *wire,
     covey_value *args = NULL, *request = NULL, *message = NULL;
     const covey_value *value = NULL;
     enum cvy_reply_kind kind;
+    bool is_sent;
     if (!cvy_wire_may_have_lane(wire) || cvy_lane_create(&lane) < 0)
         return 0;
     struct cvy_lane_ticket ticket = cvy_lane_ticket(&lane);
@@ -360,7 +377,7 @@ static int open_lane(const struct covey_manager *m, struct cvy_wire *wire,
     if (r >= 0)
         r = cvy_request_make(&request, CVY_LANE_REQUEST, CVY_LANE_REQUEST, args, NULL);
     if (r >= 0)
-        r = ask(m, wire->conn, request, &message, deadline);
+        r = ask(m, wire->conn, request, &message, deadline, &is_sent);
     if (r >= 0 && cvy_remote_result(message, m->address, &kind, &value) >= 0 &&
         covey_value_truth(value) && cvy_lane_is_taken(&lane))
         cvy_wire_use_lane(wire, &lane);
@@ -399,23 +416,6 @@ static int new_link(const struct covey_manager *m, struct cvy_link **out,
     return 0;
 }
 
-static int link_to(const struct covey_manager *m, struct cvy_link **out,
-                   int64_t deadline)
-{
-    if (cvy_unlikely(!mine)) {
-        int r = new_client();
-        if (r < 0)
-            return r;
-    }
-    for (struct cvy_link *link = mine->links; link; link = link->next)
-        if (link->manager == m && link->serial == m->serial && link->wire.conn) {
-            *out = link;
-            return 0;
-        }
-    remove_closed();
-    return new_link(m, out, deadline);
-}
-
 /* ---- messages ---- */
 
 /* Receive the next answer. Returns: 0; -ETIMEDOUT: nothing has changed; otherwise the link
@@ -441,6 +441,63 @@ static int receive(struct cvy_link *link, int64_t deadline)
     if (mine->in.capacity > KEEP_BYTES)
         covey_bytes_free(&mine->in);
     return 0;
+}
+
+static int fail_lost_locks(const struct covey_manager *m, unsigned locks)
+{
+    return cvy_fail(COVEY_EEOF,
+                    "the connection to %s has ended, by which this thread held %u "
+                    "locks; the next call makes another one",
+                    m->address, locks);
+}
+
+/* One that has ended while nobody waited is not used, as far as that can be seen: what is
+ * sent over it may or may not run. But who holds locks has to learn that they are lost. */
+static int leave_if_ended(struct cvy_link *link)
+{
+    const struct covey_manager *m = link->manager;
+    unsigned locks = link->locks;
+    if (cvy_likely(!m->reconnect) || link->first ||
+        !cvy_wire_may_have_ended(&link->wire))
+        return 0;
+    int r = receive(link, 0);
+    if (r == COVEY_EEOF)
+        return locks ? fail_lost_locks(m, locks) : 1;
+    return r == -ETIMEDOUT ? 0 : r;
+}
+
+static int new_link_patiently(const struct covey_manager *m, struct cvy_link **out,
+                              struct cvy_patience *patience)
+{
+    for (;;) {
+        int r = new_link(m, out, patience->deadline);
+        if (r < 0)
+            r = cvy_patience_pause(patience, m, r);
+        else
+            return 0;
+        if (r < 0)
+            return r;
+    }
+}
+
+static int link_to(const struct covey_manager *m, struct cvy_link **out,
+                   struct cvy_patience *patience)
+{
+    if (cvy_unlikely(!mine)) {
+        int r = new_client();
+        if (r < 0)
+            return r;
+    }
+    for (struct cvy_link *link = mine->links; link; link = link->next)
+        if (link->manager == m && link->serial == m->serial && link->wire.conn) {
+            int r = leave_if_ended(link);
+            *out = link;
+            if (r <= 0)
+                return r;
+            break;
+        }
+    remove_closed();
+    return new_link_patiently(m, out, patience);
 }
 
 int cvy_link_await(struct covey_reply *reply, int64_t deadline)
@@ -493,11 +550,28 @@ static int pickle_request(const struct covey_reply *reply, covey_value *args,
                               kwargs);
 }
 
-int cvy_link_send(struct covey_reply *reply, covey_value *args, covey_value *kwargs,
-                  int64_t deadline)
+/* Send what is in `out`. Returns: 0; -ETIMEDOUT; COVEY_EEOF: the connection has ended
+ * before all was sent, and was given up; other failures of it. */
+static int send_over(struct cvy_link *link, struct covey_reply *reply, int64_t deadline)
 {
-    struct cvy_link *link = NULL;
     bool is_gone = false;
+    int r = push(link, deadline, &is_gone);
+    if (r == 0) {
+        await_answer(link, reply);
+        return 0;
+    }
+    if (!is_gone && r != -ETIMEDOUT && r != -EINTR && r != -ENOMEM)
+        remove_link(link, r == COVEY_PENDING ? -ECANCELED : unify(r));
+    if (r == COVEY_PENDING || r == -ETIMEDOUT)
+        return cvy_fail(-ETIMEDOUT, "the request could not be sent in time");
+    return unify(r);
+}
+
+int cvy_link_send(struct covey_reply *reply, covey_value *args, covey_value *kwargs,
+                  struct cvy_patience *patience)
+{
+    const struct covey_manager *m = cvy_manager_of(reply->proxy);
+    struct cvy_link *link = NULL;
     int r = mine ? 0 : new_client();
     if (r < 0) {
         covey_value_free(args);
@@ -505,32 +579,31 @@ int cvy_link_send(struct covey_reply *reply, covey_value *args, covey_value *kwa
         return r;
     }
     r = pickle_request(reply, args, kwargs);
-    if (r >= 0)
-        r = link_to(cvy_manager_of(reply->proxy), &link, deadline);
-    if (r < 0)
-        return r;
-    r = push(link, deadline, &is_gone);
-    if (r == 0) {
-        await_answer(link, reply);
-        return 0;
+    while (r >= 0) {
+        r = link_to(m, &link, patience);
+        if (r < 0)
+            break;
+        unsigned locks = link->locks;
+        r = send_over(link, reply, patience->deadline);
+        if (r == 0)
+            return 0;
+        if (r == COVEY_EEOF && locks)
+            return fail_lost_locks(m, locks);
+        if (r == COVEY_EEOF)
+            r = cvy_patience_pause(patience, m, r);
     }
-    if (!is_gone && r != -ETIMEDOUT && r != -EINTR && r != -ENOMEM)
-        remove_link(link, r == COVEY_PENDING ? -ECANCELED : unify(r));
-    return r == COVEY_PENDING ? -ETIMEDOUT : unify(r);
+    return r;
 }
 
-int cvy_link_ask(covey_manager *m, covey_value **out, const char *method,
-                 covey_value *args, covey_value *kwargs, bool until_end,
-                 int64_t deadline)
+static int ask_once(covey_manager *m, covey_value *request, covey_value **out,
+                    bool until_end, int64_t deadline, bool *ret_is_sent)
 {
     covey_conn *conn = NULL;
-    covey_value *request = NULL, *more = NULL;
-    char ident[CVY_IDENT_MAX + 1];
-    int r = cvy_request_make(&request, family_ident(ident), method, args, kwargs);
+    covey_value *more = NULL;
+    int r = connect_to(m, &conn, deadline);
+    *ret_is_sent = false;
     if (r >= 0)
-        r = connect_to(m, &conn, deadline);
-    if (r >= 0)
-        r = ask(m, conn, request, out, deadline);
+        r = ask(m, conn, request, out, deadline, ret_is_sent);
     /* CPython answers this one twice, unless it has ended before. */
     for (int i = 0;
          r >= 0 && until_end && i < 2 &&
@@ -538,6 +611,27 @@ int cvy_link_ask(covey_manager *m, covey_value **out, const char *method,
          i++)
         covey_value_free(more);
     covey_conn_free(conn);
+    return r;
+}
+
+int cvy_link_ask(covey_manager *m, covey_value **out, const char *method,
+                 covey_value *args, covey_value *kwargs, enum cvy_ask how,
+                 int64_t deadline)
+{
+    struct cvy_patience patience = {.deadline = deadline};
+    covey_value *request = NULL;
+    char ident[CVY_IDENT_MAX + 1];
+    bool is_sent, only_looks = cvy_request_only_looks(method);
+    int r = cvy_request_make(&request, family_ident(ident), method, args, kwargs);
+    while (r >= 0) {
+        r = ask_once(m, request, out, how == CVY_ASK_TO_END, deadline, &is_sent);
+        if (r >= 0 || how != CVY_ASK_PATIENTLY)
+            break;
+        if (!is_sent || (r == COVEY_EEOF && only_looks))
+            r = cvy_patience_pause(&patience, m, r);
+        else if (r == COVEY_EEOF)
+            cvy_detail_prefix("it may have been done");
+    }
     covey_value_free(request);
     return r;
 }

@@ -149,9 +149,9 @@ void cvy_proxy_decref(covey_manager *manager, const char *ident)
     covey_value *message = NULL;
     int64_t deadline =
         cvy_min_i64(cvy_manager_deadline(manager), cvy_os_deadline(DECREF_PATIENCE));
-    int r =
-        cvy_link_ask(manager, &message, "decref",
-                     cvy_remote_args1(covey_value_str(ident)), NULL, false, deadline);
+    int r = cvy_link_ask(manager, &message, "decref",
+                         cvy_remote_args1(covey_value_str(ident)), NULL, CVY_ASK_ONCE,
+                         deadline);
     if (r < 0 && cvy_log_is_on(COVEY_LOG_DEBUG))
         (void)covey_log(COVEY_LOG_DEBUG, "the reference to %s in manager %s: %s", ident,
                         manager->address, covey_error_detail());
@@ -244,6 +244,7 @@ static int methods_of(covey_proxy *p, const covey_value *address, covey_value **
     struct cvy_token token = {p->type_id, address, p->ident};
     int r = cvy_remote_ask(cvy_manager_of(p), out, "get_methods",
                            cvy_remote_args1(cvy_token_make(&token)), NULL);
+    r = cvy_remote_refine(r, p->ident, p->type_id);
     if (r >= 0 && covey_value_kind(*out) != COVEY_VALUE_TUPLE &&
         covey_value_kind(*out) != COVEY_VALUE_LIST) {
         r = cvy_fail(COVEY_EPROTOCOL, "the methods of a %.60s came as a %.60s",
@@ -329,6 +330,8 @@ static int another(covey_manager **out, const covey_manager *like, const char *a
         .allow_md5 = like->allow_md5 ? COVEY_ON : COVEY_UNSET,
         .timeout = like->timeout,
         .max_reply = like->max_reply,
+        .reconnect = like->reconnect,
+        .repeat = like->repeat,
     };
     return cvy_manager_make(out, address, &o, call);
 }
@@ -360,6 +363,7 @@ int covey_proxy_from_value(covey_proxy **out, covey_manager *manager,
         r = cvy_remote_ask(m, &nothing, "incref",
                            cvy_remote_args1(covey_value_str(pickled.token.ident)),
                            NULL);
+    r = cvy_remote_refine(r, pickled.token.ident, call);
     if (r >= 0) {
         r = cvy_proxy_make(out, m, &pickled, call);
         if (r < 0)

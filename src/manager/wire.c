@@ -91,10 +91,10 @@ static int send_by_lane(struct cvy_wire *wire, struct covey_view message, size_t
         size_t some = cvy_lane_write(&wire->lane, rest);
         *done += some;
         int r = some ? cvy_lane_tell(&wire->lane, wire->fd) : 0;
+        if (*done == size + message.size)
+            return 0; /* also to one that is gone: it may have taken it before */
         if (r < 0)
             return cvy_fail(r, "the manager is gone");
-        if (*done == size + message.size)
-            return 0;
         if (wire->lane.is_broken)
             return fail_broken();
         r = cvy_lane_await_room(&wire->lane, wire->fd, deadline);
@@ -201,4 +201,11 @@ bool cvy_wire_has_input(struct cvy_wire *wire)
         return wire->part.size > 0 ||
                cvy_lane_await(&wire->lane, wire->fd, 0) != -ETIMEDOUT;
     return covey_conn_poll(wire->conn, COVEY_NOWAIT) >= 0;
+}
+
+bool cvy_wire_may_have_ended(struct cvy_wire *wire)
+{
+    if (wire->lane.lane)
+        return cvy_wire_has_input(wire);
+    return cvy_os_poll_in(cvy_conn_stream(wire->conn)->fd, 0) != 0;
 }

@@ -35,5 +35,8 @@ int cvy_wire_recv(struct cvy_wire *wire, struct covey_bytes *message, size_t mos
                   int64_t deadline) COVEY_MUST_CHECK;
 /** Whether something has come, or the end. */
 bool cvy_wire_has_input(struct cvy_wire *wire);
+/** The same without setting a detail, while nothing is awaited: if so, cvy_wire_recv will
+ * find the end, or nothing that means anything. */
+bool cvy_wire_may_have_ended(struct cvy_wire *wire);
 
 #endif

@@ -1,0 +1,672 @@
+/* SPDX-License-Identifier: MIT */
+/* Clients whose manager goes, comes back, or comes late. */
+#include <netinet/in.h>
+
+#include "relay.h"
+#include "server_help.h"
+#include "value_help.h"
+
+#define PATIENT COVEY_SEC(20)
+
+/* ---- a manager with an object that counts what is done to it ---- */
+
+static int counter_make(covey_request *request, void **ret_self)
+{
+    (void)request;
+    *ret_self = calloc(1, sizeof(int64_t));
+    return *ret_self ? 0 : -ENOMEM;
+}
+
+static int counter_add(covey_request *request, void *self)
+{
+    int64_t *count = self;
+    return covey_request_return(request, covey_value_int(++*count));
+}
+
+static int counter_read(covey_request *request, void *self)
+{
+    return covey_request_return(request, covey_value_int(*(int64_t *)self));
+}
+
+static const struct covey_method counter_methods[] = {{"add", counter_add, 0},
+                                                      {"read", counter_read, 0}};
+static const struct covey_class counter_class = {
+    .size = sizeof(struct covey_class),
+    .methods = counter_methods,
+    .method_count = 2,
+    .create = counter_make,
+    .destroy = free,
+};
+
+static struct server serve_at(const char *address)
+{
+    static bool registered;
+    if (!registered)
+        CHECK_OK(covey_manager_register("Counter", &counter_class, NULL));
+    registered = true;
+    return server_start((struct covey_manager_opts){.address = address});
+}
+
+static void server_dies(struct server *s)
+{
+    int status;
+    CHECK_EQ(kill(s->pid, SIGKILL), 0);
+    CHECK_EQ(waitpid(s->pid, &status, 0), s->pid);
+}
+
+/* A path, or a port that nobody else is given while `*ret_kept` is open. */
+static void choose_address(bool is_path, char address[100], int *ret_kept)
+{
+    *ret_kept = -1;
+    snprintf(address, 100, "/tmp/covey-reconnect-%d", (int)getpid());
+    if (is_path)
+        return;
+    const int on = 1;
+    struct sockaddr_in a = {.sin_family = AF_INET,
+                            .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof a;
+    *ret_kept = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK_EQ(setsockopt(*ret_kept, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
+    CHECK_EQ(bind(*ret_kept, (struct sockaddr *)(void *)&a, size), 0);
+    CHECK_EQ(getsockname(*ret_kept, (struct sockaddr *)(void *)&a, &size), 0);
+    snprintf(address, 100, "127.0.0.1:%d", ntohs(a.sin_port));
+}
+
+static void drop_address(const char *address, int kept)
+{
+    if (kept >= 0)
+        close(kept);
+    else
+        unlink(address);
+}
+
+#define CONNECT(address, ...)                                                          \
+    connect_with((address), COVEY_CONNECT_OPTS(.authkey = SERVER_KEY, __VA_ARGS__))
+
+static covey_manager *connect_with(const char *address,
+                                   const struct covey_connect_opts *opts)
+{
+    covey_manager *m = NULL;
+    CHECK_OK(covey_manager_connect(&m, address, opts, PATIENT));
+    return m;
+}
+
+static covey_proxy *new_object(covey_manager *m, const char *type)
+{
+    covey_proxy *proxy = NULL;
+    CHECK_OK(covey_proxy_create(&proxy, m, type, NULL, NULL));
+    return proxy;
+}
+
+static int64_t number(covey_proxy *proxy, const char *method)
+{
+    covey_value *value = NULL;
+    int64_t n = -1;
+    CHECK_OK(covey_proxy_call(proxy, &value, method, "()"));
+    CHECK_OK(covey_value_get_int(value, &n));
+    covey_value_free(value);
+    return n;
+}
+
+/* ---- a manager that is restarted ---- */
+
+static void restart(const char *address, covey_nsec reconnect)
+{
+    struct server s = serve_at(address);
+    covey_manager *m = CONNECT(address, .reconnect = reconnect);
+    covey_proxy *old = new_object(m, "Counter");
+    CHECK_EQ(number(old, "add"), 1);
+    server_dies(&s);
+    s = serve_at(address);
+    if (!reconnect) /* as ever: the call that finds the end */
+        CHECK_ERR(covey_proxy_call(old, NULL, "add", "()"), COVEY_EEOF);
+    CHECK_ERR(covey_proxy_call(old, NULL, "add", "()"), -ESTALE);
+    CHECK_STR_HAS(covey_error_detail(), "perhaps it was restarted");
+    CHECK_STR_HAS(covey_error_detail(), "Counter.add at ");
+    CHECK_STR_EQ(covey_proxy_error_type(), "RemoteError");
+    covey_value *v = NULL;
+    CHECK_ERR(covey_proxy_methods(old, &v), -ESTALE);
+    covey_proxy *new = new_object(m, "Counter");
+    CHECK_EQ(number(new, "add"), 1);
+    covey_proxy_free(old);
+    CHECK_EQ(number(new, "add"), 2);
+    covey_proxy_free(new);
+    covey_manager_free(m);
+    server_dies(&s);
+}
+
+static void restart_at_both(covey_nsec reconnect)
+{
+    char address[100];
+    int kept;
+    for (int is_path = 0; is_path < 2; is_path++) {
+        choose_address(is_path, address, &kept);
+        restart(address, reconnect);
+        drop_address(address, kept);
+    }
+}
+
+TEST(without_the_option_the_call_that_finds_the_end_fails)
+{
+    restart_at_both(0);
+}
+
+TEST(with_it_calls_go_on_after_a_restart)
+{
+    restart_at_both(PATIENT);
+}
+
+TEST(a_manager_that_was_stopped_goes_on)
+{
+    char address[100];
+    int kept, status;
+    covey_reply *reply = NULL;
+    covey_value *v = NULL;
+    choose_address(false, address, &kept);
+    struct server s = serve_at(address);
+    covey_manager *m = CONNECT(address, .reconnect = COVEY_MSEC(1));
+    covey_manager *hasty =
+        CONNECT(address, .reconnect = COVEY_FOREVER, .timeout = COVEY_MSEC(20));
+    covey_proxy *counter = new_object(m, "Counter");
+    CHECK_EQ(number(counter, "add"), 1);
+    CHECK_EQ(kill(s.pid, SIGSTOP), 0);
+    CHECK_EQ(waitpid(s.pid, &status, WUNTRACED), s.pid);
+    size_t count;
+    CHECK_ERR(covey_manager_count(hasty, &count), -ETIMEDOUT);
+    CHECK_OK(covey_proxy_send(&reply, counter, "add", NULL, NULL, PATIENT));
+    CHECK_ERR(covey_reply_get(reply, &v, COVEY_NOWAIT), -ETIMEDOUT);
+    CHECK_EQ(kill(s.pid, SIGCONT), 0);
+    CHECK_OK(covey_reply_get(reply, &v, PATIENT));
+    is(v, "2");
+    covey_reply_free(reply);
+    CHECK_OK(covey_manager_count(m, &count));
+    covey_proxy_free(counter);
+    covey_manager_free(hasty);
+    covey_manager_free(m);
+    server_dies(&s);
+    drop_address(address, kept);
+}
+
+/* ---- a manager that is not there ---- */
+
+static void *connect_late(void *arg)
+{
+    return CONNECT(arg, .reconnect = COVEY_FOREVER);
+}
+
+TEST(a_manager_that_comes_late_is_waited_for)
+{
+    char target[100], byte;
+    int kept;
+    pthread_t thread;
+    void *m = NULL;
+    choose_address(true, target, &kept);
+    struct relay relay = relay_start(target);
+    forks_beside_threads();
+    CHECK_EQ(pthread_create(&thread, NULL, connect_late, relay.address), 0);
+    for (int i = 0; i < 3; i++) /* it has come in vain */
+        CHECK_EQ(read(relay.missed, &byte, 1), 1);
+    struct server s = serve_at(target);
+    CHECK_EQ(pthread_join(thread, &m), 0);
+    CHECK_GE(relay_tell(&relay, RELAY_COUNT), 4);
+    covey_proxy *counter = new_object(m, "Counter");
+    CHECK_EQ(number(counter, "add"), 1);
+    covey_proxy_free(counter);
+    covey_manager_free(m);
+    server_dies(&s);
+    relay_end(&relay);
+    drop_address(target, kept);
+}
+
+TEST(trying_ends_with_its_time)
+{
+    char address[100];
+    int kept;
+    covey_manager *m = NULL;
+    for (int is_path = 0; is_path < 2; is_path++) {
+        choose_address(is_path, address, &kept);
+        int64_t begin = cvy_os_now();
+        CHECK_ERR(covey_manager_connect(&m, address,
+                                        COVEY_CONNECT_OPTS(.authkey = SERVER_KEY,
+                                                           .reconnect = COVEY_MSEC(50)),
+                                        COVEY_FOREVER),
+                  is_path ? -ENOENT : -ECONNREFUSED);
+        CHECK_GE(cvy_os_now() - begin, COVEY_MSEC(50));
+        CHECK_STR_HAS(covey_error_detail(), "not reached within 0.05 s");
+        CHECK_STR_HAS(covey_error_detail(), address);
+        begin = cvy_os_now();
+        CHECK_ERR(covey_manager_connect(&m, address,
+                                        COVEY_CONNECT_OPTS(.authkey = SERVER_KEY,
+                                                           .reconnect = COVEY_FOREVER),
+                                        COVEY_MSEC(50)),
+                  -ETIMEDOUT);
+        CHECK_GE(cvy_os_now() - begin, COVEY_MSEC(50));
+        CHECK_STR_HAS(covey_error_detail(), "could not be reached in time");
+        drop_address(address, kept);
+    }
+    CHECK(!m);
+}
+
+TEST(calls_of_a_manager_that_is_gone_end_with_their_time)
+{
+    char address[100];
+    int kept;
+    covey_reply *reply = NULL;
+    choose_address(true, address, &kept);
+    struct server s = serve_at(address);
+    covey_manager *short_one = CONNECT(address, .reconnect = COVEY_MSEC(20));
+    covey_manager *long_one = CONNECT(address, .reconnect = COVEY_FOREVER);
+    covey_proxy *first = new_object(short_one, "Counter");
+    covey_proxy *second = new_object(long_one, "Counter");
+    CHECK_EQ(number(first, "add"), 1);
+    CHECK_EQ(number(second, "add"), 1);
+    server_dies(&s);
+    CHECK_ERR(covey_proxy_call(first, NULL, "add", "()"), -ECONNREFUSED);
+    CHECK_STR_HAS(covey_error_detail(), "Counter.add at ");
+    CHECK_ERR(covey_proxy_call_values(second, NULL, "add", NULL, NULL, COVEY_MSEC(20)),
+              -ETIMEDOUT);
+    CHECK_STR_HAS(covey_error_detail(), "could not be reached in time");
+    CHECK_ERR(covey_proxy_send(&reply, second, "add", NULL, NULL, COVEY_MSEC(20)),
+              -ETIMEDOUT);
+    CHECK(!reply);
+    CHECK_ERR(covey_manager_shutdown(long_one, COVEY_FOREVER), -ECONNREFUSED);
+    covey_proxy_free(first);
+    covey_proxy_free(second);
+    covey_manager_free(short_one);
+    covey_manager_free(long_one);
+    drop_address(address, kept);
+}
+
+TEST(a_wrong_key_is_not_tried_again)
+{
+    char address[100];
+    int kept;
+    covey_manager *m = NULL;
+    choose_address(false, address, &kept);
+    struct server s = serve_at(address);
+    const struct covey_connect_opts *wrong =
+        COVEY_CONNECT_OPTS(.authkey = COVEY_VIEW("other", 5),
+                           .reconnect = COVEY_FOREVER);
+    CHECK_ERR(covey_manager_connect(&m, address, wrong, COVEY_FOREVER), COVEY_EAUTH);
+    m = CONNECT(address, .reconnect = COVEY_FOREVER);
+    covey_proxy *counter = new_object(m, "Counter");
+    CHECK_EQ(number(counter, "add"), 1);
+    server_dies(&s);
+    s = server_start((struct covey_manager_opts){.address = address,
+                                                 .authkey = COVEY_VIEW("other", 5)});
+    CHECK_ERR(covey_proxy_call(counter, NULL, "add", "()"), COVEY_EAUTH);
+    covey_proxy_free(counter);
+    covey_manager_free(m);
+    server_dies(&s);
+    drop_address(address, kept);
+}
+
+TEST(options_that_make_no_sense_are_refused)
+{
+    static const char *const wrong[] = {"add", "Counter.", ".add", "a.b c"};
+    covey_manager *m = NULL;
+    char text[600];
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        CHECK_ERR(covey_manager_connect(&m, "/tmp/x",
+                                        COVEY_CONNECT_OPTS(.authkey = SERVER_KEY,
+                                                           .reconnect = 1,
+                                                           .repeat = wrong[i]),
+                                        COVEY_NOWAIT),
+                  -EINVAL);
+    memset(text, 'a', sizeof text);
+    text[1] = '.';
+    text[sizeof text - 1] = 0;
+    CHECK_ERR(covey_manager_connect(&m, "/tmp/x",
+                                    COVEY_CONNECT_OPTS(.authkey = SERVER_KEY,
+                                                       .reconnect = 1, .repeat = text),
+                                    COVEY_NOWAIT),
+              -EINVAL);
+    CHECK_ERR(covey_manager_connect(
+                  &m, "/tmp/x",
+                  COVEY_CONNECT_OPTS(.authkey = SERVER_KEY, .repeat = "*.*"),
+                  COVEY_NOWAIT),
+              -EINVAL);
+    CHECK_STR_HAS(covey_error_detail(), ".reconnect");
+    CHECK(!m);
+}
+
+/* ---- connections that end while the manager goes on ---- */
+
+struct cut {
+    char target[100];
+    int kept;
+    struct server server;
+    struct relay relay;
+    covey_manager *m;
+    covey_proxy *counter;
+};
+
+static struct cut cut_begin(const char *repeat)
+{
+    struct cut c = {0};
+    choose_address(true, c.target, &c.kept);
+    c.server = serve_at(c.target);
+    c.relay = relay_start(c.target);
+    c.m = CONNECT(c.relay.address, .reconnect = PATIENT, .repeat = repeat);
+    c.counter = new_object(c.m, "Counter");
+    CHECK_EQ(number(c.counter, "add"), 1);
+    return c;
+}
+
+static void cut_end(struct cut *c)
+{
+    covey_proxy_free(c->counter);
+    covey_manager_free(c->m);
+    server_dies(&c->server);
+    relay_end(&c->relay);
+    drop_address(c->target, c->kept);
+}
+
+TEST(a_connection_that_ended_while_nobody_waited_is_replaced)
+{
+    struct cut c = cut_begin(NULL);
+    relay_tell(&c.relay, RELAY_CUT);
+    CHECK_EQ(number(c.counter, "add"), 2);
+    cut_end(&c);
+}
+
+TEST(a_call_that_may_have_run_is_not_repeated)
+{
+    struct cut c = cut_begin("*.read list.add");
+    relay_tell(&c.relay, RELAY_CUT_ANSWER);
+    CHECK_ERR(covey_proxy_call(c.counter, NULL, "add", "()"), COVEY_EEOF);
+    CHECK_STR_HAS(covey_error_detail(), "the method may have run");
+    CHECK_EQ(number(c.counter, "read"), 2);
+    cut_end(&c);
+}
+
+TEST(a_call_that_may_run_twice_is_repeated)
+{
+    struct cut c = cut_begin("list.pop, *.read Counter.*");
+    relay_tell(&c.relay, RELAY_CUT_ANSWER);
+    CHECK_EQ(number(c.counter, "add"), 3);
+    relay_tell(&c.relay, RELAY_CUT_ANSWER);
+    CHECK_EQ(number(c.counter, "read"), 3);
+    cut_end(&c);
+}
+
+TEST(calls_that_were_sent_and_are_awaited_later_are_not_repeated)
+{
+    struct cut c = cut_begin("*.*");
+    covey_reply *reply = NULL;
+    relay_tell(&c.relay, RELAY_CUT_ANSWER);
+    CHECK_OK(covey_proxy_send(&reply, c.counter, "add", NULL, NULL, PATIENT));
+    CHECK_ERR(covey_reply_get(reply, NULL, PATIENT), COVEY_EEOF);
+    covey_reply_free(reply);
+    CHECK_EQ(number(c.counter, "read"), 2);
+    cut_end(&c);
+}
+
+/* A request that is larger than what sockets take is cut in its middle. */
+TEST(a_request_that_was_not_sent_as_a_whole_is_sent_again)
+{
+    struct cut c = cut_begin(NULL);
+    covey_proxy *list = new_object(c.m, "list");
+    size_t size = (size_t)16 << 20, count = 0;
+    char *bytes = calloc(1, size);
+    CHECK(bytes != NULL);
+    CHECK_OK(covey_list_count(list, &count));
+    relay_tell(&c.relay, RELAY_CUT_REQUEST);
+    CHECK_OK(covey_list_append(list, covey_value_bytes(bytes, size)));
+    CHECK_OK(covey_list_count(list, &count));
+    CHECK_EQ(count, 1);
+    free(bytes);
+    covey_proxy_free(list);
+    cut_end(&c);
+}
+
+/* What comes first from the manager is of the handshake. */
+TEST(connections_that_end_in_the_handshake_are_made_again)
+{
+    struct cut c = cut_begin(NULL);
+    covey_proxy *list = NULL;
+    size_t count = 0;
+    relay_tell(&c.relay, RELAY_CUT_ANSWER);
+    CHECK_OK(covey_manager_count(c.m, &count));
+    CHECK_EQ(count, 1);
+    relay_tell(&c.relay, RELAY_CUT_ANSWER);
+    CHECK_OK(covey_proxy_create(&list, c.m, "list", NULL, NULL));
+    relay_tell(&c.relay, RELAY_CUT);
+    relay_tell(&c.relay, RELAY_CUT_ANSWER);
+    CHECK_OK(covey_list_append(list, covey_value_int(1)));
+    covey_proxy_free(list);
+    cut_end(&c);
+}
+
+/* A manager that hangs up where it should answer, each second time. */
+static void *answer_each_second(void *arg)
+{
+    covey_conn *conn = NULL;
+    for (int i = 0; covey_listener_accept(arg, &conn, COVEY_FOREVER) >= 0; i++) {
+        covey_value *request = NULL, *reply = NULL;
+        CHECK_OK(covey_conn_recv_value(conn, &request, NULL, PATIENT));
+        CHECK_OK(covey_value_pack(&reply, "(s, i)", "#RETURN", 7));
+        if (i % 2)
+            CHECK_OK(covey_conn_send_value(conn, reply, PATIENT));
+        covey_value_free(request);
+        covey_value_free(reply);
+        covey_conn_free(conn);
+        if (i == 4)
+            break;
+    }
+    return NULL;
+}
+
+TEST(requests_to_the_manager_are_repeated_if_they_only_look)
+{
+    covey_listener *listener = NULL;
+    covey_proxy *list = NULL;
+    pthread_t thread;
+    size_t count = 0;
+    CHECK_OK(covey_listener_create(&listener, NULL,
+                                   COVEY_LISTENER_OPTS(.authkey = SERVER_KEY)));
+    CHECK_EQ(pthread_create(&thread, NULL, answer_each_second, listener), 0);
+    covey_manager *m = CONNECT(covey_listener_address(listener), .reconnect = PATIENT);
+    CHECK_OK(covey_manager_count(m, &count));
+    CHECK_EQ(count, 7);
+    CHECK_ERR(covey_proxy_create(&list, m, "list", NULL, NULL), COVEY_EEOF);
+    CHECK_STR_HAS(covey_error_detail(), "it may have been done");
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    covey_manager_free(m);
+    covey_listener_free(listener);
+}
+
+TEST(who_held_locks_is_told_that_they_are_lost)
+{
+    struct cut c = cut_begin("*.*");
+    covey_proxy *lock = new_object(c.m, "Lock");
+    covey_manager *other = CONNECT(c.target, .reconnect = PATIENT);
+    CHECK_OK(covey_proxy_lock_acquire(lock, PATIENT));
+    relay_tell(&c.relay, RELAY_CUT);
+    CHECK_ERR(covey_proxy_call(c.counter, NULL, "add", "()"), COVEY_EEOF);
+    CHECK_STR_HAS(covey_error_detail(), "this thread held 1 locks");
+    CHECK_EQ(number(c.counter, "add"), 2);
+    /* The manager has released it. */
+    CHECK_OK(covey_proxy_lock_acquire(lock, PATIENT));
+    relay_tell(&c.relay, RELAY_CUT_ANSWER);
+    CHECK_ERR(covey_proxy_call(c.counter, NULL, "add", "()"), COVEY_EEOF);
+    CHECK_STR_HAS(covey_error_detail(), "the locks that were held are lost");
+    CHECK_OK(covey_proxy_lock_acquire(lock, PATIENT));
+    CHECK_OK(covey_proxy_lock_release(lock));
+    relay_tell(&c.relay, RELAY_CUT);
+    CHECK_EQ(number(c.counter, "add"), 4);
+    covey_proxy_free(lock);
+    covey_manager_free(other);
+    cut_end(&c);
+}
+
+/* ---- many at once ---- */
+
+enum { CROWD = 6, RESTARTS = 3 };
+
+struct crowd {
+    covey_manager *m;
+    cvy_word rounds;      /* how often the manager has been restarted */
+    cvy_word done[CROWD]; /* in which round each has made a call */
+};
+
+/* Calls without a failure through all rounds. */
+static int stay(struct crowd *crowd, int i)
+{
+    for (uint32_t round = 0; round <= RESTARTS;) {
+        size_t count;
+        uint32_t now = atomic_load(&crowd->rounds);
+        CHECK_OK(covey_manager_count(crowd->m, &count));
+        if (now < round)
+            continue;
+        covey_proxy *counter = NULL;
+        int r = covey_proxy_create(&counter, crowd->m, "Counter", NULL, NULL);
+        if (r == COVEY_EEOF) /* the manager was killed while it made the object */
+            continue;
+        CHECK_OK(r);
+        r = covey_proxy_call(counter, NULL, "add", "()");
+        CHECK(r == 0 || r == COVEY_EEOF || r == -ESTALE);
+        covey_proxy_free(counter);
+        atomic_store(&crowd->done[i], ++round);
+    }
+    return 0;
+}
+
+static void await_round(struct crowd *crowd, uint32_t round)
+{
+    for (int i = 0; i < CROWD; i++)
+        while (atomic_load(&crowd->done[i]) <= round)
+            usleep(1000);
+}
+
+/* Kill and restart the manager under them. */
+static void restart_under(struct crowd *crowd, struct server *s, const char *address)
+{
+    for (uint32_t round = 0; round <= RESTARTS; round++) {
+        await_round(crowd, round);
+        if (round == RESTARTS)
+            break;
+        server_dies(s);
+        *s = serve_at(address);
+        atomic_fetch_add(&crowd->rounds, 1);
+    }
+}
+
+struct member {
+    struct crowd *crowd;
+    int i;
+};
+
+static void *thread_stays(void *arg)
+{
+    const struct member *member = arg;
+    (void)stay(member->crowd, member->i);
+    return NULL;
+}
+
+TEST_TIMEOUT(threads_reconnect_at_once, 60)
+{
+    char address[100];
+    int kept;
+    struct crowd crowd = {0};
+    struct member members[CROWD];
+    pthread_t threads[CROWD];
+    forks_beside_threads();
+    for (int is_path = 0; is_path < 2; is_path++) {
+        choose_address(is_path, address, &kept);
+        struct server s = serve_at(address);
+        crowd = (struct crowd){.m = CONNECT(address, .reconnect = PATIENT)};
+        for (int i = 0; i < CROWD; i++) {
+            members[i] = (struct member){&crowd, i};
+            CHECK_EQ(pthread_create(&threads[i], NULL, thread_stays, &members[i]), 0);
+        }
+        restart_under(&crowd, &s, address);
+        for (int i = 0; i < CROWD; i++)
+            CHECK_EQ(pthread_join(threads[i], NULL), 0);
+        covey_manager_free(crowd.m);
+        server_dies(&s);
+        drop_address(address, kept);
+    }
+}
+
+static int process_stays(struct covey_view arg)
+{
+    const struct member *member = arg.data;
+    return stay(member->crowd, member->i);
+}
+
+TEST_EACH_METHOD_TIMEOUT(processes_reconnect_at_once, 60)
+{
+    char address[100];
+    int kept;
+    void *object = NULL;
+    cvy_ref body = 0;
+    covey_process *processes[CROWD];
+    choose_address(true, address, &kept);
+    struct server s = serve_at(address);
+    CHECK(cvy_self() != NULL); /* founds the family */
+    CHECK_OK(cvy_object_create(CVY_KIND_TEST, sizeof(struct cvy_object), 0,
+                               sizeof(struct crowd), &object, &body));
+    struct crowd *crowd = cvy_at(body);
+    memset(crowd, 0, sizeof *crowd);
+    crowd->m = CONNECT(address, .reconnect = PATIENT);
+    for (int i = 0; i < CROWD; i++) {
+        const struct member member = {crowd, i};
+        processes[i] = started(process_stays, COVEY_VIEW_OF(member),
+                               OPTS(.holds = {crowd->m, object}));
+    }
+    restart_under(crowd, &s, address);
+    for (int i = 0; i < CROWD; i++)
+        CHECK_EQ(end_of(processes[i]), 0);
+    covey_manager_free(crowd->m);
+    CHECK_OK(cvy_object_release(object));
+    server_dies(&s);
+    drop_address(address, kept);
+}
+
+TEST(a_fork_child_reconnects_by_itself)
+{
+    char address[100];
+    int kept, status, is_linked[2], go[2];
+    char byte;
+    choose_address(true, address, &kept);
+    struct server s = serve_at(address);
+    covey_manager *m = CONNECT(address, .reconnect = PATIENT);
+    covey_proxy *old = new_object(m, "Counter");
+    CHECK_EQ(number(old, "add"), 1);
+    CHECK_EQ(pipe(is_linked), 0);
+    CHECK_EQ(pipe(go), 0);
+    pid_t pid = fork();
+    CHECK_GE(pid, 0);
+    if (!pid) {
+        CHECK_OK(covey_hold(m));
+        CHECK_OK(covey_hold(old));
+        CHECK_EQ(number(old, "add"), 2);
+        CHECK_EQ(write(is_linked[1], "", 1), 1);
+        CHECK_EQ(read(go[0], &byte, 1), 1);
+        CHECK_ERR(covey_proxy_call(old, NULL, "add", "()"), -ESTALE);
+        covey_proxy *new = new_object(m, "Counter");
+        CHECK_EQ(number(new, "add"), 1);
+        covey_proxy_free(new);
+        covey_proxy_free(old);
+        covey_manager_free(m);
+        _exit(0);
+    }
+    CHECK_EQ(read(is_linked[0], &byte, 1), 1);
+    server_dies(&s);
+    s = serve_at(address);
+    CHECK_EQ(write(go[1], "", 1), 1);
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    CHECK_EQ(status, 0);
+    CHECK_ERR(covey_proxy_call(old, NULL, "add", "()"), -ESTALE);
+    covey_proxy_free(old);
+    covey_manager_free(m);
+    server_dies(&s);
+    for (int i = 0; i < 2; i++) {
+        close(go[i]);
+        close(is_linked[i]);
+    }
+    drop_address(address, kept);
+}
+
+CHECK_MAIN()
