@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "os/events.h"
+#include "os/service.h"
 #include "tools/tools.h"
 
 #include <covey.h>
@@ -240,22 +241,48 @@ static int read_key(const char *path, unsigned char key[KEY_MAX + 2],
 
 /* ---- serving ---- */
 
+static _Atomic int is_ending; /* by a signal */
+
+static void tell_manager(const char *state)
+{
+    int r = cvy_os_tell_service_manager(state);
+    if (r < 0)
+        fprintf(stderr, "covey serve: NOTIFY_SOCKET: %s\n", strerror(-r));
+}
+
 static void say_ready(void *context, const char *address)
 {
+    char state[512];
     (void)context;
     printf("serving at %s\n", address);
     fflush(stdout);
+    (void)snprintf(state, sizeof state, "READY=1\nSTATUS=serving at %.400s", address);
+    tell_manager(state);
+    if (is_ending) /* the signal came before there was anything to stop */
+        covey_manager_stop();
+}
+
+/* In a signal handler. */
+static void stop(void)
+{
+    if (!is_ending++)
+        (void)cvy_os_tell_service_manager("STOPPING=1");
+    covey_manager_stop();
 }
 
 static int serve(struct settings *s)
 {
     (void)covey_log_to_stderr(s->log_level);
     (void)cvy_os_raise_open_files();
-    cvy_os_on_terminate(covey_manager_stop);
-    cvy_os_on_interrupt(covey_manager_stop);
+    cvy_os_find_service_manager();
+    cvy_os_on_terminate(stop);
+    cvy_os_on_interrupt(stop);
     s->opts.ready = say_ready;
-    if (covey_manager_serve_forever(&s->opts) == 0)
+    if (covey_manager_serve_forever(&s->opts) == 0) {
+        if (!is_ending) /* a client has asked for it */
+            tell_manager("STOPPING=1");
         return EXIT_SUCCESS;
+    }
     fprintf(stderr, "covey serve: %s\n", covey_error_detail());
     return CVY_TOOL_FAILED;
 }
