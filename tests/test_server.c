@@ -3,6 +3,8 @@
  * references, and methods that block. */
 #include <dirent.h>
 #include <sched.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "server_box.h"
 #include "server_help.h"
@@ -195,6 +197,38 @@ TEST(a_method_can_return_a_proxy_of_a_new_object)
     covey_value_free(reply.message);
     covey_conn_free(conn);
     server_stop(&server);
+}
+
+TEST(a_socket_that_listens_already_is_served)
+{
+    covey_manager *manager = NULL;
+    const struct sockaddr_un nowhere = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    CHECK_GE(fd, 0);
+    CHECK_ERR(covey_manager_start(&manager, COVEY_MANAGER_OPTS(.listen_fd = fd)),
+              -EINVAL);
+    const struct covey_manager_opts *both =
+        COVEY_MANAGER_OPTS(.listen_fd = fd, .address = "127.0.0.1:0");
+    CHECK_ERR(covey_manager_serve_forever(both), -EINVAL);
+    CHECK_ERR(covey_manager_serve_forever(COVEY_MANAGER_OPTS(.listen_fd = -1)),
+              -EINVAL);
+    CHECK_ERR(covey_manager_serve_forever(COVEY_MANAGER_OPTS(.listen_fd = 1000)),
+              -EBADF);
+    CHECK_ERR(covey_manager_serve_forever(COVEY_MANAGER_OPTS(.listen_fd = fd)),
+              -EINVAL); /* it does not listen */
+    /* A name that the system chooses. */
+    CHECK_EQ(bind(fd, (const struct sockaddr *)(const void *)&nowhere,
+                  sizeof nowhere.sun_family),
+             0);
+    CHECK_EQ(listen(fd, 10), 0);
+    for (int i = 0; i < 2; i++) {
+        struct server server =
+            server_start((struct covey_manager_opts){.listen_fd = fd});
+        CHECK_EQ(server.address[0], '@');
+        CHECK_EQ(server_count(&server), 0);
+        server_stop(&server);
+    }
+    close(fd);
 }
 
 TEST(exposed_methods_are_all_that_can_be_called)

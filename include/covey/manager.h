@@ -249,6 +249,9 @@ struct covey_manager_opts {
     /** On: it looks after named memory, see covey/segment.h. Then clients can have any
      * named memory removed that it may remove; default off. */
     enum covey_switch segments;
+    /** Of covey_manager_serve_forever, in place of `.address`: a socket that listens, which
+     * is closed at the end. Who has made its path removes that. Default: none. */
+    int listen_fd;
 };
 #define COVEY_MANAGER_OPTS(...)                                                        \
     (&(struct covey_manager_opts){.size = sizeof(struct covey_manager_opts),           \

@@ -225,10 +225,26 @@ static int listen_at(struct covey_listener *l, const char *text, size_t backlog,
     return r < 0 ? cvy_fail_os(r, "%s: address %s", call, text) : 0;
 }
 
-int covey_listener_create(covey_listener **out, const char *address,
-                          const struct covey_listener_opts *opts)
+static int listen_by(struct covey_listener *l, int fd, const char *call)
 {
-    static const char call[] = "covey_listener_create";
+    struct cvy_os_address address = {0};
+    int r = cvy_os_adopt_listening(fd);
+    if (r >= 0)
+        r = cvy_os_local_address(fd, &address);
+    if (r >= 0) {
+        l->fd = fd;
+        cvy_os_address_write(&address, l->address);
+        r = make_set(l);
+        if (r < 0)
+            l->fd = -1; /* still the caller's */
+    }
+    return r < 0 ? cvy_fail_os(r, "%s: descriptor %d", call, fd) : 0;
+}
+
+/* `fd` not -1: it listens already. */
+static int create(covey_listener **out, const char *address, int fd,
+                  const struct covey_listener_opts *opts, const char *call)
+{
     struct covey_listener_opts o;
     int r = check_opts(&o, opts, call);
     if (r >= 0)
@@ -243,7 +259,7 @@ int covey_listener_create(covey_listener **out, const char *address,
     l->has_key = o.authkey.data != NULL;
     l->allow_md5 = o.allow_md5 == COVEY_ON;
     l->report_refused = o.report_refused == COVEY_ON;
-    l->same_user = !address;
+    l->same_user = !address && fd < 0;
     l->max_pending = o.max_pending ? o.max_pending : DEFAULT_PENDING;
     l->handshake_timeout =
         o.handshake_timeout ? o.handshake_timeout : DEFAULT_HANDSHAKE;
@@ -252,13 +268,25 @@ int covey_listener_create(covey_listener **out, const char *address,
     if (r >= 0 && o.authkey.size)
         memcpy(l->key.data, o.authkey.data, o.authkey.size);
     if (r >= 0)
-        r = listen_at(l, address, o.backlog, call);
+        r = fd < 0 ? listen_at(l, address, o.backlog, call) : listen_by(l, fd, call);
     if (r < 0) {
         covey_listener_free(l);
         return r;
     }
     *out = l;
     return 0;
+}
+
+int covey_listener_create(covey_listener **out, const char *address,
+                          const struct covey_listener_opts *opts)
+{
+    return create(out, address, -1, opts, "covey_listener_create");
+}
+
+int cvy_listener_adopt(covey_listener **out, int fd,
+                       const struct covey_listener_opts *opts)
+{
+    return create(out, NULL, fd, opts, "a listener that was handed on");
 }
 
 /* ---- accepting ---- */

@@ -39,6 +39,11 @@ struct covey_listener {
     char accepted[CVY_OS_ADDRESS_TEXT];
 };
 
+/** Listen by a socket that listens already, which is the listener's then, but for its path:
+ * who has made that removes it. Returns: as covey_listener_create. */
+int cvy_listener_adopt(covey_listener **out, int fd,
+                       const struct covey_listener_opts *opts) COVEY_MUST_CHECK;
+
 /** Take in who has come, and let those who are at it go on. Mutex held. `*out`: receives
  * the next that is accepted, if any. Returns: 0; of the system; of a peer that failed. */
 int cvy_pending_go_on(struct covey_listener *l, covey_conn **out, const char *call);

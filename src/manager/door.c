@@ -24,11 +24,13 @@ static bool is_left_over(const char *path)
     return fd == -ECONNREFUSED;
 }
 
-int cvy_door_open(covey_listener **out, const char *address, struct covey_view key,
-                  const struct covey_listener_opts *opts)
+int cvy_door_open(covey_listener **out, const char *address, int fd,
+                  struct covey_view key, const struct covey_listener_opts *opts)
 {
     struct covey_listener_opts o = *opts;
     o.authkey = key;
+    if (fd > 0)
+        return cvy_listener_adopt(out, fd, &o);
     int r = covey_listener_create(out, address, &o);
     if (r == -EADDRINUSE && address && is_left_over(address)) {
         (void)covey_log(COVEY_LOG_INFO,

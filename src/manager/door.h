@@ -9,8 +9,10 @@
 
 #include <covey/connection.h>
 
-/** Listen. A path whose socket nobody listens at any more is taken over. */
-int cvy_door_open(covey_listener **out, const char *address, struct covey_view key,
+/** Listen. A path whose socket nobody listens at any more is taken over. `fd` not 0: that
+ * listens already. */
+int cvy_door_open(covey_listener **out, const char *address, int fd,
+                  struct covey_view key,
                   const struct covey_listener_opts *opts) COVEY_MUST_CHECK;
 
 /**

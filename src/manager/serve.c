@@ -69,6 +69,9 @@ int cvy_serve_take_opts(struct covey_manager_opts *to,
                         to->authkey.size);
     if (to->handshake_timeout < 0 || to->send_timeout < 0 || to->start_timeout < 0)
         return cvy_fail(-EINVAL, "%s: a negative time", call);
+    if (to->listen_fd < 0 || (to->listen_fd && to->address))
+        return cvy_fail(-EINVAL, "%s: .listen_fd is no descriptor, or beside .address",
+                        call);
     if (to->name && (!to->name[0] || strlen(to->name) > 63))
         return cvy_fail(-EINVAL, "%s: a name of %zu bytes, 1 to 63 are possible", call,
                         strlen(to->name));
@@ -113,7 +116,8 @@ static int open_door(struct cvy_server *server, const struct covey_manager_opts 
         .backlog = 1024,
         .max_pending = 1024,
     };
-    int r = cvy_door_open(&server->listener, o->address, o->authkey, &opts);
+    int r =
+        cvy_door_open(&server->listener, o->address, o->listen_fd, o->authkey, &opts);
     if (r >= 0)
         server->address = covey_listener_address(server->listener);
     return r;

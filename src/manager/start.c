@@ -331,6 +331,8 @@ int covey_manager_start(covey_manager **out, const struct covey_manager_opts *op
     char address[256];
     covey_process *process;
     int r = cvy_serve_take_opts(&o, opts, call);
+    if (r >= 0 && o.listen_fd)
+        r = cvy_fail(-EINVAL, "%s: .listen_fd is for a manager in this process", call);
     if (r >= 0 && !out)
         r = cvy_fail(-EINVAL, "%s: out is NULL", call);
     if (r >= 0 && o.method == COVEY_DEFAULT_METHOD)

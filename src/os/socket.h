@@ -48,6 +48,9 @@ void cvy_os_address_abstract(const char *name, struct cvy_os_address *ret_addres
 
 /** Listen at an address. A path that exists is -EADDRINUSE. */
 int cvy_os_listen(const struct cvy_os_address *address, int backlog);
+/** Have a socket that somebody else has opened as cvy_os_listen gives one. -EINVAL: it does
+ * not listen; -ENOTSOCK; -EBADF. */
+int cvy_os_adopt_listening(int fd);
 /** The next connection. -EAGAIN: none, or that one is lost. */
 int cvy_os_accept(int fd, struct cvy_os_address *ret_peer);
 /** Acknowledge at once what has come over TCP. A peer that sends two small messages in a

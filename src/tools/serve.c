@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@ static const char help[] =
     "\n"
     "  --address HOST:PORT | [V6]:PORT | /PATH | ./PATH | @NAME\n"
     "                         where to listen; port 0 is any free one, no host all\n"
+    "                         (not needed with a socket that systemd has opened)\n"
     "  --authkey-file FILE    what clients have to know; a newline at its end is\n"
     "                         left out\n"
     "  --allow-md5            let clients prove that by MD5: CPython before 3.12\n"
@@ -212,10 +214,24 @@ static int take_options(int argc, char **argv, struct settings *s)
     }
     if (!r && optind < argc)
         r = wrong("what is this:", argv[optind]);
-    if (!r && (!s->opts.address || !s->key_file))
-        r = wrong("this has to be given:",
-                  s->opts.address ? "--authkey-file" : "--address");
+    bool has_place = s->opts.address || s->opts.listen_fd;
+    if (!r && (!has_place || !s->key_file))
+        r = wrong("this has to be given:", has_place ? "--authkey-file" : "--address");
+    if (s->opts.listen_fd)
+        s->opts.address = NULL;
     return r;
+}
+
+/* A socket that systemd has opened. */
+static int take_socket(struct settings *s)
+{
+    int count = cvy_os_handed_sockets();
+    if (count > 1) {
+        fprintf(stderr, "covey serve: of %d sockets one could be served\n", count);
+        return -EINVAL;
+    }
+    s->opts.listen_fd = count ? CVY_OS_FIRST_HANDED : 0;
+    return 0;
 }
 
 static int read_key(const char *path, unsigned char key[KEY_MAX + 2],
@@ -292,7 +308,9 @@ int cvy_tool_serve(int argc, char **argv)
     static unsigned char key[KEY_MAX + 2];
     struct settings s = {.opts = {.size = sizeof s.opts},
                          .log_level = COVEY_LOG_WARNING};
-    int r = take_options(argc, argv, &s);
+    int r = take_socket(&s);
+    if (r >= 0)
+        r = take_options(argc, argv, &s);
     if (r > 0)
         return fputs(help, stdout) < 0;
     if (r < 0) {

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One datagram for each state: see sd_notify(3).
+ * See sd_notify(3), one datagram for each state, and sd_listen_fds(3).
  */
 #include "os/service.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,23 @@ void cvy_os_find_service_manager(void)
     if (*name == '@')
         manager.sun_path[0] = 0;
     manager_size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + size);
+}
+
+static long number_in(const char *variable)
+{
+    const char *text = getenv(variable);
+
+    return text ? strtol(text, NULL, 10) : 0;
+}
+
+int cvy_os_handed_sockets(void)
+{
+    long count = number_in("LISTEN_PID") == getpid() ? number_in("LISTEN_FDS") : 0;
+
+    (void)unsetenv("LISTEN_PID");
+    (void)unsetenv("LISTEN_FDS");
+    (void)unsetenv("LISTEN_FDNAMES");
+    return count > 0 && count <= INT_MAX ? (int)count : 0;
 }
 
 int cvy_os_tell_service_manager(const char *state)

@@ -68,17 +68,37 @@ static int bind_and_listen(int fd, const struct cvy_os_address *address, int bac
     return listen(fd, backlog) < 0 ? -errno : 0;
 }
 
+/* A peer may be gone again between the look and the accept, which must not wait. */
+static int accept_at_once(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    return fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -errno : 0;
+}
+
+int cvy_os_adopt_listening(int fd)
+{
+    int listens = 0;
+    socklen_t size = sizeof(listens);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0)
+        return -errno;
+    if (!listens)
+        return -EINVAL;
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+        return -errno;
+    return accept_at_once(fd);
+}
+
 int cvy_os_listen(const struct cvy_os_address *address, int backlog)
 {
-    int flags, r, fd = new_socket(address);
+    int r, fd = new_socket(address);
 
     if (fd < 0)
         return fd;
     r = bind_and_listen(fd, address, backlog);
-    /* A peer may be gone again between the look and the accept, which must not wait. */
-    flags = fcntl(fd, F_GETFL);
-    if (r >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
-        r = -errno;
+    if (r >= 0)
+        r = accept_at_once(fd);
     if (r >= 0)
         return fd;
     cvy_os_close(fd);
