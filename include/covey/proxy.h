@@ -44,8 +44,8 @@
  *   -ESTALE           the manager has no such object: it was restarted, or somebody gave
  *                     back references that were not his
  *   -ECONNREFUSED, -ENOENT ... of connecting; COVEY_EAUTH
- *   -ETIMEDOUT        no answer in time. The connection is given up then, and what was
- *                     begun on it: the manager may still be at it
+ *   -ETIMEDOUT        no answer in time. The connection is given up then, what was begun on
+ *                     it, at which the manager may still be, and locks held by it
  *   COVEY_EPROTOCOL, COVEY_EPICKLE, -ENOTSUP, -EMSGSIZE: the answer is none, cannot be
  *                     read, or is larger than `.max_reply`
  *   COVEY_EFREED, -EINVAL: it is no such handle
@@ -119,7 +119,8 @@ struct covey_connect_opts {
                                   __VA_ARGS__})
 
 /**
- * Connect to a manager that runs, and make sure that it answers.
+ * Connect to a manager that runs, or with `.reconnect` to one that is about to, and make
+ * sure that it answers.
  *
  * `address`: as in covey_client_connect.
  * Returns:  0; -EINVAL for bad options; as every call.
