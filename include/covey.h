@@ -20,6 +20,7 @@
 #include <covey/segment.h>
 #include <covey/shared.h>
 #include <covey/sync.h>
+#include <covey/tls.h>
 #include <covey/value.h>
 
 #endif

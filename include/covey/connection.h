@@ -42,6 +42,7 @@
 #include <covey/base.h>
 #include <covey/process.h>
 #include <covey/queue.h>
+#include <covey/tls.h>
 #include <covey/value.h>
 
 #ifdef __cplusplus
@@ -361,6 +362,8 @@ struct covey_listener_opts {
     /** On: accept returns the error of a peer that failed; default: it goes on to the
      * next. */
     enum covey_switch report_refused;
+    /** Not NULL: all peers have to speak TLS, see covey/tls.h. */
+    const struct covey_tls *tls;
 };
 #define COVEY_LISTENER_OPTS(...)                                                       \
     (&(struct covey_listener_opts){.size = sizeof(struct covey_listener_opts),         \
@@ -435,6 +438,7 @@ struct covey_client_opts {
     size_t size; /**< sizeof(struct covey_client_opts); COVEY_CLIENT_OPTS fills it */
     struct covey_view authkey;   /**< as in struct covey_listener_opts */
     enum covey_switch allow_md5; /**< on: prove by MD5 if the listener asks for it */
+    const struct covey_tls *tls; /**< not NULL: speak TLS, see covey/tls.h */
 };
 #define COVEY_CLIENT_OPTS(...)                                                         \
     (&(struct covey_client_opts){.size = sizeof(struct covey_client_opts), __VA_ARGS__})

@@ -29,6 +29,7 @@
 #define LEGACY_SIZE   20 /* of a challenge that is answered by MD5 */
 #define MD5_SIZE      16
 #define LONGEST_BRACE 10
+#define TLS_HELLO     0x1603u /* its first bytes, read as the size of a message */
 
 /* Python's names of the digests that it allows, and libcrypto's. */
 static const struct digest {
@@ -257,6 +258,9 @@ static int hear_from(struct cvy_auth *a, covey_conn *conn, int64_t deadline)
     struct cvy_auth_message m;
     int r = covey_conn_recv_into(conn, m.data, sizeof m.data, &m.size,
                                  cvy_os_time_left(deadline));
+    if (r == -EMSGSIZE && m.size >> 16 == TLS_HELLO)
+        return cvy_fail(COVEY_EPROTOCOL, "the other side speaks TLS, and this one does "
+                                         "not: see .tls");
     if (r == -EMSGSIZE)
         return cvy_fail(COVEY_EPROTOCOL,
                         "a message of %zu bytes before the other side has proved "

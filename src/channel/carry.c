@@ -129,6 +129,9 @@ int covey_conn_to_value(covey_conn *conn, covey_nsec keep, covey_value **out)
     if (!s)
         return cvy_fail(-ENOTSUP,
                         "%s: an end of a pipe is the family's; send its pointer", call);
+    r = cvy_stream_check_plain(s, call);
+    if (r < 0)
+        return r;
     if (!cvy_stream_is_between(s))
         return cvy_fail(COVEY_ESTATE, "%s: a message has been begun", call);
     if (cvy_stream_awaits_answers(s))

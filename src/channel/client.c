@@ -15,7 +15,25 @@ static int prove(covey_conn *conn, const struct covey_client_opts *o, int64_t de
     cvy_auth_begin(&auth, o->authkey, o->allow_md5 == COVEY_ON, CVY_AUTH_ANSWER,
                    CVY_AUTH_DELIVER);
     int r = cvy_auth_go_on(&auth, conn, deadline);
+    bool is_silent = !auth.half && !auth.step && !o->tls;
+    if (is_silent && (r == COVEY_EEOF || r == -ETIMEDOUT))
+        r = cvy_fail(r, "%s before it sent a challenge; it may want TLS, see .tls",
+                     r == COVEY_EEOF ? "it closed the connection" : "the time was up");
     cvy_auth_end(&auth);
+    return r;
+}
+
+static int encrypt(struct cvy_stream *stream, const struct cvy_tls_settings *settings,
+                   const struct covey_client_opts *o, int64_t deadline)
+{
+    struct cvy_tls_context *context;
+    int r = cvy_tls_context_create(&context, settings, o->authkey, false);
+    if (r < 0 || !context)
+        return r;
+    r = cvy_tls_begin(&stream->tls, context, stream->fd, stream->fd_kind);
+    if (r >= 0)
+        r = cvy_tls_shake_until(stream->tls, deadline);
+    cvy_tls_context_free(context);
     return r;
 }
 
@@ -39,6 +57,7 @@ int covey_client_connect(covey_conn **out, const char *address,
 {
     static const char call[] = "covey_client_connect";
     struct covey_client_opts o;
+    struct cvy_tls_settings settings;
     struct cvy_stream *stream = NULL;
     int64_t deadline = cvy_os_deadline(timeout);
     int fd = -1, r = CVY_TAKE_OPTS(&o, opts, call);
@@ -46,6 +65,8 @@ int covey_client_connect(covey_conn **out, const char *address,
         r = cvy_sync_begin(out, call);
     if (r >= 0 && (!address || (!o.authkey.data && o.authkey.size)))
         r = cvy_fail(-EINVAL, "%s: the address or the key is NULL", call);
+    if (r >= 0)
+        r = cvy_tls_take(&settings, o.tls, o.authkey, call);
     if (r >= 0)
         r = connect_to(&fd, address, deadline, call);
     if (r < 0)
@@ -56,7 +77,9 @@ int covey_client_connect(covey_conn **out, const char *address,
         return r;
     }
     covey_conn *conn = (covey_conn *)(void *)stream;
-    r = prove(conn, &o, deadline);
+    r = encrypt(stream, &settings, &o, deadline);
+    if (r >= 0)
+        r = prove(conn, &o, deadline);
     if (r < 0) {
         cvy_detail_prefix("%s: %s", call, address);
         covey_conn_free(conn);

@@ -39,6 +39,13 @@ static int check_open(covey_conn *conn, bool *ret_readable, bool *ret_writable,
     return cvy_fail(COVEY_ECLOSED, "%s: this process has closed the connection", call);
 }
 
+/* Whether it is a copy that a fork child can only close. */
+static bool is_anothers(covey_conn *conn)
+{
+    struct cvy_stream *s = cvy_conn_stream(conn);
+    return s && s->tls && !cvy_tls_is_own(s->tls);
+}
+
 int cvy_conn_enter(covey_conn *conn, enum cvy_direction direction, const char *call)
 {
     bool readable = false, writable = false;
@@ -47,6 +54,10 @@ int cvy_conn_enter(covey_conn *conn, enum cvy_direction direction, const char *c
         r = check_open(conn, &readable, &writable, call);
     if (cvy_unlikely(r < 0))
         return r;
+    if (cvy_unlikely(direction != CVY_ANY_WAY && is_anothers(conn)))
+        return cvy_fail(COVEY_EFORKED,
+                        "%s: a connection with TLS is of the process that made it",
+                        call);
     if (cvy_unlikely(direction == CVY_TO_SEND && !writable))
         return cvy_fail(-EBADF, "%s: the connection only receives", call);
     if (cvy_unlikely(direction == CVY_TO_RECEIVE && !readable))
@@ -279,8 +290,9 @@ int covey_conn_fd(covey_conn *conn, int *ret_fd)
         return cvy_fail(-EBADF, "%s: the program has closed descriptor %d", call,
                         s->fd);
     if (s) {
-        *ret_fd = s->fd;
-        return 0;
+        r = cvy_stream_check_plain(s, call);
+        *ret_fd = r < 0 ? *ret_fd : s->fd;
+        return r;
     }
     r = cvy_watch_fd(conn, cvy_pipe_word(end_of(conn)), cvy_pipe_is_ready, ret_fd);
     return r < 0 ? cvy_fail_os(r, "%s: a descriptor for a pipe", call) : 0;

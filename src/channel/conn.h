@@ -7,6 +7,7 @@
  *   stream.c    connections to others: CPython's framing over a descriptor; turn.c,
  *               handle.c: see turn.h
  *   share.c     what processes share of one of those
+ *   tls.c       encryption between them and the socket: see tls.h
  *   pass.c      descriptors that are sent over either
  *   carry.c     connections and descriptors inside of values
  *   offer.c     descriptors that are kept until somebody fetches them
@@ -18,6 +19,7 @@
 #include "channel/frame.h"
 #include "channel/queue.h"
 #include "channel/ring.h"
+#include "channel/tls.h"
 #include "os/socket.h"
 #include "sync/sync.h"
 
@@ -151,7 +153,8 @@ struct cvy_stream {
     struct cvy_os_kept_fd kept; /* the same: the program may have closed it */
     enum cvy_os_stream_kind fd_kind;
     bool readable, writable;
-    bool answers_fds; /* both sides answer descriptors by a byte */
+    bool answers_fds;    /* both sides answer descriptors by a byte */
+    struct cvy_tls *tls; /* NULL: bytes go as they are */
     /* Of the member `sharer`, which holds it; in a fork child maybe what was another's, and
      * is gone. */
     struct cvy_stream_state *state;
@@ -178,6 +181,8 @@ int cvy_stream_send_fd(struct cvy_stream *stream, int fd, int64_t deadline,
                        const char *call);
 int cvy_stream_recv_fd(struct cvy_stream *stream, int *ret_fd, int64_t deadline,
                        const char *call);
+/** Returns: 0; -ENOTSUP with TLS: only this process can go on with it. */
+int cvy_stream_check_plain(const struct cvy_stream *stream, const char *call);
 /** Whether no message has been begun in either direction, as far as this process knows. */
 bool cvy_stream_is_between(const struct cvy_stream *stream);
 /** Whether an answer to a descriptor has still to come. */

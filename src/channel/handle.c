@@ -9,7 +9,7 @@
 static int check_unix(const struct cvy_stream *s, const char *call)
 {
     return s->fd_kind == CVY_OS_STREAM_UNIX
-               ? 0
+               ? cvy_stream_check_plain(s, call)
                : cvy_fail(-ENOTSUP, "%s: only AF_UNIX sockets carry descriptors", call);
 }
 

@@ -225,6 +225,19 @@ static int listen_at(struct covey_listener *l, const char *text, size_t backlog,
     return r < 0 ? cvy_fail_os(r, "%s: address %s", call, text) : 0;
 }
 
+static int make_context(struct covey_listener *l, const struct covey_listener_opts *o,
+                        const char *call)
+{
+    struct cvy_tls_settings settings;
+    int r = cvy_tls_take(&settings, o->tls, o->authkey, call);
+    if (r < 0)
+        return r;
+    r = cvy_tls_context_create(&l->tls, &settings, o->authkey, true);
+    if (r < 0)
+        cvy_detail_prefix("%s", call);
+    return r;
+}
+
 static int listen_by(struct covey_listener *l, int fd, const char *call)
 {
     struct cvy_os_address address = {0};
@@ -267,6 +280,8 @@ static int create(covey_listener **out, const char *address, int fd,
     r = covey_bytes_resize(&l->key, o.authkey.size);
     if (r >= 0 && o.authkey.size)
         memcpy(l->key.data, o.authkey.data, o.authkey.size);
+    if (r >= 0)
+        r = make_context(l, &o, call);
     if (r >= 0)
         r = fd < 0 ? listen_at(l, address, o.backlog, call) : listen_by(l, fd, call);
     if (r < 0) {
@@ -394,6 +409,7 @@ void covey_listener_free(covey_listener *listener)
     if (listener->key.data)
         explicit_bzero(listener->key.data, listener->key.capacity);
     covey_bytes_free(&listener->key);
+    cvy_tls_context_free(listener->tls);
     (void)pthread_mutex_destroy(&listener->mutex);
     listener->magic = 0;
     cvy_free(listener);

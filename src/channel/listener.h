@@ -33,6 +33,7 @@ struct covey_listener {
     bool has_key, allow_md5, report_refused, same_user;
     bool has_accepted;
     struct covey_bytes key;
+    struct cvy_tls_context *tls; /* NULL: none */
     uint64_t refused;
     struct cvy_path_note *note; /* of its path, if it has one */
     char address[CVY_OS_ADDRESS_TEXT];

@@ -135,6 +135,8 @@ int covey_conn_set_fd_answers(covey_conn *conn, int answers)
     struct cvy_stream *s = r < 0 ? NULL : cvy_conn_stream(conn);
     if (r >= 0 && (!s || s->fd_kind != CVY_OS_STREAM_UNIX))
         r = cvy_fail(-ENOTSUP, "%s: only AF_UNIX sockets carry descriptors", call);
+    if (r >= 0)
+        r = cvy_stream_check_plain(s, call);
     if (r < 0 || !s)
         return r;
     s->answers_fds = answers;

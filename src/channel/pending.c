@@ -61,11 +61,20 @@ static int refuse_pending(struct covey_listener *l, struct cvy_pending **link, i
     return r;
 }
 
+/* Of its connection, which is a stream; NULL: none. */
+static struct cvy_tls *tls_of(const struct cvy_pending *p)
+{
+    return ((struct cvy_stream *)(void *)p->conn)->tls;
+}
+
 /* Let the handshake of `*link` go on; if it is done, it is `*out`. */
 static int go_on(struct covey_listener *l, struct cvy_pending **link, covey_conn **out)
 {
-    int r = cvy_auth_go_on(&(*link)->auth, (*link)->conn, 0);
-    if (r == -ETIMEDOUT)
+    struct cvy_tls *tls = tls_of(*link);
+    int r = tls ? cvy_tls_shake(tls) : 0;
+    if (r >= 0 && l->has_key)
+        r = cvy_auth_go_on(&(*link)->auth, (*link)->conn, 0);
+    if (r == -ETIMEDOUT || r == -EAGAIN)
         return 0;
     if (r < 0)
         return refuse_pending(l, link, r);
@@ -135,7 +144,13 @@ static int take_in(struct covey_listener *l, covey_conn **out, const char *call)
         return r;
     }
     covey_conn *conn = (covey_conn *)(void *)stream;
-    if (l->has_key)
+    if (l->tls)
+        r = cvy_tls_begin(&stream->tls, l->tls, fd, stream->fd_kind);
+    if (r < 0) {
+        covey_conn_free(conn);
+        return r;
+    }
+    if (l->has_key || l->tls)
         return add_pending(l, conn, fd, out);
     *out = conn;
     return 0;
@@ -144,7 +159,12 @@ static int take_in(struct covey_listener *l, covey_conn **out, const char *call)
 static int expire(struct covey_listener *l)
 {
     while (l->pending && l->pending->deadline <= cvy_os_now()) {
-        int r = cvy_fail(COVEY_EAUTH, "it did not prove in time that it knows the key");
+        struct cvy_tls *tls = tls_of(l->pending);
+        int r =
+            tls && !cvy_tls_is_shaken(tls)
+                ? cvy_fail(COVEY_EAUTH, "TLS: it did not come to an agreement in time")
+                : cvy_fail(COVEY_EAUTH,
+                           "it did not prove in time that it knows the key");
         r = refuse_pending(l, &l->pending, r);
         if (r < 0)
             return r;

@@ -79,8 +79,9 @@ static int write_out(struct cvy_stream *s, struct outgoing *o, int64_t deadline)
     while (o->done < o->total) {
         struct covey_view parts[2];
         next_parts(o, parts);
-        ssize_t n =
-            cvy_os_stream_write(s->fd, s->fd_kind, parts, deadline == INT64_MAX);
+        ssize_t n = s->tls ? cvy_tls_write(s->tls, parts)
+                           : cvy_os_stream_write(s->fd, s->fd_kind, parts,
+                                                 deadline == INT64_MAX);
         if (n == -ECONNABORTED)
             return note_given_up(s, -EPIPE);
         if (n >= 0) {
@@ -233,7 +234,8 @@ static ssize_t read_some(struct cvy_stream *s, void *to, uint64_t size, bool any
                          int64_t deadline)
 {
     for (;;) {
-        ssize_t n = cvy_os_stream_read(s->fd, s->fd_kind, to, size);
+        ssize_t n = s->tls ? cvy_tls_read(s->tls, to, size)
+                           : cvy_os_stream_read(s->fd, s->fd_kind, to, size);
         if (cvy_likely(n > 0))
             return n;
         if (n == -ECONNABORTED)
@@ -416,8 +418,22 @@ int cvy_stream_recv(struct cvy_stream *s, struct cvy_landing *t, int64_t deadlin
 
 int cvy_stream_poll(struct cvy_stream *s, int64_t deadline, const char *call)
 {
-    int r = cvy_os_poll_in(s->fd, deadline);
-    return r > 0 ? 0 : cvy_stream_fail(s, r < 0 ? r : -ETIMEDOUT, call);
+    for (;;) {
+        if (s->tls && cvy_tls_has_input(s->tls))
+            return 0;
+        int r = cvy_os_poll_in(s->fd, deadline);
+        if (r <= 0)
+            return cvy_stream_fail(s, r < 0 ? r : -ETIMEDOUT, call);
+        if (!s->tls) /* else it may be a part of a record only */
+            return 0;
+    }
+}
+
+int cvy_stream_check_plain(const struct cvy_stream *s, const char *call)
+{
+    return s->tls
+               ? cvy_fail(-ENOTSUP, "%s: a connection with TLS is this process's", call)
+               : 0;
 }
 
 bool cvy_stream_is_between(const struct cvy_stream *s)
@@ -472,7 +488,11 @@ void cvy_stream_close(struct cvy_stream *s)
         (void)cvy_stream_flush(s, 0, "covey_conn_close");
     if (is_sharer)
         cvy_turns_give_up(s);
+    if (s->tls && cvy_os_is_kept(&s->kept))
+        cvy_tls_end(s->tls);
     cvy_stream_disown(s);
+    cvy_tls_free(s->tls);
+    s->tls = NULL;
     covey_bytes_free(&s->in);
     covey_bytes_free(&s->out);
     s->out_done = 0;
@@ -483,6 +503,7 @@ void cvy_stream_close(struct cvy_stream *s)
 void cvy_stream_free(struct cvy_stream *s)
 {
     cvy_stream_close(s);
+    cvy_tls_free(s->tls); /* of one whose descriptor is gone */
     atomic_store(&s->kind, 0);
     cvy_free(s);
 }

@@ -162,6 +162,7 @@ int cvy_stream_fail(const struct cvy_stream *s, int r, const char *call)
         return cvy_fail(r, "%s: %s is not ready", call, peer);
     case -ENOMEM:
     case COVEY_EPROTOCOL:
+    case COVEY_EAUTH:
     case -EMSGSIZE:
         return r; /* they have set it */
     default:

@@ -161,13 +161,27 @@ static size_t look_at_memory(struct waiting *w)
     return ready;
 }
 
+/* What knows better than the item's descriptor whether there is something; or NULL. */
+static struct cvy_tls *tls_of(const struct covey_wait_item *item)
+{
+    return item->kind == COVEY_WAIT_CONN ? ((struct cvy_stream *)item->object)->tls
+                                         : NULL;
+}
+
 /* Returns: how many are ready, -EBADF ... */
 static int look_at_descriptors(struct waiting *w)
 {
     int r = w->poll_count ? cvy_os_poll_many(w->polls, w->poll_count, 0) : 0;
-    for (size_t i = 0; i < w->poll_count && r >= 0; i++)
-        w->items[w->poll_items[i]].ready = w->polls[i].ready;
-    return r < 0 ? cvy_fail_os(r, "covey_wait: a descriptor") : r;
+    if (r < 0)
+        return cvy_fail_os(r, "covey_wait: a descriptor");
+    int ready = 0;
+    for (size_t i = 0; i < w->poll_count; i++) {
+        struct covey_wait_item *item = &w->items[w->poll_items[i]];
+        struct cvy_tls *tls = tls_of(item);
+        item->ready = tls ? cvy_tls_has_input(tls) : w->polls[i].ready;
+        ready += item->ready != 0;
+    }
+    return ready;
 }
 
 /* Sleep until one of the words changes, or the helper says that a descriptor is ready. */
