@@ -98,7 +98,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t before = live_bytes;
     open_server(&server);
     MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
-    MUST(cvy_connection_add(&server, ends[0], "") == 0);
+    MUST(cvy_connection_add(&server, &(struct cvy_newcomer){.fd = ends[0]}) == 0);
     if (size > 0 && data[0] & 1)
         server.connections->state = CVY_SERVING;
     talk(&server, ends[1], size ? data + 1 : data, size ? size - 1 : 0);

@@ -42,6 +42,7 @@
 #include <covey/base.h>
 #include <covey/process.h>
 #include <covey/proxy.h>
+#include <covey/tls.h>
 #include <covey/value.h>
 
 #ifdef __cplusplus
@@ -252,6 +253,10 @@ struct covey_manager_opts {
     /** Of covey_manager_serve_forever, in place of `.address`: a socket that listens, which
      * is closed at the end. Who has made its path removes that. Default: none. */
     int listen_fd;
+    /** Not NULL: all clients have to speak TLS, see covey/tls.h. covey_manager_start
+     * connects with the same options, so that its certificate serves both sides. Calls
+     * from the manager's own family, by a path or a name, go through its memory still. */
+    const struct covey_tls *tls;
 };
 #define COVEY_MANAGER_OPTS(...)                                                        \
     (&(struct covey_manager_opts){.size = sizeof(struct covey_manager_opts),           \

@@ -84,6 +84,7 @@
 
 #include <covey/base.h>
 #include <covey/process.h>
+#include <covey/tls.h>
 #include <covey/value.h>
 
 #ifdef __cplusplus
@@ -113,6 +114,9 @@ struct covey_connect_opts {
                                there, at first and again; default: not at all */
     const char *repeat; /**< methods that may run twice: see "When the manager is gone";
                                needs .reconnect */
+    const struct covey_tls *tls; /**< not NULL: speak TLS, see covey/tls.h; so do all
+                                      processes that the manager's handle, or a proxy
+                                      of its, goes to */
 };
 #define COVEY_CONNECT_OPTS(...)                                                        \
     (&(struct covey_connect_opts){.size = sizeof(struct covey_connect_opts),           \

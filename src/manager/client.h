@@ -15,6 +15,7 @@
 #ifndef CVY_MANAGER_CLIENT_H
 #define CVY_MANAGER_CLIENT_H
 
+#include "channel/tls.h"
 #include "manager/message.h"
 #include "os/os.h"
 #include "sync/sync.h"
@@ -31,6 +32,7 @@
 struct covey_manager {
     struct cvy_object object;
     cvy_ref kept;
+    cvy_ref repeat;    /* methods that may run twice, a text in a run; 0: none */
     uint64_t serial;   /* no other manager of the family has it */
     int64_t timeout;   /* COVEY_FOREVER: none */
     int64_t reconnect; /* how long to go on trying; 0: not at all */
@@ -39,9 +41,9 @@ struct covey_manager {
     /* [cas] 0: `home` unknown, 1: being written, 2: known */
     _Atomic uint32_t home_state;
     unsigned char key[CVY_KEY_MAX];
+    struct cvy_tls_settings tls;
     char address[CVY_OS_ADDRESS_TEXT]; /* by which we reach it */
     char home[CVY_OS_ADDRESS_TEXT];    /* by which it knows its own objects */
-    char repeat[CVY_REPEAT_MAX + 1];   /* methods that may run twice */
 };
 _Static_assert(sizeof(struct covey_manager) <= 2048, "an object's header");
 

@@ -52,6 +52,20 @@ static int check_repeat(const struct covey_connect_opts *o, const char *call)
                             : cvy_fail(-EINVAL, "%s: .repeat without .reconnect", call);
 }
 
+static int take_repeat(covey_manager *m, const char *repeat)
+{
+    size_t size = repeat && *repeat ? strlen(repeat) + 1 : 0;
+    int r = size ? cvy_object_add_run(m, size, &m->repeat) : 0;
+    if (r >= 0 && size)
+        memcpy(cvy_at(m->repeat), repeat, size);
+    return r;
+}
+
+static struct covey_view key_of(const covey_manager *m)
+{
+    return (struct covey_view){m->has_key ? m->key : NULL, m->key_size};
+}
+
 int cvy_manager_make(covey_manager **out, const char *address,
                      const struct covey_connect_opts *o, const char *call)
 {
@@ -76,9 +90,11 @@ int cvy_manager_make(covey_manager **out, const char *address,
     m->max_reply = o->max_reply ? o->max_reply : USUAL_REPLY;
     m->allow_md5 = o->allow_md5 == COVEY_ON;
     memcpy(m->address, address, strlen(address));
-    if (o->repeat)
-        memcpy(m->repeat, o->repeat, strlen(o->repeat));
     r = take_key(m, o, call);
+    if (r >= 0)
+        r = take_repeat(m, o->repeat);
+    if (r >= 0)
+        r = cvy_tls_take(&m->tls, o->tls, key_of(m), call);
     if (r < 0) {
         (void)cvy_object_release(m);
         return r;

@@ -41,8 +41,6 @@ const char *cvy_connection_describe(const struct cvy_connection *c, char text[32
     return text;
 }
 
-/* ---- what the loop watches ---- */
-
 bool cvy_connection_has_output(const struct cvy_connection *c)
 {
     return c->out_done < c->out.size;
@@ -52,25 +50,6 @@ static bool may_read(const struct cvy_connection *c)
 {
     return (c->state == CVY_CONTROL || c->state == CVY_SERVING) && !c->runs &&
            !cvy_connection_has_output(c);
-}
-
-static void watch(struct cvy_connection *c, unsigned kinds)
-{
-    if (kinds == c->kinds || c->state == CVY_ENDED)
-        return;
-    c->kinds = kinds;
-    if (cvy_os_events_change(c->server->events, c->fd, kinds, &c->source) < 0)
-        cvy_connection_end(c, "it cannot be watched any more");
-}
-
-static void watch_usual(struct cvy_connection *c)
-{
-    if (c->lane.lane) {
-        cvy_lanes_look_at(c);
-        return;
-    }
-    watch(c, (may_read(c) ? CVY_OS_CAN_READ : 0) |
-                 (cvy_connection_has_output(c) ? CVY_OS_CAN_WRITE : 0));
 }
 
 /* ---- lists ---- */
@@ -156,10 +135,40 @@ static void not_run(struct cvy_connection *c)
     c->runs = false;
 }
 
+/* ---- what the loop watches ---- */
+
+static void watch(struct cvy_connection *c, unsigned kinds)
+{
+    if (kinds == c->kinds || c->state == CVY_ENDED)
+        return;
+    c->kinds = kinds;
+    if (cvy_os_events_change(c->server->events, c->fd, kinds, &c->source) < 0)
+        cvy_connection_end(c, "it cannot be watched any more");
+}
+
+/* Whether TLS has read more than was taken in, of which the loop would hear nothing. */
+static bool is_ahead(const struct cvy_connection *c)
+{
+    return c->tls && may_read(c) && cvy_tls_is_ahead(c->tls);
+}
+
+static void watch_usual(struct cvy_connection *c)
+{
+    if (c->lane.lane) {
+        cvy_lanes_look_at(c);
+        return;
+    }
+    if (is_ahead(c))
+        run_later(c);
+    watch(c, (may_read(c) ? CVY_OS_CAN_READ : 0) |
+                 (cvy_connection_has_output(c) ? CVY_OS_CAN_WRITE : 0));
+}
+
 /* ---- beginning and end ---- */
 
-int cvy_connection_add(struct cvy_server *server, int fd, const char *peer)
+int cvy_connection_add(struct cvy_server *server, const struct cvy_newcomer *newcomer)
 {
+    const char *peer = newcomer->peer;
     bool readable, writable;
     int r = 0;
     struct cvy_connection *c = cvy_calloc(1, sizeof *c);
@@ -167,17 +176,17 @@ int cvy_connection_add(struct cvy_server *server, int fd, const char *peer)
         return cvy_fail(-ENOMEM, "no memory for a connection");
     c->source.kind = CVY_SOURCE_CONNECTION;
     c->server = server;
-    c->fd = fd;
+    c->fd = newcomer->fd;
     c->session.name = "a client";
     c->kinds = CVY_OS_CAN_READ;
-    c->client = cvy_client_of(server, fd);
+    c->client = cvy_client_of(server, c->fd);
     c->peer = *peer ? cvy_strdup(peer) : NULL;
     if (!c->client || (*peer && !c->peer))
         r = cvy_fail(-ENOMEM, "no memory for a connection");
     if (r >= 0)
-        r = cvy_os_stream_kind(fd, &c->fd_kind, &readable, &writable);
+        r = cvy_os_stream_kind(c->fd, &c->fd_kind, &readable, &writable);
     if (r >= 0)
-        r = cvy_os_events_add(server->events, fd, c->kinds, &c->source);
+        r = cvy_os_events_add(server->events, c->fd, c->kinds, &c->source);
     if (r < 0) {
         if (c->client)
             cvy_client_leave(server, c->client);
@@ -185,7 +194,9 @@ int cvy_connection_add(struct cvy_server *server, int fd, const char *peer)
         cvy_free(c);
         return r;
     }
+    c->tls = newcomer->tls;
     link_all(c);
+    watch_usual(c);
     return 0;
 }
 
@@ -220,6 +231,10 @@ void cvy_connection_end(struct cvy_connection *c, const char *why)
     cvy_lanes_leave(c);
     unlink_all(c);
     cvy_os_events_remove(server->events, c->fd);
+    if (c->tls)
+        cvy_tls_end(c->tls);
+    cvy_tls_free(c->tls);
+    c->tls = NULL;
     c->fd = cvy_os_close(c->fd);
     if (c->family)
         cvy_client_leave(server, c->family);
@@ -248,7 +263,8 @@ void cvy_connection_sweep(struct cvy_server *server)
 static ssize_t write_some(struct cvy_connection *c, const struct covey_view parts[2])
 {
     if (!c->lane.lane)
-        return cvy_os_stream_write(c->fd, c->fd_kind, parts, false);
+        return c->tls ? cvy_tls_write(c->tls, parts)
+                      : cvy_os_stream_write(c->fd, c->fd_kind, parts, false);
     size_t n = cvy_lane_write(&c->lane, parts);
     return n ? (ssize_t)n : -EAGAIN;
 }
@@ -490,10 +506,16 @@ static void take_in(struct cvy_connection *c, size_t size)
 
 static void read_some(struct cvy_connection *c)
 {
-    ssize_t n =
-        cvy_os_stream_read(c->fd, c->fd_kind, c->server->scratch, CVY_SCRATCH_SIZE);
+    void *scratch = c->server->scratch;
+    ssize_t n = c->tls
+                    ? cvy_tls_read(c->tls, scratch, CVY_SCRATCH_SIZE)
+                    : cvy_os_stream_read(c->fd, c->fd_kind, scratch, CVY_SCRATCH_SIZE);
     if (n == -EAGAIN)
         return;
+    if (n == COVEY_EPROTOCOL || n == COVEY_EAUTH) {
+        cvy_connection_end(c, covey_error_detail());
+        return;
+    }
     if (n <= 0) {
         bool middle = c->in.size > c->in_done;
         cvy_connection_end(c, middle ? "it ended in the middle of a message" : NULL);
@@ -585,6 +607,8 @@ void cvy_connection_run(struct cvy_connection *c)
     not_run(c);
     if (may_work(c))
         work_kept(c);
+    if (is_ahead(c))
+        read_some(c);
     if (may_read(c) || cvy_connection_has_output(c))
         watch_usual(c);
     wake_client(c);

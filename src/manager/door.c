@@ -41,28 +41,25 @@ int cvy_door_open(covey_listener **out, const char *address, int fd,
     return r;
 }
 
-int cvy_door_next(covey_listener *listener, int *ret_fd, char peer[256])
+int cvy_door_next(covey_listener *listener, struct cvy_newcomer *ret)
 {
     covey_conn *conn;
-    int fd, r = covey_listener_accept(listener, &conn, COVEY_NOWAIT);
+    int r = covey_listener_accept(listener, &conn, COVEY_NOWAIT);
     if (r == -ETIMEDOUT)
         return 0;
     if (r < 0)
         return r;
-    r = covey_conn_fd(conn, &fd);
-    if (r >= 0) {
-        fd = cvy_os_dup(fd, 3);
-        r = fd;
+    struct cvy_stream *s = (struct cvy_stream *)(void *)conn; /* no end of a pipe */
+    int fd = cvy_os_dup(s->fd, 3);
+    if (fd >= 0) {
+        *ret = (struct cvy_newcomer){.fd = fd, .tls = s->tls};
+        memcpy(ret->peer, s->peer, strnlen(s->peer, sizeof ret->peer - 1));
+        if (s->tls)
+            cvy_tls_move(s->tls, fd);
+        s->tls = NULL;
     }
-    const char *name = covey_conn_peer(conn);
-    size_t size = strnlen(name, 255);
-    memcpy(peer, name, size);
-    peer[size] = 0;
     covey_conn_free(conn);
-    if (r < 0)
-        return cvy_fail_os(r, "one more connection");
-    *ret_fd = fd;
-    return 1;
+    return fd < 0 ? cvy_fail_os(fd, "one more connection") : 1;
 }
 
 int64_t cvy_door_deadline(covey_listener *listener)

@@ -284,7 +284,7 @@ static int invoke(covey_proxy *proxy, covey_value **out, covey_proxy **out_proxy
     struct cvy_patience patience = {.deadline = deadline};
     struct covey_reply reply = {.proxy = proxy, .method = method};
     bool is_lost;
-    if (cvy_unlikely(m->repeat[0]) && cvy_repeat_has(m, proxy->type_id, method))
+    if (cvy_unlikely(m->repeat) && cvy_repeat_has(m, proxy->type_id, method))
         return invoke_repeatedly(proxy, out, out_proxy, method, args, kwargs,
                                  &patience);
     return invoke_once(&reply, out, out_proxy, args, kwargs, &patience, &is_lost);

@@ -292,10 +292,12 @@ static int unify(int r)
 static int connect_to(const struct covey_manager *m, covey_conn **out, int64_t deadline)
 {
     struct covey_view authkey = {m->has_key ? m->key : NULL, m->key_size};
+    struct covey_tls tls;
     int r = covey_client_connect(
         out, m->address,
         COVEY_CLIENT_OPTS(.authkey = authkey,
-                          .allow_md5 = m->allow_md5 ? COVEY_ON : COVEY_OFF),
+                          .allow_md5 = m->allow_md5 ? COVEY_ON : COVEY_OFF,
+                          .tls = cvy_tls_options(&m->tls, &tls)),
         cvy_os_time_left(deadline));
     return unify(r);
 }

@@ -324,6 +324,7 @@ static bool is_home(const covey_manager *m, const char *home)
 static int another(covey_manager **out, const covey_manager *like, const char *address,
                    const char *call)
 {
+    struct covey_tls tls;
     struct covey_connect_opts o = {
         .authkey = {like->has_key ? like->key : NULL, like->key_size},
         .no_key = like->has_key ? COVEY_UNSET : COVEY_ON,
@@ -331,7 +332,8 @@ static int another(covey_manager **out, const covey_manager *like, const char *a
         .timeout = like->timeout,
         .max_reply = like->max_reply,
         .reconnect = like->reconnect,
-        .repeat = like->repeat,
+        .repeat = like->repeat ? cvy_at(like->repeat) : NULL,
+        .tls = cvy_tls_options(&like->tls, &tls),
     };
     return cvy_manager_make(out, address, &o, call);
 }

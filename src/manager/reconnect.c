@@ -68,7 +68,9 @@ int cvy_patience_pause(struct cvy_patience *patience, const struct covey_manager
         patience->until = later(now, m->reconnect);
         patience->pause = FIRST_PAUSE;
     }
-    if (now >= patience->until && now < patience->deadline) {
+    if (now >= patience->deadline)
+        return fail_late(m);
+    if (now >= patience->until) {
         cvy_detail_prefix("not reached within %.3g s", (double)m->reconnect / 1e9);
         return r;
     }
@@ -121,7 +123,7 @@ bool cvy_repeat_is_valid(const char *text)
 bool cvy_repeat_has(const struct covey_manager *m, const char *type_id,
                     const char *method)
 {
-    const char *list = m->repeat;
+    const char *list = cvy_at(m->repeat);
     size_t size;
     for (const char *name; (name = next_name(&list, &size));) {
         size_t point = point_in(name, size);

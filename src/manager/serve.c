@@ -115,6 +115,7 @@ static int open_door(struct cvy_server *server, const struct covey_manager_opts 
         .handshake_timeout = o->handshake_timeout,
         .backlog = 1024,
         .max_pending = 1024,
+        .tls = o->tls,
     };
     int r =
         cvy_door_open(&server->listener, o->address, o->listen_fd, o->authkey, &opts);

@@ -48,28 +48,29 @@ static void accept_again(struct cvy_server *server)
                                    &server->listener_source);
 }
 
-static void refuse(struct cvy_server *server, int fd, const char *peer, const char *why)
+static void refuse(struct cvy_server *server, const struct cvy_newcomer *n,
+                   const char *why)
 {
     (void)covey_log(COVEY_LOG_WARNING, "manager %s: %s is refused: %s", server->address,
-                    *peer ? peer : "a client", why);
-    cvy_os_close(fd);
+                    n->peer[0] ? n->peer : "a client", why);
+    cvy_tls_free(n->tls);
+    cvy_os_close(n->fd);
 }
 
 static void accept_some(struct cvy_server *server)
 {
-    char peer[256];
-    int fd;
+    struct cvy_newcomer newcomer;
     for (int i = 0; i < NEWCOMERS; i++) {
-        int r = cvy_door_next(server->listener, &fd, peer);
+        int r = cvy_door_next(server->listener, &newcomer);
         if (r < 0)
             pause_accepting(server, covey_error_detail());
         if (r <= 0)
             return;
         if (server->connection_count >= server->limits.max_sessions)
-            refuse(server, fd, peer,
+            refuse(server, &newcomer,
                    "the manager has as many connections as it may have");
-        else if (cvy_connection_add(server, fd, peer) < 0)
-            refuse(server, fd, peer, covey_error_detail());
+        else if (cvy_connection_add(server, &newcomer) < 0)
+            refuse(server, &newcomer, covey_error_detail());
     }
 }
 

@@ -30,6 +30,7 @@
 #define CVY_MANAGER_SERVER_H
 
 #include "manager/class.h"
+#include "manager/door.h"
 #include "manager/lane.h"
 #include "manager/message.h"
 #include "os/events.h"
@@ -214,7 +215,8 @@ struct cvy_connection {
     enum cvy_connection_state state;
     int fd;
     enum cvy_os_stream_kind fd_kind;
-    unsigned kinds; /* what the loop watches; of sessions with a lane, to read */
+    struct cvy_tls *tls; /* NULL: bytes go as they are */
+    unsigned kinds;      /* what the loop watches; of sessions with a lane, to read */
     struct cvy_lane_end lane; /* its `lane` NULL: all goes over `fd` */
     unsigned quiet_passes;    /* looks at it, one after the other, that found nothing */
     char *peer;               /* NULL: has no address */
@@ -234,9 +236,9 @@ static inline struct cvy_client *cvy_connection_holder(const struct cvy_connecti
 {
     return c->family ? c->family : c->client;
 }
-/** Serve a descriptor, which it takes. */
-int cvy_connection_add(struct cvy_server *server, int fd,
-                       const char *peer) COVEY_MUST_CHECK;
+/** Serve a newcomer, whose descriptor and TLS it takes on success. */
+int cvy_connection_add(struct cvy_server *server,
+                       const struct cvy_newcomer *newcomer) COVEY_MUST_CHECK;
 /** Something can be read or written. */
 void cvy_connection_ready(struct cvy_connection *c, unsigned kinds);
 /** Do some of the requests that have come. */

@@ -139,23 +139,27 @@ static void tell_address(void *context, const char *address)
 
 /* What is in a plan: see plan_value. */
 static int read_plan(const covey_value *plan, struct covey_manager_opts *o,
-                     covey_conn **ret_pipe, int *ret_is_thread,
-                     const covey_value **ret_types, const covey_value **ret_functions)
+                     struct cvy_tls_settings *tls, covey_conn **ret_pipe,
+                     int *ret_is_thread, const covey_value **ret_types,
+                     const covey_value **ret_functions)
 {
-    const void *key = NULL;
-    size_t key_size = 0;
+    const void *key = NULL, *settings = NULL;
+    size_t key_size = 0, settings_size = 0;
     unsigned long long pipe = 0, memory = 0, steps = 0, bytes = 0;
     long long handshake = 0, sending = 0;
     int md5 = 0, standard = 0, segments = 0;
     const covey_value *sizes;
-    int r = covey_value_unpack(plan, "(K, z, y#, i, i, i, i, O, O, O)", &pipe,
-                               &o->address, &key, &key_size, &md5, &standard, &segments,
-                               ret_is_thread, &sizes, ret_types, ret_functions);
+    int r = covey_value_unpack(plan, "(K, z, y#, y#, i, i, i, i, O, O, O)", &pipe,
+                               &o->address, &key, &key_size, &settings, &settings_size,
+                               &md5, &standard, &segments, ret_is_thread, &sizes,
+                               ret_types, ret_functions);
     if (r >= 0)
         r = covey_value_unpack(sizes, "(n, n, n, n, n, K, K, K, L, L)", &o->max_message,
                                &o->max_reply, &o->max_objects, &o->max_sessions,
                                &o->max_workers, &memory, &steps, &bytes, &handshake,
                                &sending);
+    if (r >= 0 && settings_size == sizeof *tls)
+        memcpy(tls, settings, sizeof *tls);
     o->authkey = COVEY_VIEW(key, key_size);
     o->allow_md5 = md5 ? COVEY_ON : COVEY_OFF;
     o->standard_types = standard ? COVEY_ON : COVEY_OFF;
@@ -173,12 +177,16 @@ static int read_plan(const covey_value *plan, struct covey_manager_opts *o,
 static int serve_plan(const covey_value *plan)
 {
     struct covey_manager_opts o = {.size = sizeof o};
+    struct cvy_tls_settings settings = {0};
+    struct covey_tls tls;
     struct cvy_registry registry = {0};
     const covey_value *types, *functions;
     covey_conn *pipe;
-    int is_thread = 0, r = read_plan(plan, &o, &pipe, &is_thread, &types, &functions);
+    int is_thread = 0,
+        r = read_plan(plan, &o, &settings, &pipe, &is_thread, &types, &functions);
     if (r < 0)
         return r;
+    o.tls = cvy_tls_options(&settings, &tls);
     if (!is_thread) {
         cvy_os_ignore_interrupt();
         cvy_os_on_terminate(covey_manager_stop);
@@ -211,8 +219,11 @@ static int serve_child(struct covey_view arg)
 static int plan_value(covey_value **out, const struct covey_manager_opts *o,
                       const covey_conn *pipe)
 {
+    struct cvy_tls_settings tls;
     covey_value *types = NULL, *functions = NULL, *sizes = NULL;
-    int r = cvy_types_to_value(&types);
+    int r = cvy_tls_take(&tls, o->tls, o->authkey, "covey_manager_start");
+    if (r >= 0)
+        r = cvy_types_to_value(&types);
     if (r >= 0)
         r = cvy_functions_to_value(&functions);
     if (r >= 0)
@@ -227,11 +238,11 @@ static int plan_value(covey_value **out, const struct covey_manager_opts *o,
         covey_value_free(functions);
         return r;
     }
-    return covey_value_pack(out, "(K, z, y#, i, i, i, i, N, N, N)",
-                            (unsigned long long)(uintptr_t)pipe, o->address,
-                            o->authkey.data, o->authkey.size, o->allow_md5 == COVEY_ON,
-                            o->standard_types != COVEY_OFF, o->segments == COVEY_ON,
-                            o->method == COVEY_THREAD, sizes, types, functions);
+    return covey_value_pack(
+        out, "(K, z, y#, y#, i, i, i, i, N, N, N)", (unsigned long long)(uintptr_t)pipe,
+        o->address, o->authkey.data, o->authkey.size, &tls, sizeof tls,
+        o->allow_md5 == COVEY_ON, o->standard_types != COVEY_OFF,
+        o->segments == COVEY_ON, o->method == COVEY_THREAD, sizes, types, functions);
 }
 
 static int make_process(covey_process **out, const struct covey_manager_opts *o,
@@ -349,10 +360,11 @@ int covey_manager_start(covey_manager **out, const struct covey_manager_opts *op
             end_process(process, 0);
     }
     if (r >= 0) {
-        r = covey_manager_connect(
-            out, address,
-            COVEY_CONNECT_OPTS(.authkey = o.authkey, .allow_md5 = o.allow_md5),
-            o.start_timeout);
+        r = covey_manager_connect(out, address,
+                                  COVEY_CONNECT_OPTS(.authkey = o.authkey,
+                                                     .allow_md5 = o.allow_md5,
+                                                     .tls = o.tls),
+                                  o.start_timeout);
         if (r < 0)
             (void)cvy_start_end(address, 0);
     }

@@ -35,8 +35,11 @@ bool cvy_wire_may_have_lane(const struct cvy_wire *wire)
 
 void cvy_wire_use_lane(struct cvy_wire *wire, struct cvy_lane_end *lane)
 {
-    wire->fd = cvy_conn_stream(wire->conn)->fd;
+    struct cvy_stream *s = cvy_conn_stream(wire->conn);
+    wire->fd = s->fd;
     wire->lane = *lane;
+    cvy_tls_free(s->tls); /* the socket carries no messages any more */
+    s->tls = NULL;
     *lane = (struct cvy_lane_end){0};
 }
 

@@ -30,6 +30,10 @@ static const char help[] =
     "                         left out\n"
     "  --allow-md5            let clients prove that by MD5: CPython before 3.12\n"
     "                         needs it\n"
+    "  --tls-certificate FILE, --tls-key FILE, --tls-authorities FILE\n"
+    "                         speak TLS 1.3, with clients whose certificate one\n"
+    "                         of the authorities has signed; files in PEM\n"
+    "  --tls-from-key         speak TLS 1.3, with clients that know the key\n"
     "  --segments             look after named memory, as Python's\n"
     "                         SharedMemoryManager\n"
     "  --log LEVEL            debug, info, warning (default) or error\n"
@@ -53,6 +57,10 @@ enum choice {
     ADDRESS = 256,
     KEY_FILE,
     ALLOW_MD5,
+    TLS_CERTIFICATE,
+    TLS_KEY,
+    TLS_AUTHORITIES,
+    TLS_FROM_KEY,
     SEGMENTS,
     LOG,
     MESSAGE,
@@ -71,6 +79,10 @@ static const struct option options[] = {
     {"address", required_argument, NULL, ADDRESS},
     {"authkey-file", required_argument, NULL, KEY_FILE},
     {"allow-md5", no_argument, NULL, ALLOW_MD5},
+    {"tls-certificate", required_argument, NULL, TLS_CERTIFICATE},
+    {"tls-key", required_argument, NULL, TLS_KEY},
+    {"tls-authorities", required_argument, NULL, TLS_AUTHORITIES},
+    {"tls-from-key", no_argument, NULL, TLS_FROM_KEY},
     {"segments", no_argument, NULL, SEGMENTS},
     {"log", required_argument, NULL, LOG},
     {"max-message", required_argument, NULL, MESSAGE},
@@ -88,6 +100,7 @@ static const struct option options[] = {
 
 struct settings {
     struct covey_manager_opts opts;
+    struct covey_tls tls; /* of `opts`, if one of its options was given */
     const char *key_file;
     int log_level;
 };
@@ -181,6 +194,24 @@ static int take_limit(struct covey_manager_opts *o, int option, const char *text
     }
 }
 
+static void take_tls(struct settings *s, int option, const char *text)
+{
+    s->opts.tls = &s->tls;
+    switch (option) {
+    case TLS_CERTIFICATE:
+        s->tls.certificate = text;
+        break;
+    case TLS_KEY:
+        s->tls.key = text;
+        break;
+    case TLS_AUTHORITIES:
+        s->tls.authorities = text;
+        break;
+    default:
+        s->tls.from_key = COVEY_ON;
+    }
+}
+
 /* Returns: 0; 1 if help was asked for; -EINVAL, after saying why. */
 static int take_options(int argc, char **argv, struct settings *s)
 {
@@ -195,6 +226,12 @@ static int take_options(int argc, char **argv, struct settings *s)
             break;
         case ALLOW_MD5:
             s->opts.allow_md5 = COVEY_ON;
+            break;
+        case TLS_CERTIFICATE:
+        case TLS_KEY:
+        case TLS_AUTHORITIES:
+        case TLS_FROM_KEY:
+            take_tls(s, option, optarg);
             break;
         case SEGMENTS:
             s->opts.segments = COVEY_ON;
@@ -307,6 +344,7 @@ int cvy_tool_serve(int argc, char **argv)
 {
     static unsigned char key[KEY_MAX + 2];
     struct settings s = {.opts = {.size = sizeof s.opts},
+                         .tls = {.size = sizeof s.tls},
                          .log_level = COVEY_LOG_WARNING};
     int r = take_socket(&s);
     if (r >= 0)
