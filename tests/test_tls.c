@@ -559,6 +559,58 @@ TEST(bad_options_say_what_is_wrong)
 
 /* ---- another implementation ---- */
 
+/* A command of openssl's, in a folder, with what it prints. */
+struct beside {
+    int pid, in, out;
+    char got[4096];
+    size_t size;
+};
+
+static void beside_start(struct beside *b, const char *folder, const char *script)
+{
+    int in[2], out[2];
+    *b = (struct beside){.pid = -1};
+    CHECK_EQ(pipe2(in, O_CLOEXEC) | pipe2(out, O_CLOEXEC), 0);
+    fflush(NULL);
+    b->pid = fork();
+    CHECK_GE(b->pid, 0);
+    if (!b->pid) {
+        unsetenv("LD_PRELOAD");
+        dup2(in[0], 0);
+        dup2(out[1], 1);
+        dup2(open("/dev/null", O_WRONLY), 2);
+        if (chdir(folder) == 0)
+            execlp("sh", "sh", "-c", script, (char *)NULL);
+        _exit(127);
+    }
+    close(in[0]);
+    close(out[1]);
+    b->in = in[1];
+    b->out = out[0];
+}
+
+/* Wait until it has printed this. Returns: where. */
+static const char *beside_prints(struct beside *b, const char *text)
+{
+    const char *at;
+    while (!(at = memmem(b->got, b->size, text, strlen(text)))) {
+        ssize_t n = read(b->out, b->got + b->size, sizeof b->got - 1 - b->size);
+        CHECK_GT(n, 0);
+        b->size += (size_t)n;
+        b->got[b->size] = 0;
+    }
+    return at;
+}
+
+static void beside_end(struct beside *b)
+{
+    int status;
+    CHECK_EQ(kill(b->pid, SIGKILL), 0);
+    CHECK_EQ(waitpid(b->pid, &status, 0), b->pid);
+    close(b->in);
+    close(b->out);
+}
+
 static void *accept_in_thread(void *listener)
 {
     covey_conn *conn;
@@ -575,39 +627,55 @@ TEST(openssl_derives_the_same_and_is_let_into_tls)
         "exec openssl s_client -connect %s -tls1_3 -psk_identity covey -psk $psk "
         "-quiet";
     covey_listener *l = listening(BY_KEY, SECRET);
-    char script[512], got[4096];
-    int in[2], out[2], status;
-    size_t size = 0;
+    char script[512];
+    struct beside client;
     void *ended;
     pthread_t thread;
-    CHECK_EQ(pipe2(in, O_CLOEXEC) | pipe2(out, O_CLOEXEC), 0);
     snprintf(script, sizeof script, command, covey_listener_address(l));
+    beside_start(&client, "/", script);
     CHECK_EQ(pthread_create(&thread, NULL, accept_in_thread, l), 0);
-    forks_beside_threads();
-    pid_t pid = fork();
-    CHECK_GE(pid, 0);
-    if (!pid) {
-        unsetenv("LD_PRELOAD");
-        dup2(in[0], 0);
-        dup2(out[1], 1);
-        dup2(open("/dev/null", O_WRONLY), 2);
-        execlp("sh", "sh", "-c", script, (char *)NULL);
-        _exit(127);
-    }
-    close(out[1]);
-    while (!memmem(got, size, "#CHALLENGE#{sha256}", 19)) {
-        ssize_t n = read(out[0], got + size, sizeof got - size);
-        CHECK_GT(n, 0);
-        size += (size_t)n;
-    }
-    CHECK_EQ(kill(pid, SIGKILL), 0);
-    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    (void)beside_prints(&client, "#CHALLENGE#{sha256}");
+    beside_end(&client);
     CHECK_EQ(pthread_join(thread, &ended), 0);
     CHECK(ended == l);
-    close(in[0]);
-    close(in[1]);
-    close(out[0]);
     covey_listener_free(l);
+}
+
+TEST(older_tls_is_refused)
+{
+    covey_listener *l = listening(BY_KEY, SECRET);
+    covey_conn *conn;
+    char script[128];
+    struct beside client;
+    snprintf(script, sizeof script, "exec openssl s_client -connect %s -tls1_2",
+             covey_listener_address(l));
+    beside_start(&client, "/", script);
+    CHECK_ERR(covey_listener_accept(l, &conn, LONG), COVEY_EPROTOCOL);
+    CHECK_STR_HAS(covey_error_detail(), "has no TLS 1.3");
+    beside_end(&client);
+    covey_listener_free(l);
+}
+
+/* Who stands in the way has a certificate, even a good one, but not the key. */
+TEST(a_server_with_a_certificate_in_place_of_the_key_is_refused)
+{
+    struct certificates c;
+    certificates_make(&c);
+    struct beside server;
+    covey_conn *conn;
+    char address[64];
+    beside_start(&server, c.folder,
+                 "exec openssl s_server -accept 127.0.0.1:0 -tls1_3 -cert server.pem "
+                 "-key server.key");
+    (void)beside_prints(&server, "ACCEPT 127.0.0.1:");
+    CHECK_EQ(sscanf(beside_prints(&server, "127.0.0.1:"), "%63s", address), 1);
+    CHECK_ERR(covey_client_connect(&conn, address,
+                                   COVEY_CLIENT_OPTS(.authkey = SECRET, .tls = BY_KEY),
+                                   LONG),
+              COVEY_EAUTH);
+    CHECK_STR_HAS(covey_error_detail(), "another key, or certificates");
+    beside_end(&server);
+    certificates_free(&c);
 }
 
 CHECK_MAIN()

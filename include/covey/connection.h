@@ -308,8 +308,8 @@ COVEY_API int covey_conn_open_fd(covey_conn **out, int fd,
  * another one.
  *
  * Returns:  0; COVEY_ECLOSED; -EBADF for an end of a pipe that only sends, or if the
- *           program has closed the descriptor of a connection to another one; -EMFILE,
- *           -EAGAIN, -ENOMEM.
+ *           program has closed the descriptor of a connection to another one; -ENOTSUP with
+ *           TLS; -EMFILE, -EAGAIN, -ENOMEM.
  */
 COVEY_API int covey_conn_fd(covey_conn *conn, int *ret_fd);
 
@@ -377,7 +377,8 @@ struct covey_listener_opts {
  * may connect. A listener without a key takes everybody who reaches it.
  *
  * Returns:  0; -EINVAL for a bad address or options; -EADDRINUSE, -EADDRNOTAVAIL, -EACCES,
- *           -ENOENT ... of the system; -ENAMETOOLONG; -ENOMEM.
+ *           -ENOENT ... of the system; -ENAMETOOLONG; -ENOMEM. With `.tls`: -ELIBACC without
+ *           libssl; -ENOENT, -EACCES ... of a file, -EINVAL of what is in it.
  * Fork:     fork children may accept, too; the creator removes the path.
  */
 COVEY_API int
@@ -387,8 +388,8 @@ covey_listener_create(covey_listener **out, const char *address,
 /**
  * Accept the next connection whose peer has proved that it knows the key, and been shown
  * the same. Peers prove at the same time: a slow, silent or flooding one holds up nobody.
- * Until it has proved, no more than 256 bytes at a time are read of a peer. Those that
- * fail are closed, logged and counted.
+ * Until it has proved, no more than 256 bytes at a time are read of a peer; of TLS, a
+ * record of 16 KiB, and 100 KiB of certificates in all. Those that fail are closed, logged and counted.
  *
  * Returns:  0; -ETIMEDOUT; COVEY_ECLOSED; -EMFILE, -ENFILE, -ENOMEM; with
  *           `.report_refused`: COVEY_EAUTH, also of a peer that was too slow,
@@ -451,7 +452,7 @@ struct covey_client_opts {
  *           nobody answered until the system gave up ... of the system;
  *           -EINVAL for a bad address or options; COVEY_EEOF, COVEY_ETRUNCATED,
  *           COVEY_EPROTOCOL: the other side did not keep to the handshake, maybe because
- *           it has no key.
+ *           it has no key, or only one of the two has TLS. With `.tls`: as of the listener's.
  * Blocks:   at most `timeout`, all steps together; but looking up a host's name may take
  *           longer.
  */

@@ -291,7 +291,8 @@ int covey_conn_fd(covey_conn *conn, int *ret_fd)
                         s->fd);
     if (s) {
         r = cvy_stream_check_plain(s, call);
-        *ret_fd = r < 0 ? *ret_fd : s->fd;
+        if (r >= 0)
+            *ret_fd = s->fd;
         return r;
     }
     r = cvy_watch_fd(conn, cvy_pipe_word(end_of(conn)), cvy_pipe_is_ready, ret_fd);
