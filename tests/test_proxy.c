@@ -413,6 +413,7 @@ TEST_EACH_METHOD_TIMEOUT(a_killed_last_holders_references_are_given_back, 120)
         CHECK_EQ(count_of(m), 2);
         CHECK_OK(covey_process_kill(child));
         CHECK_EQ(end_of(child), -SIGKILL);
+        CHECK_EQ(count_of(m), 2); /* and gives back what it hears of */
         CHECK_EQ(count_of(m), 1);
         CHECK_ERR(covey_list_append(list, covey_value_int(1)), COVEY_EFREED);
         covey_proxy_free(other);

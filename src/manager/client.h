@@ -198,9 +198,11 @@ int cvy_proxy_adopt(covey_proxy **out, covey_manager *manager,
                     const covey_value *value) COVEY_MUST_CHECK;
 /** Give a reference back; failures are only logged. */
 void cvy_proxy_decref(covey_manager *manager, const char *ident);
-/** Give some of the references back whose last holders were killed; failures are only
- * logged. */
-void cvy_proxy_settle(covey_manager *manager);
+/** Give some of the references back whose last holders were killed, to a manager that has
+ * just answered; failures are only logged. */
+void cvy_proxy_settle(covey_manager *manager, int64_t deadline);
+/** The manager is gone, and with it what there were references to. */
+void cvy_proxy_write_off(const covey_manager *manager);
 static inline int cvy_proxy_enter(const covey_proxy *proxy, const char *call)
 {
     return cvy_sync_enter(proxy, CVY_KIND_PROXY, call);

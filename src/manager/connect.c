@@ -141,8 +141,11 @@ static int ask(covey_manager *m, covey_value **out, const char *method,
     const covey_value *value = NULL;
     enum cvy_reply_kind kind;
     cvy_remote_forget();
-    cvy_proxy_settle(m);
     int r = cvy_link_ask(m, &message, method, args, kwargs, how, deadline);
+    if ((r >= 0 && how == CVY_ASK_TO_END) || r == -ECONNREFUSED || r == -ENOENT)
+        cvy_proxy_write_off(m);
+    else if (r >= 0)
+        cvy_proxy_settle(m, deadline);
     if (r < 0)
         cvy_detail_prefix("manager %s, %s", m->address, method);
     else

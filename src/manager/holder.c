@@ -296,8 +296,7 @@ static void settle_for_family(struct cvy_server *server)
     while (cvy_proxy_take_owed(server->address, ident, &first)) {
         struct cvy_hosted *hosted = cvy_hosted_find(server, ident);
         struct cvy_client *family = noted(server, first);
-        if (hosted && ((family && take_one(family, hosted)) ||
-                       take_one(&server->unknown, hosted)))
+        if (hosted && family && take_one(family, hosted))
             drop_one(server, hosted);
     }
 }

@@ -144,11 +144,9 @@ int cvy_proxy_adopt(covey_proxy **out, covey_manager *manager, const covey_value
 /* ---- letting go ---- */
 
 /* Tell of it, but leave this thread's detail and error as they are: nobody asked. */
-void cvy_proxy_decref(covey_manager *manager, const char *ident)
+static int decref_by(covey_manager *manager, const char *ident, int64_t deadline)
 {
     covey_value *message = NULL;
-    int64_t deadline =
-        cvy_min_i64(cvy_manager_deadline(manager), cvy_os_deadline(DECREF_PATIENCE));
     int r = cvy_link_ask(manager, &message, "decref",
                          cvy_remote_args1(covey_value_str(ident)), NULL, CVY_ASK_ONCE,
                          deadline);
@@ -156,6 +154,14 @@ void cvy_proxy_decref(covey_manager *manager, const char *ident)
         (void)covey_log(COVEY_LOG_DEBUG, "the reference to %s in manager %s: %s", ident,
                         manager->address, covey_error_detail());
     covey_value_free(message);
+    return r;
+}
+
+void cvy_proxy_decref(covey_manager *manager, const char *ident)
+{
+    (void)decref_by(
+        manager, ident,
+        cvy_min_i64(cvy_manager_deadline(manager), cvy_os_deadline(DECREF_PATIENCE)));
 }
 
 static bool is_at(const void *proxy, const void *address)
@@ -187,14 +193,22 @@ bool cvy_proxy_take_owed(const char *address, char ret_ident[CVY_IDENT_MAX + 1],
     return true;
 }
 
-void cvy_proxy_settle(covey_manager *manager)
+void cvy_proxy_settle(covey_manager *manager, int64_t deadline)
+{
+    char ident[CVY_IDENT_MAX + 1];
+    int first, r = 0;
+    for (int i = 0; i < SETTLED_AT_ONCE && r >= 0 &&
+                    cvy_proxy_take_owed(manager->address, ident, &first);
+         i++)
+        r = decref_by(manager, ident, deadline);
+}
+
+void cvy_proxy_write_off(const covey_manager *manager)
 {
     char ident[CVY_IDENT_MAX + 1];
     int first;
-    for (int i = 0;
-         i < SETTLED_AT_ONCE && cvy_proxy_take_owed(manager->address, ident, &first);
-         i++)
-        cvy_proxy_decref(manager, ident);
+    while (cvy_proxy_take_owed(manager->address, ident, &first))
+        ;
 }
 
 void covey_proxy_free(covey_proxy *proxy)

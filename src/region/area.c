@@ -3,6 +3,7 @@
 #include "region/area.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "region/undo.h"
 
@@ -49,6 +50,9 @@ int cvy_place_take(uint32_t size, cvy_ref *ret_ref, cvy_ref *ret_left)
         if (!starts_page && at != left && !*live_on_page(left))
             *ret_left = left;
     }
+    if (at % CVY_PAGE ==
+        0) /* who emptied it may have died before it gave the page back */
+        memset(cvy_at(at), 0, CVY_PAGE);
     cvy_set64(&cvy_head->object_next, at + size);
     cvy_set32(live_on_page(at), *live_on_page(at) + 1);
     *ret_ref = at;
