@@ -41,6 +41,98 @@ TEST_EACH_METHOD(a_process_ends_the_workers_of_its_pools)
     CHECK_EQ(code, 7);
 }
 
+/* ---- from a callback ------------------------------------------------------------ */
+
+static int tell_the_end(struct covey_view arg)
+{
+    family_tell(&shared_of(arg)->ended);
+    return 0;
+}
+
+static void exit_from_here(void *ctx, covey_result *result)
+{
+    (void)ctx;
+    CHECK_EQ(covey_result_successful(result), 1);
+    exit(7);
+}
+
+static void covey_exit_from_here(void *ctx, covey_result *result)
+{
+    (void)ctx;
+    CHECK_EQ(covey_result_successful(result), 1);
+    covey_exit(7);
+}
+
+static void call_back_for_ever(void *ctx, covey_result *result)
+{
+    struct shared *s = ctx;
+    (void)result;
+    family_tell(&s->told);
+    family_pause();
+}
+
+/* Meanwhile a task of the pool hangs, and the first thread waits for it. */
+static int end_in_a_callback(struct covey_view arg, covey_done_fn *callback)
+{
+    struct shared *s = shared_of(arg);
+    covey_pool *pool = NULL;
+    covey_result *hangs = NULL;
+    CHECK_OK(covey_log_to_stderr(COVEY_LOG_WARNING));
+    CHECK_OK(covey_at_exit(tell_the_end, arg, -1));
+    CHECK_OK(covey_pool_create(&pool, 2, NULL));
+    CHECK_OK(covey_pool_apply_async(&hangs, pool, block_without_sigterm,
+                                    COVEY_VIEW_OF(s), NULL));
+    family_await(&s->begun, 1);
+    CHECK_OK(covey_pool_apply_async(NULL, pool, task_echo, text_view("x"),
+                                    COVEY_TASK_OPTS(.callback = callback)));
+    (void)covey_result_get(hangs, NULL, COVEY_FOREVER);
+    family_pause();
+}
+
+static int exit_in_a_callback(struct covey_view arg)
+{
+    return end_in_a_callback(arg, exit_from_here);
+}
+
+static int covey_exit_in_a_callback(struct covey_view arg)
+{
+    return end_in_a_callback(arg, covey_exit_from_here);
+}
+
+TEST_EACH_METHOD(a_process_may_end_in_a_callback)
+{
+    static covey_target_fn *const ways[] = {exit_in_a_callback,
+                                            covey_exit_in_a_callback};
+    for (int i = 0; i < 2; i++) {
+        struct shared *s = share();
+        struct catcher c = catch_output(2);
+        int code = run(ways[i], COVEY_VIEW_OF(s), OPTS(.daemon = COVEY_OFF));
+        const char *text = caught(&c);
+        CHECK_STR_EQ(text, "");
+        CHECK_EQ(code, 7);
+        CHECK_EQ(s->ended, 1);
+    }
+}
+
+static int end_beside_a_callback(struct covey_view arg)
+{
+    struct shared *s = shared_of(arg);
+    covey_pool *pool = NULL;
+    CHECK_OK(covey_pool_create(&pool, 1, NULL));
+    CHECK_OK(covey_pool_apply_async(
+        NULL, pool, task_echo, text_view("x"),
+        COVEY_TASK_OPTS(.callback = call_back_for_ever, .callback_ctx = s)));
+    family_await(&s->told, 1);
+    return 7;
+}
+
+TEST(a_callback_that_does_not_end_keeps_no_process)
+{
+    struct shared *s = share();
+    int code = run(end_beside_a_callback, COVEY_VIEW_OF(s), OPTS(.daemon = COVEY_OFF));
+    CHECK_EQ(code, 7);
+}
+
 /* ---- in order ------------------------------------------------------------------- */
 
 static int end_slowly(struct covey_view arg)

@@ -125,7 +125,8 @@ COVEY_API int covey_pool_create(covey_pool **out, size_t workers,
                                 const struct covey_pool_opts *opts) COVEY_MUST_CHECK;
 
 /** Called when a result is there: by the pool's thread, or by who dispatches. It may use
- * the pool and any result, but neither free nor join the pool. */
+ * the pool and any result, but neither free nor join the pool. It may end the process;
+ * others that run then do not keep it for longer than 5 s. */
 typedef void covey_done_fn(void *ctx, covey_result *result);
 
 /** How a map went, for people and programs. */

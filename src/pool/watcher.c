@@ -15,12 +15,27 @@
 #include "region/member.h"
 #include "region/wait.h"
 
+#define CALLBACK_PATIENCE COVEY_SEC(5) /* of the end of the process */
+
+/*
+ *   LOOKS <--> CALLS      by the thread
+ *     |          \------> LEFT   by who ends it; the thread stays where it is then
+ *     v
+ *    OVER
+ */
+enum watcher_state {
+    WATCHER_LOOKS = 0,
+    WATCHER_CALLS, /* it is in a callback, and so in the hands of the program */
+    WATCHER_LEFT,  /* nobody waits for the callback any more: the process ends */
+    WATCHER_OVER   /* it touches nothing any more */
+};
+
 struct cvy_watcher {
     struct cvy_pool *pool;
     struct cvy_watcher *next;
     uint32_t owner; /* of the process whose thread it is */
     cvy_word stops; /* 1: the thread is to end */
-    cvy_word over;  /* 1: it touches nothing any more */
+    cvy_word state;
 };
 
 /* All of a process, to be ended when it leaves the family. A fork child finds its parent's,
@@ -28,6 +43,8 @@ struct cvy_watcher {
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct cvy_watcher *watchers;
 static _Thread_local const struct cvy_pool *calls_for
+    __attribute__((tls_model("initial-exec")));
+static _Thread_local struct cvy_watcher *mine
     __attribute__((tls_model("initial-exec")));
 
 bool cvy_watcher_is_me(const struct cvy_pool *pool)
@@ -58,6 +75,26 @@ static struct covey_result *take_callback(struct cvy_pool *pool)
     return result;
 }
 
+/* Where the process ends without waiting for a callback its thread gets no further. */
+static void stay(struct cvy_watcher *watcher)
+{
+    struct cvy_os_wait wait = {&watcher->state, WATCHER_LEFT};
+    while (atomic_load(&watcher->state) == WATCHER_LEFT)
+        (void)cvy_os_futex_waitv(&wait, 1, INT64_MAX);
+}
+
+static void call(covey_done_fn *fn, struct covey_result *result)
+{
+    uint32_t looks = WATCHER_LOOKS, calls = WATCHER_CALLS;
+    /* A callback may end another pool, and so run that one's. */
+    bool is_outer = mine && atomic_compare_exchange_strong(&mine->state, &looks, calls);
+    fn(result->callback_ctx, result);
+    if (is_outer && atomic_compare_exchange_strong(&mine->state, &calls, looks))
+        (void)cvy_os_futex_wake(&mine->state, 1);
+    if (mine)
+        stay(mine);
+}
+
 bool cvy_watcher_call_back(struct cvy_pool *pool)
 {
     struct covey_result *result = take_callback(pool);
@@ -66,7 +103,7 @@ bool cvy_watcher_call_back(struct cvy_pool *pool)
     covey_done_fn *fn = result->code < 0 ? result->error_callback : result->callback;
     const struct cvy_pool *before = calls_for; /* its callback works for this pool */
     calls_for = pool;
-    fn(result->callback_ctx, result);
+    call(fn, result);
     calls_for = before;
     (void)pthread_mutex_lock(&pool->lock);
     pool->calls_back = false;
@@ -98,28 +135,45 @@ static void look(struct cvy_watcher *watcher)
 static void *watch(void *arg)
 {
     struct cvy_watcher *watcher = arg;
+    mine = watcher;
     cvy_os_set_comm("covey-pool");
     if (cvy_enter() >= 0) {
         cvy_thread_set_aside();
         look(watcher);
         cvy_thread_detach();
     }
-    atomic_store(&watcher->over, 1);
+    mine = NULL;
+    atomic_store(&watcher->state, WATCHER_OVER);
     /* A mere number if it was freed meanwhile. */
-    (void)cvy_os_futex_wake(&watcher->over, 1);
+    (void)cvy_os_futex_wake(&watcher->state, 1);
     return NULL;
 }
 
 /* ---- the list ---- */
 
-static void end_watcher(struct cvy_watcher *watcher)
+/* Whether the thread has ended; if not, it is in a callback, and stays there when it ends
+ * after `patience`. */
+static bool await_end(struct cvy_watcher *watcher, int64_t patience)
 {
-    struct cvy_os_wait wait = {&watcher->over, 0};
+    for (;;) {
+        uint32_t state = atomic_load(&watcher->state);
+        struct cvy_os_wait wait = {&watcher->state, state};
+        bool calls = state == WATCHER_CALLS;
+        if (state == WATCHER_OVER)
+            return true;
+        if (!calls || cvy_os_now() < patience)
+            (void)cvy_os_futex_waitv(&wait, 1, calls ? patience : INT64_MAX);
+        else if (atomic_compare_exchange_strong(&watcher->state, &state, WATCHER_LEFT))
+            return false;
+    }
+}
+
+static void end_watcher(struct cvy_watcher *watcher, int64_t patience)
+{
     atomic_store(&watcher->stops, 1);
     cvy_tasks_tell(watcher->pool);
-    while (!atomic_load(&watcher->over))
-        (void)cvy_os_futex_waitv(&wait, 1, INT64_MAX);
-    cvy_free(watcher);
+    if (await_end(watcher, patience))
+        cvy_free(watcher);
 }
 
 static bool take_out(struct cvy_watcher *watcher)
@@ -133,22 +187,30 @@ static bool take_out(struct cvy_watcher *watcher)
     return found;
 }
 
-/* The process gives up its holds: no thread may look at a pool any more. */
+/* One of this process that is not the caller's own. */
+static struct cvy_watcher *take_another(void)
+{
+    (void)pthread_mutex_lock(&mutex);
+    struct cvy_watcher *watcher = watchers;
+    while (watcher && (watcher->owner != cvy_member_owner() || watcher == mine))
+        watcher = watcher->next;
+    if (watcher) {
+        (void)take_out(watcher);
+        watcher->pool->watcher = NULL;
+    }
+    (void)pthread_mutex_unlock(&mutex);
+    return watcher;
+}
+
+/* The process gives up its holds: no thread may look at a pool any more. Who ends it from a
+ * callback does not look again; callbacks of other threads may be as long as they like, or
+ * wait for this one. */
 static void end_all(void)
 {
-    for (;;) {
-        (void)pthread_mutex_lock(&mutex);
-        struct cvy_watcher *watcher = watchers;
-        while (watcher && watcher->owner != cvy_member_owner())
-            watcher = watcher->next;
-        if (watcher)
-            (void)take_out(watcher);
-        (void)pthread_mutex_unlock(&mutex);
-        if (!watcher)
-            return;
-        watcher->pool->watcher = NULL;
-        end_watcher(watcher);
-    }
+    int64_t patience = cvy_os_deadline(CALLBACK_PATIENCE);
+    struct cvy_watcher *watcher;
+    while ((watcher = take_another()))
+        end_watcher(watcher, patience);
 }
 
 __attribute__((constructor)) static void guard_forks(void)
@@ -199,5 +261,5 @@ void cvy_watcher_stop(struct cvy_pool *pool)
     pool->watcher = NULL;
     (void)pthread_mutex_unlock(&mutex);
     if (watcher)
-        end_watcher(watcher);
+        end_watcher(watcher, INT64_MAX);
 }

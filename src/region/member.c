@@ -246,11 +246,12 @@ void cvy_member_leave(int status)
 {
     uint32_t member = cvy_process_page->member, mine = cvy_thread_owner();
     struct cvy_member *m = cvy_member_at(CVY_INDEX_OF(member));
+    uint32_t counted = !cvy_slot_at(CVY_INDEX_OF(mine))->aside; /* of this thread */
     cvy_attach_no_more();
     m->exit_status = status;
     cvy_region_lock();
     /* Private objects are its starter's, who drops these holds when reaping it. */
-    if (m->thread_count <= 1 && (m->shared_holds || m->extents || !m->starter))
+    if (m->thread_count <= counted && (m->shared_holds || m->extents || !m->starter))
         drop_all(CVY_INDEX_OF(member));
     cvy_set32(&m->witness, 0);
     if (cvy_slot_is_linked(mine))
