@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/* Wake-ups in the standard types of managers whose calls can do nothing with them. */
+#include "types_help.h"
+
+/* ---- woken and gone ------------------------------------------------------------ */
+
+/* This wakes the first that waits, whose session ends before it could go on. */
+static void wakes_who_is_gone(struct job *first, const char *method, covey_value *given)
+{
+    struct job waker;
+
+    CHECK_EQ(start(&waker, &here, method, given), 0);
+    end(&waker);
+    cvy_cancel(&first->call);
+    end(first);
+    cvy_parking_run(&parking, cvy_os_now());
+}
+
+TEST(a_wake_up_of_who_is_gone_goes_to_the_next)
+{
+    const struct {
+        const struct cvy_class *class;
+        const char *made_of, *first, *wait, *waiting_for, *wake, *waking_by, *result;
+    } cases[] = {
+        {&cvy_type_lock, "", "acquire", "acquire", "", "release", "", "True"},
+        {&cvy_type_rlock, "", "acquire", "acquire", "", "release", "", "True"},
+        {&cvy_type_condition, "", "acquire", "acquire", "", "release", "", "True"},
+        {&cvy_type_semaphore, "1", "acquire", "acquire", "", "release", "", "True"},
+        {&cvy_type_queue, "", "qsize", "get", "", "put", "7", "7"},
+        {&cvy_type_queue, "1", "full", "put", "1", "get", "", "None"},
+    };
+    struct job gone, next;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        begin(cases[i].class, args(cases[i].made_of));
+        if (strcmp(cases[i].wait, "put") == 0)
+            gives(&here, "put", args("0"), "None");
+        gives(&here, cases[i].first, NULL,
+              strcmp(cases[i].first, "qsize") == 0 ? "0" : "True");
+        waits(&gone, &there, cases[i].wait, args(cases[i].waiting_for));
+        waits(&next, &there, cases[i].wait, args(cases[i].waiting_for));
+        wakes_who_is_gone(&gone, cases[i].wake, args(cases[i].waking_by));
+        goes_on(&next, cases[i].result);
+        finish();
+    }
+}
+
+TEST(a_notification_of_who_is_gone_goes_to_the_next)
+{
+    struct job gone, next;
+
+    begin(&cvy_type_condition, NULL);
+    gives(&there, "acquire", NULL, "True");
+    waits(&gone, &there, "wait", NULL);
+    gives(&there, "acquire", NULL, "True");
+    waits(&next, &there, "wait", NULL);
+    gives(&here, "acquire", NULL, "True");
+    wakes_who_is_gone(&gone, "notify", NULL);
+    gives(&here, "release", NULL, "None");
+    goes_on(&next, "True");
+    finish();
+}
+
+TEST(who_goes_as_a_barrier_opens_leaves_it_as_it_is)
+{
+    struct job gone;
+
+    begin(&cvy_type_barrier, args("2"));
+    waits(&gone, &there, "wait", NULL);
+    wakes_who_is_gone(&gone, "wait", NULL);
+    gives(&here, "__getattribute__", name("n_waiting"), "0");
+    waits(&gone, &there, "wait", NULL);
+    gives(&here, "wait", NULL, "1");
+    goes_on(&gone, "0");
+    finish();
+}
+
+CHECK_MAIN()
