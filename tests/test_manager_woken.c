@@ -75,4 +75,77 @@ TEST(who_goes_as_a_barrier_opens_leaves_it_as_it_is)
     finish();
 }
 
+/* ---- woken without memory ------------------------------------------------------ */
+
+static struct cvy_session elsewhere = {.name = "elsewhere"};
+static size_t refusals; /* so many reallocations that come next fail */
+
+static void *refusing_realloc(void *old, size_t size)
+{
+    if (!refusals)
+        return realloc(old, size);
+    refusals--;
+    return NULL;
+}
+
+static void ignore_end(void *thing, struct cvy_session *session)
+{
+    (void)thing;
+    (void)session;
+}
+
+/* This wakes who cannot note what it gets, and says so. */
+static void wakes_in_vain(struct job *first, const char *method)
+{
+    static int things;
+    struct job waker;
+
+    CHECK_EQ(start(&waker, &here, method, NULL), 0);
+    end(&waker);
+    do
+        CHECK_OK(cvy_watch(&there, &things, "thing", ignore_end));
+    while (there.watch_count < there.watch_capacity);
+    refusals = 1;
+    cvy_parking_run(&parking, cvy_os_now());
+    CHECK_EQ(refusals, 0);
+    goes_on(first, "MemoryError(\"no memory for one more thing that 'there' holds\")");
+}
+
+TEST(a_wake_up_of_who_has_no_memory_goes_to_the_next)
+{
+    const struct cvy_class *const classes[] = {
+        &cvy_type_lock, &cvy_type_rlock, &cvy_type_condition, &cvy_type_semaphore};
+    struct job first, next;
+
+    CHECK_OK(covey_set_allocator(malloc, refusing_realloc, free));
+    for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
+        begin(classes[i], NULL);
+        gives(&here, "acquire", NULL, "True");
+        waits(&first, &there, "acquire", NULL);
+        waits(&next, &elsewhere, "acquire", NULL);
+        wakes_in_vain(&first, "release");
+        goes_on(&next, "True");
+        cvy_session_end(&elsewhere);
+        finish();
+    }
+}
+
+TEST(a_notification_of_who_has_no_memory_goes_to_the_next)
+{
+    struct job first, next;
+
+    CHECK_OK(covey_set_allocator(malloc, refusing_realloc, free));
+    begin(&cvy_type_condition, NULL);
+    gives(&there, "acquire", NULL, "True");
+    waits(&first, &there, "wait", NULL);
+    gives(&elsewhere, "acquire", NULL, "True");
+    waits(&next, &elsewhere, "wait", NULL);
+    gives(&here, "acquire", NULL, "True");
+    gives(&here, "notify", NULL, "None");
+    wakes_in_vain(&first, "release");
+    goes_on(&next, "True");
+    cvy_session_end(&elsewhere);
+    finish();
+}
+
 CHECK_MAIN()

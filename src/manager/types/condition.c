@@ -91,14 +91,31 @@ static int condition_release(struct cvy_call *call, void *self)
     return cvy_owned_release(call, ((struct condition *)self)->lock);
 }
 
+static int retake_resume(struct cvy_call *call, void *self, enum cvy_why why);
+
+/* Who cannot have the lock again, for lack of memory, leaves its notification to the next. */
+static int retake(struct cvy_call *call, struct condition *condition)
+{
+    bool notified = call->kept[2].number;
+    int r = cvy_owned_retake(call, condition->lock, (uint64_t)call->kept[1].number,
+                             notified, retake_resume);
+
+    if (r < 0 && notified)
+        cvy_wake_first(&condition->waiters);
+    return r;
+}
+
+static int retake_resume(struct cvy_call *call, void *self, enum cvy_why why)
+{
+    return why == CVY_CANCELLED ? cvy_return_none(call) : retake(call, self);
+}
+
 static int wait_resume(struct cvy_call *call, void *self, enum cvy_why why)
 {
-    struct condition *condition = self;
-
     if (why == CVY_CANCELLED)
         return cvy_return_none(call);
-    return cvy_owned_retake(call, condition->lock, (uint64_t)call->kept[1].number,
-                            why == CVY_WOKEN);
+    call->kept[2].number = why == CVY_WOKEN;
+    return retake(call, self);
 }
 
 static int condition_wait(struct cvy_call *call, void *self)

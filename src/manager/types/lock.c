@@ -105,13 +105,16 @@ static void owner_gone(void *thing, struct cvy_session *session)
     pass_on(thing);
 }
 
+/* It is free. If it stays so for lack of memory, it is the next one's turn. */
 static int take(struct cvy_call *call, struct cvy_owned_lock *lock, uint64_t count)
 {
     int r =
         cvy_watch(call->session, lock, lock->reentrant ? "RLock" : "Lock", owner_gone);
 
-    if (r < 0)
+    if (r < 0) {
+        cvy_wake_first(&lock->waiters);
         return r;
+    }
     lock->owner = call->session;
     lock->count = count;
     return 0;
@@ -215,19 +218,8 @@ int cvy_owned_locked(struct cvy_call *call, const struct cvy_owned_lock *lock)
     return r ? r : cvy_return_bool(call, lock->count != 0);
 }
 
-static int retake_resume(struct cvy_call *call, void *self, enum cvy_why why)
-{
-    struct cvy_owned_lock *lock = call->kept[0].pointer;
-
-    (void)self;
-    if (why == CVY_CANCELLED)
-        return cvy_return_none(call);
-    return cvy_owned_retake(call, lock, (uint64_t)call->kept[1].number,
-                            call->kept[2].number);
-}
-
 int cvy_owned_retake(struct cvy_call *call, struct cvy_owned_lock *lock, uint64_t count,
-                     bool result)
+                     bool result, cvy_resume_fn *resume)
 {
     int r;
 
@@ -235,10 +227,7 @@ int cvy_owned_retake(struct cvy_call *call, struct cvy_owned_lock *lock, uint64_
         r = take(call, lock, count);
         return r < 0 ? r : cvy_return_bool(call, result);
     }
-    call->kept[0].pointer = lock;
-    call->kept[1].number = (int64_t)count;
-    call->kept[2].number = result;
-    return cvy_park(call, &lock->waiters, INT64_MAX, retake_resume);
+    return cvy_park(call, &lock->waiters, INT64_MAX, resume);
 }
 
 /* ---- repr ---------------------------------------------------------------------- */

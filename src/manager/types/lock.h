@@ -34,9 +34,10 @@ int cvy_owned_repr(struct cvy_call *call, const struct cvy_owned_lock *lock,
 
 /** Release it wholly. Returns: how often it was held, for cvy_owned_retake. */
 uint64_t cvy_owned_release_all(struct cvy_owned_lock *lock);
-/** Take it again as often, once it is free, and then return `result`, a bool. */
+/** Take it again as often, and return `result`, a bool; if it is not free, park with
+ * `resume`, to try it again. Returns: as a method; -ENOMEM. */
 int cvy_owned_retake(struct cvy_call *call, struct cvy_owned_lock *lock, uint64_t count,
-                     bool result);
+                     bool result, cvy_resume_fn *resume) COVEY_MUST_CHECK;
 
 /* ---- times --------------------------------------------------------------------- */
 

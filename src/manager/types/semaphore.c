@@ -189,13 +189,15 @@ static int semaphore_repr(struct cvy_call *call, void *self)
 
 /* ---- methods ------------------------------------------------------------------- */
 
-/* There is a permit. */
+/* There is a permit. If it stays for lack of memory, it is the next one's turn. */
 static int take(struct cvy_call *call, struct semaphore *semaphore)
 {
     int r = note_taken(semaphore, call->session);
 
-    if (r < 0)
+    if (r < 0) {
+        wake(semaphore, 1);
         return r;
+    }
     semaphore->value--;
     return cvy_return_bool(call, true);
 }
