@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Results one by one: imap and imap_unordered. */
-#include "pool/batch.h"
+#include "pool/pool.h"
 #include "pool_help.h"
 
 struct numbers {
@@ -307,6 +307,60 @@ TEST_EACH_METHOD_AND_THREAD(a_window_is_not_overshot)
             CHECK_ERR(covey_iterator_next(it, NULL, COVEY_FOREVER), COVEY_EEND);
             covey_iterator_free(it);
         }
+    covey_pool_free(pool);
+}
+
+/* What batches with items that were not fetched yet take of shared memory. */
+static uint64_t bytes_out(covey_pool *pool, uint64_t *ret_items)
+{
+    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    uint64_t bytes = 0;
+    *ret_items = 0;
+    (void)pthread_mutex_lock(&inner->lock);
+    for (int i = 0; i < CVY_POOL_BATCHES; i++)
+        if (inner->slots[i].use == CVY_SLOT_ACTIVE) {
+            bytes += inner->slots[i].run.bytes;
+            *ret_items += inner->slots[i].n;
+        }
+    (void)pthread_mutex_unlock(&inner->lock);
+    return bytes;
+}
+
+/* Many of one size, then some of another. */
+static int next_of_any_size(void *ctx, struct covey_view *ret_item)
+{
+    static const size_t sizes[] = {8, 1000, 300, 20000, 8, 150000, 60, 5000};
+    static const char bytes[150000];
+    struct numbers *n = ctx;
+    if (n->next == n->end)
+        return 0;
+    size_t size = sizes[n->next++ / 300 % (sizeof sizes / sizeof *sizes)];
+    *ret_item = COVEY_VIEW(bytes, size);
+    return 1;
+}
+
+static int task_nothing(struct covey_call *call)
+{
+    return covey_call_return(call, NULL, 0);
+}
+
+TEST_EACH_METHOD_AND_THREAD(a_window_of_bytes_is_not_overshot)
+{
+    static const uint64_t windows[] = {1, 20000, 100000, 300000, 3000000};
+    covey_pool *pool = pool_with(2, POOL_OPTS());
+    for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
+        struct numbers in = {.end = 4800};
+        covey_iterator *it = NULL;
+        uint64_t items = 0;
+        CHECK_OK(covey_pool_imap(&it, pool, task_nothing, next_of_any_size, &in,
+                                 COVEY_IMAP_OPTS(.window_bytes = windows[i])));
+        for (uint64_t fetched = 0; fetched < in.end; fetched++) {
+            CHECK(bytes_out(pool, &items) <= windows[i] || items == 1);
+            CHECK_OK(covey_iterator_next(it, NULL, COVEY_FOREVER));
+        }
+        CHECK_ERR(covey_iterator_next(it, NULL, COVEY_FOREVER), COVEY_EEND);
+        covey_iterator_free(it);
+    }
     covey_pool_free(pool);
 }
 

@@ -461,8 +461,10 @@ struct covey_imap_opts {
     size_t chunksize; /**< items a worker takes at a time; default: by duration */
     size_t window;    /**< most items that were taken from the input and whose results
                                 were not fetched yet; default: by duration */
-    size_t window_bytes; /**< most shared memory they use; default 64 MiB, but one item
-                                is always possible */
+    size_t
+        window_bytes; /**< most shared memory they use, but for results that are larger
+                                than was expected; one item is always possible, alone;
+                                default about 64 MiB */
     covey_nsec time_limit; /**< of each item, as of covey_task_opts */
     covey_nsec soft_limit;
     uint64_t memory_limit;

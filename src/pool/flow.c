@@ -92,12 +92,28 @@ static bool has_window(const struct cvy_flow *flow)
                         : flow->out < window_items(flow);
 }
 
+static bool has_bytes(const struct cvy_flow *flow)
+{
+    uint64_t wished = flow->window_bytes;
+    return wished ? flow->bytes + wished / WINDOW_PARTS <= wished
+                  : flow->bytes < WINDOW_BYTES;
+}
+
 static bool has_room(const struct cvy_flow *flow)
 {
-    uint64_t bytes = flow->window_bytes ? flow->window_bytes : WINDOW_BYTES;
     return !flow->order_count ||
            (flow->order_count < (flow->batches ? flow->batches : BATCHES_MOST) &&
-            has_window(flow) && flow->bytes < bytes);
+            has_window(flow) && has_bytes(flow));
+}
+
+/* How much memory a batch may take. A single item that is large may have what is left of the
+ * window, and if it is alone, any amount. */
+static uint64_t most_bytes(const struct cvy_flow *flow, uint64_t items)
+{
+    if (!flow->window_bytes || (items == 1 && !flow->order_count))
+        return UINT64_MAX;
+    return items == 1 ? flow->window_bytes - flow->bytes
+                      : flow->window_bytes / WINDOW_PARTS;
 }
 
 static bool is_in_place(const struct covey_view *part)
@@ -262,7 +278,8 @@ static int take_slot(struct cvy_flow *flow, uint64_t items, bool dated,
         args + cvy_min_u64(cvy_max_u64(first, 16) * items, most), ARGS_ALIGN);
     *ret_parts = (struct parts){args, results};
     return cvy_pool_slot_take_bytes(flow->map.pool, &flow->map, items,
-                                    results + items * flow->reserve, ret_slot);
+                                    results + items * flow->reserve,
+                                    most_bytes(flow, items), ret_slot);
 }
 
 /* Returns: 1; 0 when it has to wait; -ENOMEM, with the detail: there is no memory for the
@@ -280,7 +297,7 @@ static int add_batch(struct cvy_flow *flow)
     uint64_t items = batch_items(flow);
     (void)pthread_mutex_lock(&pool->lock);
     int r = take_slot(flow, items, dated, &parts, &slot);
-    while (r == -ENOMEM && !map->mine && items > 1) {
+    while (items > 1 && (r == -E2BIG || (r == -ENOMEM && !map->mine))) {
         items = (items + 1) / 2;
         r = take_slot(flow, items, dated, &parts, &slot);
     }

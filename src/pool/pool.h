@@ -630,9 +630,9 @@ struct cvy_cost *cvy_pool_cost(struct cvy_pool *pool, covey_task_fn *fn);
  * Returns: 0; -EAGAIN if all are in use; -ENOMEM with the detail set. */
 int cvy_pool_slot_take(struct cvy_pool *pool, struct cvy_map *map, uint64_t items,
                        uint32_t *ret_slot);
-/** The same with room for `items` entries, and a run of `bytes`. */
+/** The same with room for `items` entries, and a run of `bytes`; -E2BIG: it takes > `most`. */
 int cvy_pool_slot_take_bytes(struct cvy_pool *pool, struct cvy_map *map, uint64_t items,
-                             uint64_t bytes, uint32_t *ret_slot);
+                             uint64_t bytes, uint64_t most, uint32_t *ret_slot);
 /** Let workers have it. */
 void cvy_pool_slot_publish(struct cvy_pool *pool, uint32_t slot);
 /** Workers get it no more; its memory is used again when the last one has left it. */

@@ -54,13 +54,14 @@ static void drop_spare(struct cvy_pool *pool, struct cvy_pool_run *spare)
     *spare = (struct cvy_pool_run){0};
 }
 
-static bool take_spare(struct cvy_pool *pool, uint64_t bytes,
+static bool take_spare(struct cvy_pool *pool, uint64_t bytes, uint64_t most,
                        struct cvy_pool_run *ret_run)
 {
     struct cvy_pool_run *best = NULL;
+    most = cvy_min_u64(most, 4 * bytes);
     for (uint32_t i = 0; i < CVY_POOL_SPARES; i++) {
         struct cvy_pool_run *spare = &pool->spares[i];
-        if (spare->ref && spare->bytes >= bytes && spare->bytes <= 4 * bytes &&
+        if (spare->ref && spare->bytes >= bytes && spare->bytes <= most &&
             (!best || spare->bytes < best->bytes))
             best = spare;
     }
@@ -79,12 +80,14 @@ static void clear_orphans(struct cvy_batch *batch)
 }
 
 /* `written`: so many of them, from the first on, by this process. */
-static int take_run(struct cvy_pool *pool, uint64_t bytes, uint64_t written,
-                    struct cvy_pool_run *ret_run)
+static int take_run(struct cvy_pool *pool, uint64_t bytes, uint64_t most,
+                    uint64_t written, struct cvy_pool_run *ret_run)
 {
     cvy_ref ref = 0;
     bytes = run_size(bytes);
-    if (take_spare(pool, bytes, ret_run))
+    if (bytes > most)
+        return -E2BIG;
+    if (take_spare(pool, bytes, most, ret_run))
         return 0;
     int r = cvy_object_add_run(pool->object, bytes, &ref);
     for (uint32_t i = 0; r == -ENOMEM && i < CVY_POOL_SPARES; i++) {
@@ -139,7 +142,8 @@ static bool settle(struct cvy_pool *pool, uint32_t slot)
 }
 
 static int take_slot(struct cvy_pool *pool, struct cvy_map *map, uint64_t items,
-                     uint64_t bytes, uint64_t written, uint32_t *ret_slot)
+                     uint64_t bytes, uint64_t most, uint64_t written,
+                     uint32_t *ret_slot)
 {
     uint32_t slot = 0;
     while (slot < CVY_POOL_BATCHES && !settle(pool, slot))
@@ -147,7 +151,7 @@ static int take_slot(struct cvy_pool *pool, struct cvy_map *map, uint64_t items,
     if (slot == CVY_POOL_BATCHES)
         return -EAGAIN;
     struct cvy_pool_run run;
-    int r = take_run(pool, bytes, written, &run);
+    int r = take_run(pool, bytes, most, written, &run);
     if (r < 0)
         return r;
     pool->slots[slot] = (struct cvy_pool_slot){.use = CVY_SLOT_FILLING,
@@ -164,7 +168,7 @@ int cvy_pool_slot_take(struct cvy_pool *pool, struct cvy_map *map, uint64_t item
                        uint32_t *ret_slot)
 {
     struct cvy_batch_parts parts = cvy_pool_parts(map, items);
-    return take_slot(pool, map, items, parts.end, parts.out, ret_slot);
+    return take_slot(pool, map, items, parts.end, UINT64_MAX, parts.out, ret_slot);
 }
 
 static int make_room(struct cvy_slot_room *room, uint64_t items)
@@ -188,9 +192,9 @@ static int make_room(struct cvy_slot_room *room, uint64_t items)
 }
 
 int cvy_pool_slot_take_bytes(struct cvy_pool *pool, struct cvy_map *map, uint64_t items,
-                             uint64_t bytes, uint32_t *ret_slot)
+                             uint64_t bytes, uint64_t most, uint32_t *ret_slot)
 {
-    int r = take_slot(pool, map, items, bytes, 0, ret_slot);
+    int r = take_slot(pool, map, items, bytes, most, 0, ret_slot);
     if (r < 0)
         return r;
     r = make_room(&pool->rooms[*ret_slot], items);
