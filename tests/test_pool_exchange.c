@@ -5,7 +5,7 @@
 #include <pthread.h>
 #include <sys/socket.h>
 
-#include "pool/pool.h"
+#include "pool/flow.h"
 #include "pool_help.h"
 
 /* What goes over the socket: a number there, its square or an outcome back. */

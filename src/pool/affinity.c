@@ -9,6 +9,7 @@
  * Each key draws a number for each line and takes the highest ("highest random weight",
  * Thaler and Ravishankar, 1998): when a line comes or goes only the keys that it had, or
  * gets, move. */
+#include "pool/flow.h"
 #include "pool/limits.h"
 
 #define USUAL_WAIT COVEY_MSEC(10)

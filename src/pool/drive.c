@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "pool/flow.h"
 #include "pool/limits.h"
 #include "region/wait.h"
 

@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "pool/pool.h"
+#include "pool/flow.h"
 #include "region/member.h"
 #include "region/wait.h"
 

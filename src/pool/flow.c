@@ -11,6 +11,8 @@
  * as its results are taken, and needs a bounded amount of memory.
  *
  * A batch is over when each of its items was taken. */
+#include "pool/flow.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/opts.h"
-#include "pool/pool.h"
+#include "pool/result.h"
 #include "region/wait.h"
 
 #define PROGRESS_STEP COVEY_MSEC(50)

@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/opts.h"
-#include "pool/pool.h"
+#include "pool/flow.h"
 #include "region/member.h"
 #include "region/wait.h"
 

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 
+#include "pool/flow.h"
 #include "pool/worker.h"
 
 #define SAMPLE_TIME COVEY_MSEC(2)

@@ -17,7 +17,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/opts.h"
-#include "pool/pool.h"
+#include "pool/flow.h"
 #include "region/member.h"
 #include "region/object.h"
 #include "region/wait.h"

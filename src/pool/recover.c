@@ -17,7 +17,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/mutant.h"
-#include "pool/pool.h"
+#include "pool/flow.h"
 #include "pool/worker.h"
 #include "region/member.h"
 #include "region/wait.h"

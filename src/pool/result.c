@@ -6,6 +6,8 @@
  *
  * A result is private memory of the process that submitted. The program and the pool have a
  * reference each; with the last one it goes. It outlives its pool. */
+#include "pool/result.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,7 +15,6 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/opts.h"
-#include "pool/pool.h"
 #include "region/member.h"
 #include "region/wait.h"
 

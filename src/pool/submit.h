@@ -3,7 +3,7 @@
 #ifndef CVY_POOL_SUBMIT_H
 #define CVY_POOL_SUBMIT_H
 
-#include "pool/pool.h"
+#include "pool/result.h"
 
 struct cvy_submissions {
     struct cvy_flow flow;

@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "pool/pool.h"
+#include "pool/flow.h"
 
 struct cvy_trace {
     FILE *file;

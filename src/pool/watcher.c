@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "os/fork.h"
-#include "pool/pool.h"
+#include "pool/result.h"
 #include "region/member.h"
 #include "region/wait.h"
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "pool/pool.h"
+#include "pool/flow.h"
 
 int cvy_work_pull(struct cvy_work *work, struct cvy_item *ret_item)
 {

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "crash.h"
+#include "pool/flow.h"
 #include "pool/limits.h"
 
 enum { ITEMS = 8, BIRTH = -1, NEVER = -2, NONE = -3 };
