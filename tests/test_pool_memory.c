@@ -115,6 +115,51 @@ TEST_EACH_METHOD(what_does_not_fit_cancels_nothing_else)
     covey_pool_free(pool);
 }
 
+/* Of a tuple the first part. */
+static int task_first(struct covey_call *call)
+{
+    size_t size = 0;
+    const char *data = covey_call_arg_at(call, 0, &size);
+    return covey_call_return(call, data, size);
+}
+
+TEST_EACH_METHOD(an_item_of_a_map_that_does_not_fit_cancels_nothing_else)
+{
+    enum { N = 300, LARGE = 20, LAST = N - 1 };
+    static const char large[8 * MIB];
+    static struct covey_view in[2 * N];
+    unsigned char outcomes[N];
+    struct covey_bytes out[N] = {0};
+    struct covey_map_summary sum;
+    CHECK_OK(covey_family_configure(COVEY_FAMILY_OPTS(.budget = 4 * MIB)));
+    covey_pool *pool = pool_with(2, POOL_OPTS());
+    for (size_t width = 1; width <= 2; width++) {
+        for (size_t i = 0; i < N; i++)
+            for (size_t part = 0; part < width; part++)
+                in[i * width + part] =
+                    COVEY_VIEW(large, i == LARGE || i == LAST ? 8 * MIB : 1 + i % 9);
+        const struct covey_map_opts *opts =
+            COVEY_MAP_OPTS(.outcomes = outcomes, .summary = &sum);
+        int r = width == 1 ? covey_pool_map_bytes(pool, task_echo, in, out, N, opts)
+                           : covey_pool_starmap(pool, task_first, in, 2, out, N, opts);
+        CHECK_ERR(r, -ENOMEM);
+        CHECK_STR_HAS(covey_error_detail(), "item 20: ");
+        CHECK_STR_HAS(covey_error_detail(), "budget");
+        CHECK_STR_HAS(sum.text, "item 20: ");
+        CHECK_EQ(sum.first_failed, LARGE);
+        CHECK_EQ(sum.failed, 2);
+        CHECK_EQ(sum.ok, N - 2);
+        for (size_t i = 0; i < N; i++) {
+            bool fits = i != LARGE && i != LAST;
+            CHECK_EQ(outcomes[i], fits ? COVEY_OUTCOME_OK : COVEY_OUTCOME_CANCELLED);
+            CHECK_EQ(out[i].size, fits ? 1 + i % 9 : 0);
+        }
+    }
+    for (size_t i = 0; i < N; i++)
+        covey_bytes_free(&out[i]);
+    covey_pool_free(pool);
+}
+
 /* ---- limits ------------------------------------------------------------------- */
 
 /* Whether it gets 256 MiB, which it does not touch. */

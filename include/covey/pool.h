@@ -219,7 +219,8 @@ COVEY_API int covey_pool_map(covey_pool *pool, covey_task_fn *fn, const void *in
  * The same with arguments and results of any size: item i is `in[i]`, its result goes to
  * `out[i]`, whose memory is reused and grows as needed. `out` NULL: no results are wanted.
  * The results of items that are not OK have size 0. Arguments that lie in the family's
- * shared memory are not copied.
+ * shared memory are not copied. An item for which there is no memory is CANCELLED, with
+ * -ENOMEM, and no other because of it.
  *
  * Returns:  as covey_pool_map; also blocks like that.
  */

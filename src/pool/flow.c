@@ -350,6 +350,17 @@ int cvy_flow_feed(struct cvy_flow *flow)
     return r < 0 ? r : added;
 }
 
+void cvy_flow_refuse(struct cvy_flow *flow, int code, struct cvy_done *ret_done)
+{
+    *ret_done = (struct cvy_done){.cookie = flow->held.cookie,
+                                  .outcome = COVEY_OUTCOME_CANCELLED,
+                                  .code = code,
+                                  .text = ret_done->buffer};
+    (void)snprintf(ret_done->buffer, sizeof ret_done->buffer, "%.250s",
+                   covey_error_detail());
+    flow->has_held = false;
+}
+
 /* ---- taking ---- */
 
 const char *cvy_outcome_text(uint8_t outcome)

@@ -72,8 +72,11 @@ void cvy_flow_init(struct cvy_flow *flow, struct cvy_pool *pool, covey_task_fn *
                    cvy_pull_fn *pull, void *ctx);
 /** The function of the batches to come; locked. The caller sets map.code besides. */
 void cvy_flow_set_fn(struct cvy_flow *flow, covey_task_fn *fn);
-/** Give workers what there is room for. Returns: batches added; -ENOMEM. */
+/** Give workers what there is room for. Returns: batches added; -ENOMEM, with the detail:
+ * there is no room for the item that is held, though no other is out. */
 int cvy_flow_feed(struct cvy_flow *flow);
+/** After that: the item is not begun, but CANCELLED, with this code and the detail. */
+void cvy_flow_refuse(struct cvy_flow *flow, int code, struct cvy_done *ret_done);
 /** Take a finished item out. Returns: whether there was one. */
 bool cvy_flow_take(struct cvy_flow *flow, struct cvy_done *ret_done);
 /** It was one run of several and does not count. */
@@ -147,7 +150,8 @@ struct cvy_exchange {
     /** The next item. When it gave 0, "none at the moment", and there are some again, the
      * map is to be rung (cvy_pool_ring_map), which any thread may do. */
     cvy_pull_fn *pull;
-    /** An item is finished; its result is there during the call. */
+    /** An item is finished, or there was no memory for it alone (CANCELLED, with the code
+     * -ENOMEM); its result is there during the call. */
     void (*put)(void *ctx, const struct cvy_done *done);
     /** Nothing more is begun: what was not pulled gets this outcome, with `held` also the
      * last that was. */
@@ -163,8 +167,8 @@ struct cvy_exchange {
 };
 
 /** Run one to its end, by the parts of `opts` that flows have.
- * Returns: 0, whatever became of the items; what its source ended with; -ENOMEM; what its
- * `close` says. Neither opened nor closed: the errors of covey_pool_map for its arguments. */
+ * Returns: 0, whatever became of the items; what its source ended with; what its `close`
+ * says. Neither opened nor closed: the errors of covey_pool_map for its arguments. */
 int cvy_exchange_run(struct cvy_pool *pool, const char *call, covey_task_fn *fn,
                      uint32_t width, const struct cvy_exchange *exchange, void *ctx,
                      const struct covey_map_opts *opts);

@@ -57,6 +57,14 @@ static bool collect(struct gather *g)
     return any;
 }
 
+/* Others may need less. */
+static void refuse_held(struct gather *g, int code)
+{
+    struct cvy_done done;
+    cvy_flow_refuse(&g->flow, code, &done);
+    g->exchange->put(g->ctx, &done);
+}
+
 static int64_t show_progress(struct gather *g)
 {
     uint64_t done = 0, total = 0;
@@ -98,23 +106,20 @@ static void check_end(struct gather *g)
         stop(g, COVEY_OUTCOME_CANCELLED, COVEY_OUTCOME_NONE);
 }
 
-static int run(struct gather *g)
+static void run(struct gather *g)
 {
     struct cvy_map *map = &g->flow.map;
     cvy_word *word = cvy_map_ring(map);
     bool slice = false;
-    int failed = 0;
     for (;;) {
         uint32_t gong = cvy_gong(), seen = atomic_load(word);
         int fed = cvy_flow_feed(&g->flow);
         bool any = collect(g);
-        if (fed < 0) {
-            failed = fed;
-            stop(g, COVEY_OUTCOME_CANCELLED, COVEY_OUTCOME_NONE);
-        }
+        if (fed < 0)
+            refuse_held(g, fed);
         if (cvy_flow_is_over(&g->flow))
-            return failed;
-        bool moves = any || fed > 0;
+            return;
+        bool moves = any || fed != 0;
         if (!moves)
             cvy_map_look_after(map, slice);
         check_end(g);
@@ -151,9 +156,8 @@ int cvy_exchange_run(struct cvy_pool *pool, const char *call, covey_task_fn *fn,
         return r;
     if (exchange->open)
         exchange->open(ctx, &g.flow.map);
-    r = run(&g);
-    if (r >= 0 && g.flow.ended != COVEY_EEND)
-        r = g.flow.ended;
+    run(&g);
+    r = g.flow.ended == COVEY_EEND ? 0 : g.flow.ended;
     if (exchange->close)
         r = exchange->close(ctx, &g.flow.map, r);
     cvy_flow_free(&g.flow);

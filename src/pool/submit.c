@@ -13,7 +13,6 @@
 #include "pool/submit.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -175,20 +174,12 @@ static void end_copy(struct cvy_submissions *tasks, struct covey_result *copy,
     end_item(tasks, &done);
 }
 
-/* There is no memory for the item that is held, though nothing is out; the detail says
- * which. Others may need less. */
+/* There is no memory for the item that is held. Others may need less. */
 static void refuse_held(struct cvy_submissions *tasks, int code)
 {
-    struct cvy_flow *flow = &tasks->flow;
-    const struct covey_result *result = flow->held.cookie.owner;
-    char text[CVY_POOL_TEXT];
-    struct cvy_done done = {.cookie = flow->held.cookie,
-                            .outcome = COVEY_OUTCOME_CANCELLED,
-                            .code = code,
-                            .text = text};
-    (void)snprintf(text, sizeof text, "%.250s", covey_error_detail());
-    flow->has_held = false;
-    tasks->memory -= result->memory;
+    struct cvy_done done;
+    cvy_flow_refuse(&tasks->flow, code, &done);
+    tasks->memory -= ((const struct covey_result *)done.cookie.owner)->memory;
     end_item(tasks, &done);
 }
 
