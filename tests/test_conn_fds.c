@@ -242,6 +242,19 @@ TEST(message_in_place_of_a_descriptor_stays)
     pair_free(&p);
 }
 
+TEST(message_before_a_descriptor_comes_first)
+{
+    struct pair p = sockets_new();
+    int got = -1;
+    send_text(p.a, "hello");
+    CHECK_OK(covey_conn_send_fd(p.a, 0, COVEY_NOWAIT));
+    CHECK_ERR(covey_conn_recv_fd(p.b, &got, COVEY_SEC(20)), COVEY_EPROTOCOL);
+    recv_text(p.b, "hello");
+    CHECK_OK(covey_conn_recv_fd(p.b, &got, COVEY_SEC(20)));
+    CHECK_OK(close(got));
+    pair_free(&p);
+}
+
 static void offer_and_go(void)
 {
     struct pair p = pair_new(NULL);

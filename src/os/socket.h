@@ -104,9 +104,9 @@ int cvy_os_poll_out(int fd, int64_t deadline);
 
 /** Send one byte and a descriptor with it. -EAGAIN; -EPIPE. */
 int cvy_os_stream_send_fd(int fd, unsigned char byte, int sent);
-/** Look at the next byte, and have a copy of the first descriptor that comes with it. Both
- * stay until the byte is read. Returns: 1; 0 at the end; -EAGAIN; -EMFILE: no number is
- * free. `*ret_fd`: -1: none comes. */
+/** Look at the next byte, and have a copy of the first descriptor that comes with it, if it
+ * came with one byte. Both stay until the byte is read. Returns: 1; 0 at the end; -EAGAIN;
+ * -EMFILE: no number is free; -ECONNABORTED. `*ret_fd`: -1: none comes. */
 int cvy_os_stream_peek_fd(int fd, unsigned char *ret_byte, int *ret_fd);
 /** The same, and read the byte. */
 int cvy_os_stream_recv_fd(int fd, unsigned char *ret_byte, int *ret_fd);

@@ -505,10 +505,13 @@ static int first_fd(struct msghdr *message)
 }
 
 /* Looking does not take the descriptors of who sends, but makes new ones here: so without a
- * free number nothing is lost. */
-int cvy_os_stream_peek_fd(int fd, unsigned char *ret_byte, int *ret_fd)
+ * free number nothing is lost. Linux also shows those that come with what is right behind
+ * the bytes that were asked for, but no byte behind those. So of two bytes one is given if
+ * there is nothing else, or if the descriptor is its own. */
+static int peek_fd(int fd, unsigned char *ret_byte, int *ret_fd)
 {
-    struct iovec part = {.iov_base = ret_byte, .iov_len = 1};
+    unsigned char bytes[2];
+    struct iovec part = {.iov_base = bytes, .iov_len = sizeof(bytes)};
     union control control;
     struct msghdr message;
     ssize_t r;
@@ -524,13 +527,27 @@ int cvy_os_stream_peek_fd(int fd, unsigned char *ret_byte, int *ret_fd)
         };
         r = cvy_call_recvmsg(fd, &message, MSG_PEEK | MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     } while (r < 0 && (errno == EINTR || errno == ECONNRESET));
+    *ret_fd = -1;
     if (r < 0)
         return -errno;
     first = first_fd(&message);
+    if (r > 0)
+        *ret_byte = bytes[0];
+    if (r > 1) {
+        cvy_os_close(first);
+        return 1;
+    }
     *ret_fd = cvy_fd_above_std(first);
     if (*ret_fd < 0 && (first >= 0 || message.msg_flags & MSG_CTRUNC))
         return -EMFILE;
     return (int)r;
+}
+
+int cvy_os_stream_peek_fd(int fd, unsigned char *ret_byte, int *ret_fd)
+{
+    int r = peek_fd(fd, ret_byte, ret_fd);
+
+    return is_unanswered(r) ? -ECONNABORTED : r;
 }
 
 int cvy_os_stream_recv_fd(int fd, unsigned char *ret_byte, int *ret_fd)
