@@ -317,7 +317,7 @@ static uint64_t bytes_out(covey_pool *pool, uint64_t *ret_items)
     uint64_t bytes = 0;
     *ret_items = 0;
     (void)pthread_mutex_lock(&inner->lock);
-    for (int i = 0; i < CVY_POOL_BATCHES; i++)
+    for (unsigned i = 0; i < CVY_POOL_BATCHES; i++)
         if (inner->slots[i].use == CVY_SLOT_ACTIVE) {
             bytes += inner->slots[i].run.bytes;
             *ret_items += inner->slots[i].n;
