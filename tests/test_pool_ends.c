@@ -133,6 +133,141 @@ TEST(a_callback_that_does_not_end_keeps_no_process)
     CHECK_EQ(code, 7);
 }
 
+/* ---- beside who waits ------------------------------------------------------------ */
+
+struct waiter {
+    covey_pool *pool;
+    struct shared *s;
+    covey_result *result;
+};
+
+static int map_what_blocks(struct covey_view arg)
+{
+    const struct waiter *w;
+    memcpy(&w, arg.data, sizeof w);
+    struct shared *in[8] = {w->s, w->s, w->s, w->s, w->s, w->s, w->s, w->s};
+    CHECK_ERR(covey_pool_map(w->pool, task_wait, in, sizeof in[0], NULL, 0, 8, NULL),
+              COVEY_EFREED);
+    family_tell(&w->s->ended);
+    return 0;
+}
+
+static int gather_what_blocks(struct covey_view arg)
+{
+    const struct waiter *w;
+    memcpy(&w, arg.data, sizeof w);
+    struct covey_view in[8];
+    for (int i = 0; i < 8; i++)
+        in[i] = COVEY_VIEW_OF(w->s);
+    CHECK_ERR(covey_pool_map_bytes(w->pool, task_wait, in, NULL, 8, NULL),
+              COVEY_EFREED);
+    family_tell(&w->s->ended);
+    return 0;
+}
+
+static void await_maps(const covey_pool *pool, uint32_t maps)
+{
+    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    for (uint32_t seen = 0; seen < maps; cvy_os_yield()) {
+        (void)pthread_mutex_lock(&inner->lock);
+        seen = inner->map_count;
+        (void)pthread_mutex_unlock(&inner->lock);
+    }
+}
+
+static int end_beside_maps(struct covey_view arg)
+{
+    static covey_target_fn *const ways[] = {map_what_blocks, gather_what_blocks};
+    static struct waiter w;
+    const struct waiter *at = &w;
+    w.s = shared_of(arg);
+    CHECK_OK(covey_pool_create(&w.pool, 4, NULL));
+    for (int i = 0; i < 2; i++) {
+        covey_process *thread = NULL;
+        CHECK_OK(covey_process_create(
+            &thread, ways[i], COVEY_VIEW_OF(at),
+            COVEY_PROCESS_OPTS(.method = COVEY_THREAD, .daemon = COVEY_OFF)));
+        CHECK_OK(covey_process_start(thread));
+    }
+    await_maps(w.pool, 2);
+    family_await(&w.s->begun, 1);
+    return 7;
+}
+
+TEST_EACH_METHOD(maps_give_up_when_their_process_ends)
+{
+    struct shared *s = share();
+    CHECK_EQ(run(end_beside_maps, COVEY_VIEW_OF(s), OPTS(.daemon = COVEY_OFF)), 7);
+    CHECK_EQ(s->ended, 2);
+}
+
+static void wait_in_the_callback(void *ctx, covey_result *result)
+{
+    const struct waiter *w = ctx;
+    covey_result *own = NULL;
+    (void)result;
+    CHECK_OK(
+        covey_pool_apply_async(&own, w->pool, task_wait, COVEY_VIEW_OF(w->s), NULL));
+    CHECK_ERR(covey_result_get(own, NULL, COVEY_FOREVER), -ECANCELED);
+    covey_result_free(own);
+    family_tell(&w->s->ended);
+}
+
+static int end_beside_a_callback_that_waits(struct covey_view arg)
+{
+    static struct waiter w;
+    w.s = shared_of(arg);
+    CHECK_OK(covey_pool_create(&w.pool, 1, NULL));
+    CHECK_OK(covey_pool_apply_async(
+        NULL, w.pool, task_echo, text_view("x"),
+        COVEY_TASK_OPTS(.callback = wait_in_the_callback, .callback_ctx = &w)));
+    family_await(&w.s->begun, 1);
+    return 7;
+}
+
+TEST_EACH_METHOD(a_callback_that_waits_is_told_of_the_end)
+{
+    struct shared *s = share();
+    CHECK_EQ(run(end_beside_a_callback_that_waits, COVEY_VIEW_OF(s),
+                 OPTS(.daemon = COVEY_OFF)),
+             7);
+    CHECK_EQ(s->ended, 1);
+}
+
+static int use_what_is_left(struct covey_view arg)
+{
+    const struct waiter *w;
+    memcpy(&w, arg.data, sizeof w);
+    CHECK_ERR(covey_result_get(w->result, NULL, COVEY_FOREVER), -ECANCELED);
+    CHECK_ERR(covey_pool_apply(w->pool, task_echo, text_view("x"), NULL, NULL),
+              COVEY_ECLOSED);
+    covey_pool_free(w->pool);
+    covey_result_free(w->result);
+    family_tell(&w->s->ended);
+    return 0;
+}
+
+static int leave_a_result_to_a_hook(struct covey_view arg)
+{
+    static struct waiter w;
+    const struct waiter *at = &w;
+    w.s = shared_of(arg);
+    CHECK_OK(covey_pool_create(&w.pool, 1, NULL));
+    CHECK_OK(
+        covey_pool_apply_async(&w.result, w.pool, task_wait, COVEY_VIEW_OF(w.s), NULL));
+    CHECK_OK(covey_at_exit(use_what_is_left, COVEY_VIEW_OF(at), -1));
+    return 7;
+}
+
+TEST_EACH_METHOD(a_late_hook_is_told_of_the_end)
+{
+    struct shared *s = share();
+    int code =
+        run(leave_a_result_to_a_hook, COVEY_VIEW_OF(s), OPTS(.daemon = COVEY_OFF));
+    CHECK_EQ(code, 7);
+    CHECK_EQ(s->ended, 1);
+}
+
 /* ---- in order ------------------------------------------------------------------- */
 
 static int end_slowly(struct covey_view arg)

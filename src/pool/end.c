@@ -21,13 +21,7 @@
 static void end_maps(struct cvy_pool *pool)
 {
     (void)pthread_mutex_lock(&pool->lock);
-    pool->closing = true;
-    for (uint32_t m = 0; m < CVY_POOL_BATCHES; m++)
-        if (pool->maps[m]) {
-            pool->maps[m]->give_up = true;
-            cvy_pool_ring_map(pool, m);
-        }
-    (void)pthread_cond_broadcast(&pool->changed);
+    cvy_pool_close_maps(pool);
     (void)pthread_mutex_unlock(&pool->lock);
     cvy_tasks_end(pool);
     cvy_iterators_end(pool);

@@ -139,6 +139,12 @@ static void arm(struct cvy_pool *pool)
     cvy_os_timer_set(loop->timer, cvy_loop_next_look(pool));
 }
 
+static bool has_ended(struct cvy_pool *pool)
+{
+    return atomic_load(&pool->state) == CVY_POOL_ENDED ||
+           (cvy_tasks_map(pool)->give_up && pool->closing);
+}
+
 static bool wait(struct cvy_pool *pool, int64_t deadline)
 {
     struct cvy_map *map = cvy_tasks_map(pool);
@@ -146,8 +152,7 @@ static bool wait(struct cvy_pool *pool, int64_t deadline)
     while (!any) {
         uint32_t gong = cvy_gong(), seen = atomic_load(cvy_map_ring(map));
         any = work(pool, slice);
-        if (any || cvy_os_now() >= deadline ||
-            atomic_load(&pool->state) == CVY_POOL_ENDED)
+        if (any || cvy_os_now() >= deadline || has_ended(pool))
             break;
         slice = cvy_map_sleep(map, seen, gong,
                               cvy_min_i64(deadline, cvy_loop_next_look(pool)));

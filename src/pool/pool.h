@@ -459,7 +459,10 @@ bool cvy_pool_kill_in(struct cvy_pool *pool, uint32_t slot);
 /** End all workers, not locked: what is idle at once, what is busy by force. With `patience`,
  * all in order until then. */
 void cvy_pool_stop_workers(struct cvy_pool *pool, int64_t patience);
-/** The same at the end of the process, whatever others do with the pool; not locked. */
+/** No map begins any more, and all that there are give up. */
+void cvy_pool_close_maps(struct cvy_pool *pool);
+/** End all workers and maps at the end of the process, without waiting for other threads;
+ * not locked. */
 void cvy_pool_stop_at_exit(struct cvy_pool *pool);
 /** Reap the worker, which has died or was killed. */
 void cvy_pool_reap_worker(struct cvy_pool *pool, uint32_t index);

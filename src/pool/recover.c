@@ -517,9 +517,10 @@ static bool join_worker(struct cvy_pool *pool, uint32_t index, int64_t deadline)
     struct cvy_pool_worker *worker = &pool->worker[index];
     if (worker->process &&
         covey_process_join(worker->process, cvy_os_time_left(deadline)) == 0) {
+        cvy_loop_unwatch(pool, index);
         covey_process_free(worker->process);
         worker->process = NULL;
-        cvy_loop_unwatch(pool, index);
+        atomic_store(&pool->shared->lines[index].batch, 0); /* it looks at none */
     }
     return !worker->process;
 }
@@ -563,13 +564,30 @@ void cvy_pool_stop_workers(struct cvy_pool *pool, int64_t patience)
     (void)pthread_mutex_unlock(&pool->stopping);
 }
 
+void cvy_pool_close_maps(struct cvy_pool *pool)
+{
+    pool->closing = true;
+    for (uint32_t m = 0; m < CVY_POOL_BATCHES; m++)
+        if (pool->maps[m]) {
+            pool->maps[m]->give_up = true;
+            cvy_pool_ring_map(pool, m);
+        }
+    (void)pthread_cond_broadcast(&pool->changed);
+}
+
+/* Who waits for what is pending finds out that nobody is left to do it; it can still be
+ * terminated and freed, by hooks that run later. */
 void cvy_pool_stop_at_exit(struct cvy_pool *pool)
 {
+    uint32_t open = CVY_POOL_OPEN;
     (void)pthread_mutex_lock(&pool->lock);
+    (void)atomic_compare_exchange_strong(&pool->state, &open, CVY_POOL_CLOSED);
     pool->closing = true;
     if (pool->shared && pthread_mutex_trylock(&pool->stopping) == 0) {
         stop_workers(pool, 0);
         (void)pthread_mutex_unlock(&pool->stopping);
     }
+    if (pool->shared)
+        cvy_pool_close_maps(pool);
     (void)pthread_mutex_unlock(&pool->lock);
 }

@@ -333,12 +333,23 @@ static void drop_all(struct cvy_submissions *tasks, enum covey_outcome outcome)
     tasks->drops_all = false;
 }
 
-/* The workers keep dying: what there is is LOST, what comes later tries anew. */
+static uint64_t count_left(const struct cvy_submissions *tasks)
+{
+    return tasks->flow.out + tasks->waiting + tasks->flow.has_held;
+}
+
+/* The pool goes, and what there is is CANCELLED; or the workers keep dying, it is LOST, and
+ * what comes later tries anew. */
 static bool give_up(struct cvy_submissions *tasks)
 {
     struct cvy_pool *pool = tasks->flow.map.pool;
-    if (!tasks->flow.map.give_up || pool->closing)
+    if (!tasks->flow.map.give_up)
         return false;
+    if (pool->closing) {
+        uint64_t before = count_left(tasks);
+        drop_all(tasks, COVEY_OUTCOME_CANCELLED);
+        return count_left(tasks) < before;
+    }
     drop_all(tasks, COVEY_OUTCOME_LOST);
     (void)pthread_mutex_lock(&pool->lock);
     tasks->flow.map.give_up = false;

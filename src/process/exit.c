@@ -2,7 +2,7 @@
 /* exit.c: exit hooks and the order of an end.
  *
  *   hooks with priority >= 0
- *   pools end their workers
+ *   pools end their workers; what is pending there is cancelled
  *   daemons get SIGTERM; all children are awaited, daemons that do not end are killed
  *   the fork server ends
  *   hooks with priority < 0
