@@ -133,4 +133,23 @@ TEST_EACH_METHOD(a_death_within_a_dispatch_wakes_the_loop)
     covey_pool_free(scene.pool);
 }
 
+/* What was due before the end is not due any more, however long the loop goes on. */
+TEST_EACH_METHOD_AND_THREAD(a_pool_that_has_ended_leaves_the_loop_alone)
+{
+    struct pollfd entry = {.events = POLLIN};
+    covey_result *result = NULL;
+    covey_pool *pool = pool_with(2, POOL_OPTS(.own_loop = COVEY_ON));
+    CHECK_OK(covey_pool_fd(pool, &entry.fd));
+    CHECK_OK(covey_pool_apply_async(&result, pool, task_echo, text_view("x"),
+                                    COVEY_TASK_OPTS(.timeout = COVEY_SEC(3600))));
+    CHECK_OK(covey_result_get(result, NULL, COVEY_FOREVER));
+    CHECK_OK(covey_pool_close(pool));
+    CHECK_OK(covey_pool_join(pool, COVEY_FOREVER));
+    (void)covey_pool_dispatch(pool, COVEY_NOWAIT);
+    (void)covey_pool_dispatch(pool, COVEY_NOWAIT);
+    CHECK_EQ(poll(&entry, 1, 0), 0);
+    covey_result_free(result);
+    covey_pool_free(pool);
+}
+
 CHECK_MAIN()

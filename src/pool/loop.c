@@ -136,7 +136,8 @@ static void arm(struct cvy_pool *pool)
     atomic_store(&pool->shared->hooks.fd_armed, 1);
     if (work(pool, false))
         cvy_loop_raise(pool);
-    cvy_os_timer_set(loop->timer, cvy_loop_next_look(pool));
+    bool has_ended = atomic_load(&pool->state) == CVY_POOL_ENDED;
+    cvy_os_timer_set(loop->timer, has_ended ? INT64_MAX : cvy_loop_next_look(pool));
 }
 
 static bool has_ended(struct cvy_pool *pool)

@@ -131,10 +131,11 @@ int cvy_pool_start_workers(struct cvy_pool *pool)
 
 int64_t cvy_pool_due(const struct cvy_pool *pool)
 {
-    int64_t due = pool->staff.due;
+    bool may_start = !pool->closing;
+    int64_t due = may_start ? pool->staff.due : INT64_MAX;
     for (uint32_t i = 0; i < pool->workers; i++)
         if (pool->worker[i].process ? !atomic_load(&pool->shared->lines[i].thread)
-                                    : pool->worker[i].is_wanted)
+                                    : may_start && pool->worker[i].is_wanted)
             due = cvy_min_i64(due, pool->worker[i].due);
     return due;
 }
