@@ -295,6 +295,42 @@ TEST_EACH_METHOD_AND_THREAD(a_join_waits_for_exit_hooks)
     covey_pool_free(pool);
 }
 
+static int hang_in_the_hook(struct covey_view arg)
+{
+    family_tell(&shared_of(arg)->ended);
+    family_pause();
+}
+
+static void *close_and_join(void *arg)
+{
+    CHECK_OK(covey_pool_close(arg));
+    CHECK_OK(covey_pool_join(arg, COVEY_FOREVER));
+    return NULL;
+}
+
+TEST_EACH_METHOD(a_join_that_hangs_is_ended_by_others)
+{
+    for (int terminates = 0; terminates < 2; terminates++) {
+        struct shared *s = share();
+        pthread_t thread;
+        struct covey_bytes pid = {0};
+        covey_pool *pool = pool_with(
+            1, POOL_OPTS(.exit_hook = hang_in_the_hook, .exitarg = COVEY_VIEW_OF(s)));
+        CHECK_OK(covey_pool_apply(pool, task_pid, COVEY_NO_VIEW, &pid, NULL));
+        CHECK_EQ(pthread_create(&thread, NULL, close_and_join, pool), 0);
+        family_await(&s->ended, 1);
+        if (terminates)
+            CHECK_OK(covey_pool_terminate(pool));
+        else
+            covey_pool_free(pool);
+        CHECK_EQ(kill(*(const int *)pid.data, 0), -1);
+        CHECK_EQ(pthread_join(thread, NULL), 0);
+        if (terminates)
+            covey_pool_free(pool);
+        covey_bytes_free(&pid);
+    }
+}
+
 /* ---- beside threads that wait ----------------------------------------------------- */
 
 struct visit {

@@ -618,7 +618,8 @@ COVEY_API int covey_pool_close(covey_pool *pool);
 
 /**
  * End the workers at once. What is not done becomes CANCELLED; maps of other threads return
- * COVEY_EFREED. Twice is fine.
+ * COVEY_EFREED. Twice is fine. Exit hooks that another thread's covey_pool_join waits for
+ * get no more time.
  *
  * Returns:  0; COVEY_ENOTOWNER; COVEY_EFREED.
  * Blocks:   as covey_pool_free.

@@ -44,15 +44,37 @@ static bool end_state(struct cvy_pool *pool)
     return atomic_exchange(&pool->state, CVY_POOL_ENDED) != CVY_POOL_ENDED;
 }
 
+/* By the call that ends it, as the last step. */
+static void finish_end(struct cvy_pool *pool)
+{
+    cvy_trace_close(pool);
+    (void)pthread_mutex_lock(&pool->lock);
+    pool->is_over = true;
+    (void)pthread_cond_broadcast(&pool->changed);
+    (void)pthread_mutex_unlock(&pool->lock);
+}
+
+/* Another call ends it, perhaps in order: that is to be over soon. */
+static void hurry(struct cvy_pool *pool)
+{
+    atomic_store(&pool->hurries, true);
+    (void)pthread_mutex_lock(&pool->lock);
+    while (!pool->is_over)
+        cvy_pool_await_change(pool);
+    (void)pthread_mutex_unlock(&pool->lock);
+}
+
 static void terminate(struct cvy_pool *pool)
 {
-    if (!end_state(pool))
+    if (!end_state(pool)) {
+        hurry(pool);
         return;
+    }
     cvy_watcher_stop(pool);
     end_maps(pool);
     call_back(pool);
     cvy_pool_stop_workers(pool, 0);
-    cvy_trace_close(pool);
+    finish_end(pool);
 }
 
 int covey_pool_close(covey_pool *object)
@@ -152,7 +174,7 @@ static int join(struct cvy_pool *pool, int64_t deadline, const char *call)
         cvy_watcher_stop(pool);
         end_maps(pool);
         cvy_pool_stop_workers(pool, cvy_max_i64(deadline, cvy_os_deadline(HOOK_TIME)));
-        cvy_trace_close(pool);
+        finish_end(pool);
     }
     return 0;
 }

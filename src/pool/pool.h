@@ -209,6 +209,8 @@ struct cvy_pool {
     bool is_listed;         /* for the end of the process */
     uint32_t refs, visits;  /* the object's, results, iterators; threads that wait */
     _Atomic uint32_t state; /* enum cvy_pool_state */
+    bool is_over;           /* ENDED, and who ended it is done; locked */
+    _Atomic bool hurries;   /* exit hooks get no more time */
     struct covey_pool_faults faults;
     size_t backlog;
     uint64_t memory;              /* for declared needs; 0 any */

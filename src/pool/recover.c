@@ -25,6 +25,7 @@
 #define REAP_TIME      COVEY_SEC(1) /* from the death of its thread to that of all */
 #define STOP_TIME      COVEY_SEC(1)
 #define TERMINATE_TIME COVEY_MSEC(100)
+#define HURRY_TIME     COVEY_MSEC(50) /* between looks at `hurries` */
 #define SNAPSHOT_TRIES 64
 
 /* ---- items that are in nobody's hands ---- */
@@ -533,13 +534,22 @@ static bool join_workers(struct cvy_pool *pool, int64_t deadline)
     return all;
 }
 
+/* Until the time is over, or somebody does not want to wait for exit hooks. */
+static bool join_in_order(struct cvy_pool *pool, int64_t deadline)
+{
+    bool all = false;
+    while (!all && !atomic_load(&pool->hurries) && cvy_os_now() < deadline)
+        all = join_workers(pool, cvy_min_i64(deadline, cvy_os_deadline(HURRY_TIME)));
+    return all;
+}
+
 static void stop_workers(struct cvy_pool *pool, int64_t patience)
 {
     bool busy = false;
     atomic_store(&pool->shared->stop, 1);
     atomic_fetch_add(&pool->shared->doorbell, CVY_RING_STEP);
     (void)cvy_os_futex_wake(&pool->shared->doorbell, INT32_MAX);
-    if (patience && join_workers(pool, patience))
+    if (patience && join_in_order(pool, patience))
         return;
     for (uint32_t i = 0; i < pool->workers; i++)
         if (pool->worker[i].process &&
