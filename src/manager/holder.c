@@ -253,18 +253,27 @@ struct cvy_client *cvy_client_of(struct cvy_server *server, int fd)
     return client;
 }
 
+/* The client that a process has just become. NULL: it has ended, or cannot be watched. */
+static struct cvy_client *watch_living(struct cvy_server *server, int pid)
+{
+    struct cvy_client *client = watch_process(server, pid);
+    if (!client || client == &server->unknown)
+        return NULL;
+    if (client->pidfd >= 0 && !is_over(client))
+        return client;
+    free_client(server, client);
+    return NULL;
+}
+
+/* One that was there may end after the look of `find`: it has connections and references,
+ * and goes when the loop is told. */
 struct cvy_client *cvy_client_of_process(struct cvy_server *server, int pid)
 {
     struct cvy_client *client = pid > 0 ? find(server, pid) : NULL;
     if (!client && pid > 0)
-        client = watch_process(server, pid);
-    if (!client || client == &server->unknown)
-        return NULL;
-    if (client->pidfd < 0 || is_over(client)) {
-        free_client(server, client);
-        return NULL;
-    }
-    client->connections++;
+        client = watch_living(server, pid);
+    if (client)
+        client->connections++;
     return client;
 }
 
