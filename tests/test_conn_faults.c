@@ -127,6 +127,36 @@ TEST(a_network_that_is_cut_breaks_a_connection)
     covey_listener_free(l);
 }
 
+/* connect(2) to an address fails by this. Returns: what covey_client_connect does. */
+static int connect_with(const char *address, int error, covey_nsec timeout)
+{
+    covey_conn *conn = NULL;
+    for (long nth = 1;; nth++) {
+        cvy_faults_arm(nth, error);
+        int r = covey_client_connect(&conn, address, NULL, timeout);
+        const char *failed = cvy_faults_last();
+        cvy_faults_arm(0, 0);
+        CHECK_LT(r, 0);
+        CHECK(failed != NULL);
+        if (strcmp(failed, "connect") == 0)
+            return r;
+    }
+}
+
+/* The system's patience may be the shorter one. An AF_UNIX listener whose backlog is full
+ * ends the caller's. */
+TEST(who_does_not_answer_a_connect_is_told_from_the_callers_time)
+{
+    static const covey_nsec times[] = {COVEY_FOREVER, COVEY_SEC(20)};
+    struct bare founder = bare_new(); /* of the family, by calls that are not counted */
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        CHECK_ERR(connect_with("127.0.0.1:1", ETIMEDOUT, times[i]), -EHOSTUNREACH);
+        CHECK_ERR(connect_with("127.0.0.1:1", EINPROGRESS, times[i]), -ETIMEDOUT);
+        CHECK_ERR(connect_with("/tmp/none", EAGAIN, times[i]), -ETIMEDOUT);
+    }
+    bare_free(&founder);
+}
+
 /* accept(2) of a listener at 127.0.0.1 that somebody has connected to fails by this.
  * Returns: what covey_listener_accept does. */
 static int accept_with(int error)

@@ -61,8 +61,8 @@ bool cvy_os_peer_is_own(int fd);
 /** The same the other way round: whether this process runs as the peer's user, or as root.
  * True also where that cannot be told. */
 bool cvy_os_is_peers_own(int fd, uint32_t *ret_peers_user);
-/** Connect. Blocks: until `deadline`; -ETIMEDOUT. -EHOSTUNREACH also if nobody answers, for
- * who would wait for ever. */
+/** Connect. Blocks: until `deadline`; -ETIMEDOUT. -EHOSTUNREACH also if nobody has answered
+ * when the system's own time for that is over. */
 int cvy_os_connect(const struct cvy_os_address *address, int64_t deadline);
 /** A connected pair of AF_UNIX stream sockets. */
 int cvy_os_stream_pair(int ret_ends[2]);

@@ -182,6 +182,13 @@ static void set_send_timeout(int fd, int64_t left)
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof(time));
 }
 
+/* What a peer's silence is when the system has waited long enough; -ETIMEDOUT is that the
+ * deadline has passed. */
+static int unlike_deadline(int error)
+{
+    return error == ETIMEDOUT ? -EHOSTUNREACH : -error;
+}
+
 /* How a connection attempt ended that goes on by itself. */
 static int await_connected(int fd, int64_t deadline)
 {
@@ -192,24 +199,33 @@ static int await_connected(int fd, int64_t deadline)
         return r < 0 ? r : -ETIMEDOUT;
     if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
         return -errno;
-    return -error;
+    return unlike_deadline(error);
+}
+
+static int connect_once(int fd, const struct cvy_os_address *address)
+{
+    CVY_FAULT_POINT("connect", ENOBUFS);
+    return syscall(SYS_connect, fd, address->raw, address->size) < 0 ? -errno : 0;
 }
 
 /* The kernel's own time limit for connect is that for sending. */
 static int connect_by(int fd, const struct cvy_os_address *address, int64_t deadline)
 {
     for (;;) {
+        int r;
+
         set_send_timeout(fd,
                          deadline == INT64_MAX ? deadline : deadline - cvy_os_now());
-        if (syscall(SYS_connect, fd, address->raw, address->size) == 0)
+        r = connect_once(fd, address);
+        if (r == 0)
             return 0;
         if (family_of(address) == AF_UNIX) { /* EAGAIN: no room in its backlog */
-            if (errno != EINTR)
-                return errno == EAGAIN ? -ETIMEDOUT : -errno;
-        } else if (errno == EINTR || errno == EALREADY) {
+            if (r != -EINTR)
+                return r == -EAGAIN ? -ETIMEDOUT : r;
+        } else if (r == -EINTR || r == -EALREADY) {
             return await_connected(fd, deadline);
         } else {
-            return errno == EINPROGRESS ? -ETIMEDOUT : -errno;
+            return r == -EINPROGRESS ? -ETIMEDOUT : unlike_deadline(-r);
         }
         if (deadline != INT64_MAX && cvy_os_now() >= deadline)
             return -ETIMEDOUT;
@@ -236,8 +252,6 @@ int cvy_os_connect(const struct cvy_os_address *address, int64_t deadline)
     if (fd < 0)
         return fd;
     r = connect_by(fd, address, deadline);
-    if (r == -ETIMEDOUT && deadline == INT64_MAX) /* the system's own time is up */
-        r = -EHOSTUNREACH;
     if (r == 0 && family_of(address) != AF_UNIX && is_own_peer(fd))
         r = -ECONNREFUSED;
     if (r < 0) {
