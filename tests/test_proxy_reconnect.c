@@ -1,112 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Clients whose manager goes, comes back, or comes late. */
-#include <netinet/in.h>
-
-#include "relay.h"
-#include "server_help.h"
+#include "reconnect_help.h"
 #include "value_help.h"
-
-#define PATIENT COVEY_SEC(20)
-
-/* ---- a manager with an object that counts what is done to it ---- */
-
-static int counter_make(covey_request *request, void **ret_self)
-{
-    (void)request;
-    *ret_self = calloc(1, sizeof(int64_t));
-    return *ret_self ? 0 : -ENOMEM;
-}
-
-static int counter_add(covey_request *request, void *self)
-{
-    int64_t *count = self;
-    return covey_request_return(request, covey_value_int(++*count));
-}
-
-static int counter_read(covey_request *request, void *self)
-{
-    return covey_request_return(request, covey_value_int(*(int64_t *)self));
-}
-
-static const struct covey_method counter_methods[] = {{"add", counter_add, 0},
-                                                      {"read", counter_read, 0}};
-static const struct covey_class counter_class = {
-    .size = sizeof(struct covey_class),
-    .methods = counter_methods,
-    .method_count = 2,
-    .create = counter_make,
-    .destroy = free,
-};
-
-static struct server serve_at(const char *address)
-{
-    static bool registered;
-    if (!registered)
-        CHECK_OK(covey_manager_register("Counter", &counter_class, NULL));
-    registered = true;
-    return server_start((struct covey_manager_opts){.address = address});
-}
-
-static void server_dies(struct server *s)
-{
-    int status;
-    CHECK_EQ(kill(s->pid, SIGKILL), 0);
-    CHECK_EQ(waitpid(s->pid, &status, 0), s->pid);
-}
-
-/* A path, or a port that nobody else is given while `*ret_kept` is open. */
-static void choose_address(bool is_path, char address[100], int *ret_kept)
-{
-    *ret_kept = -1;
-    snprintf(address, 100, "/tmp/covey-reconnect-%d", (int)getpid());
-    if (is_path)
-        return;
-    const int on = 1;
-    struct sockaddr_in a = {.sin_family = AF_INET,
-                            .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t size = sizeof a;
-    *ret_kept = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    CHECK_EQ(setsockopt(*ret_kept, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
-    CHECK_EQ(bind(*ret_kept, (struct sockaddr *)(void *)&a, size), 0);
-    CHECK_EQ(getsockname(*ret_kept, (struct sockaddr *)(void *)&a, &size), 0);
-    snprintf(address, 100, "127.0.0.1:%d", ntohs(a.sin_port));
-}
-
-static void drop_address(const char *address, int kept)
-{
-    if (kept >= 0)
-        close(kept);
-    else
-        unlink(address);
-}
-
-#define CONNECT(address, ...)                                                          \
-    connect_with((address), COVEY_CONNECT_OPTS(.authkey = SERVER_KEY, __VA_ARGS__))
-
-static covey_manager *connect_with(const char *address,
-                                   const struct covey_connect_opts *opts)
-{
-    covey_manager *m = NULL;
-    CHECK_OK(covey_manager_connect(&m, address, opts, PATIENT));
-    return m;
-}
-
-static covey_proxy *new_object(covey_manager *m, const char *type)
-{
-    covey_proxy *proxy = NULL;
-    CHECK_OK(covey_proxy_create(&proxy, m, type, NULL, NULL));
-    return proxy;
-}
-
-static int64_t number(covey_proxy *proxy, const char *method)
-{
-    covey_value *value = NULL;
-    int64_t n = -1;
-    CHECK_OK(covey_proxy_call(proxy, &value, method, "()"));
-    CHECK_OK(covey_value_get_int(value, &n));
-    covey_value_free(value);
-    return n;
-}
 
 /* ---- a manager that is restarted ---- */
 
@@ -247,6 +142,38 @@ TEST(trying_ends_with_its_time)
     CHECK(!m);
 }
 
+/* Hang up on the first who comes; those who come later are connected and hear nothing. */
+static void *hang_up_once(void *listener)
+{
+    int peer = accept(*(int *)listener, NULL, NULL);
+    CHECK_GE(peer, 0);
+    close(peer);
+    return NULL;
+}
+
+/* A first try fails, whatever follows it begins within `.reconnect` and lasts longer. */
+TEST(a_manager_that_stays_silent_ends_with_the_calls_time)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    pthread_t thread;
+    covey_manager *m = NULL;
+    snprintf(a.sun_path, sizeof a.sun_path, "/tmp/covey-reconnect-%d", (int)getpid());
+    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK_EQ(bind(listener, (struct sockaddr *)(void *)&a, sizeof a), 0);
+    CHECK_EQ(listen(listener, 8), 0);
+    CHECK_EQ(pthread_create(&thread, NULL, hang_up_once, &listener), 0);
+    CHECK_ERR(covey_manager_connect(&m, a.sun_path,
+                                    COVEY_CONNECT_OPTS(.authkey = SERVER_KEY,
+                                                       .reconnect = COVEY_MSEC(50)),
+                                    COVEY_MSEC(200)),
+              -ETIMEDOUT);
+    CHECK_STR_HAS(covey_error_detail(), "could not be reached in time");
+    CHECK(!m);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    close(listener);
+    unlink(a.sun_path);
+}
+
 TEST(calls_of_a_manager_that_is_gone_end_with_their_time)
 {
     char address[100];
@@ -331,36 +258,6 @@ TEST(options_that_make_no_sense_are_refused)
 }
 
 /* ---- connections that end while the manager goes on ---- */
-
-struct cut {
-    char target[100];
-    int kept;
-    struct server server;
-    struct relay relay;
-    covey_manager *m;
-    covey_proxy *counter;
-};
-
-static struct cut cut_begin(const char *repeat)
-{
-    struct cut c = {0};
-    choose_address(true, c.target, &c.kept);
-    c.server = serve_at(c.target);
-    c.relay = relay_start(c.target);
-    c.m = CONNECT(c.relay.address, .reconnect = PATIENT, .repeat = repeat);
-    c.counter = new_object(c.m, "Counter");
-    CHECK_EQ(number(c.counter, "add"), 1);
-    return c;
-}
-
-static void cut_end(struct cut *c)
-{
-    covey_proxy_free(c->counter);
-    covey_manager_free(c->m);
-    server_dies(&c->server);
-    relay_end(&c->relay);
-    drop_address(c->target, c->kept);
-}
 
 TEST(a_connection_that_ended_while_nobody_waited_is_replaced)
 {
@@ -474,30 +371,6 @@ TEST(requests_to_the_manager_are_repeated_if_they_only_look)
     CHECK_EQ(pthread_join(thread, NULL), 0);
     covey_manager_free(m);
     covey_listener_free(listener);
-}
-
-TEST(who_held_locks_is_told_that_they_are_lost)
-{
-    struct cut c = cut_begin("*.*");
-    covey_proxy *lock = new_object(c.m, "Lock");
-    covey_manager *other = CONNECT(c.target, .reconnect = PATIENT);
-    CHECK_OK(covey_proxy_lock_acquire(lock, PATIENT));
-    relay_tell(&c.relay, RELAY_CUT);
-    CHECK_ERR(covey_proxy_call(c.counter, NULL, "add", "()"), COVEY_EEOF);
-    CHECK_STR_HAS(covey_error_detail(), "this thread held 1 locks");
-    CHECK_EQ(number(c.counter, "add"), 2);
-    /* The manager has released it. */
-    CHECK_OK(covey_proxy_lock_acquire(lock, PATIENT));
-    relay_tell(&c.relay, RELAY_CUT_ANSWER);
-    CHECK_ERR(covey_proxy_call(c.counter, NULL, "add", "()"), COVEY_EEOF);
-    CHECK_STR_HAS(covey_error_detail(), "the locks that were held are lost");
-    CHECK_OK(covey_proxy_lock_acquire(lock, PATIENT));
-    CHECK_OK(covey_proxy_lock_release(lock));
-    relay_tell(&c.relay, RELAY_CUT);
-    CHECK_EQ(number(c.counter, "add"), 4);
-    covey_proxy_free(lock);
-    covey_manager_free(other);
-    cut_end(&c);
 }
 
 /* ---- many at once ---- */
