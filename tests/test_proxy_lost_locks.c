@@ -26,4 +26,33 @@ TEST(who_held_locks_is_told_that_they_are_lost)
     cut_end(&c);
 }
 
+static void *release(void *lock)
+{
+    CHECK_OK(covey_proxy_call(lock, NULL, "release", "()"));
+    return NULL;
+}
+
+/* It does not hold it any more, and its connection may be replaced. */
+TEST(what_another_thread_has_released_is_not_lost)
+{
+    static const char *const types[] = {"Lock", "Semaphore"};
+    struct cut c = cut_begin(NULL);
+    pthread_t thread;
+    forks_beside_threads();
+    for (int i = 0; i < 2; i++) {
+        covey_proxy *lock = new_object(c.m, types[i]);
+        covey_proxy *other = new_object(c.m, types[i]);
+        CHECK_OK(covey_proxy_call(lock, NULL, "acquire", "()"));
+        CHECK_OK(covey_proxy_call(other, NULL, "acquire", "()"));
+        CHECK_EQ(pthread_create(&thread, NULL, release, lock), 0);
+        CHECK_EQ(pthread_join(thread, NULL), 0);
+        CHECK_OK(covey_proxy_call(other, NULL, "release", "()"));
+        relay_tell(&c.relay, RELAY_CUT);
+        CHECK_EQ(number(c.counter, "add"), 2 + i);
+        covey_proxy_free(other);
+        covey_proxy_free(lock);
+    }
+    cut_end(&c);
+}
+
 CHECK_MAIN()

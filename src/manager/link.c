@@ -23,6 +23,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "manager/client.h"
+#include "manager/held_locks.h"
 #include "manager/reconnect.h"
 #include "manager/wire.h"
 #include "os/fork.h"
@@ -38,7 +39,8 @@ struct cvy_link {
     uint64_t serial;
     struct cvy_wire wire; /* its connection NULL: closed by who freed the manager */
     struct covey_reply *first, *last;
-    unsigned locks; /* that this thread holds by it; counted if it may be replaced */
+    struct cvy_held_locks
+        held; /* by it, under `mutex`; counted if it may be replaced */
 };
 
 struct client {
@@ -57,11 +59,40 @@ static _Thread_local struct client *mine __attribute__((tls_model("initial-exec"
 
 /* ---- replies ---- */
 
+/* mutex held. */
+static bool take_from_any(const struct covey_manager *m, const char *ident)
+{
+    for (struct client *c = clients; c; c = c->next)
+        for (struct cvy_link *link = c->links; link; link = link->next)
+            if (link->wire.conn && strcmp(link->manager->address, m->address) == 0 &&
+                cvy_held_locks_take(&link->held, ident))
+                return true;
+    return false;
+}
+
+/* A Lock or a permit may be released by another thread than the one that acquired it. */
 static void count_locks(struct cvy_link *link, const struct covey_reply *reply)
 {
     int change = cvy_reply_locks(reply);
-    if (change > 0 || link->locks)
-        link->locks += (unsigned)change;
+    const char *ident = reply->proxy->ident;
+    if (!change)
+        return;
+    (void)pthread_mutex_lock(&mutex);
+    if (change > 0)
+        cvy_held_locks_add(&link->held, ident);
+    else if (!cvy_held_locks_take(&link->held, ident))
+        (void)take_from_any(link->manager, ident);
+    (void)pthread_mutex_unlock(&mutex);
+}
+
+static unsigned count_held(const struct cvy_link *link)
+{
+    if (cvy_likely(!link->manager->reconnect))
+        return 0;
+    (void)pthread_mutex_lock(&mutex);
+    unsigned count = cvy_held_locks_count(&link->held);
+    (void)pthread_mutex_unlock(&mutex);
+    return count;
 }
 
 static void answer(struct cvy_link *link, int result, covey_value *message,
@@ -110,10 +141,11 @@ void cvy_link_drop(struct covey_reply *reply)
 static void free_link(struct cvy_link *link, int why)
 {
     while (link->first) {
-        link->first->lost_locks = link->locks > 0;
+        link->first->lost_locks = cvy_held_locks_count(&link->held) > 0;
         answer(link, why, NULL, false);
     }
     cvy_wire_close(&link->wire);
+    cvy_held_locks_clear(&link->held);
     cvy_free(link);
 }
 
@@ -449,7 +481,7 @@ static int fail_lost_locks(const struct covey_manager *m, unsigned locks)
 {
     return cvy_fail(COVEY_EEOF,
                     "the connection to %s has ended, by which this thread held %u "
-                    "locks; the next call makes another one",
+                    "locks or permits; the next call makes another one",
                     m->address, locks);
 }
 
@@ -458,10 +490,10 @@ static int fail_lost_locks(const struct covey_manager *m, unsigned locks)
 static int leave_if_ended(struct cvy_link *link)
 {
     const struct covey_manager *m = link->manager;
-    unsigned locks = link->locks;
     if (cvy_likely(!m->reconnect) || link->first ||
         !cvy_wire_may_have_ended(&link->wire))
         return 0;
+    unsigned locks = count_held(link);
     int r = receive(link, 0);
     if (r == COVEY_EEOF)
         return locks ? fail_lost_locks(m, locks) : 1;
@@ -585,7 +617,7 @@ int cvy_link_send(struct covey_reply *reply, covey_value *args, covey_value *kwa
         r = link_to(m, &link, patience);
         if (r < 0)
             break;
-        unsigned locks = link->locks;
+        unsigned locks = count_held(link);
         r = send_over(link, reply, patience->deadline);
         if (r == 0)
             return 0;
