@@ -26,6 +26,26 @@ TEST(who_held_locks_is_told_that_they_are_lost)
     cut_end(&c);
 }
 
+TEST(who_held_permits_is_told_that_they_are_lost)
+{
+    static const char *const types[] = {"Semaphore", "BoundedSemaphore"};
+    struct cut c = cut_begin(NULL);
+    for (int i = 0; i < 2; i++) {
+        covey_proxy *semaphore = new_object(c.m, types[i]);
+        CHECK_OK(covey_proxy_call(semaphore, NULL, "acquire", "()"));
+        relay_tell(&c.relay, RELAY_CUT);
+        CHECK_ERR(covey_proxy_call(c.counter, NULL, "add", "()"), COVEY_EEOF);
+        CHECK_STR_HAS(covey_error_detail(), "this thread held 1 locks or permits");
+        /* The manager has given it back. */
+        CHECK_OK(covey_proxy_call(semaphore, NULL, "acquire", "()"));
+        CHECK_OK(covey_proxy_call(semaphore, NULL, "release", "()"));
+        relay_tell(&c.relay, RELAY_CUT);
+        CHECK_EQ(number(c.counter, "add"), 2 + i);
+        covey_proxy_free(semaphore);
+    }
+    cut_end(&c);
+}
+
 static void *release(void *lock)
 {
     CHECK_OK(covey_proxy_call(lock, NULL, "release", "()"));

@@ -65,11 +65,13 @@
  * covey_manager_count, _debug_info, _connect and covey_proxy_methods are. Giving back
  * references and shutdowns try once.
  *
- * What a thread holds of Locks, RLocks and Conditions belongs to its connection: covey's
- * manager releases it when that ends, a stock one never does. A connection by which locks
- * are held is not replaced in silence: the call that finds its end is COVEY_EEOF. Objects do
- * not survive their manager: proxies of them are -ESTALE, and the program makes others. In a
- * stock manager the name of an old object may by chance be that of another one.
+ * What a thread holds of Locks, RLocks and Conditions, and permits of semaphores, belong to
+ * its connection: covey's manager releases them when that ends, a stock one never does. A
+ * connection by which any are held is not replaced in silence: the call that finds its end
+ * is COVEY_EEOF. That is counted by the calls of `acquire` and `release` in this process:
+ * what another process has released counts as held. Objects do not survive their manager:
+ * proxies of them are -ESTALE, and the program makes others. In a stock manager the name of
+ * an old object may by chance be that of another one.
  *
  * The defaults of covey/base.h hold, and:
  *

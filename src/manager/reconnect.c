@@ -146,13 +146,6 @@ bool cvy_request_only_looks(const char *method)
 
 /* ---- locks ---- */
 
-/* What is acquired of these comes back by whoever releases it, and not by an end. */
-static bool is_semaphore(const covey_proxy *proxy)
-{
-    return strcmp(proxy->type_id, "Semaphore") == 0 ||
-           strcmp(proxy->type_id, "BoundedSemaphore") == 0;
-}
-
 int cvy_reply_locks(const struct covey_reply *reply)
 {
     int sign = strcmp(reply->method, "acquire") == 0   ? 1
@@ -162,5 +155,5 @@ int cvy_reply_locks(const struct covey_reply *reply)
         return 0;
     if (sign > 0 && covey_value_truth(reply->message) <= 0)
         return 0;
-    return is_semaphore(reply->proxy) ? 0 : sign;
+    return sign;
 }

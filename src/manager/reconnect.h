@@ -29,7 +29,7 @@ bool cvy_repeat_has(const struct covey_manager *m, const char *type_id,
 /** Whether a request to the manager itself only looks. */
 bool cvy_request_only_looks(const char *method);
 
-/** What a call that was answered does to the number of locks that belong to its session:
+/** What a call that was answered does to the number of locks and permits that are held:
  * 1, -1, 0. */
 int cvy_reply_locks(const struct covey_reply *reply);
 
