@@ -109,6 +109,29 @@ TEST_EACH_METHOD(apply_heeds_what_a_submission_heeds)
     covey_pool_free(pool);
 }
 
+static void *apply_in_the_end(void *pool)
+{
+    CHECK_ERR(covey_pool_apply(pool, task_echo, text_view("x"), NULL,
+                               COVEY_TASK_OPTS(.priority = 1)),
+              COVEY_EFREED);
+    return NULL;
+}
+
+TEST_EACH_METHOD(apply_says_that_its_pool_goes)
+{
+    covey_pool *pool = pool_with(1, POOL_OPTS());
+    struct covey_pool_stats stats = {0};
+    struct shared *s = share();
+    pthread_t thread;
+    CHECK_OK(covey_pool_apply_async(NULL, pool, task_wait, COVEY_VIEW_OF(s), NULL));
+    CHECK_EQ(pthread_create(&thread, NULL, apply_in_the_end, pool), 0);
+    while (stats.submitted < 2)
+        CHECK_OK(covey_pool_stats(pool, &stats));
+    CHECK_OK(covey_pool_terminate(pool));
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    covey_pool_free(pool);
+}
+
 TEST(wrong_groups_are_errors)
 {
     covey_pool *pool = pool_with(1, NULL);

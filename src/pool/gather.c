@@ -241,6 +241,21 @@ static bool needs_submission(const struct covey_task_opts *opts)
            opts->group || opts->callback || opts->error_callback;
 }
 
+/* Why it was cancelled, in the words of covey_pool_apply. */
+static int explain_cancel(const struct covey_result *result)
+{
+    struct cvy_pool *pool = result->pool;
+    (void)pthread_mutex_lock(&pool->lock);
+    bool goes = pool->closing;
+    (void)pthread_mutex_unlock(&pool->lock);
+    if (result->is_late)
+        return cvy_fail(-ETIMEDOUT,
+                        "covey_pool_apply: it had not begun when the time was over");
+    return goes ? cvy_fail(COVEY_EFREED,
+                           "covey_pool_apply: the pool was freed meanwhile")
+                : -ECANCELED;
+}
+
 static int apply_and_get(covey_pool *object, covey_task_fn *fn, struct covey_view arg,
                          struct covey_bytes *ret_result,
                          const struct covey_task_opts *opts)
@@ -250,9 +265,8 @@ static int apply_and_get(covey_pool *object, covey_task_fn *fn, struct covey_vie
     if (r < 0)
         return r;
     r = covey_result_get(result, ret_result, COVEY_FOREVER);
-    if (r == -ECANCELED && cvy_os_now() >= result->bounds.deadline)
-        r = cvy_fail(-ETIMEDOUT,
-                     "covey_pool_apply: it had not begun when the time was over");
+    if (r == -ECANCELED)
+        r = explain_cancel(result);
     covey_result_free(result);
     return r;
 }

@@ -31,6 +31,7 @@ struct covey_result {
     void *callback_ctx;
     struct covey_map_summary *summary; /* the caller's */
     bool is_canceled;                  /* no more copies; locked */
+    bool is_late;                      /* its deadline was over before it was ready */
     uint64_t group, round; /* the caller's; of the last cancelling that saw it */
     uint64_t memory;       /* declared, of each task */
     unsigned growth;       /* factor, 0 none */

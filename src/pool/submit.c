@@ -219,6 +219,7 @@ static struct covey_result *first_over(struct cvy_submissions *tasks, int64_t no
     for (struct covey_result *r = tasks->first; r && !over; r = r->next) {
         if (r->deadline <= now) {
             over = r;
+            r->is_late = true;
             r->deadline = INT64_MAX;
         } else {
             next = cvy_min_i64(next, r->deadline);
