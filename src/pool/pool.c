@@ -30,28 +30,46 @@ static _Atomic uint32_t pools; /* made by this process, for names */
 /* For the end of the process. The region alone points to the records otherwise, where no
  * leak checker looks; fork children inherit them. Who takes a pool out may use it. Of more
  * pools than that, the workers are ended as daemons are. */
-static _Atomic(struct cvy_pool *) listed[LISTED];
+static struct {
+    _Atomic(struct cvy_pool *) pool;
+    _Atomic uint32_t owner; /* of the pool; an earlier one's until that is listed */
+} listed[LISTED];
 
-static bool list_replace(struct cvy_pool *from, struct cvy_pool *to)
+static bool list(struct cvy_pool *pool)
 {
     for (uint32_t i = 0; i < LISTED; i++) {
-        struct cvy_pool *expected = from;
-        if (atomic_compare_exchange_strong(&listed[i], &expected, to))
+        struct cvy_pool *none = NULL;
+        if (atomic_compare_exchange_strong(&listed[i].pool, &none, pool)) {
+            atomic_store(&listed[i].owner, pool->owner);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool unlist(struct cvy_pool *pool)
+{
+    for (uint32_t i = 0; i < LISTED; i++) {
+        struct cvy_pool *expected = pool;
+        if (atomic_load(&listed[i].pool) == pool &&
+            atomic_compare_exchange_strong(&listed[i].pool, &expected, NULL))
             return true;
     }
     return false;
 }
 
-/* Nobody starts workers in place of those that end with the process. */
+/* Nobody starts workers in place of those that end with the process. What a fork child
+ * inherited is not written to, which would copy a page. */
 static void stop_all(void)
 {
     for (uint32_t i = 0; i < LISTED; i++) {
-        struct cvy_pool *pool = atomic_exchange(&listed[i], NULL);
-        if (!pool)
+        struct cvy_pool *pool = atomic_load(&listed[i].pool);
+        if (!pool || atomic_load(&listed[i].owner) != cvy_member_owner() ||
+            !atomic_compare_exchange_strong(&listed[i].pool, &pool, NULL))
             continue;
-        if (pool->owner == cvy_member_owner() && pool->method != COVEY_THREAD)
+        if (pool->method != COVEY_THREAD)
             cvy_pool_stop_at_exit(pool);
-        (void)list_replace(NULL, pool);
+        (void)list(pool);
     }
 }
 
@@ -113,7 +131,7 @@ static void free_private(struct cvy_pool *pool)
 {
     if (!pool)
         return;
-    if (pool->is_listed && !list_replace(pool, NULL))
+    if (pool->is_listed && !unlist(pool))
         return; /* the process ends, and looks at it */
     cvy_tasks_free(pool);
     (void)pthread_mutex_destroy(&pool->lock);
@@ -231,7 +249,7 @@ static struct cvy_pool *new_private(size_t workers, const struct covey_pool_opts
         pool->worker[i].is_wanted = true;
     pool->owner = cvy_member_owner();
     cvy_exit_set_before_daemons(stop_all);
-    pool->is_listed = list_replace(NULL, pool);
+    pool->is_listed = list(pool);
     if (pool->worker && pool->ranges)
         return pool;
     free_private(pool);
