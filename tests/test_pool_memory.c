@@ -2,6 +2,7 @@
 /* Tasks that declare the memory they need, and those that turn out to need more. */
 #include <stdlib.h>
 
+#include "pool/pool.h"
 #include "pool_help.h"
 
 #include <covey.h>
@@ -112,6 +113,31 @@ TEST_EACH_METHOD(what_does_not_fit_cancels_nothing_else)
         }
         covey_result_free(results[i]);
     }
+    covey_pool_free(pool);
+}
+
+/* A worker that leaves a batch still looks at it when the last outcome is there. */
+TEST_EACH_METHOD(memory_of_a_batch_that_is_being_left_is_waited_for)
+{
+    CHECK_OK(covey_family_configure(COVEY_FAMILY_OPTS(.budget = 16 * MIB)));
+    covey_pool *pool = pool_with(1, POOL_OPTS());
+    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct cvy_map map = {.pool = inner, .in_size = 10 * MIB, .copy_in = true};
+    cvy_word *looks_at = &inner->shared->lines[0].batch;
+    uint32_t left = 0, slot = 0;
+    CHECK_OK(covey_pool_apply(pool, task_echo, text_view("x"), NULL, NULL));
+    while (atomic_load(looks_at))
+        cvy_os_yield();
+    (void)pthread_mutex_lock(&inner->lock);
+    CHECK_OK(cvy_pool_slot_take(inner, &map, 1, &left));
+    atomic_store(looks_at, left + 1);
+    cvy_pool_slot_retire(inner, left);
+    CHECK_EQ(cvy_pool_slot_take(inner, &map, 1, &slot), -EAGAIN);
+    atomic_store(looks_at, 0);
+    CHECK_OK(cvy_pool_slot_take(inner, &map, 1, &slot));
+    CHECK_EQ(cvy_pool_slot_take(inner, &map, 1, &left), -ENOMEM);
+    cvy_pool_slot_retire(inner, slot);
+    (void)pthread_mutex_unlock(&inner->lock);
     covey_pool_free(pool);
 }
 

@@ -401,7 +401,7 @@ void cvy_pool_await_change_until(struct cvy_pool *pool, int64_t deadline);
 /** What is known of this function, now or from now on. */
 struct cvy_cost *cvy_pool_cost(struct cvy_pool *pool, covey_task_fn *fn);
 /** A slot with room for `items` of the map, in state FILLING.
- * Returns: 0; -EAGAIN if all are in use; -ENOMEM with the detail set. */
+ * Returns: 0; -EAGAIN if all are in use, or memory is soon free; -ENOMEM with the detail. */
 int cvy_pool_slot_take(struct cvy_pool *pool, struct cvy_map *map, uint64_t items,
                        uint32_t *ret_slot);
 /** The same with room for `items` entries, and a run of `bytes`; -E2BIG: it takes > `most`. */

@@ -141,6 +141,15 @@ static bool settle(struct cvy_pool *pool, uint32_t slot)
     return s->use == CVY_SLOT_UNUSED;
 }
 
+/* Returns: whether any still holds memory that comes back by itself. */
+static bool settle_all(struct cvy_pool *pool)
+{
+    bool any = false;
+    for (uint32_t slot = 0; slot < CVY_POOL_BATCHES; slot++)
+        any |= !settle(pool, slot) && pool->slots[slot].use == CVY_SLOT_RETIRED;
+    return any;
+}
+
 static int take_slot(struct cvy_pool *pool, struct cvy_map *map, uint64_t items,
                      uint64_t bytes, uint64_t most, uint64_t written,
                      uint32_t *ret_slot)
@@ -152,6 +161,12 @@ static int take_slot(struct cvy_pool *pool, struct cvy_map *map, uint64_t items,
         return -EAGAIN;
     struct cvy_pool_run run;
     int r = take_run(pool, bytes, most, written, &run);
+    if (r == -ENOMEM) {
+        bool comes_back = settle_all(pool);
+        r = take_run(pool, bytes, most, written, &run);
+        if (r == -ENOMEM && comes_back)
+            r = -EAGAIN;
+    }
     if (r < 0)
         return r;
     pool->slots[slot] = (struct cvy_pool_slot){.use = CVY_SLOT_FILLING,
