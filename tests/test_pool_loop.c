@@ -140,14 +140,14 @@ TEST_EACH_METHOD_AND_THREAD(a_pool_that_has_ended_leaves_the_loop_alone)
     covey_result *result = NULL;
     covey_pool *pool = pool_with(2, POOL_OPTS(.own_loop = COVEY_ON));
     CHECK_OK(covey_pool_fd(pool, &entry.fd));
-    CHECK_OK(covey_pool_apply_async(&result, pool, task_echo, text_view("x"),
-                                    COVEY_TASK_OPTS(.timeout = COVEY_SEC(3600))));
+    CHECK_OK(covey_pool_apply_async(&result, pool, task_echo, text_view("x"), NULL));
     CHECK_OK(covey_result_get(result, NULL, COVEY_FOREVER));
     CHECK_OK(covey_pool_close(pool));
     CHECK_OK(covey_pool_join(pool, COVEY_FOREVER));
     (void)covey_pool_dispatch(pool, COVEY_NOWAIT);
     (void)covey_pool_dispatch(pool, COVEY_NOWAIT);
     CHECK_EQ(poll(&entry, 1, 0), 0);
+    CHECK_EQ(cvy_loop_next_look((struct cvy_pool *)(uintptr_t)pool->state), INT64_MAX);
     covey_result_free(result);
     covey_pool_free(pool);
 }
