@@ -285,17 +285,6 @@ struct cvy_client *cvy_client_alone(struct cvy_server *server)
     return client;
 }
 
-void cvy_client_leave(struct cvy_server *server, struct cvy_client *client)
-{
-    client->connections--;
-    if (client == &server->unknown || client->connections)
-        return;
-    if (client->pidfd < 0)
-        drop_references(server, client);
-    if (!client->ref_count)
-        free_client(server, client);
-}
-
 /* One of this process's family has ended, maybe as the last holder of proxies. Those are
  * references of the family's first process, see count_for_family, unless that has ended. */
 static void settle_for_family(struct cvy_server *server)
@@ -308,6 +297,21 @@ static void settle_for_family(struct cvy_server *server)
         if (hosted && family && take_one(family, hosted))
             drop_one(server, hosted);
     }
+}
+
+void cvy_client_leave(struct cvy_server *server, struct cvy_client *client)
+{
+    client->connections--;
+    if (client == &server->unknown || client->connections)
+        return;
+    if (client->pidfd < 0)
+        drop_references(server, client);
+    bool has_process =
+        client->pid > 0; /* which may have ended, and that be heard later */
+    if (!client->ref_count)
+        free_client(server, client);
+    if (has_process)
+        settle_for_family(server);
 }
 
 void cvy_client_dead(struct cvy_server *server, struct cvy_client *client)
