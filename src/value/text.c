@@ -169,6 +169,7 @@ covey_value *covey_value_str_size(const char *text, size_t size)
     return cvy_str(NULL, text, size);
 }
 
+COVEY_PRINTF(1, 0)
 static struct cvy_text *format_text(const char *format, va_list args)
 {
     struct cvy_text *text;

@@ -17,7 +17,7 @@ covey_value *cvy_str(struct cvy_heap *heap, const char *text, size_t size);
 
 /** A str made as by vprintf of whatever there is: what is not UTF-8, such as half of a
  * character that a precision has cut, becomes '?'. */
-covey_value *cvy_str_format_any(const char *format, va_list args);
+covey_value *cvy_str_format_any(const char *format, va_list args) COVEY_PRINTF(1, 0);
 
 covey_value *cvy_bytes(struct cvy_heap *heap, unsigned kind, const void *data,
                        size_t size);

@@ -54,8 +54,9 @@ static void holder_gone(void *thing, struct cvy_session *session)
 {
     struct semaphore *semaphore = thing;
     struct holder *holder = find_holder(semaphore, session);
+    if (!holder) /* it would not be told of an end */
+        return;
     int64_t count = holder->count;
-
     drop_holder(semaphore, holder);
     semaphore->value += count;
     wake(semaphore, count);
