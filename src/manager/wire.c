@@ -210,5 +210,6 @@ bool cvy_wire_may_have_ended(struct cvy_wire *wire)
 {
     if (wire->lane.lane)
         return cvy_wire_has_input(wire);
-    return cvy_os_poll_in(cvy_conn_stream(wire->conn)->fd, 0) != 0;
+    const struct cvy_stream *stream = cvy_conn_stream(wire->conn);
+    return stream && cvy_os_poll_in(stream->fd, 0) != 0;
 }
