@@ -304,9 +304,14 @@ TEST(descriptor_that_the_program_closed_is_made_anew)
     close(other);
     CHECK_OK(covey_queue_fd(queue, &other));
     CHECK_EQ(polls(other, 20000), 1);
-    int mine = dup(0); /* by the first one's number */
+    CHECK_EQ(other, fd); /* which is the connection's no more */
+    int mine = dup(0);
     CHECK_OK(covey_conn_fd(p.b, &fd));
     CHECK_NE(fd, mine);
+    CHECK_NE(fd, other);
+    close(fd);
+    CHECK_OK(covey_conn_fd(p.b, &fd)); /* by the same number */
+    CHECK(is_open(fd));
     CHECK_EQ(polls(fd, 20000), 1);
     recv_text(p.b, "one");
     CHECK_EQ(polls(fd, 0), 0);

@@ -208,6 +208,15 @@ static int await_thread(struct watch *w)
     return w->result;
 }
 
+/* A new descriptor has this number: whoever had it before was closed by the program, which
+ * cannot be seen by the descriptor, since all eventfds look alike. */
+static void forget_number(int fd)
+{
+    for (struct watch *w = watches; w; w = w->next)
+        if (w->fd.fd == fd)
+            w->fd.fd = -1;
+}
+
 /* mutex held. */
 static int new_watch(struct watch **ret_watch, void *object, cvy_word *items,
                      cvy_watch_look_fn *is_ready)
@@ -219,6 +228,8 @@ static int new_watch(struct watch **ret_watch, void *object, cvy_word *items,
     w->items = items;
     w->is_ready = is_ready;
     int r = cvy_os_flag_create();
+    if (r >= 0)
+        forget_number(r);
     w->fd = cvy_os_keep(r);
     if (r >= 0)
         (void)raise_if_ready(w); /* it is right from the start */
@@ -248,6 +259,7 @@ int cvy_watch_fd(void *object, cvy_word *items, cvy_watch_look_fn *is_ready,
     struct watch *w = *find(object);
     if (w && !cvy_os_is_kept(&w->fd)) { /* the program has closed it */
         lost = take_out(find(object));
+        lost->fd.fd = -1;
         w = NULL;
     }
     if (!w)
