@@ -73,6 +73,48 @@ TEST_EACH_METHOD(the_first_worker_that_grows_old_wakes_the_loop)
     covey_pool_free(pool);
 }
 
+/* The timer is set by what is due after the start of a successor that was up at once. */
+TEST_EACH_METHOD(a_successor_that_is_up_at_once_is_looked_at)
+{
+    covey_pool *pool =
+        pool_with(1, POOL_OPTS(.own_loop = COVEY_ON, .max_age = COVEY_SEC(3600)));
+    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct cvy_pool_line *lines = inner->shared->lines;
+    while (!atomic_load(&lines[0].thread))
+        cvy_os_yield();
+    (void)pthread_mutex_lock(&inner->lock);
+    inner->worker[0].born -= COVEY_SEC(3600);
+    cvy_staff_look(inner);
+    CHECK_OK(cvy_pool_start_workers(inner));
+    CHECK_EQ(inner->worker[1].relieves, 1);
+    while (!atomic_load(&lines[1].thread))
+        cvy_os_yield();
+    CHECK_LE(cvy_pool_due(inner), cvy_os_now() + COVEY_SEC(1));
+    cvy_staff_look(inner);
+    CHECK_EQ(inner->worker[1].relieves, 0);
+    CHECK_LE(cvy_pool_due(inner), inner->worker[1].born + COVEY_SEC(3600));
+    (void)pthread_mutex_unlock(&inner->lock);
+    covey_pool_free(pool);
+}
+
+/* The time of one that was started after the look counts, too. */
+TEST(the_age_of_a_worker_counts_from_its_start)
+{
+    covey_pool *pool =
+        pool_with(1, POOL_OPTS(.own_loop = COVEY_ON, .max_age = COVEY_SEC(3600)));
+    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    (void)pthread_mutex_lock(&inner->lock);
+    CHECK_OK(covey_process_kill(inner->worker[0].process));
+    cvy_pool_reap_worker(inner, 0);
+    cvy_staff_look(inner);
+    CHECK_OK(cvy_pool_start_workers(inner));
+    while (!atomic_load(&inner->shared->lines[0].thread))
+        cvy_os_yield();
+    CHECK_LE(cvy_pool_due(inner), inner->worker[0].born + COVEY_SEC(3600));
+    (void)pthread_mutex_unlock(&inner->lock);
+    covey_pool_free(pool);
+}
+
 /* ---- a death between two looks --------------------------------------------------- */
 
 struct scene {

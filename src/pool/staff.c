@@ -64,6 +64,9 @@ static int start_worker(struct cvy_pool *pool, uint32_t index)
     (void)covey_process_pid(worker->process, &worker->pid);
     worker->ended = false;
     worker->born = cvy_os_now();
+    if (pool->staff.max_age)
+        pool->staff.due =
+            cvy_min_i64(pool->staff.due, worker->born + pool->staff.max_age);
     if (pool->started > pool->target)
         cvy_count(&pool->shared->counts.restarts, 1);
     cvy_loop_watch(pool, index);
@@ -133,10 +136,13 @@ int64_t cvy_pool_due(const struct cvy_pool *pool)
 {
     bool may_start = !pool->closing;
     int64_t due = may_start ? pool->staff.due : INT64_MAX;
-    for (uint32_t i = 0; i < pool->workers; i++)
-        if (pool->worker[i].process ? !atomic_load(&pool->shared->lines[i].thread)
-                                    : may_start && pool->worker[i].is_wanted)
-            due = cvy_min_i64(due, pool->worker[i].due);
+    for (uint32_t i = 0; i < pool->workers; i++) {
+        const struct cvy_pool_worker *worker = &pool->worker[i];
+        bool is_pending =
+            !atomic_load(&pool->shared->lines[i].thread) || worker->relieves;
+        if (worker->process ? is_pending : may_start && worker->is_wanted)
+            due = cvy_min_i64(due, worker->due);
+    }
     return due;
 }
 
