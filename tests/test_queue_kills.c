@@ -152,7 +152,7 @@ static long points_of(const struct operation *what)
 {
     if (what->size > 200000)
         return family_long(2, 60);
-    return what->size < 20000 ? family_long(15, 0) : family_long(5, 400);
+    return what->size < 20000 ? family_long(25, 0) : family_long(5, 400);
 }
 
 static void kill_at_each(const char *name, struct operation what,

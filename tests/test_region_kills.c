@@ -80,7 +80,7 @@ static void kill_at_some(const char *name, long most, void (*before)(void *),
 static void kill_at_each(const char *name, void (*before)(void *),
                          void (*prepare)(void *), void (*operate)(void *))
 {
-    kill_at_some(name, family_long(24, 0), before, prepare, operate);
+    kill_at_some(name, family_long(40, 0), before, prepare, operate);
 }
 
 /* ---- objects ---- */
@@ -465,7 +465,7 @@ static void kill_and_settle(const char *name, void (*before)(void *),
                                  .operate = operate,
                                  .after = after,
                                  .context = context};
-    kill_points_run(&points, family_long(24, 0));
+    kill_points_run(&points, family_long(40, 0));
 }
 
 TEST_TIMEOUT(killed_while_owing, 300)
