@@ -12,7 +12,9 @@
 #endif
 
 #if defined(__SANITIZE_ADDRESS__)
+#include <pthread.h>
 #include <sanitizer/common_interface_defs.h>
+#include <sched.h>
 
 /* Tests crash processes on purpose and expect the plain exit by signal. */
 COVEY_API const char *__asan_default_options(void);
@@ -30,6 +32,37 @@ static void on_death(void)
 void check_watch_sanitizers(void)
 {
     __sanitizer_set_death_callback(on_death);
+}
+
+/* A thread that comes up takes locks of the sanitizer's allocator, which a child forked
+ * meanwhile has for ever. So who makes a thread goes on when it is up; the linker puts this
+ * before pthread_create. */
+struct beginning {
+    void *(*run)(void *arg);
+    void *arg;
+    _Atomic bool *is_up;
+};
+
+static void *begin_thread(void *memory)
+{
+    const struct beginning begin = *(struct beginning *)memory;
+    atomic_store(begin.is_up, true);
+    return begin.run(begin.arg);
+}
+
+int __real_pthread_create(pthread_t *, const pthread_attr_t *, void *(*)(void *),
+                          void *);
+int __wrap_pthread_create(pthread_t *, const pthread_attr_t *, void *(*)(void *),
+                          void *);
+int __wrap_pthread_create(pthread_t *ret_thread, const pthread_attr_t *attr,
+                          void *(*run)(void *), void *arg)
+{
+    _Atomic bool is_up = false;
+    struct beginning begin = {run, arg, &is_up};
+    int r = __real_pthread_create(ret_thread, attr, begin_thread, &begin);
+    while (r == 0 && !atomic_load(&is_up))
+        sched_yield();
+    return r;
 }
 
 #elif defined(__SANITIZE_THREAD__)
