@@ -33,18 +33,12 @@ static struct direction to_receive(struct cvy_stream *s)
     return (struct direction){&s->state->recv_lock, &s->state->receiver};
 }
 
+/* Between messages it is held for a moment only. */
 static int lock(cvy_word *word, int64_t deadline)
 {
-    uint32_t free_word = 0;
-    if (atomic_compare_exchange_strong(word, &free_word, cvy_thread_owner()))
-        return 0;
-    /* Between messages it is held for a moment only. */
-    if (deadline <= 0)
-        deadline = cvy_os_now() + COVEY_MSEC(1);
-    struct cvy_taker taker = {.me = cvy_thread_owner(),
-                              .is_dead = cvy_slot_is_dead,
-                              .what = cvy_ref_of(word)};
-    int r = cvy_lock_take(word, &taker, deadline);
+    int r = cvy_lock_acquire(word, deadline);
+    if (r == -ETIMEDOUT && deadline <= 0)
+        r = cvy_lock_acquire(word, cvy_os_now() + COVEY_MSEC(1));
     return r < 0 ? r : 0;
 }
 
