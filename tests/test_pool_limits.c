@@ -51,39 +51,57 @@ TEST_EACH_METHOD(a_time_limit_ends_a_submitted_task)
     covey_pool_free(pool);
 }
 
-/* What a process has used of its processor. */
-static int64_t time_used(int pid)
+/* One task runs that ends when told to go; nobody watches the pool but the test. */
+struct scene {
+    struct shared *s;
+    covey_pool *pool;
+    struct cvy_pool *inner;
+    covey_result *result;
+};
+
+static void begin_task(struct scene *scene, covey_task_fn *task)
 {
-    clockid_t clock;
-    struct timespec t;
-    CHECK_EQ(clock_getcpuclockid(pid, &clock), 0);
-    CHECK_EQ(clock_gettime(clock, &t), 0);
-    return COVEY_SEC(t.tv_sec) + t.tv_nsec;
+    struct shared *s = scene->s = share();
+    scene->pool =
+        pool_with(1, COVEY_POOL_OPTS(.method = COVEY_FORK, .own_loop = COVEY_ON));
+    scene->inner = (struct cvy_pool *)(uintptr_t)scene->pool->state;
+    CHECK_OK(covey_pool_apply_async(&scene->result, scene->pool, task, COVEY_VIEW_OF(s),
+                                    NULL));
+    CHECK_ERR(covey_result_wait(scene->result, COVEY_NOWAIT), -ETIMEDOUT);
+    await_count(&s->begun, 1);
+}
+
+static void end_scene(struct scene *scene)
+{
+    covey_result_free(scene->result);
+    covey_pool_free(scene->pool);
+}
+
+/* As task_wait, but never asleep. */
+static int task_spin(struct covey_call *call)
+{
+    struct shared *const *s = covey_call_arg(call, NULL);
+    family_tell(&(*s)->begun);
+    while (!atomic_load(&(*s)->go))
+        cvy_os_yield();
+    return covey_call_return(call, "done", 4);
 }
 
 /* The pool says that its time is over, and does not come to killing it for a while. */
-TEST(who_waits_for_its_end_takes_no_time)
+TEST(who_waits_for_its_end_sleeps)
 {
-    struct shared *s = share();
-    covey_pool *pool =
-        pool_with(1, COVEY_POOL_OPTS(.method = COVEY_FORK, .own_loop = COVEY_ON));
-    covey_result *result = NULL;
-    CHECK_OK(covey_pool_apply_async(&result, pool, task_wait, COVEY_VIEW_OF(s), NULL));
-    CHECK_ERR(covey_result_wait(result, COVEY_NOWAIT), -ETIMEDOUT);
-    await_count(&s->begun, 1);
-    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct scene scene;
+    begin_task(&scene, task_spin);
+    struct cvy_pool *inner = scene.inner;
     uint8_t running = CVY_OUTCOME_RUNNING;
     CHECK(atomic_compare_exchange_strong(&inner->slots[0].batch->outcomes[0], &running,
                                          COVEY_OUTCOME_TIMEOUT));
-    family_tell(&s->go);
-    nanosleep(&(struct timespec){0, 20000000}, NULL);
-    int64_t before = time_used(inner->worker[0].pid);
-    nanosleep(&(struct timespec){0, 200000000}, NULL);
-    CHECK_LT(time_used(inner->worker[0].pid) - before, COVEY_MSEC(5));
+    family_tell(&scene.s->go);
+    while (state_of_thread(inner->worker[0].pid) != 'S')
+        cvy_os_yield();
     cvy_limits_end(inner, 0, 0);
-    CHECK_ERR(covey_result_get(result, NULL, COVEY_FOREVER), -ETIMEDOUT);
-    covey_result_free(result);
-    covey_pool_free(pool);
+    CHECK_ERR(covey_result_get(scene.result, NULL, COVEY_FOREVER), -ETIMEDOUT);
+    end_scene(&scene);
 }
 
 struct map_of_one {
@@ -132,14 +150,9 @@ TEST_EACH_METHOD(who_is_to_be_ended_in_a_batch_begins_nothing_else)
 /* A worker that has counted the next task and not said yet which one it is. */
 TEST(the_next_task_is_not_asked_to_end)
 {
-    struct shared *s = share();
-    covey_pool *pool =
-        pool_with(1, COVEY_POOL_OPTS(.method = COVEY_FORK, .own_loop = COVEY_ON));
-    covey_result *result = NULL;
-    CHECK_OK(covey_pool_apply_async(&result, pool, task_wait, COVEY_VIEW_OF(s), NULL));
-    CHECK_ERR(covey_result_wait(result, COVEY_NOWAIT), -ETIMEDOUT);
-    await_count(&s->begun, 1);
-    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct scene scene;
+    begin_task(&scene, task_wait);
+    struct cvy_pool *inner = scene.inner;
     struct cvy_pool_line *line = &inner->shared->lines[0];
     _Atomic uint8_t *outcome = &inner->slots[0].batch->outcomes[0];
     atomic_store(outcome, COVEY_OUTCOME_OK);
@@ -148,10 +161,9 @@ TEST(the_next_task_is_not_asked_to_end)
     atomic_store(outcome, CVY_OUTCOME_RUNNING);
     cvy_limits_warn(inner, 0, 0);
     CHECK_EQ(atomic_load(&line->warned), atomic_load(&line->serial));
-    family_tell(&s->go);
-    CHECK_OK(covey_result_get(result, NULL, COVEY_FOREVER));
-    covey_result_free(result);
-    covey_pool_free(pool);
+    family_tell(&scene.s->go);
+    CHECK_OK(covey_result_get(scene.result, NULL, COVEY_FOREVER));
+    end_scene(&scene);
 }
 
 TEST_EACH_METHOD_AND_THREAD(a_soft_limit_asks)

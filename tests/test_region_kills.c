@@ -63,24 +63,24 @@ struct operation {
     cvy_word *ready;
 };
 
-static void kill_at_some(const char *name, long most, void (*before)(void *),
-                         void (*prepare)(void *), void (*operate)(void *))
+/* `after` is to look at the books if it says nothing else. */
+static void kill_at_some(struct kill_points points, long most)
 {
     struct operation *context = family_shared(sizeof *context);
     context->ready = family_shared(sizeof *context->ready);
-    struct kill_points points = {.name = name,
-                                 .before = before,
-                                 .prepare = prepare,
-                                 .operate = operate,
-                                 .after = check_books,
-                                 .context = context};
+    points.context = context;
+    if (!points.after)
+        points.after = check_books;
     kill_points_run(&points, most);
 }
 
 static void kill_at_each(const char *name, void (*before)(void *),
                          void (*prepare)(void *), void (*operate)(void *))
 {
-    kill_at_some(name, family_long(40, 0), before, prepare, operate);
+    kill_at_some(
+        (struct kill_points){
+            .name = name, .before = before, .prepare = prepare, .operate = operate},
+        family_long(40, 0));
 }
 
 /* ---- objects ---- */
@@ -150,7 +150,10 @@ TEST_TIMEOUT(killed_while_creating, 300)
     begin();
     kill_at_each("create", NULL, enter, create_object);
     /* Most of it is text for people, with the lock released. */
-    kill_at_some("create, refused", family_long(20, 500), NULL, enter, create_too_big);
+    kill_at_some((struct kill_points){.name = "create, refused",
+                                      .prepare = enter,
+                                      .operate = create_too_big},
+                 family_long(20, 500));
 }
 
 TEST_TIMEOUT(killed_while_releasing, 300)
@@ -318,13 +321,11 @@ static const char *release_and_check(void *context)
 TEST_TIMEOUT(killed_while_coming_up, 300)
 {
     begin();
-    struct operation *context = family_shared(sizeof *context);
-    struct kill_points points = {.name = "come up",
-                                 .before = make_member_for_victim,
-                                 .operate = attach_as,
-                                 .after = release_and_check,
-                                 .context = context};
-    kill_points_run(&points, family_long(60, 0));
+    kill_at_some((struct kill_points){.name = "come up",
+                                      .before = make_member_for_victim,
+                                      .operate = attach_as,
+                                      .after = release_and_check},
+                 family_long(60, 0));
 }
 
 /* ---- killed while repairing what another one left ---- */
@@ -457,15 +458,12 @@ static void kill_and_settle(const char *name, void (*before)(void *),
                             void (*prepare)(void *), void (*operate)(void *),
                             const char *(*after)(void *))
 {
-    struct operation *context = family_shared(sizeof *context);
-    context->ready = family_shared(sizeof *context->ready);
-    struct kill_points points = {.name = name,
-                                 .before = before,
-                                 .prepare = prepare,
-                                 .operate = operate,
-                                 .after = after,
-                                 .context = context};
-    kill_points_run(&points, family_long(40, 0));
+    kill_at_some((struct kill_points){.name = name,
+                                      .before = before,
+                                      .prepare = prepare,
+                                      .operate = operate,
+                                      .after = after},
+                 family_long(40, 0));
 }
 
 TEST_TIMEOUT(killed_while_owing, 300)
