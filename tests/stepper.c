@@ -31,13 +31,12 @@ bool stepper_works(void)
 int stepper_pin(void *before, size_t size)
 {
     cpu_set_t all, one;
-    if (sched_getaffinity(0, sizeof all, &all) < 0 || size != sizeof all)
+    int here = sched_getcpu();
+    if (here < 0 || sched_getaffinity(0, sizeof all, &all) < 0 || size != sizeof all)
         return -1;
     memcpy(before, &all, sizeof all);
     CPU_ZERO(&one);
-    for (size_t cpu = 0; cpu < CPU_SETSIZE && !CPU_COUNT(&one); cpu++)
-        if (CPU_ISSET(cpu, &all))
-            CPU_SET(cpu, &one);
+    CPU_SET((size_t)here, &one);
     return sched_setaffinity(0, sizeof one, &one);
 }
 
