@@ -237,11 +237,6 @@ int covey_conn_poll(covey_conn *conn, covey_nsec timeout)
 
 /* ---- the connection itself ---- */
 
-static bool is_switch(enum covey_switch value)
-{
-    return value == COVEY_UNSET || value == COVEY_ON || value == COVEY_OFF;
-}
-
 int covey_conn_open_fd(covey_conn **out, int fd, const struct covey_conn_opts *opts)
 {
     static const char call[] = "covey_conn_open_fd";
@@ -252,7 +247,7 @@ int covey_conn_open_fd(covey_conn **out, int fd, const struct covey_conn_opts *o
     int r = CVY_TAKE_OPTS(&o, opts, call);
     if (r >= 0)
         r = cvy_sync_begin(out, call);
-    if (r >= 0 && (!is_switch(o.readable) || !is_switch(o.writable)))
+    if (r >= 0 && (!cvy_is_switch(o.readable) || !cvy_is_switch(o.writable)))
         r = cvy_fail(-EINVAL, "%s: .readable and .writable are on or off", call);
     if (r < 0)
         return r;

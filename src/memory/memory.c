@@ -63,11 +63,6 @@ static const char *check_name(const char *name, const char *call, int *ret_error
     return rest;
 }
 
-static bool is_switch(enum covey_switch value)
-{
-    return value == COVEY_UNSET || value == COVEY_ON || value == COVEY_OFF;
-}
-
 static int take_opts(struct covey_memory_opts *o, const struct covey_memory_opts *opts,
                      bool creates, const char *call)
 {
@@ -75,7 +70,8 @@ static int take_opts(struct covey_memory_opts *o, const struct covey_memory_opts
 
     if (r < 0)
         return r;
-    if (!is_switch(o->readonly) || !is_switch(o->keep) || !is_switch(o->sparse))
+    if (!cvy_is_switch(o->readonly) || !cvy_is_switch(o->keep) ||
+        !cvy_is_switch(o->sparse))
         return cvy_fail(-EINVAL, "%s: .readonly, .keep and .sparse are on or off",
                         call);
     if (creates && o->readonly == COVEY_ON)

@@ -230,11 +230,6 @@ int cvy_region_ticket(struct cvy_region_ticket *ret_ticket, int *ret_fd)
 
 /* ---- public ---- */
 
-static bool is_switch(enum covey_switch value)
-{
-    return value == COVEY_UNSET || value == COVEY_ON || value == COVEY_OFF;
-}
-
 static bool is_power_of_two(uint64_t n)
 {
     return n && !(n & (n - 1));
@@ -260,10 +255,10 @@ int covey_family_configure(const struct covey_family_opts *opts)
                         o.reservation);
     if (o.slice < 0)
         return cvy_fail(-EINVAL, "covey_family_configure: negative slice");
-    if (!is_switch(o.core_dump) || !is_switch(o.bell))
+    if (!cvy_is_switch(o.core_dump) || !cvy_is_switch(o.bell))
         return cvy_fail(-EINVAL,
                         "covey_family_configure: %s is none of COVEY_ON, COVEY_OFF, 0",
-                        is_switch(o.bell) ? "core_dump" : "bell");
+                        cvy_is_switch(o.bell) ? "core_dump" : "bell");
     cvy_family_opts = o;
     return 0;
 }
