@@ -28,6 +28,10 @@ void cvy_proc_path(char path[CVY_PROC_PATH_SIZE], const char *prefix, int number
  * not fit is cut. */
 ssize_t cvy_file_read(const char *path, char *buffer, size_t size);
 
+/** Whether a file may become that long. Beyond RLIMIT_FSIZE the system would raise SIGXFSZ,
+ * which kills; better an error. */
+bool cvy_size_is_allowed(uint64_t size);
+
 /** The same open file under a number above 2, which a program may close or take for its
  * standard streams; `fd` is closed if it is not. Negative with errno stays. */
 int cvy_fd_above_std(int fd);

@@ -23,8 +23,7 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-/* A size over RLIMIT_FSIZE would raise SIGXFSZ, which kills; better an error. */
-static bool size_is_allowed(uint64_t size)
+bool cvy_size_is_allowed(uint64_t size)
 {
     struct rlimit limit;
 
@@ -39,7 +38,7 @@ int cvy_os_memfd_create(const char *name, uint64_t size)
     int fd, error;
 
     CVY_FAULT_POINT("memfd_create", EMFILE);
-    if (!size_is_allowed(size))
+    if (!cvy_size_is_allowed(size))
         return -EFBIG;
     fd = memfd_create(name, flags | MFD_NOEXEC_SEAL);
     if (fd < 0 && errno == EINVAL) /* before Linux 6.3 */

@@ -19,7 +19,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -69,16 +68,6 @@ static int missing(int error)
 }
 
 /* ---- making one ------------------------------------------------------------------ */
-
-/* More than RLIMIT_FSIZE would raise SIGXFSZ, which kills. */
-static bool size_is_allowed(uint64_t size)
-{
-    struct rlimit limit;
-
-    return size <= INT64_MAX &&
-           (getrlimit(RLIMIT_FSIZE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY ||
-            size <= limit.rlim_cur);
-}
 
 /* Where the file system reserves nothing: by writing. */
 static int fill(int fd, uint64_t size)
@@ -165,7 +154,7 @@ int cvy_os_shm_draft(uint64_t size, unsigned permissions, unsigned flags,
     struct cvy_os_shm_draft draft;
     int r;
 
-    if (!size_is_allowed(size))
+    if (!cvy_size_is_allowed(size))
         return -EFBIG;
     draft.fd =
         open_draft(draft.place, permissions | (flags & CVY_OS_SHM_MARKED ? MARK : 0));
