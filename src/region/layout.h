@@ -57,11 +57,37 @@ typedef uint64_t cvy_ref;
 #define CVY_OWNER(index, generation)                                                   \
     (CVY_OWNER_BIT | ((uint32_t)(generation) << 16) | (uint32_t)(index))
 
+/*
+ * The word of a slot or member, who uses it: state << 48 | generation << 32 | thread or
+ * process id.
+ */
+static inline uint64_t cvy_user_word(uint32_t state, uint32_t generation, int id)
+{
+    return (uint64_t)state << 48 | (uint64_t)generation << 32 | (uint32_t)id;
+}
+static inline uint32_t cvy_user_state(uint64_t word)
+{
+    return (uint32_t)(word >> 48);
+}
+static inline uint32_t cvy_user_generation(uint64_t word)
+{
+    return (uint32_t)(word >> 32) & (CVY_GENERATIONS - 1);
+}
+static inline int cvy_user_id(uint64_t word)
+{
+    return (int)(uint32_t)word;
+}
+
+/* The word once nobody uses it any more: free (0), and of the next generation. */
+static inline uint64_t cvy_user_left(uint64_t word)
+{
+    return cvy_user_word(0, (cvy_user_generation(word) + 1) & (CVY_GENERATIONS - 1), 0);
+}
+
 enum cvy_slot_state { CVY_SLOT_FREE = 0, CVY_SLOT_CLAIMED, CVY_SLOT_ATTACHED };
 
 /*
- * A thread. `word` = state << 48 | generation << 32 | thread id; the claim is one
- * compare-and-swap that says who claims.
+ * A thread. The claim is one compare-and-swap of `word` that says who claims.
  * `life` is a robust mutex, locked at attach and unlocked at an orderly end only: the
  * kernel sets FUTEX_OWNER_DIED in its first word when the thread ends in any other way.
  */
@@ -89,9 +115,9 @@ enum cvy_member_state {
 };
 
 /*
- * A process. `word` = state << 48 | generation << 32 | pid. STARTING -> RUNNING is a
- * compare-and-swap of the child, STARTING -> DEAD one of who finds the starter dead: one
- * of them wins, and a child that loses ends at once.
+ * A process. In `word`, STARTING -> RUNNING is a compare-and-swap of the child, STARTING ->
+ * DEAD one of who finds the starter dead: one of them wins, and a child that loses ends at
+ * once.
  */
 struct cvy_member {
     _Atomic uint64_t word;

@@ -61,10 +61,6 @@ static uint64_t word_of(const _Atomic uint64_t *word)
 {
     return atomic_load_explicit(word, memory_order_relaxed);
 }
-static uint32_t generation_of(uint64_t word)
-{
-    return (uint32_t)(word >> 32) & (CVY_GENERATIONS - 1);
-}
 
 /* The member that `owner` names, NULL if its record has another user now. */
 static const struct cvy_member *find_member(const struct cvy_head *head, uint32_t owner)
@@ -73,7 +69,8 @@ static const struct cvy_member *find_member(const struct cvy_head *head, uint32_
     if (!owner || index >= head->member_limit)
         return NULL;
     const struct cvy_member *m = member_at(head, index);
-    return generation_of(word_of(&m->word)) == CVY_GENERATION_OF(owner) ? m : NULL;
+    return cvy_user_generation(word_of(&m->word)) == CVY_GENERATION_OF(owner) ? m
+                                                                              : NULL;
 }
 
 void cvy_look_member(const struct cvy_head *head, uint32_t owner, char *text,
@@ -82,7 +79,7 @@ void cvy_look_member(const struct cvy_head *head, uint32_t owner, char *text,
     const struct cvy_member *m = find_member(head, owner);
     if (m)
         (void)snprintf(text, size, "%.59s (pid %d)", m->name,
-                       (int)(uint32_t)word_of(&m->word));
+                       cvy_user_id(word_of(&m->word)));
     else
         (void)snprintf(text, size, "a process that has ended");
 }
@@ -94,8 +91,9 @@ uint32_t cvy_look_member_of(const struct cvy_head *head, uint32_t slot_owner)
         return 0;
     const struct cvy_slot *s = slot_at(head, index);
     uint32_t member = cvy_load32(&s->member);
-    return generation_of(word_of(&s->word)) == CVY_GENERATION_OF(slot_owner) ? member
-                                                                             : 0;
+    return cvy_user_generation(word_of(&s->word)) == CVY_GENERATION_OF(slot_owner)
+               ? member
+               : 0;
 }
 
 /* ---- a snapshot ---- */
@@ -115,7 +113,7 @@ static int append(struct covey_bytes *list, const void *item, size_t size)
 static int pid_of(const struct cvy_head *head, uint32_t member)
 {
     const struct cvy_member *m = find_member(head, member);
-    return m ? (int)(uint32_t)word_of(&m->word) : 0;
+    return m ? cvy_user_id(word_of(&m->word)) : 0;
 }
 
 static int add_members(const struct cvy_head *head, struct snapshot *s)
@@ -125,10 +123,11 @@ static int add_members(const struct cvy_head *head, struct snapshot *s)
     uint32_t high = cvy_load32(&head->member_high);
     for (uint32_t i = 0; i < high && i < head->member_limit; i++) {
         const struct cvy_member *m = member_at(head, i);
-        uint64_t word = word_of(&m->word), state = word >> 48;
+        uint64_t word = word_of(&m->word);
+        uint32_t state = cvy_user_state(word);
         if (state == CVY_MEMBER_FREE || state >= CVY_ARRAY_SIZE(states))
             continue;
-        struct covey_family_member shown = {.pid = (int)(uint32_t)word,
+        struct covey_family_member shown = {.pid = cvy_user_id(word),
                                             .starter =
                                                 pid_of(head, cvy_load32(&m->starter)),
                                             .threads = cvy_load32(&m->thread_count)};
@@ -148,10 +147,10 @@ static int add_threads(const struct cvy_head *head, struct snapshot *s)
         const struct cvy_slot *slot = slot_at(head, i);
         uint64_t word = word_of(&slot->word), what = word_of(&slot->waits_for),
                  since = word_of(&slot->waits_since);
-        if (word >> 48 != CVY_SLOT_ATTACHED)
+        if (cvy_user_state(word) != CVY_SLOT_ATTACHED)
             continue;
         struct covey_family_thread shown = {
-            .tid = (int)(uint32_t)word, .pid = pid_of(head, cvy_load32(&slot->member))};
+            .tid = cvy_user_id(word), .pid = pid_of(head, cvy_load32(&slot->member))};
         if (what) {
             shown.waits_for = (const void *)(uintptr_t)(head->base + what);
             /* Not against a time before the look: it may have begun to wait meanwhile. */

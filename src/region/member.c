@@ -19,23 +19,6 @@
  * names a former user stays distinguishable for 2^26 process starts. */
 #define FREE_MEMBERS_KEPT 8192u
 
-static uint64_t member_word(enum cvy_member_state state, uint32_t generation, int pid)
-{
-    return (uint64_t)state << 48 | (uint64_t)generation << 32 | (uint32_t)pid;
-}
-static enum cvy_member_state state_of(uint64_t word)
-{
-    return (enum cvy_member_state)(word >> 48);
-}
-static uint32_t generation_of(uint64_t word)
-{
-    return (uint32_t)(word >> 32) & (CVY_GENERATIONS - 1);
-}
-static int pid_of(uint64_t word)
-{
-    return (int)(uint32_t)word;
-}
-
 static uint64_t *word_for_undo(struct cvy_member *m)
 {
     return (uint64_t *)(uintptr_t)&m->word;
@@ -46,16 +29,17 @@ static uint64_t *word_for_undo(struct cvy_member *m)
 enum cvy_member_state cvy_member_state(uint32_t owner, int *ret_pid)
 {
     uint64_t word = atomic_load(&cvy_member_at(CVY_INDEX_OF(owner))->word);
-    if (generation_of(word) != CVY_GENERATION_OF(owner))
+    if (cvy_user_generation(word) != CVY_GENERATION_OF(owner))
         return CVY_MEMBER_FREE;
     if (ret_pid)
-        *ret_pid = pid_of(word);
-    return state_of(word);
+        *ret_pid = cvy_user_id(word);
+    return cvy_user_state(word);
 }
 
 uint32_t cvy_member_owner_at(uint32_t index)
 {
-    return CVY_OWNER(index, generation_of(atomic_load(&cvy_member_at(index)->word)));
+    return CVY_OWNER(index,
+                     cvy_user_generation(atomic_load(&cvy_member_at(index)->word)));
 }
 
 /* By its witness' life word, or by asking the kernel if there is no witness. Witnesses
@@ -65,7 +49,7 @@ static bool running_is_dead(struct cvy_member *m, uint64_t word, bool ask_kernel
     for (;;) {
         uint32_t witness = __atomic_load_n(&m->witness, __ATOMIC_ACQUIRE);
         if (!witness || ask_kernel)
-            return !cvy_os_is_running(pid_of(word), m->known_ticks);
+            return !cvy_os_is_running(cvy_user_id(word), m->known_ticks);
         if (!cvy_slot_life_ended(witness))
             return false;
         if (__atomic_load_n(&m->witness, __ATOMIC_ACQUIRE) == witness)
@@ -77,13 +61,13 @@ bool cvy_member_is_dead(uint32_t owner, bool ask_kernel)
 {
     struct cvy_member *m = cvy_member_at(CVY_INDEX_OF(owner));
     uint64_t word = atomic_load(&m->word);
-    if (generation_of(word) != CVY_GENERATION_OF(owner))
+    if (cvy_user_generation(word) != CVY_GENERATION_OF(owner))
         return true;
     uint32_t starter;
-    switch (state_of(word)) {
+    switch (cvy_user_state(word)) {
     case CVY_MEMBER_STARTING:
-        if (pid_of(word))
-            return !cvy_os_is_running(pid_of(word), m->known_ticks);
+        if (cvy_user_id(word))
+            return !cvy_os_is_running(cvy_user_id(word), m->known_ticks);
         starter = cvy_load32(&m->starter);
         return starter && cvy_member_is_dead(starter, ask_kernel);
     case CVY_MEMBER_RUNNING:
@@ -95,15 +79,16 @@ bool cvy_member_is_dead(uint32_t owner, bool ask_kernel)
 
 int cvy_member_first_pid(void)
 {
-    return pid_of(atomic_load_explicit(&cvy_member_at(0)->word, memory_order_relaxed));
+    return cvy_user_id(
+        atomic_load_explicit(&cvy_member_at(0)->word, memory_order_relaxed));
 }
 
 bool cvy_member_is_gone(uint32_t owner)
 {
     struct cvy_member *m = cvy_member_at(CVY_INDEX_OF(owner));
     uint64_t word = atomic_load(&m->word);
-    return generation_of(word) != CVY_GENERATION_OF(owner) ||
-           !cvy_os_is_running(pid_of(word), m->known_ticks);
+    return cvy_user_generation(word) != CVY_GENERATION_OF(owner) ||
+           !cvy_os_is_running(cvy_user_id(word), m->known_ticks);
 }
 
 /* ---- making ---- */
@@ -163,8 +148,8 @@ int cvy_member_new(const char *name, uint32_t *ret_member)
     memset(m->name, 0, sizeof m->name);
     memcpy(m->name, name, strnlen(name, sizeof m->name - 1));
     cvy_set64(word_for_undo(m),
-              member_word(CVY_MEMBER_STARTING, generation_of(word), pid));
-    *ret_member = CVY_OWNER(index, generation_of(word));
+              cvy_user_word(CVY_MEMBER_STARTING, cvy_user_generation(word), pid));
+    *ret_member = CVY_OWNER(index, cvy_user_generation(word));
     cvy_region_unlock();
     return 0;
 }
@@ -182,11 +167,11 @@ void cvy_member_set_pid(uint32_t member, int pid)
 {
     struct cvy_member *m = cvy_member_at(CVY_INDEX_OF(member));
     uint32_t generation = CVY_GENERATION_OF(member);
-    uint64_t expected = member_word(CVY_MEMBER_STARTING, generation, 0);
+    uint64_t expected = cvy_user_word(CVY_MEMBER_STARTING, generation, 0);
     m->known_ticks =
         cvy_os_boot_ticks(); /* it has begun; sparing the child the clock */
     (void)atomic_compare_exchange_strong(
-        &m->word, &expected, member_word(CVY_MEMBER_STARTING, generation, pid));
+        &m->word, &expected, cvy_user_word(CVY_MEMBER_STARTING, generation, pid));
 }
 
 int cvy_member_become(uint32_t member)
@@ -198,12 +183,13 @@ int cvy_member_become(uint32_t member)
         m->known_ticks = cvy_os_boot_ticks();
     int pid;
     do {
-        if (state_of(word) != CVY_MEMBER_STARTING || generation_of(word) != generation)
+        if (cvy_user_state(word) != CVY_MEMBER_STARTING ||
+            cvy_user_generation(word) != generation)
             return cvy_fail(-ECANCELED, "this process was given up before it came up");
         /* The starter's number counts: this process may be in a namespace of its own. */
-        pid = pid_of(word) ? pid_of(word) : cvy_os_pid();
+        pid = cvy_user_id(word) ? cvy_user_id(word) : cvy_os_pid();
     } while (!atomic_compare_exchange_weak(
-        &m->word, &word, member_word(CVY_MEMBER_RUNNING, generation, pid)));
+        &m->word, &word, cvy_user_word(CVY_MEMBER_RUNNING, generation, pid)));
     cvy_process_page->member = member;
     return 0;
 }
@@ -256,8 +242,9 @@ void cvy_member_leave(int status)
     cvy_set32(&m->witness, 0);
     if (cvy_slot_is_linked(mine))
         cvy_slot_unlink_alive(mine);
-    cvy_set64(word_for_undo(m), member_word(CVY_MEMBER_ENDED, CVY_GENERATION_OF(member),
-                                            pid_of(atomic_load(&m->word))));
+    cvy_set64(word_for_undo(m),
+              cvy_user_word(CVY_MEMBER_ENDED, CVY_GENERATION_OF(member),
+                            cvy_user_id(atomic_load(&m->word))));
     cvy_region_unlock();
     cvy_bell_disarm();
     cvy_slot_let_go(mine);
@@ -270,11 +257,10 @@ static void free_record(uint32_t index)
 {
     struct cvy_head *h = cvy_head;
     struct cvy_member *m = cvy_member_at(index);
-    uint32_t next = (generation_of(atomic_load(&m->word)) + 1) & (CVY_GENERATIONS - 1);
     cvy_set32(&m->witness, 0);
     cvy_set32(&m->starter, 0);
     cvy_set64(&m->process, 0);
-    cvy_set64(word_for_undo(m), member_word(CVY_MEMBER_FREE, next, 0));
+    cvy_set64(word_for_undo(m), cvy_user_left(atomic_load(&m->word)));
     if (h->member_free_last)
         cvy_set32(&cvy_member_at(h->member_free_last - 1)->next_free, index + 1);
     else
@@ -308,7 +294,7 @@ static bool is_over(const struct cvy_member *m, uint64_t word)
 {
     for (uint32_t slot = m->slots; slot; slot = cvy_slot_at(slot - 1)->next)
         if (!cvy_slot_life_ended(cvy_slot_owner(slot - 1)))
-            return !cvy_os_is_running(pid_of(word), m->known_ticks);
+            return !cvy_os_is_running(cvy_user_id(word), m->known_ticks);
     return true;
 }
 
@@ -317,11 +303,12 @@ static void bury(uint32_t index, uint64_t word)
 {
     struct cvy_member *m = cvy_member_at(index);
     uint32_t starter = m->starter;
-    enum cvy_member_state state = state_of(word);
+    enum cvy_member_state state = cvy_user_state(word);
     if (!is_over(m, word))
         return;
     if (state == CVY_MEMBER_STARTING || state == CVY_MEMBER_RUNNING) {
-        uint64_t dead = member_word(CVY_MEMBER_DEAD, generation_of(word), pid_of(word));
+        uint64_t dead = cvy_user_word(CVY_MEMBER_DEAD, cvy_user_generation(word),
+                                      cvy_user_id(word));
         if (!atomic_compare_exchange_strong(&m->word, &word, dead))
             return;
         atomic_fetch_add(&cvy_head->deaths, 1);
@@ -337,9 +324,9 @@ static void sweep_members(bool ask_kernel)
     cvy_region_lock();
     for (uint32_t i = 0; i < cvy_head->member_high; i++) {
         uint64_t word = atomic_load(&cvy_member_at(i)->word);
-        if (state_of(word) == CVY_MEMBER_FREE)
+        if (cvy_user_state(word) == CVY_MEMBER_FREE)
             continue;
-        uint32_t owner = CVY_OWNER(i, generation_of(word));
+        uint32_t owner = CVY_OWNER(i, cvy_user_generation(word));
         if (cvy_member_is_dead(owner, false) ||
             (ask_kernel && cvy_member_is_dead(owner, true)))
             bury(i, word);

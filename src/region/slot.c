@@ -15,31 +15,15 @@
  * unused comes first and an owner word does not come again for 2^26 claims. */
 #define WINDOW_LEAST 8192u
 
-static uint64_t slot_word(enum cvy_slot_state state, uint32_t generation, int tid)
-{
-    return (uint64_t)state << 48 | (uint64_t)generation << 32 | (uint32_t)tid;
-}
-static enum cvy_slot_state state_of(uint64_t word)
-{
-    return (enum cvy_slot_state)(word >> 48);
-}
-static uint32_t generation_of(uint64_t word)
-{
-    return (uint32_t)(word >> 32) & (CVY_GENERATIONS - 1);
-}
 static uint64_t *word_for_undo(struct cvy_slot *s)
 {
     return (uint64_t *)(uintptr_t)&s->word;
 }
-static uint64_t next_free_word(uint64_t word)
-{
-    uint32_t next = (generation_of(word) + 1) & (CVY_GENERATIONS - 1);
-    return slot_word(CVY_SLOT_FREE, next, 0);
-}
 
 uint32_t cvy_slot_owner(uint32_t index)
 {
-    return CVY_OWNER(index, generation_of(atomic_load(&cvy_slot_at(index)->word)));
+    return CVY_OWNER(index,
+                     cvy_user_generation(atomic_load(&cvy_slot_at(index)->word)));
 }
 
 /* ---- life ---- */
@@ -73,8 +57,8 @@ bool cvy_slot_life_ended(uint32_t owner)
 {
     struct cvy_slot *s = cvy_slot_at(CVY_INDEX_OF(owner));
     uint64_t word = atomic_load(&s->word);
-    if (generation_of(word) != CVY_GENERATION_OF(owner) ||
-        state_of(word) == CVY_SLOT_FREE)
+    if (cvy_user_generation(word) != CVY_GENERATION_OF(owner) ||
+        cvy_user_state(word) == CVY_SLOT_FREE)
         return true;
     uint32_t life = __atomic_load_n((uint32_t *)(void *)&s->life, __ATOMIC_ACQUIRE);
     return (life & FUTEX_OWNER_DIED) && atomic_load(&s->word) == word;
@@ -133,14 +117,14 @@ static int claim(uint32_t index, uint32_t *ret_owner)
 {
     struct cvy_slot *s = cvy_slot_at(index);
     uint64_t word = atomic_load(&s->word);
-    uint32_t generation = generation_of(word);
-    if (state_of(word) != CVY_SLOT_FREE ||
+    uint32_t generation = cvy_user_generation(word);
+    if (cvy_user_state(word) != CVY_SLOT_FREE ||
         !atomic_compare_exchange_strong(
-            &s->word, &word, slot_word(CVY_SLOT_CLAIMED, generation, cvy_os_tid())))
+            &s->word, &word, cvy_user_word(CVY_SLOT_CLAIMED, generation, cvy_os_tid())))
         return -EBUSY;
     int r = lock_life(s);
     if (r < 0) {
-        atomic_store(&s->word, next_free_word(word));
+        atomic_store(&s->word, cvy_user_left(word));
         return r;
     }
     atomic_store_explicit(&s->waits_for, 0, memory_order_relaxed);
@@ -169,10 +153,10 @@ static int make_room(void)
     int r;
     while ((r = claim(last, &cvy_thread.owner)) == -EBUSY) {
         uint64_t word = atomic_load(&cvy_slot_at(last)->word);
-        if (state_of(word) != CVY_SLOT_FREE &&
-            !cvy_os_is_running((int)(uint32_t)word, 0))
+        if (cvy_user_state(word) != CVY_SLOT_FREE &&
+            !cvy_os_is_running(cvy_user_id(word), 0))
             (void)atomic_compare_exchange_strong(&cvy_slot_at(last)->word, &word,
-                                                 next_free_word(word));
+                                                 cvy_user_left(word));
         else
             cvy_os_yield();
     }
@@ -221,8 +205,9 @@ void cvy_slot_link(uint32_t owner, uint32_t member)
     cvy_set32(&m->thread_count, m->thread_count + 1);
     cvy_set32(&cvy_head->thread_count, cvy_head->thread_count + 1);
     uint64_t word = atomic_load(&s->word);
-    cvy_set64(word_for_undo(s),
-              slot_word(CVY_SLOT_ATTACHED, generation_of(word), (int)(uint32_t)word));
+    cvy_set64(
+        word_for_undo(s),
+        cvy_user_word(CVY_SLOT_ATTACHED, cvy_user_generation(word), cvy_user_id(word)));
     cvy_region_unlock();
 }
 
@@ -280,14 +265,14 @@ void cvy_slot_unlink(uint32_t index)
     if (cvy_on_slot_death)
         cvy_on_slot_death(s);
     take_out(index);
-    uint32_t generation = generation_of(atomic_load(&s->word));
-    cvy_set64(word_for_undo(s), slot_word(CVY_SLOT_CLAIMED, generation, 0));
+    uint32_t generation = cvy_user_generation(atomic_load(&s->word));
+    cvy_set64(word_for_undo(s), cvy_user_word(CVY_SLOT_CLAIMED, generation, 0));
 }
 
 void cvy_slot_free_unlinked(uint32_t index)
 {
     struct cvy_slot *s = cvy_slot_at(index);
-    atomic_store(&s->word, next_free_word(atomic_load(&s->word)));
+    atomic_store(&s->word, cvy_user_left(atomic_load(&s->word)));
 }
 
 void cvy_slot_let_go(uint32_t owner)
@@ -295,7 +280,7 @@ void cvy_slot_let_go(uint32_t owner)
     struct cvy_slot *s = cvy_slot_at(CVY_INDEX_OF(owner));
     uint64_t word = atomic_load(&s->word);
     (void)pthread_mutex_unlock(&s->life);
-    atomic_store(&s->word, next_free_word(word));
+    atomic_store(&s->word, cvy_user_left(word));
 }
 
 void cvy_slot_detach(uint32_t owner)
@@ -313,10 +298,10 @@ void cvy_slots_reclaim(void)
     for (uint32_t i = 0; i < high; i++) {
         struct cvy_slot *s = cvy_slot_at(i);
         uint64_t word = atomic_load(&s->word);
-        if (state_of(word) == CVY_SLOT_FREE || s->member)
+        if (cvy_user_state(word) == CVY_SLOT_FREE || s->member)
             continue;
-        if (cvy_os_is_running((int)(uint32_t)word, 0))
+        if (cvy_os_is_running(cvy_user_id(word), 0))
             continue;
-        (void)atomic_compare_exchange_strong(&s->word, &word, next_free_word(word));
+        (void)atomic_compare_exchange_strong(&s->word, &word, cvy_user_left(word));
     }
 }
