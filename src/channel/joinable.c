@@ -55,12 +55,6 @@ int covey_joinable_queue_get(covey_joinable_queue *queue,
 
 /* ---- who has how many ---- */
 
-static bool entry_is_free(void *object, uint64_t entry)
-{
-    (void)object;
-    return cvy_member_is_dead(cvy_entry_owner(entry), false);
-}
-
 static cvy_entry *my_entry(covey_joinable_queue *q)
 {
     return cvy_table_search(&q->users, cvy_member_owner(), NULL, NULL);
@@ -69,7 +63,8 @@ static cvy_entry *my_entry(covey_joinable_queue *q)
 int cvy_joinable_prepare(covey_joinable_queue *q)
 {
     while (!my_entry(q)) {
-        if (cvy_table_search(&q->users, cvy_member_owner(), entry_is_free, q))
+        if (cvy_table_search(&q->users, cvy_member_owner(), cvy_entry_member_is_dead,
+                             q))
             return 0;
         int r = cvy_table_grow(&q->users, q);
         if (r < 0)

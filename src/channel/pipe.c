@@ -447,12 +447,6 @@ int covey_pipe_create(covey_conn **a, covey_conn **b,
     return 0;
 }
 
-static bool entry_is_free(void *object, uint64_t entry)
-{
-    (void)object;
-    return cvy_member_is_dead(cvy_entry_owner(entry), false);
-}
-
 bool cvy_pipe_is_closed(struct cvy_end *end)
 {
     return cvy_unlikely(atomic_load_explicit(&end->closers, memory_order_relaxed)) &&
@@ -462,7 +456,7 @@ bool cvy_pipe_is_closed(struct cvy_end *end)
 static int note_closed(struct cvy_end *end)
 {
     uint32_t me = cvy_member_owner();
-    while (!cvy_table_search(&end->closed, me, entry_is_free, end)) {
+    while (!cvy_table_search(&end->closed, me, cvy_entry_member_is_dead, end)) {
         int r = cvy_table_grow(&end->closed, end);
         if (r < 0)
             return r;

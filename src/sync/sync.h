@@ -66,6 +66,8 @@ struct cvy_table {
 
 /** Whether nobody needs `entry`, which has an owner, any more. */
 typedef bool cvy_entry_is_free_fn(void *object, uint64_t entry);
+/** Of members: nobody needs what a dead one had. */
+cvy_entry_is_free_fn cvy_entry_member_is_dead;
 
 /** Where an owner's entry is looked for first. */
 static inline cvy_entry *cvy_table_first(struct cvy_table *table, uint32_t owner)

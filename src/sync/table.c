@@ -14,6 +14,12 @@
 #define FIRST_CHUNK 512u /* entries: one page */
 #define PROBES      16u
 
+bool cvy_entry_member_is_dead(void *object, uint64_t entry)
+{
+    (void)object;
+    return cvy_member_is_dead(cvy_entry_owner(entry), false);
+}
+
 static uint32_t chunk_entries(uint32_t chunk)
 {
     return FIRST_CHUNK << chunk;
