@@ -134,12 +134,4 @@ static inline void cvy_record_note_arrival(void)
     __atomic_store_n(&slot->journal[CVY_J_RING], 0, __ATOMIC_RELEASE);
 }
 
-static inline bool cvy_ring_lock_at_once(cvy_word *word)
-{
-    uint32_t free_word = 0;
-    return cvy_likely(atomic_compare_exchange_strong_explicit(
-        word, &free_word, cvy_thread_owner(), memory_order_acquire,
-        memory_order_relaxed));
-}
-
 #endif

@@ -134,18 +134,13 @@ static int lock(cvy_word *word, int64_t deadline, uint32_t *ret_dead)
 {
     if (deadline <= 0)
         deadline = cvy_os_now() + COVEY_MSEC(1);
-    struct cvy_taker taker = {.me = cvy_thread_owner(),
-                              .is_dead = cvy_slot_is_dead,
-                              .what = cvy_ref_of(word)};
-    int r = cvy_lock_take(word, &taker, deadline);
-    *ret_dead = taker.dead;
-    return r;
+    return cvy_lock_wait(word, deadline, ret_dead);
 }
 
 int cvy_ring_lock_put(struct cvy_ring *ring, int64_t deadline)
 {
     uint32_t dead;
-    if (cvy_ring_lock_at_once(&ring->put_lock))
+    if (cvy_lock_at_once(&ring->put_lock))
         return 0;
     int r = lock(&ring->put_lock, deadline, &dead);
     if (r == CVY_OWNER_DIED)
@@ -156,7 +151,7 @@ int cvy_ring_lock_put(struct cvy_ring *ring, int64_t deadline)
 int cvy_ring_lock_get(struct cvy_ring *ring, int64_t deadline)
 {
     uint32_t dead;
-    if (cvy_ring_lock_at_once(&ring->get_lock))
+    if (cvy_lock_at_once(&ring->get_lock))
         return 0;
     int r = lock(&ring->get_lock, deadline, &dead);
     if (r == CVY_OWNER_DIED)
@@ -534,7 +529,7 @@ void cvy_ring_shrink(struct cvy_ring *ring)
         atomic_store(&ring->idle_since, cvy_os_now());
         atomic_store(&ring->idle_head, head);
     }
-    if (!is_idle(ring, head) || !cvy_ring_lock_at_once(&ring->put_lock))
+    if (!is_idle(ring, head) || !cvy_lock_at_once(&ring->put_lock))
         return;
     uint64_t tail = atomic_load(&ring->tail);
     if (head == tail && !atomic_load(&cvy_record_at(ring, tail)->word))

@@ -10,7 +10,7 @@ bool cvy_queue_put_at_once(covey_queue *q, const void *data, size_t size)
 {
     struct cvy_ring *ring = &q->ring;
     if (cvy_unlikely(size > CVY_LARGEST_RECORD || q->max_bytes ||
-                     !cvy_ring_lock_at_once(&ring->put_lock)))
+                     !cvy_lock_at_once(&ring->put_lock)))
         return false;
     uint32_t items = atomic_load_explicit(&ring->put_ordinal, memory_order_relaxed) -
                      ring->head_ordinal_seen;
@@ -38,7 +38,7 @@ bool cvy_pipe_send_at_once(const struct cvy_end *end, const void *data, size_t s
 {
     struct cvy_way *way = &cvy_pipe_of(end)->ways[end->index];
     if (cvy_unlikely(size > CVY_LARGEST_RECORD || !cvy_pipe_peer_of(end) ||
-                     !cvy_ring_lock_at_once(&way->ring.put_lock)))
+                     !cvy_lock_at_once(&way->ring.put_lock)))
         return false;
     bool fits = way->budget > 0 && cvy_usual_fits(&way->ring, cvy_record_size(size));
     if (cvy_likely(fits)) {

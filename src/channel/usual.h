@@ -59,7 +59,7 @@ static inline bool cvy_usual_take(struct cvy_ring *ring, void *to, size_t capaci
     /* A first look, so that who waits for messages does not keep others from getting. */
     if (!cvy_usual_next_word(ring,
                              atomic_load_explicit(&ring->head, memory_order_acquire)) ||
-        !cvy_ring_lock_at_once(&ring->get_lock))
+        !cvy_lock_at_once(&ring->get_lock))
         return false;
     uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
     uint64_t word = cvy_usual_next_word(ring, head), size = cvy_record_size_in(word);

@@ -68,17 +68,20 @@ void cvy_lock_wake(cvy_word *lock)
         (void)cvy_os_futex_wake(lock, INT_MAX);
 }
 
-int cvy_lock_acquire(cvy_word *lock, int64_t deadline)
+int cvy_lock_wait(cvy_word *lock, int64_t deadline, uint32_t *ret_dead)
 {
-    uint32_t free_word = 0;
-    if (atomic_compare_exchange_strong_explicit(lock, &free_word, cvy_thread_owner(),
-                                                memory_order_acquire,
-                                                memory_order_relaxed))
-        return 0;
     struct cvy_taker taker = {.me = cvy_thread_owner(),
                               .is_dead = cvy_slot_is_dead,
                               .what = cvy_ref_of(lock)};
-    return cvy_lock_take(lock, &taker, deadline);
+    int r = cvy_lock_take(lock, &taker, deadline);
+    *ret_dead = taker.dead;
+    return r;
+}
+
+int cvy_lock_acquire(cvy_word *lock, int64_t deadline)
+{
+    uint32_t dead;
+    return cvy_lock_at_once(lock) ? 0 : cvy_lock_wait(lock, deadline, &dead);
 }
 
 void cvy_lock_release(cvy_word *lock)

@@ -15,9 +15,11 @@
 #ifndef CVY_REGION_LOCK_H
 #define CVY_REGION_LOCK_H
 
+#include "base/base.h"
 #include "region/layout.h"
+#include "region/member.h"
 
-/** Remark of cvy_lock_acquire: held, and its last owner died holding it. */
+/** Remark of what takes a lock: held, and its last owner died holding it. */
 enum { CVY_OWNER_DIED = 1 };
 
 /**
@@ -25,6 +27,16 @@ enum { CVY_OWNER_DIED = 1 };
  * Returns: 0, CVY_OWNER_DIED, -ETIMEDOUT. Signals do not interrupt it.
  */
 int cvy_lock_acquire(cvy_word *lock, int64_t deadline);
+/** Its two halves: take it if it is free; and if it was not, wait for it. `*ret_dead` is from
+ * whom it was taken over, with CVY_OWNER_DIED. */
+static inline bool cvy_lock_at_once(cvy_word *lock)
+{
+    uint32_t free_word = 0;
+    return cvy_likely(atomic_compare_exchange_strong_explicit(
+        lock, &free_word, cvy_thread_owner(), memory_order_acquire,
+        memory_order_relaxed));
+}
+int cvy_lock_wait(cvy_word *lock, int64_t deadline, uint32_t *ret_dead);
 void cvy_lock_release(cvy_word *lock);
 
 /** Who takes a lock, where that is not a thread for covey's own purpose. */
