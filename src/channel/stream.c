@@ -491,8 +491,7 @@ void cvy_stream_close(struct cvy_stream *s)
     if (s->tls && cvy_os_is_kept(&s->kept))
         cvy_tls_end(s->tls);
     cvy_stream_disown(s);
-    cvy_tls_free(s->tls);
-    s->tls = NULL;
+    s->tls = cvy_tls_free(s->tls);
     covey_bytes_free(&s->in);
     covey_bytes_free(&s->out);
     s->out_done = 0;

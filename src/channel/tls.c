@@ -191,13 +191,13 @@ static void leave(struct cvy_tls *t)
         continue;
 }
 
-void cvy_tls_free(struct cvy_tls *t)
+struct cvy_tls *cvy_tls_free(struct cvy_tls *t)
 {
     if (!t)
-        return;
+        return NULL;
     if (!cvy_tls_is_own(t)) {
         leave(t);
-        return;
+        return NULL;
     }
     cvy_tls_library()->SSL_free(t->ssl);
     if (t->method)
@@ -205,6 +205,7 @@ void cvy_tls_free(struct cvy_tls *t)
     covey_bytes_free(&t->out);
     (void)pthread_mutex_destroy(&t->mutex);
     cvy_free(t);
+    return NULL;
 }
 
 /* ---- what goes wrong ---- */

@@ -93,7 +93,8 @@ bool cvy_tls_has_input(struct cvy_tls *tls);
 
 /** Tell the other side that this is the end, as far as there is room for it. */
 void cvy_tls_end(struct cvy_tls *tls);
-/** NULL is fine. That of another process is left as it is. */
-void cvy_tls_free(struct cvy_tls *tls);
+/** Returns: NULL, for `tls = cvy_tls_free(tls)`. NULL is fine. That of another process is left
+ * as it is. */
+struct cvy_tls *cvy_tls_free(struct cvy_tls *tls);
 
 #endif

@@ -233,8 +233,7 @@ void cvy_connection_end(struct cvy_connection *c, const char *why)
     cvy_os_events_remove(server->events, c->fd);
     if (c->tls)
         cvy_tls_end(c->tls);
-    cvy_tls_free(c->tls);
-    c->tls = NULL;
+    c->tls = cvy_tls_free(c->tls);
     c->fd = cvy_os_close(c->fd);
     if (c->family)
         cvy_client_leave(server, c->family);

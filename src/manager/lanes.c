@@ -90,8 +90,7 @@ void cvy_lanes_use(struct cvy_connection *c, struct cvy_lane_end *lane)
         return;
     }
     c->lane = *lane;
-    cvy_tls_free(c->tls); /* the socket carries no messages any more */
-    c->tls = NULL;
+    c->tls = cvy_tls_free(c->tls); /* the socket carries no messages any more */
     cvy_lanes_look_at(c);
 }
 

@@ -38,8 +38,7 @@ void cvy_wire_use_lane(struct cvy_wire *wire, struct cvy_lane_end *lane)
     struct cvy_stream *s = cvy_conn_stream(wire->conn);
     wire->fd = s->fd;
     wire->lane = *lane;
-    cvy_tls_free(s->tls); /* the socket carries no messages any more */
-    s->tls = NULL;
+    s->tls = cvy_tls_free(s->tls); /* the socket carries no messages any more */
     *lane = (struct cvy_lane_end){0};
 }
 
