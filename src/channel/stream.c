@@ -79,9 +79,8 @@ static int write_out(struct cvy_stream *s, struct outgoing *o, int64_t deadline)
     while (o->done < o->total) {
         struct covey_view parts[2];
         next_parts(o, parts);
-        ssize_t n = s->tls ? cvy_tls_write(s->tls, parts)
-                           : cvy_os_stream_write(s->fd, s->fd_kind, parts,
-                                                 deadline == INT64_MAX);
+        ssize_t n =
+            cvy_socket_write(s->tls, s->fd, s->fd_kind, parts, deadline == INT64_MAX);
         if (n == -ECONNABORTED)
             return note_given_up(s, -EPIPE);
         if (n >= 0) {
@@ -234,8 +233,7 @@ static ssize_t read_some(struct cvy_stream *s, void *to, uint64_t size, bool any
                          int64_t deadline)
 {
     for (;;) {
-        ssize_t n = s->tls ? cvy_tls_read(s->tls, to, size)
-                           : cvy_os_stream_read(s->fd, s->fd_kind, to, size);
+        ssize_t n = cvy_socket_read(s->tls, s->fd, s->fd_kind, to, size);
         if (cvy_likely(n > 0))
             return n;
         if (n == -ECONNABORTED)

@@ -85,6 +85,21 @@ ssize_t cvy_tls_read(struct cvy_tls *tls, void *data, size_t size);
  * has been told -EAGAIN in the middle of a message goes on with that message. Returns: bytes,
  * maybe 0; -EAGAIN; -EPIPE; as cvy_tls_read. */
 ssize_t cvy_tls_write(struct cvy_tls *tls, const struct covey_view parts[2]);
+/** The same with or without TLS (`tls` NULL): from and to a descriptor. */
+static inline ssize_t cvy_socket_read(struct cvy_tls *tls, int fd,
+                                      enum cvy_os_stream_kind kind, void *data,
+                                      size_t size)
+{
+    return tls ? cvy_tls_read(tls, data, size)
+               : cvy_os_stream_read(fd, kind, data, size);
+}
+static inline ssize_t cvy_socket_write(struct cvy_tls *tls, int fd,
+                                       enum cvy_os_stream_kind kind,
+                                       const struct covey_view parts[2], bool may_wait)
+{
+    return tls ? cvy_tls_write(tls, parts)
+               : cvy_os_stream_write(fd, kind, parts, may_wait);
+}
 /** Whether bytes that were read from the socket wait to be read here, which polling the
  * socket does not tell. */
 bool cvy_tls_is_ahead(struct cvy_tls *tls);

@@ -262,8 +262,7 @@ void cvy_connection_sweep(struct cvy_server *server)
 static ssize_t write_some(struct cvy_connection *c, const struct covey_view parts[2])
 {
     if (!c->lane.lane)
-        return c->tls ? cvy_tls_write(c->tls, parts)
-                      : cvy_os_stream_write(c->fd, c->fd_kind, parts, false);
+        return cvy_socket_write(c->tls, c->fd, c->fd_kind, parts, false);
     size_t n = cvy_lane_write(&c->lane, parts);
     return n ? (ssize_t)n : -EAGAIN;
 }
@@ -506,9 +505,7 @@ static void take_in(struct cvy_connection *c, size_t size)
 static void read_some(struct cvy_connection *c)
 {
     void *scratch = c->server->scratch;
-    ssize_t n = c->tls
-                    ? cvy_tls_read(c->tls, scratch, CVY_SCRATCH_SIZE)
-                    : cvy_os_stream_read(c->fd, c->fd_kind, scratch, CVY_SCRATCH_SIZE);
+    ssize_t n = cvy_socket_read(c->tls, c->fd, c->fd_kind, scratch, CVY_SCRATCH_SIZE);
     if (n == -EAGAIN)
         return;
     if (n == COVEY_EPROTOCOL || n == COVEY_EAUTH) {
