@@ -28,7 +28,7 @@ static int check_open(covey_conn *conn, bool *ret_readable, bool *ret_writable,
         if (cvy_likely(!cvy_pipe_is_closed(end_of(conn))))
             return 0;
     } else if (kind == CVY_CONN_IS_STREAM) {
-        struct cvy_stream *s = (struct cvy_stream *)(void *)conn;
+        struct cvy_stream *s = cvy_stream_of(conn);
         *ret_readable = s->readable;
         *ret_writable = s->writable;
         if (s->fd >= 0)

@@ -206,11 +206,16 @@ void cvy_stream_free(struct cvy_stream *stream);
  * in the direction. */
 enum cvy_direction { CVY_ANY_WAY, CVY_TO_SEND, CVY_TO_RECEIVE };
 int cvy_conn_enter(covey_conn *conn, enum cvy_direction direction, const char *call);
-/** The same as a stream; NULL if it is an end of a pipe. */
+/** One that is known to be a stream, as that. */
+static inline struct cvy_stream *cvy_stream_of(covey_conn *conn)
+{
+    return (struct cvy_stream *)(void *)conn;
+}
+/** The same, NULL if it is an end of a pipe. */
 static inline struct cvy_stream *cvy_conn_stream(covey_conn *conn)
 {
     return atomic_load_explicit(&conn->kind, memory_order_relaxed) == CVY_CONN_IS_STREAM
-               ? (struct cvy_stream *)(void *)conn
+               ? cvy_stream_of(conn)
                : NULL;
 }
 

@@ -64,7 +64,7 @@ static int refuse_pending(struct covey_listener *l, struct cvy_pending **link, i
 /* Of its connection, which is a stream; NULL: none. */
 static struct cvy_tls *tls_of(const struct cvy_pending *p)
 {
-    return ((struct cvy_stream *)(void *)p->conn)->tls;
+    return cvy_stream_of(p->conn)->tls;
 }
 
 /* Let the handshake of `*link` go on; if it is done, it is `*out`. */

@@ -91,7 +91,7 @@ static int fd_of(struct covey_wait_item *item, int *ret_fd)
     case COVEY_WAIT_LISTENER:
         return covey_listener_fd(item->object, ret_fd);
     case COVEY_WAIT_CONN:
-        *ret_fd = ((struct cvy_stream *)item->object)->fd;
+        *ret_fd = cvy_stream_of(item->object)->fd;
         return 0;
     default:
         *ret_fd = item->fd;
@@ -164,8 +164,7 @@ static size_t look_at_memory(struct waiting *w)
 /* What knows better than the item's descriptor whether there is something; or NULL. */
 static struct cvy_tls *tls_of(const struct covey_wait_item *item)
 {
-    return item->kind == COVEY_WAIT_CONN ? ((struct cvy_stream *)item->object)->tls
-                                         : NULL;
+    return item->kind == COVEY_WAIT_CONN ? cvy_stream_of(item->object)->tls : NULL;
 }
 
 /* Returns: how many are ready, -EBADF ... */

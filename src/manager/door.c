@@ -49,7 +49,7 @@ int cvy_door_next(covey_listener *listener, struct cvy_newcomer *ret)
         return 0;
     if (r < 0)
         return r;
-    struct cvy_stream *s = (struct cvy_stream *)(void *)conn; /* no end of a pipe */
+    struct cvy_stream *s = cvy_stream_of(conn); /* no end of a pipe */
     int fd = cvy_os_dup(s->fd, 3);
     if (fd >= 0) {
         *ret = (struct cvy_newcomer){.fd = fd, .tls = s->tls};
