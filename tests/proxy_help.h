@@ -6,6 +6,7 @@
 
 #include <signal.h>
 
+#include "object_help.h"
 #include "process_help.h"
 #include "python_help.h"
 #include "value_help.h"
@@ -66,25 +67,6 @@ static inline covey_manager *manager_at(const char *address, enum covey_switch m
         COVEY_CONNECT_OPTS(.authkey = SECRET, .allow_md5 = md5, .timeout = PATIENT),
         PATIENT));
     return m;
-}
-
-static inline covey_proxy *created(covey_manager *m, const char *type, covey_value *arg)
-{
-    covey_proxy *proxy = NULL;
-    covey_value *args = NULL;
-    if (arg)
-        CHECK_OK(covey_value_pack(&args, "(N)", arg));
-    CHECK_OK(covey_proxy_create(&proxy, m, type, args, NULL));
-    return proxy;
-}
-
-/* The object's repr is this. */
-static inline void holds(covey_proxy *proxy, const char *wanted)
-{
-    struct covey_bytes text = {0};
-    CHECK_OK(covey_proxy_str(proxy, &text));
-    CHECK_STR_EQ((const char *)text.data, wanted);
-    covey_bytes_free(&text);
 }
 
 /* The last call failed by this exception. */

@@ -5,6 +5,7 @@
 
 #include <netinet/in.h>
 
+#include "object_help.h"
 #include "relay.h"
 #include "server_help.h"
 
@@ -91,13 +92,6 @@ static inline covey_manager *connect_with(const char *address,
     covey_manager *m = NULL;
     CHECK_OK(covey_manager_connect(&m, address, opts, PATIENT));
     return m;
-}
-
-static inline covey_proxy *new_object(covey_manager *m, const char *type)
-{
-    covey_proxy *proxy = NULL;
-    CHECK_OK(covey_proxy_create(&proxy, m, type, NULL, NULL));
-    return proxy;
 }
 
 static inline int64_t number(covey_proxy *proxy, const char *method)

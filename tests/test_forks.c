@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 
 #include "conn_help.h"
+#include "object_help.h"
 #include "pool_help.h"
 #include "server_help.h"
 
@@ -60,11 +61,10 @@ static void use_manager(void)
     covey_manager *manager = NULL;
     covey_proxy *list;
     CHECK_OK(covey_manager_start(&manager, COVEY_MANAGER_OPTS(.method = COVEY_FORK)));
-    CHECK_OK(covey_proxy_create(&list, manager, "list", NULL, NULL));
+    list = new_object(manager, "list");
     CHECK_OK(covey_proxy_call(list, NULL, "append", "(i)", 1));
     covey_proxy_free(list);
-    CHECK_OK(covey_manager_shutdown(manager, COVEY_SEC(20)));
-    covey_manager_free(manager);
+    manager_end(manager);
 }
 
 /* What is registered at the first use of something comes too late for a fork in another

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Managers in children, under every start method, with clients in C. */
+#include "object_help.h"
 #include "server_box.h"
 #include "server_help.h"
 
@@ -13,19 +14,9 @@ static covey_manager *start(struct covey_manager_opts opts)
     return manager;
 }
 
-static void end(covey_manager *manager)
-{
-    CHECK_OK(covey_manager_shutdown(manager, COVEY_SEC(20)));
-    covey_manager_free(manager);
-}
-
 static covey_proxy *box_of(covey_manager *manager, covey_value *value)
 {
-    covey_proxy *box;
-    covey_value *args;
-    CHECK_OK(covey_value_pack(&args, "(N)", value));
-    CHECK_OK(covey_proxy_create(&box, manager, "Box", args, NULL));
-    return box;
+    return created(manager, "Box", value);
 }
 
 static int64_t number_in(covey_proxy *box)
@@ -48,20 +39,20 @@ TEST_EACH_METHOD_AND_THREAD(a_manager_has_the_classes_of_its_program)
     CHECK_ERR(covey_proxy_call(box, NULL, "set", "()"), COVEY_EREMOTE);
     CHECK_STR_HAS(covey_error_detail(), "set() needs a value");
     covey_proxy_free(box);
-    end(manager);
+    manager_end(manager);
 }
 
 TEST_EACH_METHOD(standard_types_are_there_unless_they_are_not_wanted)
 {
     covey_proxy *list;
     covey_manager *manager = start((struct covey_manager_opts){0});
-    CHECK_OK(covey_proxy_create(&list, manager, "list", NULL, NULL));
+    list = new_object(manager, "list");
     CHECK_OK(covey_proxy_call(list, NULL, "append", "(i)", 1));
     covey_proxy_free(list);
-    end(manager);
+    manager_end(manager);
     manager = start((struct covey_manager_opts){.standard_types = COVEY_OFF});
     CHECK_ERR(covey_proxy_create(&list, manager, "list", NULL, NULL), COVEY_EREMOTE);
-    end(manager);
+    manager_end(manager);
 }
 
 TEST_EACH_METHOD(shared_objects_and_exposed_lists_go_to_the_child)
@@ -73,17 +64,17 @@ TEST_EACH_METHOD(shared_objects_and_exposed_lists_go_to_the_child)
     CHECK_OK(covey_manager_register(
         "Shut", &box_class, COVEY_REGISTER_OPTS(.exposed = few, .exposed_count = 1)));
     covey_manager *manager = start((struct covey_manager_opts){0});
-    CHECK_OK(covey_proxy_create(&first, manager, "get_queue", NULL, NULL));
-    CHECK_OK(covey_proxy_create(&second, manager, "get_queue", NULL, NULL));
+    first = new_object(manager, "get_queue");
+    second = new_object(manager, "get_queue");
     CHECK_OK(covey_proxy_call(first, NULL, "put", "(s)", "hello"));
     CHECK_OK(covey_proxy_call(second, &value, "get", "()"));
     covey_value_free(value);
-    CHECK_OK(covey_proxy_create(&shut, manager, "Shut", NULL, NULL));
+    shut = new_object(manager, "Shut");
     CHECK_ERR(covey_proxy_call(shut, NULL, "set", "(i)", 1), COVEY_EREMOTE);
     covey_proxy_free(first);
     covey_proxy_free(second);
     covey_proxy_free(shut);
-    end(manager);
+    manager_end(manager);
 }
 
 TEST_EACH_METHOD(a_name_that_is_registered_again_is_replaced)
@@ -96,11 +87,11 @@ TEST_EACH_METHOD(a_name_that_is_registered_again_is_replaced)
     CHECK_OK(covey_manager_register("list", &box_class, NULL));
     CHECK_OK(covey_manager_register("list", &cls, NULL));
     covey_manager *manager = start((struct covey_manager_opts){0});
-    CHECK_OK(covey_proxy_create(&list, manager, "list", NULL, NULL));
+    list = new_object(manager, "list");
     CHECK_ERR(covey_proxy_call(list, NULL, "append", "(i)", 1), COVEY_EREMOTE);
     CHECK_OK(covey_proxy_call(list, NULL, "get", "()"));
     covey_proxy_free(list);
-    end(manager);
+    manager_end(manager);
 }
 
 /* What is shared is of the type that there was then. */
@@ -117,14 +108,14 @@ TEST_EACH_METHOD(a_shared_class_outlives_its_name)
     covey_manager *manager = NULL;
     CHECK_OK(
         covey_manager_start(&manager, COVEY_MANAGER_OPTS(.method = check_method())));
-    CHECK_OK(covey_proxy_create(&shared, manager, "get_box", NULL, NULL));
+    shared = new_object(manager, "get_box");
     CHECK_OK(covey_proxy_call(shared, NULL, "set", "(i)", 5));
     CHECK_EQ(number_in(shared), 5);
-    CHECK_OK(covey_proxy_create(&box, manager, "Box", NULL, NULL));
+    box = new_object(manager, "Box");
     CHECK_ERR(covey_proxy_call(box, NULL, "set", "(i)", 5), COVEY_EREMOTE);
     covey_proxy_free(shared);
     covey_proxy_free(box);
-    end(manager);
+    manager_end(manager);
 }
 
 TEST_EACH_METHOD(limits_and_keys_go_to_the_child)
@@ -143,7 +134,7 @@ TEST_EACH_METHOD(limits_and_keys_go_to_the_child)
                                     COVEY_SEC(20)),
               COVEY_EAUTH);
     covey_proxy_free(box);
-    end(manager);
+    manager_end(manager);
 }
 
 TEST_EACH_METHOD(a_manager_that_cannot_listen_says_why)
@@ -255,8 +246,8 @@ TEST_EACH_METHOD(proxies_in_containers_keep_objects_and_cycles_do_not)
     covey_manager *manager = start((struct covey_manager_opts){0});
     covey_proxy *outer, *inner;
     covey_value *value;
-    CHECK_OK(covey_proxy_create(&outer, manager, "list", NULL, NULL));
-    CHECK_OK(covey_proxy_create(&inner, manager, "list", NULL, NULL));
+    outer = new_object(manager, "list");
+    inner = new_object(manager, "list");
     CHECK_OK(covey_proxy_to_value(inner, &value));
     CHECK_OK(covey_proxy_call(outer, NULL, "append", "(N)", value));
     CHECK_OK(covey_proxy_to_value(outer, &value));
@@ -275,7 +266,7 @@ TEST_EACH_METHOD(proxies_in_containers_keep_objects_and_cycles_do_not)
     do
         CHECK_OK(covey_manager_count(manager, &count));
     while (count > 0);
-    end(manager);
+    manager_end(manager);
 }
 
 TEST(objects_given_by_keyword_live_on)
@@ -283,8 +274,8 @@ TEST(objects_given_by_keyword_live_on)
     covey_manager *manager = start((struct covey_manager_opts){0});
     covey_proxy *dict = NULL, *list = NULL;
     covey_value *inner = NULL, *kwargs = NULL, *value = NULL;
-    CHECK_OK(covey_proxy_create(&dict, manager, "dict", NULL, NULL));
-    CHECK_OK(covey_proxy_create(&list, manager, "list", NULL, NULL));
+    dict = new_object(manager, "dict");
+    list = new_object(manager, "list");
     CHECK_OK(covey_proxy_to_value(list, &inner));
     CHECK_OK(covey_value_pack(&kwargs, "{s: N}", "k", inner));
     CHECK_OK(
@@ -296,7 +287,7 @@ TEST(objects_given_by_keyword_live_on)
     covey_value_free(value);
     covey_proxy_free(list);
     covey_proxy_free(dict);
-    end(manager);
+    manager_end(manager);
 }
 
 /* The list lost its last reference before the dict lets go of it. */
@@ -306,8 +297,8 @@ TEST(objects_go_with_the_last_value_that_has_them)
     covey_proxy *dict = NULL, *list = NULL;
     covey_value *value = NULL;
     size_t count;
-    CHECK_OK(covey_proxy_create(&dict, manager, "dict", NULL, NULL));
-    CHECK_OK(covey_proxy_create(&list, manager, "list", NULL, NULL));
+    dict = new_object(manager, "dict");
+    list = new_object(manager, "list");
     CHECK_OK(covey_proxy_to_value(list, &value));
     CHECK_OK(covey_dict_set(dict, covey_value_str("k"), value));
     covey_proxy_free(list);
@@ -317,7 +308,7 @@ TEST(objects_go_with_the_last_value_that_has_them)
     CHECK_OK(covey_manager_count(manager, &count));
     CHECK_EQ(count, 1);
     covey_proxy_free(dict);
-    end(manager);
+    manager_end(manager);
 }
 
 /* ---- proxies that change hands ---- */
@@ -380,7 +371,7 @@ static void outlives_its_maker(int by_method)
     covey_bytes_free(&got);
     covey_queue_free(m.made);
     covey_queue_free(m.held);
-    end(m.manager);
+    manager_end(m.manager);
 }
 
 TEST_EACH_METHOD(a_proxy_outlives_the_process_that_made_it)
@@ -440,7 +431,7 @@ TEST(a_manager_of_the_family_hears_of_its_killed_clients_proxies)
     covey_process_free(child);
     covey_bytes_free(&got);
     covey_queue_free(m.made);
-    end(m.manager);
+    manager_end(m.manager);
     covey_event_free(box_gone);
 }
 

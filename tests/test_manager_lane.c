@@ -5,6 +5,7 @@
 #include <sys/time.h>
 
 #include "manager/lane.h"
+#include "object_help.h"
 #include "server_box.h"
 #include "server_help.h"
 
@@ -54,19 +55,6 @@ static covey_manager *start_as(enum covey_start_method method)
     box_register();
     CHECK_OK(covey_manager_start(&m, COVEY_MANAGER_OPTS(.method = method)));
     return m;
-}
-
-static void end(covey_manager *m)
-{
-    CHECK_OK(covey_manager_shutdown(m, PATIENT));
-    covey_manager_free(m);
-}
-
-static covey_proxy *make(covey_manager *m, const char *type)
-{
-    covey_proxy *p = NULL;
-    CHECK_OK(covey_proxy_create(&p, m, type, NULL, NULL));
-    return p;
 }
 
 static covey_value *bytes_of(size_t size, unsigned seed)
@@ -228,7 +216,7 @@ TEST(lanes_of_other_families_and_what_is_none_are_refused)
 TEST_EACH_METHOD_AND_THREAD(sessions_of_a_family_have_lanes_and_leave_nothing)
 {
     covey_manager *m = start_as(check_method());
-    covey_proxy *dict = make(m, "dict");
+    covey_proxy *dict = new_object(m, "dict");
     struct left before = what_is_there();
     CHECK_EQ(before.lanes, 0);
     passes(dict, 10);
@@ -237,7 +225,7 @@ TEST_EACH_METHOD_AND_THREAD(sessions_of_a_family_have_lanes_and_leave_nothing)
     CHECK_EQ(what_is_there().lanes, 1);
     CHECK_ERR(covey_dict_get(dict, covey_value_str("none"), NULL), -ENOENT);
     covey_proxy_free(dict);
-    end(m);
+    manager_end(m);
     await_lanes(0);
     CHECK_LE(what_is_there().used, before.used);
 }
@@ -245,7 +233,7 @@ TEST_EACH_METHOD_AND_THREAD(sessions_of_a_family_have_lanes_and_leave_nothing)
 TEST_TIMEOUT(messages_of_all_sizes_pass, 120)
 {
     covey_manager *m = start_as(COVEY_FORK);
-    covey_proxy *dict = make(m, "dict");
+    covey_proxy *dict = new_object(m, "dict");
     for (size_t size = 0; size < 300; size += 7)
         passes(dict, size);
     for (size_t size = 3900; size < 17000; size += 97)
@@ -256,14 +244,14 @@ TEST_TIMEOUT(messages_of_all_sizes_pass, 120)
     passes(dict, (size_t)20 << 20);
     passes(dict, 5);
     covey_proxy_free(dict);
-    end(m);
+    manager_end(m);
 }
 
 TEST_TIMEOUT(calls_that_are_not_awaited_fill_both_ways, 120)
 {
     enum { CALLS = 400 };
     covey_manager *m = start_as(COVEY_FORK);
-    covey_proxy *box = make(m, "Box");
+    covey_proxy *box = new_object(m, "Box");
     static covey_reply *replies[CALLS];
     for (int i = 0; i < CALLS; i++) {
         covey_value *args = NULL, *pad = bytes_of(i % 5 ? 10 : 9000, 1);
@@ -278,7 +266,7 @@ TEST_TIMEOUT(calls_that_are_not_awaited_fill_both_ways, 120)
         covey_reply_free(replies[i]);
     }
     covey_proxy_free(box);
-    end(m);
+    manager_end(m);
 }
 
 static void *append_some(void *list)
@@ -292,7 +280,7 @@ TEST_TIMEOUT(threads_have_lanes_of_their_own, 120)
 {
     pthread_t threads[4];
     covey_manager *m = start_as(COVEY_FORK);
-    covey_proxy *list = make(m, "list");
+    covey_proxy *list = new_object(m, "list");
     for (int i = 0; i < 4; i++)
         CHECK_EQ(pthread_create(&threads[i], NULL, append_some, list), 0);
     for (int i = 0; i < 4; i++)
@@ -300,7 +288,7 @@ TEST_TIMEOUT(threads_have_lanes_of_their_own, 120)
     CHECK_EQ(count_in(list), 12000);
     await_lanes(1);
     covey_proxy_free(list);
-    end(m);
+    manager_end(m);
 }
 
 /* A call that waits goes on when another's ends its waiting; the loop sleeps meanwhile. */
@@ -316,7 +304,7 @@ TEST(waiting_calls_go_on_after_the_loop_has_slept)
 {
     pthread_t thread;
     covey_manager *m = start_as(COVEY_FORK);
-    covey_proxy *box = make(m, "Box");
+    covey_proxy *box = new_object(m, "Box");
     for (int i = 0; i < 20; i++) {
         CHECK_EQ(pthread_create(&thread, NULL, wait_at_gate, box), 0);
         usleep((unsigned)i % 4 * 300);
@@ -324,20 +312,20 @@ TEST(waiting_calls_go_on_after_the_loop_has_slept)
         CHECK_EQ(pthread_join(thread, NULL), 0);
     }
     covey_proxy_free(box);
-    end(m);
+    manager_end(m);
 }
 
 TEST(a_call_that_runs_out_of_time_ends_the_lane_with_its_session)
 {
     covey_manager *m = start_as(COVEY_FORK);
-    covey_proxy *box = make(m, "Box");
+    covey_proxy *box = new_object(m, "Box");
     CHECK_ERR(covey_proxy_call_values(box, NULL, "wait", NULL, NULL, COVEY_MSEC(30)),
               -ETIMEDOUT);
     await_lanes(0);
     CHECK_OK(covey_proxy_call(box, NULL, "open", NULL));
     CHECK_EQ(what_is_there().lanes, 1);
     covey_proxy_free(box);
-    end(m);
+    manager_end(m);
 }
 
 /* ---- who has no lane ---- */
@@ -346,7 +334,7 @@ TEST(without_memory_for_a_lane_calls_go_over_the_socket)
 {
     CHECK_OK(covey_family_configure(COVEY_FAMILY_OPTS(.budget = (uint64_t)4 << 20)));
     covey_manager *m = start_as(COVEY_FORK);
-    covey_proxy *dict = make(m, "dict");
+    covey_proxy *dict = new_object(m, "dict");
     covey_array *arrays[2048];
     size_t count = 0;
     while (count < 2048 &&
@@ -358,7 +346,7 @@ TEST(without_memory_for_a_lane_calls_go_over_the_socket)
     while (count > 0)
         covey_array_free(arrays[--count]);
     covey_proxy_free(dict);
-    end(m);
+    manager_end(m);
 }
 
 TEST(a_manager_of_another_family_is_reached_by_its_socket)
@@ -368,7 +356,7 @@ TEST(a_manager_of_another_family_is_reached_by_its_socket)
     covey_manager *m = NULL;
     CHECK_OK(covey_manager_connect(&m, server.address,
                                    COVEY_CONNECT_OPTS(.authkey = SERVER_KEY), PATIENT));
-    covey_proxy *dict = make(m, "dict");
+    covey_proxy *dict = new_object(m, "dict");
     passes(dict, 100);
     CHECK_EQ(what_is_there().lanes, 0);
     covey_proxy_free(dict);
@@ -391,7 +379,7 @@ TEST_EACH_METHOD(children_have_lanes_of_their_own)
     covey_process *children[3];
     int code;
     covey_manager *m = start_as(check_method());
-    covey_proxy *list = make(m, "list");
+    covey_proxy *list = new_object(m, "list");
     CHECK_OK(covey_list_append(list, covey_value_int(0)));
     for (int i = 0; i < 3; i++) {
         CHECK_OK(covey_process_create(&children[i], use_list, COVEY_VIEW_OF(list),
@@ -408,7 +396,7 @@ TEST_EACH_METHOD(children_have_lanes_of_their_own)
     CHECK_EQ(count_in(list), 1502);
     await_lanes(1);
     covey_proxy_free(list);
-    end(m);
+    manager_end(m);
 }
 
 /* The child of a thread that has calls on their way does not take their answers. */
@@ -418,7 +406,7 @@ TEST(a_fork_child_leaves_its_parents_lane_alone)
     covey_value *value = NULL;
     int status;
     covey_manager *m = start_as(COVEY_FORK);
-    covey_proxy *box = make(m, "Box");
+    covey_proxy *box = new_object(m, "Box");
     CHECK_OK(covey_proxy_send(&reply, box, "wait", NULL, NULL, PATIENT));
     fflush(NULL);
     int pid = fork();
@@ -439,7 +427,7 @@ TEST(a_fork_child_leaves_its_parents_lane_alone)
     covey_value_free(value);
     await_lanes(1);
     covey_proxy_free(box);
-    end(m);
+    manager_end(m);
 }
 
 /* ---- waiting in other ways ---- */
@@ -448,7 +436,7 @@ TEST(a_fork_child_leaves_its_parents_lane_alone)
 TEST(a_large_answer_comes_to_who_only_polls)
 {
     covey_manager *m = start_as(COVEY_FORK);
-    covey_proxy *dict = make(m, "dict");
+    covey_proxy *dict = new_object(m, "dict");
     covey_value *args = NULL, *value = NULL, *sent = bytes_of(300000, 1);
     covey_reply *reply = NULL;
     int64_t until = cvy_os_now() + PATIENT;
@@ -465,7 +453,7 @@ TEST(a_large_answer_comes_to_who_only_polls)
     covey_value_free(value);
     covey_value_free(sent);
     covey_proxy_free(dict);
-    end(m);
+    manager_end(m);
 }
 
 static _Atomic int signals;
@@ -491,7 +479,7 @@ static void *put_after_signals(void *arg)
 TEST(signals_do_not_end_a_session_whose_call_waits)
 {
     covey_manager *m = start_as(COVEY_FORK);
-    covey_proxy *queue = make(m, "Queue"), *lock = make(m, "Lock");
+    covey_proxy *queue = new_object(m, "Queue"), *lock = new_object(m, "Lock");
     covey_value *value = NULL;
     pthread_t thread;
     struct sigaction action = {.sa_handler = count_signal}, old;
@@ -508,7 +496,7 @@ TEST(signals_do_not_end_a_session_whose_call_waits)
     covey_value_free(value);
     covey_proxy_free(queue);
     covey_proxy_free(lock);
-    end(m);
+    manager_end(m);
 }
 
 /* ---- ends by SIGKILL ---- */
@@ -535,7 +523,7 @@ TEST_TIMEOUT(killed_clients_leave_nothing_and_stop_nobody, 240)
 {
     int status, rounds = getenv("CHECK_LONG") ? 2000 : 150;
     covey_manager *m = start_as(COVEY_FORK);
-    covey_proxy *dict = make(m, "dict"), *lock = make(m, "Lock");
+    covey_proxy *dict = new_object(m, "dict"), *lock = new_object(m, "Lock");
     passes(dict, 10);
     for (int i = 0; i < rounds; i++) {
         int pids[2];
@@ -560,7 +548,7 @@ TEST_TIMEOUT(killed_clients_leave_nothing_and_stop_nobody, 240)
     covey_proxy_free(dict);
     covey_proxy_free(lock);
     await_objects(m, 0);
-    end(m);
+    manager_end(m);
     await_lanes(0);
 }
 
@@ -602,7 +590,7 @@ static void kill_manager(enum covey_start_method method, const char *called,
                          unsigned delay)
 {
     covey_manager *m = start_as(method);
-    covey_proxy *box = make(m, "Box");
+    covey_proxy *box = new_object(m, "Box");
     CHECK_OK(covey_proxy_call(box, NULL, "get", NULL));
     CHECK_EQ(what_is_there().lanes, 1);
     ends_for_good(box, called, delay);
@@ -628,11 +616,11 @@ TEST(a_manager_that_shuts_down_ends_the_calls)
 {
     pthread_t thread;
     covey_manager *m = start_as(COVEY_FORK);
-    covey_proxy *dict = make(m, "dict"), *event = make(m, "Event");
+    covey_proxy *dict = new_object(m, "dict"), *event = new_object(m, "Event");
     covey_reply *reply = NULL;
     passes(dict, 10);
     CHECK_OK(covey_proxy_send(&reply, event, "wait", NULL, NULL, PATIENT));
-    CHECK_EQ(pthread_create(&thread, NULL, append_some, make(m, "list")), 0);
+    CHECK_EQ(pthread_create(&thread, NULL, append_some, new_object(m, "list")), 0);
     CHECK_EQ(pthread_join(thread, NULL), 0);
     CHECK_OK(covey_manager_shutdown(m, PATIENT));
     CHECK_ERR(covey_reply_get(reply, NULL, PATIENT), COVEY_EEOF);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Pools of managers, under every start method of managers and workers, with clients in C. */
 #include "family.h"
+#include "object_help.h"
 #include "pool_functions.h"
 #include "server_help.h"
 
@@ -16,19 +17,9 @@ static covey_manager *start(struct covey_manager_opts opts)
     return manager;
 }
 
-static void end(covey_manager *manager)
-{
-    CHECK_OK(covey_manager_shutdown(manager, COVEY_SEC(20)));
-    covey_manager_free(manager);
-}
-
 static covey_proxy *pool_of(covey_manager *manager, int workers)
 {
-    covey_proxy *pool;
-    covey_value *args;
-    CHECK_OK(covey_value_pack(&args, "(i)", workers));
-    CHECK_OK(covey_proxy_create(&pool, manager, "Pool", args, NULL));
-    return pool;
+    return created(manager, "Pool", covey_value_int(workers));
 }
 
 /* The functions by the names that Python's have in pickles. */
@@ -107,7 +98,7 @@ TEST_EACH_METHOD_AND_THREAD(a_pool_calls_registered_functions)
     GIVES(pool, "None", "join", "()");
     GIVES(pool, "None", "terminate", "()");
     covey_proxy_free(pool);
-    end(manager);
+    manager_end(manager);
 }
 
 TEST_EACH_METHOD(results_come_when_they_are_asked_for)
@@ -131,7 +122,7 @@ TEST_EACH_METHOD(results_come_when_they_are_asked_for)
     GIVES(result, "False", "successful", "()");
     covey_proxy_free(result);
     covey_proxy_free(pool);
-    end(manager);
+    manager_end(manager);
 }
 
 TEST_EACH_METHOD(iterators_give_results_one_by_one)
@@ -153,7 +144,7 @@ TEST_EACH_METHOD(iterators_give_results_one_by_one)
     RAISES(it, "TimeoutError", "", "__next__", "(d)", 0.05);
     covey_proxy_free(it);
     covey_proxy_free(pool);
-    end(manager);
+    manager_end(manager);
 }
 
 TEST_EACH_METHOD(a_worker_that_is_killed_is_an_error_and_no_hang)
@@ -170,7 +161,7 @@ TEST_EACH_METHOD(a_worker_that_is_killed_is_an_error_and_no_hang)
     GIVES(pool, "[1.0, 2.0]", "map", "(N, [i, i])", SQRT, 1, 4);
     covey_proxy_free(it);
     covey_proxy_free(pool);
-    end(manager);
+    manager_end(manager);
 }
 
 /* A manager's handler of SIGTERM is none of its workers'. */
@@ -182,7 +173,7 @@ TEST_EACH_METHOD(a_worker_dies_of_signals_that_end_managers)
            covey_value_global("_signal", "raise_signal"), SIGTERM);
     GIVES(pool, "1.0", "apply", "(N, (i))", SQRT, 1);
     covey_proxy_free(pool);
-    end(manager);
+    manager_end(manager);
 }
 
 static void add_pool_args(covey_value **args, covey_value *function, const char *name,
@@ -209,7 +200,7 @@ TEST_EACH_METHOD(initializers_run_in_each_worker)
     add_pool_args(&args, covey_value_global("os", "_exit"), "", "");
     CHECK_ERR(covey_proxy_create(&pool, manager, "Pool", args, NULL), COVEY_EREMOTE);
     CHECK_STR_HAS(covey_error_detail(), "no function 'os._exit' registered");
-    end(manager);
+    manager_end(manager);
 }
 
 TEST_EACH_METHOD(workers_are_replaced_after_so_many_chunks)
@@ -228,7 +219,7 @@ TEST_EACH_METHOD(workers_are_replaced_after_so_many_chunks)
     covey_value_free(first);
     covey_value_free(second);
     covey_proxy_free(pool);
-    end(manager);
+    manager_end(manager);
 }
 
 TEST_EACH_METHOD(a_manager_has_no_more_workers_than_it_may)
@@ -244,7 +235,7 @@ TEST_EACH_METHOD(a_manager_has_no_more_workers_than_it_may)
     GIVES(second, "0.0", "apply", "(N, (i))", SQRT, 0);
     covey_proxy_free(second);
     covey_proxy_free(pool);
-    end(manager);
+    manager_end(manager);
 }
 
 /* ---- ends ---- */
@@ -271,7 +262,7 @@ TEST_EACH_METHOD(a_pool_ends_with_its_last_reference)
     CHECK_EQ(kill(pid, 0), 0);
     covey_proxy_free(result);
     await_gone(pid);
-    end(manager);
+    manager_end(manager);
 }
 
 TEST_EACH_METHOD(what_is_asked_for_comes_though_the_pool_is_not_referred_to)
@@ -285,7 +276,7 @@ TEST_EACH_METHOD(what_is_asked_for_comes_though_the_pool_is_not_referred_to)
     await_gone(pid);
     GIVES(result, "[0.0, 1.0]", "get", "()");
     covey_proxy_free(result);
-    end(manager);
+    manager_end(manager);
 }
 
 TEST_EACH_METHOD(a_manager_that_is_shut_down_ends_its_pools)
@@ -295,7 +286,7 @@ TEST_EACH_METHOD(a_manager_that_is_shut_down_ends_its_pools)
     int pid = pid_of_worker(pool);
     covey_proxy *result =
         call_proxy(pool, "apply_async", pair(SLEEP, numbers(100, 101)));
-    end(manager);
+    manager_end(manager);
     await_gone(pid);
     covey_proxy_free(result);
     covey_proxy_free(pool);
@@ -334,7 +325,7 @@ TEST_EACH_METHOD(clients_whom_the_manager_leaves_see_that)
     CHECK_EQ(covey_conn_recv_value(early, &value, NULL, COVEY_SEC(20)), COVEY_EEOF);
     covey_conn_free(early);
     covey_proxy_free(pool);
-    end(manager);
+    manager_end(manager);
 }
 
 /* ---- many ---- */
@@ -357,7 +348,7 @@ TEST_EACH_METHOD(what_a_request_makes_of_its_arguments_is_limited)
     GIVES(pool, "[900000]", "map", "(N, [N])", covey_value_global("builtins", "len"),
           text);
     covey_proxy_free(pool);
-    end(manager);
+    manager_end(manager);
 }
 
 /* Each part would be pickled, only to be refused: the loop would do nothing else. */
@@ -375,7 +366,7 @@ TEST_EACH_METHOD(parts_that_are_refused_keep_nobody_waiting)
         CHECK_OK(covey_value_append(items, covey_value_ref(text)));
     covey_proxy *it =
         call_proxy(pool, "imap", pair(covey_value_global("builtins", "len"), items));
-    CHECK_OK(covey_proxy_create(&list, manager, "list", NULL, NULL));
+    list = new_object(manager, "list");
     GIVES(list, "0", "__len__", "()");
     for (int i = 0; i < 5; i++)
         GIVES(it, "900000", "__next__", "()");
@@ -386,7 +377,7 @@ TEST_EACH_METHOD(parts_that_are_refused_keep_nobody_waiting)
     covey_proxy_free(it);
     covey_proxy_free(list);
     covey_proxy_free(pool);
-    end(manager);
+    manager_end(manager);
 }
 
 TEST_EACH_METHOD(many_parts_end_with_their_pool)
@@ -407,7 +398,7 @@ TEST_EACH_METHOD(many_parts_end_with_their_pool)
     covey_proxy_free(faulty);
     covey_proxy_free(it);
     covey_proxy_free(pool);
-    end(manager);
+    manager_end(manager);
 }
 
 TEST_EACH_METHOD(a_turn_goes_on_with_parts_that_fail_in_the_next)
@@ -423,7 +414,7 @@ TEST_EACH_METHOD(a_turn_goes_on_with_parts_that_fail_in_the_next)
     GIVES(pool, "1.0", "apply", "(N, (i))", SQRT, 1);
     covey_proxy_free(it);
     covey_proxy_free(pool);
-    end(manager);
+    manager_end(manager);
 }
 
 TEST_EACH_METHOD(parts_are_charged)
@@ -438,7 +429,7 @@ TEST_EACH_METHOD(parts_are_charged)
     CHECK_STR_EQ(covey_proxy_error_type(), "MemoryError");
     GIVES(pool, "1.0", "apply", "(N, (i))", SQRT, 1);
     covey_proxy_free(pool);
-    end(manager);
+    manager_end(manager);
 }
 
 /* A worker is not asked how much it gives. */
@@ -459,7 +450,7 @@ TEST_EACH_METHOD(results_are_limited_as_all_that_is_kept)
     GIVES(pool, "1.0", "apply", "(N, (i))", SQRT, 1);
     covey_proxy_free(result);
     covey_proxy_free(pool);
-    end(manager);
+    manager_end(manager);
 }
 
 TEST_EACH_METHOD_TIMEOUT(nobody_waits_for_those_who_wait, 60)
@@ -477,7 +468,7 @@ TEST_EACH_METHOD_TIMEOUT(nobody_waits_for_those_who_wait, 60)
         waiting[i] = server_session(&server, "waits");
         REQUEST(waiting[i], ident, "apply", "(N, (i))", SQRT, i * i);
     }
-    CHECK_OK(covey_proxy_create(&list, manager, "list", NULL, NULL));
+    list = new_object(manager, "list");
     GIVES(list, "0", "__len__", "()");
     for (int i = 0; i < WAITERS; i++) {
         char number[16];
@@ -489,7 +480,7 @@ TEST_EACH_METHOD_TIMEOUT(nobody_waits_for_those_who_wait, 60)
     covey_proxy_free(busy);
     covey_proxy_free(list);
     covey_proxy_free(pool);
-    end(manager);
+    manager_end(manager);
 }
 
 TEST_EACH_METHOD_TIMEOUT(long_inputs_go_in_parts, 60)
@@ -509,7 +500,7 @@ TEST_EACH_METHOD_TIMEOUT(long_inputs_go_in_parts, 60)
     CHECK_EQ(covey_value_count(list), ITEMS);
     covey_value_free(list);
     covey_proxy_free(pool);
-    end(manager);
+    manager_end(manager);
 }
 
 TEST_EACH_METHOD(a_manager_without_functions_has_no_pools)
@@ -520,7 +511,7 @@ TEST_EACH_METHOD(a_manager_without_functions_has_no_pools)
         covey_manager_start(&manager, COVEY_MANAGER_OPTS(.method = check_method())));
     CHECK_ERR(covey_proxy_create(&pool, manager, "Pool", NULL, NULL), COVEY_EREMOTE);
     CHECK_STR_HAS(covey_error_detail(), "registered no functions");
-    end(manager);
+    manager_end(manager);
 }
 
 TEST(names_and_functions_are_checked)

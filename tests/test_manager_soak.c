@@ -2,6 +2,7 @@
 /* Clients of one manager that are killed at random moments and replaced, over its family's
  * memory and over a socket: no lock stays acquired, no object is left, and the
  * manager is as large as it was. CHECK_LONG=1: for a minute each. */
+#include "object_help.h"
 #include "server_help.h"
 
 #define CLIENTS 4
@@ -27,19 +28,12 @@ static unsigned any(unsigned below)
     return state % below;
 }
 
-static covey_proxy *make(covey_manager *m, const char *type)
-{
-    covey_proxy *proxy = NULL;
-    CHECK_OK(covey_proxy_create(&proxy, m, type, NULL, NULL));
-    return proxy;
-}
-
 static void shop_open(struct shop *shop)
 {
-    shop->lock = make(shop->manager, "Lock");
-    shop->rlock = make(shop->manager, "RLock");
-    shop->dict = make(shop->manager, "dict");
-    shop->queue = make(shop->manager, "Queue");
+    shop->lock = new_object(shop->manager, "Lock");
+    shop->rlock = new_object(shop->manager, "RLock");
+    shop->dict = new_object(shop->manager, "dict");
+    shop->queue = new_object(shop->manager, "Queue");
 }
 
 static void shop_close(struct shop *shop)
@@ -75,7 +69,7 @@ static void lock_twice(const struct shop *shop)
 
 static void use_own(const struct shop *shop)
 {
-    covey_proxy *list = make(shop->manager, "list");
+    covey_proxy *list = new_object(shop->manager, "list");
     covey_value *all = NULL, *in = NULL;
     for (int i = 0; i < 3; i++)
         CHECK_OK(covey_list_append(list, covey_value_int(i)));
@@ -208,7 +202,7 @@ static void open_the_same(struct shop *shop, const char *address)
                                    COVEY_CONNECT_OPTS(.authkey = SERVER_KEY), PATIENT));
     for (size_t i = 0; i < 4; i++) {
         snprintf(name, sizeof name, "the %s", shared[i]);
-        *to[i] = make(shop->manager, name);
+        *to[i] = new_object(shop->manager, name);
     }
 }
 

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
+#include "object_help.h"
 #include "process_help.h"
 
 /* ---- helpers ---- */
@@ -62,12 +63,6 @@ static covey_manager *start_by(enum covey_start_method method)
     CHECK_OK(covey_manager_start(
         &manager, COVEY_MANAGER_OPTS(.segments = COVEY_ON, .method = method)));
     return manager;
-}
-
-static void end(covey_manager *manager)
-{
-    CHECK_OK(covey_manager_shutdown(manager, COVEY_SEC(20)));
-    covey_manager_free(manager);
 }
 
 /* A segment that says its own name, which goes to `name`. */
@@ -155,7 +150,7 @@ TEST_EACH_METHOD_AND_THREAD(segments_stay_without_users_and_go_with_the_manager)
     CHECK_STR_EQ(bytes_of(memory), name);
     snprintf(wanted, sizeof wanted, "['%s', '%s']", name, other);
     names_are(manager, wanted);
-    end(manager);
+    manager_end(manager);
     CHECK(!exists(name) && !exists(other));
     CHECK_STR_EQ(bytes_of(memory), name); /* its user keeps it */
     covey_memory_free(memory);
@@ -174,7 +169,7 @@ TEST(lists_are_segments_too)
     CHECK_OK(covey_shareable_list_get_int(list, 1, &number));
     CHECK_EQ(number, 3);
     covey_shareable_list_free(list);
-    end(manager);
+    manager_end(manager);
     CHECK(!exists("a list"));
 }
 
@@ -195,7 +190,7 @@ TEST(a_segment_is_released_once)
     CHECK_ERR(covey_segment_create(&memory, manager, "mine", 10, NULL), -EEXIST);
     covey_memory_free(memory);
     CHECK_OK(covey_segment_release(manager, "/mine"));
-    end(manager);
+    manager_end(manager);
 }
 
 TEST(memory_of_others_can_be_looked_after)
@@ -207,7 +202,7 @@ TEST(memory_of_others_can_be_looked_after)
     CHECK_OK(covey_segment_track(manager, memory));
     covey_memory_free(memory);
     names_are(manager, "['kept']");
-    end(manager);
+    manager_end(manager);
     CHECK(!exists("kept"));
 }
 
@@ -219,7 +214,7 @@ TEST(a_name_that_is_somebody_elses_now_stays)
     CHECK_OK(covey_memory_unlink(memory));
     stranger = named("name");
     names_are(manager, "['name']");
-    end(manager);
+    manager_end(manager);
     CHECK(exists("name"));
     manager = start_by(COVEY_FORK);
     CHECK_OK(covey_segment_track(manager, stranger));
@@ -227,7 +222,7 @@ TEST(a_name_that_is_somebody_elses_now_stays)
     covey_memory *next = named("name");
     CHECK_OK(covey_segment_track(manager, next));
     names_are(manager, "['name']");
-    end(manager);
+    manager_end(manager);
     CHECK(!exists("name"));
     covey_memory_free(memory);
     covey_memory_free(stranger);
@@ -248,7 +243,7 @@ TEST(a_manager_without_segments_says_so_and_nothing_is_left)
     CHECK(!exists("x"));
     CHECK_ERR(covey_segment_names(manager, &names), -ENOTSUP);
     CHECK_ERR(covey_segment_release(manager, "x"), -ENOTSUP);
-    end(manager);
+    manager_end(manager);
 }
 
 TEST(what_is_no_handle_is_refused)
@@ -265,7 +260,7 @@ TEST(what_is_no_handle_is_refused)
     CHECK_ERR(covey_segment_release(manager, NULL), -EINVAL);
     CHECK_ERR(covey_segment_names(manager, NULL), -EINVAL);
     CHECK_ERR(covey_segment_names(NULL, &names), -EINVAL);
-    end(manager);
+    manager_end(manager);
 }
 
 /* ---- deaths ---- */
@@ -283,7 +278,7 @@ TEST_EACH_METHOD(segments_go_when_the_manager_is_killed)
     covey_memory_free(memory);
     CHECK_LT(covey_segment_create(&memory, manager, "late", 10, NULL), 0);
     CHECK(!exists("late"));
-    end(manager);
+    manager_end(manager);
 }
 
 /* The process that starts the manager, and is killed. */
@@ -324,7 +319,7 @@ TEST(a_killed_client_leaves_its_segments_to_the_manager)
     run_and_kill(make_segment, manager);
     names_are(manager, "['its own']");
     CHECK(exists("its own"));
-    end(manager);
+    manager_end(manager);
     CHECK(!exists("its own"));
 }
 
@@ -341,8 +336,7 @@ TEST_EACH_METHOD(a_killed_reaper_is_replaced)
     CHECK_EQ(kill(pid, SIGKILL), 0);
     goes(name);
     goes(other);
-    CHECK_OK(covey_manager_shutdown(manager, COVEY_SEC(20)));
-    covey_manager_free(manager);
+    manager_end(manager);
 }
 
 TEST(when_all_are_killed_at_once_the_last_user_removes_it)
@@ -387,8 +381,7 @@ TEST(nothing_is_left_of_a_manager_that_is_killed_meanwhile)
         CHECK_EQ(status, 0);
         if (*name)
             goes(name); /* the last of them */
-        CHECK_OK(covey_manager_shutdown(manager, COVEY_SEC(20)));
-        covey_manager_free(manager);
+        manager_end(manager);
     }
 }
 
@@ -401,7 +394,7 @@ TEST(the_reaper_is_no_user_of_what_the_program_has_open)
     (void)await_reaper_of(getpid(), 0);
     covey_memory_free(memory);
     goes("before");
-    end(manager);
+    manager_end(manager);
     CHECK_EQ(reaper_of(getpid()), 0);
 }
 
@@ -418,7 +411,7 @@ TEST_EACH_METHOD(the_reaper_keeps_no_descriptor)
     CHECK_LE(descriptors_of(reaper), 3); /* the folders and one */
     CHECK_EQ(getsid(reaper), reaper);
     CHECK_EQ(kill(pid, SIGCONT), 0);
-    end(manager);
+    manager_end(manager);
     close(ends[1]);
     CHECK_EQ(read(ends[0], &byte, 1), 0);
     close(ends[0]);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Named memory that managers look after, with one system call after another failing. */
+#include "object_help.h"
 #include "os/faults.h"
 #include "process_help.h"
 
@@ -63,8 +64,7 @@ TEST_TIMEOUT(a_segment_that_cannot_be_made_is_not_there, 60)
             break;
     }
     CHECK_GT(refused, 3);
-    CHECK_OK(covey_manager_shutdown(manager, COVEY_SEC(20)));
-    covey_manager_free(manager);
+    manager_end(manager);
 }
 
 CHECK_MAIN()

@@ -67,8 +67,7 @@ TEST_TIMEOUT(cpython_has_its_memory_looked_after_by_covey, 120)
         if (p->minor >= 9) /* 3.8 lays lists out otherwise */
             with_covey(p, m);
     }
-    CHECK_OK(covey_manager_shutdown(m, PATIENT));
-    covey_manager_free(m);
+    manager_end(m);
 }
 
 #define STOCK_SEGMENTS                                                                 \

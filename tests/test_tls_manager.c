@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* TLS of managers: in a child, in a program, by the command; their clients in threads and
  * processes, large values, peers that are slow, silent, wrong or killed. */
+#include "object_help.h"
 #include "tls_help.h"
 
 #define LARGE ((size_t)8 << 20)
@@ -14,33 +15,12 @@ static covey_manager *start(const struct covey_tls *tls, const char *address)
     return m;
 }
 
-static void stop(covey_manager *m)
-{
-    CHECK_OK(covey_manager_shutdown(m, LONG));
-    covey_manager_free(m);
-}
-
 static int connect_to(covey_manager **out, const char *address,
                       const struct covey_tls *tls)
 {
     return covey_manager_connect(
         out, address,
         COVEY_CONNECT_OPTS(.authkey = SECRET, .tls = tls, .timeout = LONG), LONG);
-}
-
-static covey_proxy *created(covey_manager *m, const char *type)
-{
-    covey_proxy *proxy = NULL;
-    CHECK_OK(covey_proxy_create(&proxy, m, type, NULL, NULL));
-    return proxy;
-}
-
-static void holds(covey_proxy *proxy, const char *wanted)
-{
-    struct covey_bytes text = {0};
-    CHECK_OK(covey_proxy_str(proxy, &text));
-    CHECK_STR_EQ((const char *)text.data, wanted);
-    covey_bytes_free(&text);
 }
 
 static covey_value *args_of(int number)
@@ -52,7 +32,7 @@ static covey_value *args_of(int number)
 
 static void appends(covey_manager *m)
 {
-    covey_proxy *list = created(m, "list");
+    covey_proxy *list = new_object(m, "list");
     CHECK_OK(covey_proxy_call(list, NULL, "append", "(i)", 42));
     holds(list, "[42]");
     covey_proxy_free(list);
@@ -69,7 +49,7 @@ TEST_EACH_METHOD_AND_THREAD(a_manager_in_a_child_speaks_tls)
         CHECK_OK(connect_to(&other, covey_manager_address(m), BY_KEY));
         appends(other);
         covey_manager_free(other);
-        stop(m);
+        manager_end(m);
     }
 }
 
@@ -90,7 +70,7 @@ TEST(a_manager_shows_a_certificate_and_wants_one)
     CHECK_STR_HAS(covey_error_detail(), "unknown ca");
     CHECK_STR_HAS(covey_error_detail(), covey_manager_address(m));
     appends(m);
-    stop(m);
+    manager_end(m);
     certificates_free(&c);
 }
 
@@ -183,7 +163,7 @@ TEST(a_client_without_tls_and_one_with_another_key_are_refused)
     CHECK_STR_HAS(covey_error_detail(), covey_manager_address(m));
     CHECK_STR_HAS(covey_error_detail(), "another key");
     appends(m);
-    stop(m);
+    manager_end(m);
 }
 
 TEST(a_manager_without_tls_is_told_apart)
@@ -192,7 +172,7 @@ TEST(a_manager_without_tls_is_told_apart)
     CHECK_ERR(connect_to(&other, covey_manager_address(m), BY_KEY), COVEY_EPROTOCOL);
     CHECK_STR_HAS(covey_error_detail(), "speaks none");
     appends(m);
-    stop(m);
+    manager_end(m);
 }
 
 TEST(a_manager_that_cannot_read_its_files_says_so)
@@ -224,7 +204,7 @@ TEST(silent_peers_hold_up_nobody)
     for (int i = 0; i < 8; i++)
         close(silent[i]);
     appends(m);
-    stop(m);
+    manager_end(m);
 }
 
 static void fill_text(char *text, size_t size, unsigned seed)
@@ -238,7 +218,7 @@ static void fill_text(char *text, size_t size, unsigned seed)
 TEST(a_client_that_is_slow_to_read_gets_all_and_holds_up_nobody)
 {
     covey_manager *m = start(BY_KEY, ANY_PORT);
-    covey_proxy *list = created(m, "list");
+    covey_proxy *list = new_object(m, "list");
     char *text = malloc(LARGE);
     covey_reply *reply[3];
     fill_text(text, LARGE, 1);
@@ -262,13 +242,13 @@ TEST(a_client_that_is_slow_to_read_gets_all_and_holds_up_nobody)
     }
     free(text);
     covey_proxy_free(list);
-    stop(m);
+    manager_end(m);
 }
 
 TEST(requests_that_come_faster_than_they_are_answered_all_are)
 {
     covey_manager *m = start(BY_KEY, ANY_PORT);
-    covey_proxy *list = created(m, "list");
+    covey_proxy *list = new_object(m, "list");
     covey_reply *replies[500];
     for (int i = 0; i < 500; i++)
         CHECK_OK(covey_proxy_send(&replies[i], list, "append", args_of(i), NULL, LONG));
@@ -279,7 +259,7 @@ TEST(requests_that_come_faster_than_they_are_answered_all_are)
         covey_reply_free(replies[i]);
     }
     covey_proxy_free(list);
-    stop(m);
+    manager_end(m);
 }
 
 /* ---- clients in threads and processes ---- */
@@ -316,14 +296,14 @@ TEST(each_thread_has_a_connection_of_its_own)
     covey_manager *m = start(BY_KEY, ANY_PORT);
     struct worker workers[6];
     for (int i = 0; i < 6; i++) {
-        workers[i] = (struct worker){.list = created(m, "list"), .number = i};
+        workers[i] = (struct worker){.list = new_object(m, "list"), .number = i};
         CHECK_EQ(pthread_create(&workers[i].thread, NULL, append_many, &workers[i]), 0);
     }
     for (int i = 0; i < 6; i++) {
         CHECK_EQ(pthread_join(workers[i].thread, NULL), 0);
         covey_proxy_free(workers[i].list);
     }
-    stop(m);
+    manager_end(m);
 }
 
 static int append_in_child(struct covey_view arg)
@@ -346,12 +326,12 @@ TEST_EACH_METHOD(a_child_uses_a_proxy_by_a_connection_of_its_own)
     const struct covey_tls *const modes[] = {BY_KEY, &files};
     for (int i = 0; i < 2; i++) {
         covey_manager *m = start(modes[i], ANY_PORT);
-        covey_proxy *list = created(m, "list");
+        covey_proxy *list = new_object(m, "list");
         CHECK_OK(covey_proxy_call(list, NULL, "append", "(i)", 6));
         CHECK_EQ(run(append_in_child, COVEY_VIEW_OF(list), OPTS(.holds = {list})), 0);
         holds(list, "[6, 7]");
         covey_proxy_free(list);
-        stop(m);
+        manager_end(m);
     }
     CHECK_EQ(chdir("/"), 0);
     certificates_free(&c);
@@ -360,7 +340,7 @@ TEST_EACH_METHOD(a_child_uses_a_proxy_by_a_connection_of_its_own)
 TEST(proxies_from_values_and_of_other_managers_speak_it_too)
 {
     covey_manager *m = start(BY_KEY, ANY_PORT), *other = start(BY_KEY, ANY_PORT);
-    covey_proxy *list = created(m, "list"), *inner = created(other, "list"),
+    covey_proxy *list = new_object(m, "list"), *inner = new_object(other, "list"),
                 *back = NULL;
     covey_value *value = NULL;
     CHECK_OK(covey_proxy_to_value(inner, &value));
@@ -373,8 +353,8 @@ TEST(proxies_from_values_and_of_other_managers_speak_it_too)
     covey_proxy_free(back);
     covey_proxy_free(inner);
     covey_proxy_free(list);
-    stop(other);
-    stop(m);
+    manager_end(other);
+    manager_end(m);
 }
 
 static int die_with_lock(struct covey_view arg)
@@ -388,17 +368,17 @@ static int die_with_lock(struct covey_view arg)
 TEST(what_a_killed_client_holds_is_given_back)
 {
     covey_manager *m = start(BY_KEY, ANY_PORT);
-    covey_proxy *lock = created(m, "Lock");
+    covey_proxy *lock = new_object(m, "Lock");
     CHECK_EQ(run(die_with_lock, COVEY_VIEW_OF(lock), OPTS(.holds = {lock})), -SIGKILL);
     CHECK_OK(covey_proxy_lock_acquire(lock, LONG));
     covey_proxy_free(lock);
-    stop(m);
+    manager_end(m);
 }
 
 TEST(a_killed_manager_ends_its_connections)
 {
     covey_manager *m = start(BY_KEY, ANY_PORT);
-    covey_proxy *list = created(m, "list");
+    covey_proxy *list = new_object(m, "list");
     covey_process *child;
     size_t count;
     CHECK_OK(covey_proxy_call(list, NULL, "append", "(i)", 1));
@@ -406,7 +386,7 @@ TEST(a_killed_manager_ends_its_connections)
     CHECK_EQ(kill(pid_of(child), SIGKILL), 0);
     CHECK_LT(covey_proxy_call(list, NULL, "append", "(i)", 2), 0);
     covey_proxy_free(list);
-    stop(m);
+    manager_end(m);
 }
 
 /* ---- what is on the wire ---- */
@@ -421,7 +401,7 @@ TEST(an_eavesdropper_hears_neither_values_nor_names)
         CHECK_OK(connect_to(&through, r.address, tls));
         covey_manager_free(through);
         CHECK_EQ(relay_has_heard(&r, "dummy"), !with);
-        stop(m);
+        manager_end(m);
     }
 }
 
