@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* What the tests of connections share: a connection and the bare socket on the other side
- * of it, bytes in hexadecimal, and texts as messages. */
+ * of it, clients in threads, bytes in hexadecimal, and texts as messages. */
 #ifndef TESTS_CONN_HELP_H
 #define TESTS_CONN_HELP_H
 
+#include <pthread.h>
+#include <stdio.h>
 #include <sys/socket.h>
 
 #include "process_help.h"
@@ -51,6 +53,38 @@ static inline void pair_free(struct pair *p)
 {
     covey_conn_free(p->a);
     covey_conn_free(p->b);
+}
+
+/* A client in a thread of its own. */
+struct client {
+    pthread_t thread;
+    char address[256];
+    struct covey_client_opts opts;
+    covey_conn *conn;
+    int result;
+    char detail[512];
+};
+
+static inline void *connect_in_thread(void *arg)
+{
+    struct client *c = arg;
+    c->result = covey_client_connect(&c->conn, c->address, &c->opts, COVEY_SEC(20));
+    snprintf(c->detail, sizeof c->detail, "%s", covey_error_detail());
+    return NULL;
+}
+
+static inline void client_start(struct client *c, const char *address,
+                                const struct covey_client_opts *opts)
+{
+    *c = (struct client){.opts = *opts};
+    snprintf(c->address, sizeof c->address, "%s", address);
+    CHECK_EQ(pthread_create(&c->thread, NULL, connect_in_thread, c), 0);
+}
+
+static inline int client_result(struct client *c)
+{
+    CHECK_EQ(pthread_join(c->thread, NULL), 0);
+    return c->result;
 }
 
 /* "0000 0a" as bytes. Returns: how many. */

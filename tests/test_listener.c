@@ -19,35 +19,6 @@ static covey_listener *listener_at(const char *address,
     return l;
 }
 
-/* A client in a thread of its own. */
-struct client {
-    pthread_t thread;
-    const char *address;
-    const struct covey_client_opts *opts;
-    covey_conn *conn;
-    int result;
-};
-
-static void *connect_in_thread(void *arg)
-{
-    struct client *c = arg;
-    c->result = covey_client_connect(&c->conn, c->address, c->opts, COVEY_SEC(20));
-    return NULL;
-}
-
-static void client_start(struct client *c, covey_listener *l,
-                         const struct covey_client_opts *opts)
-{
-    *c = (struct client){.address = covey_listener_address(l), .opts = opts};
-    CHECK_EQ(pthread_create(&c->thread, NULL, connect_in_thread, c), 0);
-}
-
-static int client_result(struct client *c)
-{
-    CHECK_EQ(pthread_join(c->thread, NULL), 0);
-    return c->result;
-}
-
 /* A bare socket that has connected. */
 static int bare_client(covey_listener *l)
 {
@@ -307,11 +278,12 @@ TEST(both_know_the_key)
 {
     covey_listener *l = listener_at("127.0.0.1:0", COVEY_LISTENER_OPTS(KEY));
     struct client c;
-    client_start(&c, l, COVEY_CLIENT_OPTS(KEY));
+    client_start(&c, covey_listener_address(l), COVEY_CLIENT_OPTS(KEY));
     accepts(l, &c);
     covey_listener_free(l);
     l = listener_at(NULL, COVEY_LISTENER_OPTS(.authkey = COVEY_VIEW("", 0)));
-    client_start(&c, l, COVEY_CLIENT_OPTS(.authkey = COVEY_VIEW("", 0)));
+    client_start(&c, covey_listener_address(l),
+                 COVEY_CLIENT_OPTS(.authkey = COVEY_VIEW("", 0)));
     accepts(l, &c);
     covey_listener_free(l);
 }
@@ -321,12 +293,12 @@ TEST(wrong_key_is_refused_and_the_next_is_accepted)
     covey_listener *l = listener_at(NULL, COVEY_LISTENER_OPTS(KEY));
     struct client wrong, right;
     covey_conn *conn;
-    client_start(&wrong, l, COVEY_CLIENT_OPTS(WRONG_KEY));
+    client_start(&wrong, covey_listener_address(l), COVEY_CLIENT_OPTS(WRONG_KEY));
     while (!refused(l))
         CHECK_ERR(covey_listener_accept(l, &conn, COVEY_MSEC(5)), -ETIMEDOUT);
     CHECK_EQ(client_result(&wrong), COVEY_EAUTH);
     CHECK_EQ(refused(l), 1);
-    client_start(&right, l, COVEY_CLIENT_OPTS(KEY));
+    client_start(&right, covey_listener_address(l), COVEY_CLIENT_OPTS(KEY));
     accepts(l, &right);
     covey_listener_free(l);
 }
@@ -337,7 +309,7 @@ TEST(refused_peers_are_reported_if_wanted)
         "127.0.0.1:0", COVEY_LISTENER_OPTS(KEY, .report_refused = COVEY_ON));
     struct client wrong;
     covey_conn *conn;
-    client_start(&wrong, l, COVEY_CLIENT_OPTS(WRONG_KEY));
+    client_start(&wrong, covey_listener_address(l), COVEY_CLIENT_OPTS(WRONG_KEY));
     CHECK_ERR(covey_listener_accept(l, &conn, COVEY_SEC(20)), COVEY_EAUTH);
     CHECK_STR_HAS(covey_error_detail(), "127.0.0.1:");
     CHECK_EQ(client_result(&wrong), COVEY_EAUTH);
@@ -377,7 +349,7 @@ TEST(silent_peers_hold_up_nobody)
     int silent[10];
     for (int i = 0; i < 10; i++)
         silent[i] = bare_client(l);
-    client_start(&c, l, COVEY_CLIENT_OPTS(KEY));
+    client_start(&c, covey_listener_address(l), COVEY_CLIENT_OPTS(KEY));
     accepts(l, &c);
     CHECK_EQ(refused(l), 0);
     for (int i = 0; i < 10; i++)
@@ -428,7 +400,7 @@ TEST(crowd_drops_the_oldest)
         CHECK_ERR(covey_listener_accept(l, &conn, COVEY_NOWAIT), -ETIMEDOUT);
     }
     CHECK_EQ(refused(l), 2);
-    client_start(&c, l, COVEY_CLIENT_OPTS(KEY));
+    client_start(&c, covey_listener_address(l), COVEY_CLIENT_OPTS(KEY));
     accepts(l, &c);
     CHECK_EQ(refused(l), 3);
     for (int i = 0; i < 5; i++)
@@ -445,7 +417,7 @@ TEST(listener_can_be_polled)
     int r;
     CHECK_OK(covey_listener_fd(l, &p.fd));
     CHECK_EQ(poll(&p, 1, 0), 0);
-    client_start(&c, l, COVEY_CLIENT_OPTS(KEY));
+    client_start(&c, covey_listener_address(l), COVEY_CLIENT_OPTS(KEY));
     while ((r = covey_listener_accept(l, &conn, COVEY_NOWAIT)) == -ETIMEDOUT)
         CHECK_EQ(poll(&p, 1, 20000), 1);
     CHECK_OK(r);

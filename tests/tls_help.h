@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the tests of TLS share: certificates, which are made when the test runs; a relay
- * that records what goes over the wire; and clients in threads. */
+/* What the tests of TLS share: certificates, which are made when the test runs; and a
+ * relay that records what goes over the wire. */
 #ifndef TESTS_TLS_HELP_H
 #define TESTS_TLS_HELP_H
 
@@ -95,39 +95,6 @@ static inline struct covey_tls shows(struct certificates *c, const char *own,
                               .certificate = file_of(c, own, "pem"),
                               .key = file_of(c, own, "key"),
                               .authorities = file_of(c, ca, "pem")};
-}
-
-/* ---- clients ---- */
-
-struct client {
-    pthread_t thread;
-    char address[256];
-    struct covey_client_opts opts;
-    covey_conn *conn;
-    int result;
-    char detail[512];
-};
-
-static inline void *connect_in_thread(void *arg)
-{
-    struct client *c = arg;
-    c->result = covey_client_connect(&c->conn, c->address, &c->opts, LONG);
-    snprintf(c->detail, sizeof c->detail, "%s", covey_error_detail());
-    return NULL;
-}
-
-static inline void client_start(struct client *c, const char *address,
-                                const struct covey_client_opts *opts)
-{
-    *c = (struct client){.opts = *opts};
-    snprintf(c->address, sizeof c->address, "%s", address);
-    CHECK_EQ(pthread_create(&c->thread, NULL, connect_in_thread, c), 0);
-}
-
-static inline int client_result(struct client *c)
-{
-    CHECK_EQ(pthread_join(c->thread, NULL), 0);
-    return c->result;
 }
 
 /* ---- bare sockets ---- */
