@@ -235,15 +235,15 @@ TEST(an_eavesdropper_hears_nothing)
     for (int with = 0; with < 2; with++) {
         const struct covey_tls *tls = with ? BY_KEY : NULL;
         covey_listener *l = listening(tls, SECRET);
-        struct relay r;
-        relay_start(&r, covey_listener_address(l));
-        struct ends e = connected_at(r.address, l, tls, SECRET);
+        struct tap tap;
+        tap_start(&tap, covey_listener_address(l));
+        struct ends e = connected_at(tap.address, l, tls, SECRET);
         send_text(e.client, words);
         recv_text(e.server, words);
         send_text(e.server, words);
         recv_text(e.client, words);
         ends_free(&e);
-        CHECK_EQ(relay_has_heard(&r, words), !with);
+        CHECK_EQ(tap_has_heard(&tap, words), !with);
     }
 }
 

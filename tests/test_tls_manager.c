@@ -396,11 +396,11 @@ TEST(an_eavesdropper_hears_neither_values_nor_names)
     for (int with = 0; with < 2; with++) {
         const struct covey_tls *tls = with ? BY_KEY : NULL;
         covey_manager *m = start(tls, ANY_PORT), *through = NULL;
-        struct relay r;
-        relay_start(&r, covey_manager_address(m));
-        CHECK_OK(connect_to(&through, r.address, tls));
+        struct tap tap;
+        tap_start(&tap, covey_manager_address(m));
+        CHECK_OK(connect_to(&through, tap.address, tls));
         covey_manager_free(through);
-        CHECK_EQ(relay_has_heard(&r, "dummy"), !with);
+        CHECK_EQ(tap_has_heard(&tap, "dummy"), !with);
         manager_end(m);
     }
 }

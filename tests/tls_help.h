@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the tests of TLS share: certificates, which are made when the test runs; and a
- * relay that records what goes over the wire. */
+ * tap that records what goes over the wire. */
 #ifndef TESTS_TLS_HELP_H
 #define TESTS_TLS_HELP_H
 
@@ -117,7 +117,7 @@ static inline int bare_connect(const char *address)
 /* ---- an eavesdropper ---- */
 
 /* One connection through it; it ends when both sides have. */
-struct relay {
+struct tap {
     pthread_t thread;
     int listening;
     char to[256], address[64];
@@ -125,7 +125,7 @@ struct relay {
     size_t size, capacity;
 };
 
-static inline bool relay_some(struct relay *r, int from, int to)
+static inline bool tap_some(struct tap *t, int from, int to)
 {
     char piece[65536];
     ssize_t n = recv(from, piece, sizeof piece, 0);
@@ -133,12 +133,12 @@ static inline bool relay_some(struct relay *r, int from, int to)
         shutdown(to, SHUT_WR);
         return false;
     }
-    if (r->size + (size_t)n > r->capacity) {
-        r->capacity = 2 * (r->size + (size_t)n);
-        r->heard = realloc(r->heard, r->capacity);
+    if (t->size + (size_t)n > t->capacity) {
+        t->capacity = 2 * (t->size + (size_t)n);
+        t->heard = realloc(t->heard, t->capacity);
     }
-    memcpy(r->heard + r->size, piece, (size_t)n);
-    r->size += (size_t)n;
+    memcpy(t->heard + t->size, piece, (size_t)n);
+    t->size += (size_t)n;
     for (ssize_t done = 0; done < n;) {
         ssize_t some = send(to, piece + done, (size_t)(n - done), MSG_NOSIGNAL);
         if (some < 0)
@@ -148,16 +148,16 @@ static inline bool relay_some(struct relay *r, int from, int to)
     return true;
 }
 
-static inline void *relay_run(void *arg)
+static inline void *tap_run(void *arg)
 {
-    struct relay *r = arg;
-    int in = accept4(r->listening, NULL, NULL, SOCK_CLOEXEC), out = bare_connect(r->to);
+    struct tap *t = arg;
+    int in = accept4(t->listening, NULL, NULL, SOCK_CLOEXEC), out = bare_connect(t->to);
     struct pollfd p[2] = {{.fd = in, .events = POLLIN}, {.fd = out, .events = POLLIN}};
     while (p[0].fd >= 0 || p[1].fd >= 0) {
         CHECK_GT(poll(p, 2, 20000), 0);
         for (int i = 0; i < 2; i++)
             if (p[i].fd >= 0 && p[i].revents &&
-                !relay_some(r, i ? out : in, i ? in : out))
+                !tap_some(t, i ? out : in, i ? in : out))
                 p[i].fd = -1;
     }
     close(in);
@@ -165,28 +165,28 @@ static inline void *relay_run(void *arg)
     return NULL;
 }
 
-static inline void relay_start(struct relay *r, const char *to)
+static inline void tap_start(struct tap *t, const char *to)
 {
     struct sockaddr_in at = {.sin_family = AF_INET,
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof at;
-    *r = (struct relay){.listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-    snprintf(r->to, sizeof r->to, "%s", to);
-    CHECK_EQ(bind(r->listening, (struct sockaddr *)&at, sizeof at), 0);
-    CHECK_EQ(listen(r->listening, 8), 0);
-    CHECK_EQ(getsockname(r->listening, (struct sockaddr *)&at, &size), 0);
-    snprintf(r->address, sizeof r->address, "127.0.0.1:%d", ntohs(at.sin_port));
-    CHECK_EQ(pthread_create(&r->thread, NULL, relay_run, r), 0);
+    *t = (struct tap){.listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    snprintf(t->to, sizeof t->to, "%s", to);
+    CHECK_EQ(bind(t->listening, (struct sockaddr *)&at, sizeof at), 0);
+    CHECK_EQ(listen(t->listening, 8), 0);
+    CHECK_EQ(getsockname(t->listening, (struct sockaddr *)&at, &size), 0);
+    snprintf(t->address, sizeof t->address, "127.0.0.1:%d", ntohs(at.sin_port));
+    CHECK_EQ(pthread_create(&t->thread, NULL, tap_run, t), 0);
 }
 
 /* Wait for its end. Returns: whether it has heard this. */
-static inline bool relay_has_heard(struct relay *r, const char *what)
+static inline bool tap_has_heard(struct tap *t, const char *what)
 {
-    CHECK_EQ(pthread_join(r->thread, NULL), 0);
-    CHECK_GT(r->size, 0);
-    bool has = memmem(r->heard, r->size, what, strlen(what)) != NULL;
-    close(r->listening);
-    free(r->heard);
+    CHECK_EQ(pthread_join(t->thread, NULL), 0);
+    CHECK_GT(t->size, 0);
+    bool has = memmem(t->heard, t->size, what, strlen(what)) != NULL;
+    close(t->listening);
+    free(t->heard);
     return has;
 }
 
