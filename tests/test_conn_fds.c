@@ -5,6 +5,7 @@
 #include <sys/un.h>
 
 #include "conn_help.h"
+#include "fds.h"
 #include "os/socket.h"
 #include "python_help.h"
 
@@ -292,14 +293,6 @@ TEST(what_is_offered_stays_until_the_last_hold_is_dropped)
 }
 
 #define AT_ONCE 60 /* are let in */
-
-static int count_fds(void)
-{
-    int count = 0;
-    for (int fd = 0; fd < 1000; fd++)
-        count += fcntl(fd, F_GETFD) >= 0;
-    return count;
-}
 
 /* As many as are let in have asked for half, when the next one comes. */
 TEST(one_more_than_are_let_in_sends_nobody_away)

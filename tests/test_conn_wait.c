@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Waiting for several things at once, and descriptors of pipes. */
 #include "conn_help.h"
+#include "fds.h"
 
 /* Wait, and see which one is ready: a bit for each. */
 static unsigned ready_of(struct covey_wait_item *items, size_t count,
@@ -260,11 +261,6 @@ TEST(descriptor_of_a_pipe_is_raised_and_lowered)
     CHECK_EQ(polls(fd, 0), 1);
     covey_conn_free(p.b);
     CHECK_EQ(fcntl(fd, F_GETFD), -1);
-}
-
-static bool is_open(int fd)
-{
-    return fcntl(fd, F_GETFD) >= 0;
 }
 
 TEST(descriptor_of_a_pipe_stays_until_the_last_hold_is_dropped)

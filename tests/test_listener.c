@@ -7,6 +7,7 @@
 #include <sys/un.h>
 
 #include "conn_help.h"
+#include "fds.h"
 
 #define KEY       .authkey = COVEY_VIEW("secret", 6)
 #define WRONG_KEY .authkey = COVEY_VIEW("Secret", 6)
@@ -504,14 +505,6 @@ static void *use_it_first(void *arg)
     (void)pthread_barrier_wait(&race->start);
     CHECK_ERR(covey_listener_accept(race->listener, &conn, COVEY_NOWAIT), -ETIMEDOUT);
     return NULL;
-}
-
-static int count_fds(void)
-{
-    int count = 0;
-    for (int fd = 0; fd < 100; fd++)
-        count += fcntl(fd, F_GETFD) >= 0;
-    return count;
 }
 
 static void race_in_child(covey_listener *l)

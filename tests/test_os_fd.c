@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "fds.h"
 #include "os_help.h"
 
 /* ---- helpers ------------------------------------------------------------------ */
@@ -19,11 +20,6 @@ static void close_both(const int ends[2])
 {
     cvy_os_close(ends[0]);
     cvy_os_close(ends[1]);
-}
-
-static bool is_open(int fd)
-{
-    return fcntl(fd, F_GETFD) >= 0;
 }
 
 static bool is_same_file(int a, int b)

@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "fds.h"
 #include "os_help.h"
 
 /* ---- this program, run again ------------------------------------------------ */
@@ -18,13 +19,13 @@ static int answer_descriptors(const char *standard)
     for (int fd = 0; fd < 3; fd++) {
         bool expected = strchr(standard, '0' + fd) != NULL;
 
-        if ((fcntl(fd, F_GETFD) >= 0) != expected)
+        if (is_open(fd) != expected)
             return 10 + fd;
     }
     if (fcntl(3, F_GETFD) != 0)
         return 13;
     for (int fd = 4; fd < 2000; fd++)
-        if (fcntl(fd, F_GETFD) >= 0)
+        if (is_open(fd))
             return 14;
     return write(3, "hello", 5) == 5 ? 0 : 15;
 }

@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Creating, starting and joining with the n-th system call failing, for every n. */
+#include "fds.h"
 #include "os/faults.h"
 #include "process_help.h"
 
 static int count_descriptors(void)
 {
-    int count = 0;
     close_kept_descriptors();
-    for (int fd = 0; fd < 1024; fd++)
-        count += fcntl(fd, F_GETFD) >= 0;
-    return count;
+    return count_fds();
 }
 
 /* One life of a process, or a part of it. Returns the first error, or its exit code. */

@@ -3,15 +3,8 @@
  * ten times as many. */
 #include <sys/resource.h>
 
+#include "fds.h"
 #include "process_help.h"
-
-static int count_descriptors(void)
-{
-    int count = 0;
-    for (int fd = 0; fd < 1024; fd++)
-        count += fcntl(fd, F_GETFD) >= 0;
-    return count;
-}
 
 /* Private memory of this process, in bytes. */
 static long private_bytes(void)
@@ -56,13 +49,13 @@ TEST_EACH_METHOD_TIMEOUT(starts_and_ends_leave_everything_as_it_was, 240)
     struct shared *s = share();
     int count = (int)family_long(1000, 10000);
     start_many(s, 50);
-    int descriptors = count_descriptors();
+    int descriptors = count_fds();
     struct covey_family_usage before = family_usage(), after;
     long memory = private_bytes();
     start_many(s, count);
     after = family_usage();
     CHECK_EQ(s->told, 50 + count);
-    CHECK_EQ(count_descriptors(), descriptors);
+    CHECK_EQ(count_fds(), descriptors);
     CHECK_LE(after.used, before.used + 32768); /* less than 33 bytes per process */
     CHECK_EQ(after.objects, before.objects);
     CHECK_EQ(after.members, before.members);
@@ -161,7 +154,7 @@ TEST_EACH_METHOD(start_without_free_descriptors_is_a_clean_error)
     for (int free_ones = 0;; free_ones++) {
         CHECK_LT(free_ones, 40);
         cvy_forkserver_stop();
-        int descriptors = count_descriptors();
+        int descriptors = count_fds();
         struct rlimit few = {limit_that_leaves(free_ones), limit.rlim_max};
         covey_process *p =
             made(do_nothing, COVEY_NO_VIEW, OPTS(.capture_stderr = COVEY_ON));
@@ -180,7 +173,7 @@ TEST_EACH_METHOD(start_without_free_descriptors_is_a_clean_error)
         CHECK_STR_HAS(covey_error_detail(), "starting Process-");
         covey_process_free(p);
         cvy_forkserver_stop();
-        CHECK_EQ(count_descriptors(), descriptors);
+        CHECK_EQ(count_fds(), descriptors);
         CHECK_EQ(waitpid(-1, NULL, WNOHANG), -1);
     }
     CHECK_GT(failures, 0);

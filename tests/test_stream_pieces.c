@@ -4,6 +4,7 @@
 #include <endian.h>
 
 #include "conn_help.h"
+#include "fds.h"
 
 /* ---- what a fork child has a copy of ---- */
 
@@ -202,11 +203,6 @@ TEST(threads_of_an_own_fork_agree_on_what_they_share)
         gate_open(&is_alone);
         family_join(pid);
     }
-}
-
-static bool is_open(int fd)
-{
-    return fcntl(fd, F_GETFD) >= 0;
 }
 
 /* A process that has left its family, or for which there is no room in it. */
