@@ -15,17 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "check.h"
-
-/* Whether the name is there. */
-static inline bool exists(const char *name)
-{
-    char path[300];
-    struct stat info;
-
-    snprintf(path, sizeof path, "/dev/shm/%s", name);
-    return lstat(path, &info) == 0;
-}
+#include "memory_names.h"
 
 /* Whether nothing is there, hidden files included. */
 static inline bool is_bare(void)
@@ -47,22 +37,6 @@ static inline covey_memory *made(const char *name, size_t size)
 
     CHECK_OK(covey_memory_create(&memory, name, size, NULL));
     return memory;
-}
-
-static inline covey_memory *opened(const char *name)
-{
-    covey_memory *memory = NULL;
-
-    CHECK_OK(covey_memory_open(&memory, name, NULL));
-    return memory;
-}
-
-static inline char *bytes_of(const covey_memory *memory)
-{
-    char *bytes = covey_memory_data(memory, NULL);
-
-    CHECK(bytes != NULL);
-    return bytes;
 }
 
 /* Whether they are the same bit by bit: a NaN is, and zeros of two signs are not. */

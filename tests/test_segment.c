@@ -5,35 +5,17 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
+#include "memory_names.h"
 #include "object_help.h"
 #include "process_help.h"
 
 /* ---- helpers ---- */
-
-static bool exists(const char *name)
-{
-    char path[300];
-    snprintf(path, sizeof path, "/dev/shm/%s", name);
-    return access(path, F_OK) == 0;
-}
-
-static covey_memory *opened(const char *name)
-{
-    covey_memory *memory = NULL;
-    CHECK_OK(covey_memory_open(&memory, name, NULL));
-    return memory;
-}
 
 static covey_memory *named(const char *name)
 {
     covey_memory *memory = NULL;
     CHECK_OK(covey_memory_create(&memory, name, 10, NULL));
     return memory;
-}
-
-static char *bytes_of(covey_memory *memory)
-{
-    return covey_memory_data(memory, NULL);
 }
 
 /* Run `fn(context)` in a process that then waits, and kill it. */

@@ -1,15 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Named memory that managers look after, with one system call after another failing. */
+#include "memory_names.h"
 #include "object_help.h"
 #include "os/faults.h"
 #include "process_help.h"
-
-static bool exists(const char *name)
-{
-    char path[300];
-    snprintf(path, sizeof path, "/dev/shm/%s", name);
-    return access(path, F_OK) == 0;
-}
 
 static void stop(void *unused, const char *address)
 {

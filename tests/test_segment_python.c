@@ -1,13 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Segments of covey's manager for stock CPython, and of CPython's for C. */
+#include "memory_names.h"
 #include "proxy_help.h"
-
-static bool exists(const char *name)
-{
-    char path[300];
-    snprintf(path, sizeof path, "/dev/shm/%s", name);
-    return access(path, F_OK) == 0;
-}
 
 /* The resource tracker removes at the end of a client what that has made. */
 #define FORGET                                                                         \
