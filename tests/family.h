@@ -29,6 +29,17 @@ static inline long family_long(long normal, long at_length)
     return wanted && *wanted == '1' ? at_length : normal;
 }
 
+/* What is drawn next; not 0. */
+static uint64_t random_state = 88172645463325252u;
+
+static inline uint64_t random_below(uint64_t n)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return random_state % n;
+}
+
 static inline bool family_is_sanitized(void)
 {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

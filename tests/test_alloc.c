@@ -3,16 +3,6 @@
 #include "family.h"
 #include "region/slot.h"
 
-static uint64_t random_state = 88172645463325252u;
-
-static uint64_t random_below(uint64_t n)
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state % n;
-}
-
 static cvy_ref take_run(uint64_t bytes)
 {
     cvy_ref ref = 0;

@@ -14,18 +14,15 @@ struct shop {
     covey_proxy *lock, *rlock, *dict, *queue;
 };
 
+/* Each process has moments of its own. */
 static unsigned any(unsigned below)
 {
-    static uint32_t state;
     static int pid;
     if (pid != getpid()) {
         pid = getpid();
-        state = (uint32_t)pid * 2654435761u | 1;
+        random_state = (uint32_t)pid * 2654435761u | 1;
     }
-    state ^= state << 13;
-    state ^= state >> 17;
-    state ^= state << 5;
-    return state % below;
+    return (unsigned)random_below(below);
 }
 
 static void shop_open(struct shop *shop)

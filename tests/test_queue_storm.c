@@ -29,16 +29,6 @@ struct message {
 };
 enum { HEAD = offsetof(struct message, bytes) };
 
-static uint64_t random_state;
-
-static uint64_t random_below(uint64_t n)
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state % n;
-}
-
 /* Mostly small ones; some make the ring grow, a few lie outside of it. */
 static size_t random_size(void)
 {

@@ -12,16 +12,6 @@ struct storm {
     cvy_word stop;
 };
 
-static uint64_t random_state;
-
-static uint64_t random_below(uint64_t n)
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state % n;
-}
-
 /* What one worker holds. */
 struct own {
     void *objects[OBJECTS];
