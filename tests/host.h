@@ -34,6 +34,14 @@ static inline int host_sleep(struct covey_view arg)
     family_pause();
 }
 
+/* A task of a pool: twice an int. */
+static inline int host_double(struct covey_call *call)
+{
+    const int *x = covey_call_arg(call, NULL);
+    int y = 2 * *x;
+    return covey_call_return(call, &y, sizeof y);
+}
+
 /* One process that ends with `code`. */
 static inline void host_run(int code)
 {

@@ -192,13 +192,6 @@ TEST_EACH_METHOD(a_replaced_sentinel_does_not_mislead)
 
 static int lacking; /* bits of descriptors that the host has not */
 
-static int double_task(struct covey_call *call)
-{
-    const int *x = covey_call_arg(call, NULL);
-    int y = 2 * *x;
-    return covey_call_return(call, &y, sizeof y);
-}
-
 static void check_lacking(void)
 {
     for (int fd = 0; fd < 3; fd++)
@@ -231,7 +224,7 @@ static void use_all(void)
     check_lacking();
     CHECK_OK(covey_pool_create(&pool, 2, COVEY_POOL_OPTS(.method = check_method())));
     CHECK_OK(
-        covey_pool_map(pool, double_task, in, sizeof *in, out, sizeof *out, 3, NULL));
+        covey_pool_map(pool, host_double, in, sizeof *in, out, sizeof *out, 3, NULL));
     CHECK_EQ(out[0] + out[1] + out[2], 12);
     covey_pool_free(pool);
     check_lacking();

@@ -292,20 +292,13 @@ TEST_EACH_METHOD(cancelling_at_any_point_leaves_nothing)
     CHECK_LE(family_usage().members, 1);
 }
 
-static int double_task(struct covey_call *call)
-{
-    const int *x = covey_call_arg(call, NULL);
-    int y = 2 * *x;
-    return covey_call_return(call, &y, sizeof y);
-}
-
 static void *map_for_ever(void *arg)
 {
     covey_pool *pool = *(covey_pool **)arg;
     int in[100] = {0}, out[100];
     for (;;) {
         pthread_testcancel();
-        CHECK_OK(covey_pool_map(pool, double_task, in, sizeof *in, out, sizeof *out,
+        CHECK_OK(covey_pool_map(pool, host_double, in, sizeof *in, out, sizeof *out,
                                 100, COVEY_MAP_OPTS(.chunksize = 7)));
     }
     return NULL;
@@ -321,7 +314,7 @@ TEST_EACH_METHOD(cancelled_threads_in_map_leave_the_pool_usable)
         int in = 4, out = 0;
         for (int i = 0; i < COUNT; i++)
             CHECK_EQ(pthread_create(&threads[i], NULL, map_for_ever, &pool), 0);
-        CHECK_OK(covey_pool_map(pool, double_task, &in, sizeof in, &out, sizeof out, 1,
+        CHECK_OK(covey_pool_map(pool, host_double, &in, sizeof in, &out, sizeof out, 1,
                                 NULL));
         CHECK_EQ(out, 8);
         for (int i = 0; i < COUNT; i++)
