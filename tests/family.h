@@ -19,6 +19,7 @@
 #include "region/member.h"
 #include "region/object.h"
 #include "region/region.h"
+#include "thread_state.h"
 
 #define MIB (UINT64_C(1) << 20)
 
@@ -154,20 +155,6 @@ static inline void family_tell(cvy_word *word)
 {
     atomic_fetch_add(word, 1);
     (void)cvy_os_futex_wake(word, 1 << 20);
-}
-
-/* As /proc has it: S is asleep. */
-static inline int state_of_thread(int tid)
-{
-    char path[64], line[512] = "";
-    snprintf(path, sizeof path, "/proc/%d/stat", tid);
-    FILE *file = fopen(path, "re");
-    if (file && !fgets(line, sizeof line, file))
-        line[0] = '\0';
-    if (file)
-        fclose(file);
-    const char *end = strrchr(line, ')');
-    return end && end[1] ? end[2] : 'X';
 }
 
 static inline _Noreturn void family_pause(void)

@@ -14,6 +14,7 @@
 #include "base/base.h"
 #include "check.h"
 #include "os/os.h"
+#include "thread_state.h"
 
 /* Words that children share with the test. */
 struct shared {
@@ -42,22 +43,6 @@ static inline void await_word(cvy_word *word, uint32_t value)
 {
     for (uint32_t now = atomic_load(word); now < value; now = atomic_load(word))
         cvy_os_futex_waitv(&(struct cvy_os_wait){word, now}, 1, INT64_MAX);
-}
-
-/* Until the thread sleeps in the kernel. */
-static inline void await_sleep(int tid)
-{
-    char path[64], state = 0;
-
-    snprintf(path, sizeof(path), "/proc/%d/stat", tid);
-    while (state != 'S') {
-        FILE *file = fopen(path, "re");
-
-        sched_yield();
-        CHECK(file != NULL);
-        CHECK_EQ(fscanf(file, "%*d %*s %c", &state), 1);
-        fclose(file);
-    }
 }
 
 static inline int reap(pid_t pid)

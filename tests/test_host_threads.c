@@ -195,19 +195,6 @@ static void *join_in_time(void *arg)
     return NULL;
 }
 
-static void await_sleep(int tid)
-{
-    char path[64], state = 0;
-    snprintf(path, sizeof path, "/proc/self/task/%d/stat", tid);
-    while (state != 'S') {
-        FILE *file = fopen(path, "re");
-        CHECK(file != NULL);
-        CHECK_EQ(fscanf(file, "%*d %*s %c", &state), 1);
-        fclose(file);
-        sched_yield();
-    }
-}
-
 struct joiner {
     void *(*join)(void *);
     covey_process *process;

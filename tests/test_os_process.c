@@ -465,7 +465,6 @@ static void *stay(void *unused)
 TEST(process_whose_main_thread_ended_runs)
 {
     pid_t pid = fork();
-    char path[64], state = 0;
 
     if (pid == 0) {
         pthread_t thread;
@@ -473,14 +472,7 @@ TEST(process_whose_main_thread_ended_runs)
         pthread_create(&thread, NULL, stay, NULL);
         syscall(SYS_exit, 0);
     }
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-    while (state != 'Z') {
-        FILE *file = fopen(path, "re");
-
-        CHECK(file != NULL);
-        CHECK_EQ(fscanf(file, "%*d %*s %c", &state), 1);
-        fclose(file);
-    }
+    await_state(pid, 'Z');
     CHECK(cvy_os_is_running(pid, 0));
     kill(pid, SIGKILL);
     await_zombie(pid);

@@ -451,12 +451,6 @@ static int child_at(int index)
     return at ? atoi(at) : 0;
 }
 
-static void await_sleep(int pid)
-{
-    while (stepper_state_of(pid) != 'S')
-        sched_yield();
-}
-
 /* There is a server, and as many spares as are wanted, and all sleep. */
 static void have_server(size_t spares)
 {

@@ -19,7 +19,7 @@ static void found_with_bell_only(void)
 }
 
 /* Wait until that thread has gone to sleep on something of the family's. */
-static void await_sleep(uint32_t owner, int tid)
+static void await_sleeper(uint32_t owner, int tid)
 {
     struct cvy_slot *slot = cvy_slot_at(CVY_INDEX_OF(owner));
     while (!atomic_load(&slot->waits_for) || state_of_thread(tid) != 'S')
@@ -133,7 +133,7 @@ TEST(what_a_thread_sleeps_on_can_be_seen)
     int64_t start = cvy_os_now();
     CHECK_EQ(pthread_create(&thread, NULL, sleep_on_word, &s), 0);
     family_await(&s.slept, 1);
-    await_sleep(s.owner, s.tid);
+    await_sleeper(s.owner, s.tid);
     const struct cvy_slot *slot = cvy_slot_at(CVY_INDEX_OF(s.owner));
     CHECK_EQ(slot->waits_for, 4711);
     CHECK_GE(slot->waits_since, start);
@@ -186,7 +186,7 @@ static void start_waiter(struct waiter *w, cvy_word *lock, int64_t limit)
     *w = (struct waiter){.lock = lock, .limit = limit};
     CHECK_EQ(pthread_create(&w->thread, NULL, wait_for_lock, w), 0);
     family_await(&w->ready, 1);
-    await_sleep(w->owner, w->tid);
+    await_sleeper(w->owner, w->tid);
 }
 
 static cvy_word *make_lock(void)
@@ -329,7 +329,7 @@ static struct crowd *gather(int count)
     }
     family_await(&c->ready, (uint32_t)count);
     for (int i = 0; i < count; i++)
-        await_sleep(c->owners[i], c->tids[i]);
+        await_sleeper(c->owners[i], c->tids[i]);
     return c;
 }
 
@@ -352,7 +352,7 @@ TEST(gong_is_not_passed_on)
     while (atomic_load(&c->woken) < COUNT)
         cvy_os_yield();
     for (int i = 0; i < COUNT; i++)
-        await_sleep(c->owners[i], c->tids[i]);
+        await_sleeper(c->owners[i], c->tids[i]);
     CHECK_EQ(cvy_gong(), gong + 1);
     CHECK_EQ(c->woken, COUNT);
     dismiss(c, 0, COUNT);
