@@ -21,12 +21,7 @@
     "import sys, threading, queue\n"                                                   \
     "from multiprocessing import process\n"                                            \
     "from multiprocessing.managers import BaseManager, SyncManager, BaseProxy\n"       \
-    "process.current_process().authkey = b'secret'\n"                                  \
-    "def address(a):\n"                                                                \
-    "    if a[0] == '@': return '\\0' + a[1:]\n"                                       \
-    "    if a[0] == '/': return a\n"                                                   \
-    "    host, port = a.rsplit(':', 1)\n"                                              \
-    "    return host, int(port)\n"                                                     \
+    "process.current_process().authkey = b'secret'\n" PYTHON_ADDRESS                   \
     "def serve(cls):\n"                                                                \
     "    s = cls(address(sys.argv[1]), authkey=b'secret').get_server()\n"              \
     "    a = s.address\n"                                                              \

@@ -15,6 +15,14 @@
 
 #define PYTHON_OUTPUT 8192
 
+/* For scripts: an address as Python writes it. */
+#define PYTHON_ADDRESS                                                                 \
+    "def address(a):\n"                                                                \
+    "    if a[0] == '@': return '\\0' + a[1:]\n"                                       \
+    "    if a[0] == '/': return a\n"                                                   \
+    "    host, port = a.rsplit(':', 1)\n"                                              \
+    "    return host, int(port)\n"
+
 struct python {
     char path[256];
     int minor; /* of 3.minor */

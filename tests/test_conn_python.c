@@ -12,12 +12,7 @@
     "import sys\n"                                                                     \
     "from multiprocessing.connection import (Client, Connection, Listener,\n"          \
     "    answer_challenge, deliver_challenge)\n"                                       \
-    "from multiprocessing import AuthenticationError, BufferTooShort\n"                \
-    "def address(a):\n"                                                                \
-    "    if a[0] == '@': return '\\0' + a[1:]\n"                                       \
-    "    if a[0] == '/': return a\n"                                                   \
-    "    host, port = a.rsplit(':', 1)\n"                                              \
-    "    return host, int(port)\n"
+    "from multiprocessing import AuthenticationError, BufferTooShort\n" PYTHON_ADDRESS
 
 static covey_listener *listener_with_key(const char *address, bool allow_md5)
 {

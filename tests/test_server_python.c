@@ -11,12 +11,7 @@
 #define PRELUDE                                                                        \
     "import sys, time, queue, multiprocessing\n"                                       \
     "from multiprocessing.managers import BaseManager, SyncManager, RemoteError\n"     \
-    "multiprocessing.current_process().authkey = b'secret'\n"                          \
-    "def address(a):\n"                                                                \
-    "    if a[0] == '@': return '\\0' + a[1:]\n"                                       \
-    "    if a[0] == '/': return a\n"                                                   \
-    "    host, port = a.rsplit(':', 1)\n"                                              \
-    "    return host, int(port)\n"                                                     \
+    "multiprocessing.current_process().authkey = b'secret'\n" PYTHON_ADDRESS           \
     "where = address(sys.argv[1])\n"                                                   \
     "def raised(f, *args, **kwds):\n"                                                  \
     "    try: return 'returned %r' % (f(*args, **kwds),)\n"                            \
