@@ -330,15 +330,14 @@ TEST_TIMEOUT(killed_while_coming_up, 300)
 
 /* ---- killed while repairing what another one left ---- */
 
-/* A member that is dead and has not been swept. */
-static void leave_a_corpse(void *context)
+/* Let a member do this and die, without being swept. */
+static void die_after(void *context, void (*act)(void *))
 {
     struct operation *o = context;
     atomic_store(o->ready, 0);
     int pid = family_fork();
     if (pid == 0) {
-        make_member_with_holds(context);
-        free_some_runs(context);
+        act(context);
         family_tell(o->ready);
         family_pause();
     }
@@ -346,22 +345,29 @@ static void leave_a_corpse(void *context)
     family_kill(pid);
 }
 
-/* One that died in the middle of a change. */
-static void leave_a_half_change(void *context)
+static void use_much(void *context)
+{
+    make_member_with_holds(context);
+    free_some_runs(context);
+}
+
+static void leave_a_corpse(void *context)
+{
+    die_after(context, use_much);
+}
+
+static void begin_a_change(void *context)
 {
     struct operation *o = context;
-    atomic_store(o->ready, 0);
-    int pid = family_fork();
-    if (pid == 0) {
-        make_object(context);
-        cvy_region_lock();
-        (void)cvy_run_take(3 * CVY_PAGE, CVY_RUN_MEMBER, cvy_member_owner(), &o->run);
-        cvy_hold_drop_first(CVY_INDEX_OF(cvy_member_owner()));
-        family_tell(o->ready);
-        family_pause();
-    }
-    family_await(o->ready, 1);
-    family_kill(pid);
+    make_object(context);
+    cvy_region_lock();
+    (void)cvy_run_take(3 * CVY_PAGE, CVY_RUN_MEMBER, cvy_member_owner(), &o->run);
+    cvy_hold_drop_first(CVY_INDEX_OF(cvy_member_owner()));
+}
+
+static void leave_a_half_change(void *context)
+{
+    die_after(context, begin_a_change);
 }
 
 static void sweep(void *unused)
@@ -416,16 +422,7 @@ static void make_owing(void *context)
 
 static void leave_an_owing_corpse(void *context)
 {
-    struct operation *o = context;
-    atomic_store(o->ready, 0);
-    int pid = family_fork();
-    if (pid == 0) {
-        make_owing(context);
-        family_tell(o->ready);
-        family_pause();
-    }
-    family_await(o->ready, 1);
-    family_kill(pid);
+    die_after(context, make_owing);
 }
 
 static void leave_a_debt(void *context)
