@@ -67,17 +67,16 @@ TEST(the_key_lets_in)
 
 TEST(certificates_let_in_with_and_without_a_key)
 {
-    struct certificates c;
-    certificates_make(&c);
-    struct covey_tls server = shows(&c, "server", "ca"),
-                     client = shows(&c, "client", "ca");
-    struct ends e = connected(&server, &client);
+    struct papers p;
+    papers_make(&p, "client");
+    struct ends e = connected(&p.server, &p.client);
     talk(&e);
     ends_free(&e);
-    e = connected_at(NULL, listening(&server, COVEY_NO_VIEW), &client, COVEY_NO_VIEW);
+    e = connected_at(NULL, listening(&p.server, COVEY_NO_VIEW), &p.client,
+                     COVEY_NO_VIEW);
     talk(&e);
     ends_free(&e);
-    certificates_free(&c);
+    papers_free(&p);
 }
 
 /* What both sides say when the handshake fails. */
@@ -107,60 +106,53 @@ TEST(another_key_is_refused)
 
 TEST(certificates_of_strangers_are_refused)
 {
-    struct certificates c;
-    certificates_make(&c);
-    struct covey_tls server = shows(&c, "server", "ca"),
-                     stranger = shows(&c, "stranger", "ca");
-    refused_both(&server, SECRET, &stranger, SECRET, "unable to get local issuer",
+    struct papers p;
+    papers_make(&p, "stranger");
+    refused_both(&p.server, SECRET, &p.client, SECRET, "unable to get local issuer",
                  "unknown ca");
-    refused_both(&stranger, SECRET, &server, SECRET, "unknown ca",
+    refused_both(&p.client, SECRET, &p.server, SECRET, "unknown ca",
                  "unable to get local issuer");
-    certificates_free(&c);
+    papers_free(&p);
 }
 
 TEST(expired_certificates_are_refused)
 {
-    struct certificates c;
-    certificates_make(&c);
-    struct covey_tls server = shows(&c, "server", "ca"), old = shows(&c, "old", "ca");
-    refused_both(&server, SECRET, &old, SECRET, "certificate has expired",
+    struct papers p;
+    papers_make(&p, "old");
+    refused_both(&p.server, SECRET, &p.client, SECRET, "certificate has expired",
                  "certificate expired");
-    refused_both(&old, SECRET, &server, SECRET, "certificate expired",
+    refused_both(&p.client, SECRET, &p.server, SECRET, "certificate expired",
                  "certificate has expired");
-    certificates_free(&c);
+    papers_free(&p);
 }
 
 TEST(the_name_of_the_server_is_checked_if_it_is_given)
 {
     static const char *const names[] = {"server.test", "127.0.0.1"};
-    struct certificates c;
-    certificates_make(&c);
-    struct covey_tls server = shows(&c, "server", "ca"),
-                     client = shows(&c, "client", "ca");
+    struct papers p;
+    papers_make(&p, "client");
     for (int i = 0; i < 2; i++) {
-        client.server_name = names[i];
-        struct ends e = connected(&server, &client);
+        p.client.server_name = names[i];
+        struct ends e = connected(&p.server, &p.client);
         talk(&e);
         ends_free(&e);
     }
-    client.server_name = "other.test";
-    refused_both(&server, SECRET, &client, SECRET, "TLS: the other side refuses",
+    p.client.server_name = "other.test";
+    refused_both(&p.server, SECRET, &p.client, SECRET, "TLS: the other side refuses",
                  "hostname mismatch");
-    client.server_name = "127.0.0.2";
-    refused_both(&server, SECRET, &client, SECRET, "TLS: the other side refuses",
+    p.client.server_name = "127.0.0.2";
+    refused_both(&p.server, SECRET, &p.client, SECRET, "TLS: the other side refuses",
                  "IP address mismatch");
-    certificates_free(&c);
+    papers_free(&p);
 }
 
 TEST(the_key_inside_is_still_asked_for)
 {
-    struct certificates c;
-    certificates_make(&c);
-    struct covey_tls server = shows(&c, "server", "ca"),
-                     client = shows(&c, "client", "ca");
-    refused_both(&server, SECRET, &client, COVEY_VIEW("another", 7),
+    struct papers p;
+    papers_make(&p, "client");
+    refused_both(&p.server, SECRET, &p.client, COVEY_VIEW("another", 7),
                  "the other side has another key", "another key");
-    certificates_free(&c);
+    papers_free(&p);
 }
 
 TEST(certificates_and_the_key_do_not_go_together)

@@ -55,23 +55,21 @@ TEST_EACH_METHOD_AND_THREAD(a_manager_in_a_child_speaks_tls)
 
 TEST(a_manager_shows_a_certificate_and_wants_one)
 {
-    struct certificates c;
-    certificates_make(&c);
-    struct covey_tls server = shows(&c, "server", "ca"),
-                     client = shows(&c, "client", "ca");
-    server.server_name = "server.test"; /* for its starter */
-    covey_manager *m = start(&server, ANY_PORT), *other = NULL;
-    client.server_name = "127.0.0.1";
-    CHECK_OK(connect_to(&other, covey_manager_address(m), &client));
+    struct papers p;
+    papers_make(&p, "client");
+    p.server.server_name = "server.test"; /* for its starter */
+    covey_manager *m = start(&p.server, ANY_PORT), *other = NULL;
+    p.client.server_name = "127.0.0.1";
+    CHECK_OK(connect_to(&other, covey_manager_address(m), &p.client));
     appends(other);
     covey_manager_free(other);
-    client = shows(&c, "stranger", "ca");
-    CHECK_ERR(connect_to(&other, covey_manager_address(m), &client), COVEY_EAUTH);
+    p.client = shows(&p.c, "stranger", "ca");
+    CHECK_ERR(connect_to(&other, covey_manager_address(m), &p.client), COVEY_EAUTH);
     CHECK_STR_HAS(covey_error_detail(), "unknown ca");
     CHECK_STR_HAS(covey_error_detail(), covey_manager_address(m));
     appends(m);
     manager_end(m);
-    certificates_free(&c);
+    papers_free(&p);
 }
 
 /* `covey serve`, beside this program. */

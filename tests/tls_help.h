@@ -97,6 +97,25 @@ static inline struct covey_tls shows(struct certificates *c, const char *own,
                               .authorities = file_of(c, ca, "pem")};
 }
 
+/* A server and a client, each with what it shows of `c`. It points into itself, and is not
+ * to be copied. */
+struct papers {
+    struct certificates c;
+    struct covey_tls server, client;
+};
+
+static inline void papers_make(struct papers *p, const char *client)
+{
+    certificates_make(&p->c);
+    p->server = shows(&p->c, "server", "ca");
+    p->client = shows(&p->c, client, "ca");
+}
+
+static inline void papers_free(struct papers *p)
+{
+    certificates_free(&p->c);
+}
+
 /* ---- bare sockets ---- */
 
 static inline int port_of(const char *address)
