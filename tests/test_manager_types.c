@@ -98,6 +98,13 @@ TEST(semaphores_count_and_wake_as_many_as_they_can)
     finish();
 }
 
+/* The other session acquires it once more and ends. */
+static void acquires_and_ends(void)
+{
+    gives(&there, "acquire", NULL, "True");
+    cvy_session_end(&there);
+}
+
 TEST(permits_of_a_session_that_ends_come_back)
 {
     struct job job;
@@ -117,8 +124,7 @@ TEST(permits_of_a_session_that_ends_come_back)
     CHECK_EQ(here.watch_count, 0);
     finish();
     begin(&cvy_type_bounded_semaphore, args("1"));
-    gives(&there, "acquire", NULL, "True");
-    cvy_session_end(&there);
+    acquires_and_ends();
     gives(&here, "release", NULL, "ValueError('Semaphore released too many times')");
     gives(&here, "acquire", args("False"), "True");
     finish();
@@ -128,8 +134,7 @@ TEST(permits_of_a_signal_are_used_up)
 {
     begin(&cvy_type_semaphore, args("0")); /* a signal from the beginning */
     gives(&here, "release", NULL, "None");
-    gives(&there, "acquire", NULL, "True");
-    cvy_session_end(&there);
+    acquires_and_ends();
     gives(&here, "acquire", args("False"), "False");
     finish();
     begin(&cvy_type_semaphore, args("2"));
@@ -137,15 +142,13 @@ TEST(permits_of_a_signal_are_used_up)
     gives(&there, "acquire", NULL, "True");
     gives(&here, "release", NULL, "None"); /* what another has: from now on */
     CHECK_EQ(there.watch_count, 0);
-    gives(&there, "acquire", NULL, "True");
-    cvy_session_end(&there);
+    acquires_and_ends();
     gives(&here, "acquire", args("False"), "False");
     finish();
     begin(&cvy_type_semaphore, args("2"));
     gives(&there, "acquire", NULL, "True");
     gives(&there, "release", args("2"), "None"); /* more than it has */
-    gives(&there, "acquire", NULL, "True");
-    cvy_session_end(&there);
+    acquires_and_ends();
     gives(&here, "acquire", args("False"), "True");
     gives(&here, "acquire", args("False"), "True");
     gives(&here, "acquire", args("False"), "False");
@@ -162,8 +165,7 @@ TEST(a_notified_condition_returns_with_its_lock)
     gives(&here, "wait", NULL, "RuntimeError('cannot wait on un-acquired lock')");
     gives(&here, "notify", NULL, "RuntimeError('cannot notify on un-acquired lock')");
     gives(&here, "acquire", NULL, "True");
-    gives(&here, "acquire", NULL, "True");
-    waits(&first, &here, "wait", NULL);
+    waits_notified(&first, &here);
     gives(&there, "acquire", NULL, "True"); /* it was released wholly */
     waits(&second, &there, "wait", args("1000.5"));
     gives(&there, "acquire", NULL, "True");
@@ -189,8 +191,7 @@ TEST(notify_wakes_as_many_as_it_is_told)
 
     begin(&cvy_type_condition, NULL);
     for (int i = 0; i < 3; i++) {
-        gives(&there, "acquire", NULL, "True");
-        waits(&jobs[i], &there, "wait", NULL);
+        waits_notified(&jobs[i], &there);
     }
     gives(&here, "acquire", NULL, "True");
     gives(&here, "notify", args("a"),

@@ -50,10 +50,8 @@ TEST(a_notification_of_who_is_gone_goes_to_the_next)
     struct job gone, next;
 
     begin(&cvy_type_condition, NULL);
-    gives(&there, "acquire", NULL, "True");
-    waits(&gone, &there, "wait", NULL);
-    gives(&there, "acquire", NULL, "True");
-    waits(&next, &there, "wait", NULL);
+    waits_notified(&gone, &there);
+    waits_notified(&next, &there);
     gives(&here, "acquire", NULL, "True");
     wakes_who_is_gone(&gone, "notify", NULL);
     gives(&here, "release", NULL, "None");
@@ -136,10 +134,8 @@ TEST(a_notification_of_who_has_no_memory_goes_to_the_next)
 
     CHECK_OK(covey_set_allocator(malloc, refusing_realloc, free));
     begin(&cvy_type_condition, NULL);
-    gives(&there, "acquire", NULL, "True");
-    waits(&first, &there, "wait", NULL);
-    gives(&elsewhere, "acquire", NULL, "True");
-    waits(&next, &elsewhere, "wait", NULL);
+    waits_notified(&first, &there);
+    waits_notified(&next, &elsewhere);
     gives(&here, "acquire", NULL, "True");
     gives(&here, "notify", NULL, "None");
     wakes_in_vain(&first, "release");

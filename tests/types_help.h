@@ -97,6 +97,13 @@ static inline void waits(struct job *job, struct cvy_session *session,
     cvy_parking_run(&parking, cvy_os_now());
 }
 
+/* One that waits for being notified by a condition. */
+static inline void waits_notified(struct job *job, struct cvy_session *session)
+{
+    gives(session, "acquire", NULL, "True");
+    waits(job, session, "wait", NULL);
+}
+
 /* This call is the next that goes on, and has this reply. */
 static inline void goes_on(struct job *job, const char *text)
 {
