@@ -6,7 +6,6 @@ TEST(who_held_locks_is_told_that_they_are_lost)
 {
     struct cut c = cut_begin("*.*");
     covey_proxy *lock = new_object(c.m, "Lock");
-    covey_manager *other = CONNECT(c.target, .reconnect = PATIENT);
     CHECK_OK(covey_proxy_lock_acquire(lock, PATIENT));
     relay_tell(&c.relay, RELAY_CUT);
     CHECK_ERR(covey_proxy_call(c.counter, NULL, "add", "()"), COVEY_EEOF);
@@ -22,7 +21,6 @@ TEST(who_held_locks_is_told_that_they_are_lost)
     relay_tell(&c.relay, RELAY_CUT);
     CHECK_EQ(number(c.counter, "add"), 4);
     covey_proxy_free(lock);
-    covey_manager_free(other);
     cut_end(&c);
 }
 
