@@ -83,6 +83,33 @@ static inline void drop_address(const char *address, int kept)
         unlink(address);
 }
 
+/* A manager, and where it can be made again. */
+struct site {
+    char address[100];
+    int kept;
+    struct server server;
+};
+
+static inline struct site site_open(bool is_path)
+{
+    struct site s;
+    choose_address(is_path, s.address, &s.kept);
+    s.server = serve_at(s.address);
+    return s;
+}
+
+static inline void site_restart(struct site *s)
+{
+    server_dies(&s->server);
+    s->server = serve_at(s->address);
+}
+
+static inline void site_close(struct site *s)
+{
+    server_dies(&s->server);
+    drop_address(s->address, s->kept);
+}
+
 #define CONNECT(address, ...)                                                          \
     connect_with((address), COVEY_CONNECT_OPTS(.authkey = SERVER_KEY, __VA_ARGS__))
 
@@ -107,9 +134,7 @@ static inline int64_t number(covey_proxy *proxy, const char *method)
 /* ---- connections that end while the manager goes on ---- */
 
 struct cut {
-    char target[100];
-    int kept;
-    struct server server;
+    struct site site;
     struct relay relay;
     covey_manager *m;
     covey_proxy *counter;
@@ -117,10 +142,8 @@ struct cut {
 
 static inline struct cut cut_begin(const char *repeat)
 {
-    struct cut c = {0};
-    choose_address(true, c.target, &c.kept);
-    c.server = serve_at(c.target);
-    c.relay = relay_start(c.target);
+    struct cut c = {.site = site_open(true)};
+    c.relay = relay_start(c.site.address);
     c.m = CONNECT(c.relay.address, .reconnect = PATIENT, .repeat = repeat);
     c.counter = new_object(c.m, "Counter");
     CHECK_EQ(number(c.counter, "add"), 1);
@@ -131,9 +154,8 @@ static inline void cut_end(struct cut *c)
 {
     covey_proxy_free(c->counter);
     covey_manager_free(c->m);
-    server_dies(&c->server);
     relay_end(&c->relay);
-    drop_address(c->target, c->kept);
+    site_close(&c->site);
 }
 
 #endif

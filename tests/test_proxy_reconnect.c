@@ -5,14 +5,13 @@
 
 /* ---- a manager that is restarted ---- */
 
-static void restart(const char *address, covey_nsec reconnect)
+static void restart(bool is_path, covey_nsec reconnect)
 {
-    struct server s = serve_at(address);
-    covey_manager *m = CONNECT(address, .reconnect = reconnect);
+    struct site s = site_open(is_path);
+    covey_manager *m = CONNECT(s.address, .reconnect = reconnect);
     covey_proxy *old = new_object(m, "Counter");
     CHECK_EQ(number(old, "add"), 1);
-    server_dies(&s);
-    s = serve_at(address);
+    site_restart(&s);
     if (!reconnect) /* as ever: the call that finds the end */
         CHECK_ERR(covey_proxy_call(old, NULL, "add", "()"), COVEY_EEOF);
     CHECK_ERR(covey_proxy_call(old, NULL, "add", "()"), -ESTALE);
@@ -27,50 +26,39 @@ static void restart(const char *address, covey_nsec reconnect)
     CHECK_EQ(number(new, "add"), 2);
     covey_proxy_free(new);
     covey_manager_free(m);
-    server_dies(&s);
-}
-
-static void restart_at_both(covey_nsec reconnect)
-{
-    char address[100];
-    int kept;
-    for (int is_path = 0; is_path < 2; is_path++) {
-        choose_address(is_path, address, &kept);
-        restart(address, reconnect);
-        drop_address(address, kept);
-    }
+    site_close(&s);
 }
 
 TEST(without_the_option_the_call_that_finds_the_end_fails)
 {
-    restart_at_both(0);
+    restart(false, 0);
+    restart(true, 0);
 }
 
 TEST(with_it_calls_go_on_after_a_restart)
 {
-    restart_at_both(PATIENT);
+    restart(false, PATIENT);
+    restart(true, PATIENT);
 }
 
 TEST(a_manager_that_was_stopped_goes_on)
 {
-    char address[100];
-    int kept, status;
+    int status;
     covey_reply *reply = NULL;
     covey_value *v = NULL;
-    choose_address(false, address, &kept);
-    struct server s = serve_at(address);
-    covey_manager *m = CONNECT(address, .reconnect = COVEY_MSEC(1));
+    struct site s = site_open(false);
+    covey_manager *m = CONNECT(s.address, .reconnect = COVEY_MSEC(1));
     covey_manager *hasty =
-        CONNECT(address, .reconnect = COVEY_FOREVER, .timeout = COVEY_MSEC(20));
+        CONNECT(s.address, .reconnect = COVEY_FOREVER, .timeout = COVEY_MSEC(20));
     covey_proxy *counter = new_object(m, "Counter");
     CHECK_EQ(number(counter, "add"), 1);
-    CHECK_EQ(kill(s.pid, SIGSTOP), 0);
-    CHECK_EQ(waitpid(s.pid, &status, WUNTRACED), s.pid);
+    CHECK_EQ(kill(s.server.pid, SIGSTOP), 0);
+    CHECK_EQ(waitpid(s.server.pid, &status, WUNTRACED), s.server.pid);
     size_t count;
     CHECK_ERR(covey_manager_count(hasty, &count), -ETIMEDOUT);
     CHECK_OK(covey_proxy_send(&reply, counter, "add", NULL, NULL, PATIENT));
     CHECK_ERR(covey_reply_get(reply, &v, COVEY_NOWAIT), -ETIMEDOUT);
-    CHECK_EQ(kill(s.pid, SIGCONT), 0);
+    CHECK_EQ(kill(s.server.pid, SIGCONT), 0);
     CHECK_OK(covey_reply_get(reply, &v, PATIENT));
     is(v, "2");
     covey_reply_free(reply);
@@ -78,8 +66,7 @@ TEST(a_manager_that_was_stopped_goes_on)
     covey_proxy_free(counter);
     covey_manager_free(hasty);
     covey_manager_free(m);
-    server_dies(&s);
-    drop_address(address, kept);
+    site_close(&s);
 }
 
 /* ---- a manager that is not there ---- */
@@ -154,15 +141,14 @@ static void *hang_up_once(void *listener)
 /* A first try fails, whatever follows it begins within `.reconnect` and lasts longer. */
 TEST(a_manager_that_stays_silent_ends_with_the_calls_time)
 {
-    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    char address[100];
+    int kept;
     pthread_t thread;
     covey_manager *m = NULL;
-    snprintf(a.sun_path, sizeof a.sun_path, "/tmp/covey-reconnect-%d", (int)getpid());
-    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    CHECK_EQ(bind(listener, (struct sockaddr *)(void *)&a, sizeof a), 0);
-    CHECK_EQ(listen(listener, 8), 0);
+    choose_address(true, address, &kept);
+    int listener = relay_socket(address, true);
     CHECK_EQ(pthread_create(&thread, NULL, hang_up_once, &listener), 0);
-    CHECK_ERR(covey_manager_connect(&m, a.sun_path,
+    CHECK_ERR(covey_manager_connect(&m, address,
                                     COVEY_CONNECT_OPTS(.authkey = SERVER_KEY,
                                                        .reconnect = COVEY_MSEC(50)),
                                     COVEY_MSEC(200)),
@@ -171,23 +157,20 @@ TEST(a_manager_that_stays_silent_ends_with_the_calls_time)
     CHECK(!m);
     CHECK_EQ(pthread_join(thread, NULL), 0);
     close(listener);
-    unlink(a.sun_path);
+    drop_address(address, kept);
 }
 
 TEST(calls_of_a_manager_that_is_gone_end_with_their_time)
 {
-    char address[100];
-    int kept;
     covey_reply *reply = NULL;
-    choose_address(true, address, &kept);
-    struct server s = serve_at(address);
-    covey_manager *short_one = CONNECT(address, .reconnect = COVEY_MSEC(20));
-    covey_manager *long_one = CONNECT(address, .reconnect = COVEY_FOREVER);
+    struct site s = site_open(true);
+    covey_manager *short_one = CONNECT(s.address, .reconnect = COVEY_MSEC(20));
+    covey_manager *long_one = CONNECT(s.address, .reconnect = COVEY_FOREVER);
     covey_proxy *first = new_object(short_one, "Counter");
     covey_proxy *second = new_object(long_one, "Counter");
     CHECK_EQ(number(first, "add"), 1);
     CHECK_EQ(number(second, "add"), 1);
-    server_dies(&s);
+    server_dies(&s.server);
     CHECK_ERR(covey_proxy_call(first, NULL, "add", "()"), -ECONNREFUSED);
     CHECK_STR_HAS(covey_error_detail(), "Counter.add at ");
     CHECK_ERR(covey_proxy_call_values(second, NULL, "add", NULL, NULL, COVEY_MSEC(20)),
@@ -201,31 +184,27 @@ TEST(calls_of_a_manager_that_is_gone_end_with_their_time)
     covey_proxy_free(second);
     covey_manager_free(short_one);
     covey_manager_free(long_one);
-    drop_address(address, kept);
+    drop_address(s.address, s.kept);
 }
 
 TEST(a_wrong_key_is_not_tried_again)
 {
-    char address[100];
-    int kept;
     covey_manager *m = NULL;
-    choose_address(false, address, &kept);
-    struct server s = serve_at(address);
+    struct site s = site_open(false);
     const struct covey_connect_opts *wrong =
         COVEY_CONNECT_OPTS(.authkey = COVEY_VIEW("other", 5),
                            .reconnect = COVEY_FOREVER);
-    CHECK_ERR(covey_manager_connect(&m, address, wrong, COVEY_FOREVER), COVEY_EAUTH);
-    m = CONNECT(address, .reconnect = COVEY_FOREVER);
+    CHECK_ERR(covey_manager_connect(&m, s.address, wrong, COVEY_FOREVER), COVEY_EAUTH);
+    m = CONNECT(s.address, .reconnect = COVEY_FOREVER);
     covey_proxy *counter = new_object(m, "Counter");
     CHECK_EQ(number(counter, "add"), 1);
-    server_dies(&s);
-    s = server_start((struct covey_manager_opts){.address = address,
-                                                 .authkey = COVEY_VIEW("other", 5)});
+    server_dies(&s.server);
+    s.server = server_start((struct covey_manager_opts){
+        .address = s.address, .authkey = COVEY_VIEW("other", 5)});
     CHECK_ERR(covey_proxy_call(counter, NULL, "add", "()"), COVEY_EAUTH);
     covey_proxy_free(counter);
     covey_manager_free(m);
-    server_dies(&s);
-    drop_address(address, kept);
+    site_close(&s);
 }
 
 TEST(options_that_make_no_sense_are_refused)
@@ -413,14 +392,13 @@ static void await_round(struct crowd *crowd, uint32_t round)
 }
 
 /* Kill and restart the manager under them. */
-static void restart_under(struct crowd *crowd, struct server *s, const char *address)
+static void restart_under(struct crowd *crowd, struct site *s)
 {
     for (uint32_t round = 0; round <= RESTARTS; round++) {
         await_round(crowd, round);
         if (round == RESTARTS)
             break;
-        server_dies(s);
-        *s = serve_at(address);
+        site_restart(s);
         atomic_fetch_add(&crowd->rounds, 1);
     }
 }
@@ -439,26 +417,22 @@ static void *thread_stays(void *arg)
 
 TEST_TIMEOUT(threads_reconnect_at_once, 60)
 {
-    char address[100];
-    int kept;
     struct crowd crowd = {0};
     struct member members[CROWD];
     pthread_t threads[CROWD];
     forks_beside_threads();
     for (int is_path = 0; is_path < 2; is_path++) {
-        choose_address(is_path, address, &kept);
-        struct server s = serve_at(address);
-        crowd = (struct crowd){.m = CONNECT(address, .reconnect = PATIENT)};
+        struct site s = site_open(is_path);
+        crowd = (struct crowd){.m = CONNECT(s.address, .reconnect = PATIENT)};
         for (int i = 0; i < CROWD; i++) {
             members[i] = (struct member){&crowd, i};
             CHECK_EQ(pthread_create(&threads[i], NULL, thread_stays, &members[i]), 0);
         }
-        restart_under(&crowd, &s, address);
+        restart_under(&crowd, &s);
         for (int i = 0; i < CROWD; i++)
             CHECK_EQ(pthread_join(threads[i], NULL), 0);
         covey_manager_free(crowd.m);
-        server_dies(&s);
-        drop_address(address, kept);
+        site_close(&s);
     }
 }
 
@@ -470,41 +444,35 @@ static int process_stays(struct covey_view arg)
 
 TEST_EACH_METHOD_TIMEOUT(processes_reconnect_at_once, 60)
 {
-    char address[100];
-    int kept;
     void *object = NULL;
     cvy_ref body = 0;
     covey_process *processes[CROWD];
-    choose_address(true, address, &kept);
-    struct server s = serve_at(address);
+    struct site s = site_open(true);
     CHECK(cvy_self() != NULL); /* founds the family */
     CHECK_OK(cvy_object_create(CVY_KIND_TEST, sizeof(struct cvy_object), 0,
                                sizeof(struct crowd), &object, &body));
     struct crowd *crowd = cvy_at(body);
     memset(crowd, 0, sizeof *crowd);
-    crowd->m = CONNECT(address, .reconnect = PATIENT);
+    crowd->m = CONNECT(s.address, .reconnect = PATIENT);
     for (int i = 0; i < CROWD; i++) {
         const struct member member = {crowd, i};
         processes[i] = started(process_stays, COVEY_VIEW_OF(member),
                                OPTS(.holds = {crowd->m, object}));
     }
-    restart_under(crowd, &s, address);
+    restart_under(crowd, &s);
     for (int i = 0; i < CROWD; i++)
         CHECK_EQ(end_of(processes[i]), 0);
     covey_manager_free(crowd->m);
     CHECK_OK(cvy_object_release(object));
-    server_dies(&s);
-    drop_address(address, kept);
+    site_close(&s);
 }
 
 TEST(a_fork_child_reconnects_by_itself)
 {
-    char address[100];
-    int kept, status, is_linked[2], go[2];
+    int status, is_linked[2], go[2];
     char byte;
-    choose_address(true, address, &kept);
-    struct server s = serve_at(address);
-    covey_manager *m = CONNECT(address, .reconnect = PATIENT);
+    struct site s = site_open(true);
+    covey_manager *m = CONNECT(s.address, .reconnect = PATIENT);
     covey_proxy *old = new_object(m, "Counter");
     CHECK_EQ(number(old, "add"), 1);
     CHECK_EQ(pipe(is_linked), 0);
@@ -526,20 +494,18 @@ TEST(a_fork_child_reconnects_by_itself)
         _exit(0);
     }
     CHECK_EQ(read(is_linked[0], &byte, 1), 1);
-    server_dies(&s);
-    s = serve_at(address);
+    site_restart(&s);
     CHECK_EQ(write(go[1], "", 1), 1);
     CHECK_EQ(waitpid(pid, &status, 0), pid);
     CHECK_EQ(status, 0);
     CHECK_ERR(covey_proxy_call(old, NULL, "add", "()"), -ESTALE);
     covey_proxy_free(old);
     covey_manager_free(m);
-    server_dies(&s);
     for (int i = 0; i < 2; i++) {
         close(go[i]);
         close(is_linked[i]);
     }
-    drop_address(address, kept);
+    site_close(&s);
 }
 
 CHECK_MAIN()
