@@ -153,9 +153,7 @@ static int barrier_wait(struct cvy_call *call, void *self)
 
 static int barrier_abort(struct cvy_call *call, void *self)
 {
-    static const struct cvy_params params = {.function = "Barrier.abort", .self = 1};
-    const covey_value *none[CVY_PARAMS];
-    int r = cvy_take_params(call, &params, none);
+    int r = cvy_take_no_params(call, "Barrier.abort");
 
     if (r)
         return r;
@@ -165,10 +163,8 @@ static int barrier_abort(struct cvy_call *call, void *self)
 
 static int barrier_reset(struct cvy_call *call, void *self)
 {
-    static const struct cvy_params params = {.function = "Barrier.reset", .self = 1};
     struct barrier *barrier = self;
-    const covey_value *none[CVY_PARAMS];
-    int r = cvy_take_params(call, &params, none);
+    int r = cvy_take_no_params(call, "Barrier.reset");
 
     if (r)
         return r;

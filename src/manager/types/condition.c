@@ -179,13 +179,10 @@ static int condition_notify(struct cvy_call *call, void *self)
 
 static int condition_notify_all(struct cvy_call *call, void *self)
 {
-    static const struct cvy_params params = {.function = "Condition.notify_all",
-                                             .self = 1};
     struct condition *condition = self;
-    const covey_value *none[CVY_PARAMS];
     int r;
 
-    if ((r = cvy_take_params(call, &params, none)) ||
+    if ((r = cvy_take_no_params(call, "Condition.notify_all")) ||
         (r = check_notify(call, condition)))
         return r;
     return notify(call, condition, INT64_MAX);

@@ -15,9 +15,7 @@ struct event {
 
 static int event_create(struct cvy_call *call, void **ret_self)
 {
-    static const struct cvy_params params = {.function = "Event.__init__", .self = 1};
-    const covey_value *none[CVY_PARAMS];
-    int r = cvy_take_params(call, &params, none);
+    int r = cvy_take_no_params(call, "Event.__init__");
 
     if (r)
         return r;
@@ -35,20 +33,16 @@ static int event_repr(struct cvy_call *call, void *self)
 
 static int event_is_set(struct cvy_call *call, void *self)
 {
-    static const struct cvy_params params = {.function = "Event.is_set", .self = 1};
     const struct event *event = self;
-    const covey_value *none[CVY_PARAMS];
-    int r = cvy_take_params(call, &params, none);
+    int r = cvy_take_no_params(call, "Event.is_set");
 
     return r ? r : cvy_return_bool(call, event->set);
 }
 
 static int event_set(struct cvy_call *call, void *self)
 {
-    static const struct cvy_params params = {.function = "Event.set", .self = 1};
     struct event *event = self;
-    const covey_value *none[CVY_PARAMS];
-    int r = cvy_take_params(call, &params, none);
+    int r = cvy_take_no_params(call, "Event.set");
 
     if (r)
         return r;
@@ -59,10 +53,8 @@ static int event_set(struct cvy_call *call, void *self)
 
 static int event_clear(struct cvy_call *call, void *self)
 {
-    static const struct cvy_params params = {.function = "Event.clear", .self = 1};
     struct event *event = self;
-    const covey_value *none[CVY_PARAMS];
-    int r = cvy_take_params(call, &params, none);
+    int r = cvy_take_no_params(call, "Event.clear");
 
     if (r)
         return r;

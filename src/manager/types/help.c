@@ -248,6 +248,14 @@ int cvy_take_params(struct cvy_call *call, const struct cvy_params *params,
     return missing(call, params, ret);
 }
 
+int cvy_take_no_params(struct cvy_call *call, const char *function)
+{
+    const struct cvy_params params = {.function = function, .self = 1};
+    const covey_value *none[CVY_PARAMS];
+
+    return cvy_take_params(call, &params, none);
+}
+
 int cvy_take_index(struct cvy_call *call, const covey_value *value, int64_t *ret)
 {
     if (!cvy_is_integer(value))

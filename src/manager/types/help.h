@@ -67,6 +67,9 @@ struct cvy_params {
 int cvy_take_params(struct cvy_call *call, const struct cvy_params *params,
                     const covey_value *ret[CVY_PARAMS]) COVEY_MUST_CHECK;
 
+/** Those of a method in Python that has none but `self`. */
+int cvy_take_no_params(struct cvy_call *call, const char *function) COVEY_MUST_CHECK;
+
 /** An index of a method: "'str' object cannot be interpreted as an integer". */
 int cvy_take_index(struct cvy_call *call, const covey_value *value,
                    int64_t *ret) COVEY_MUST_CHECK;

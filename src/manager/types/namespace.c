@@ -34,14 +34,12 @@ static int put_all(struct cvy_call *call, void *self, const covey_value *dict)
 
 static int namespace_create(struct cvy_call *call, void **ret_self)
 {
-    static const struct cvy_params params = {.function = "Namespace.__init__",
-                                             .self = 1};
-    const covey_value *none[CVY_PARAMS], *kwds = call->kwds;
+    const covey_value *kwds = call->kwds;
     covey_value *dict;
     int r;
 
     call->kwds = NULL; /* whatever their names, they are attributes */
-    r = cvy_take_params(call, &params, none);
+    r = cvy_take_no_params(call, "Namespace.__init__");
     call->kwds = kwds;
     if (r)
         return r;

@@ -397,9 +397,7 @@ static int await_end(struct cvy_call *call, struct cvy_crew *crew)
 
 static int pool_close(struct cvy_call *call, void *self)
 {
-    static const struct cvy_params params = {.function = "Pool.close", .self = 1};
-    const covey_value *none[CVY_PARAMS];
-    int r = cvy_take_params(call, &params, none);
+    int r = cvy_take_no_params(call, "Pool.close");
 
     if (r)
         return r;
@@ -409,10 +407,8 @@ static int pool_close(struct cvy_call *call, void *self)
 
 static int pool_join(struct cvy_call *call, void *self)
 {
-    static const struct cvy_params params = {.function = "Pool.join", .self = 1};
-    const covey_value *none[CVY_PARAMS];
     const struct cvy_crew *crew = self;
-    int r = cvy_take_params(call, &params, none);
+    int r = cvy_take_no_params(call, "Pool.join");
 
     if (r)
         return r;
@@ -423,9 +419,7 @@ static int pool_join(struct cvy_call *call, void *self)
 
 static int pool_terminate(struct cvy_call *call, void *self)
 {
-    static const struct cvy_params params = {.function = "Pool.terminate", .self = 1};
-    const covey_value *none[CVY_PARAMS];
-    int r = cvy_take_params(call, &params, none);
+    int r = cvy_take_no_params(call, "Pool.terminate");
 
     if (r)
         return r;

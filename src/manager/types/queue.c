@@ -258,9 +258,7 @@ static int queue_get(struct cvy_call *call, void *self)
 
 static int queue_get_nowait(struct cvy_call *call, void *self)
 {
-    static const struct cvy_params params = {.function = "Queue.get_nowait", .self = 1};
-    const covey_value *none[CVY_PARAMS];
-    int r = cvy_take_params(call, &params, none);
+    int r = cvy_take_no_params(call, "Queue.get_nowait");
 
     return r ? r : get(call, self, false, NULL);
 }
@@ -276,10 +274,8 @@ static void finish(struct queue *q, uint64_t count)
 
 static int queue_task_done(struct cvy_call *call, void *self)
 {
-    static const struct cvy_params params = {.function = "Queue.task_done", .self = 1};
-    const covey_value *none[CVY_PARAMS];
     struct queue *q = self;
-    int r = cvy_take_params(call, &params, none);
+    int r = cvy_take_no_params(call, "Queue.task_done");
 
     if (r)
         return r;
@@ -301,10 +297,8 @@ static int join_resume(struct cvy_call *call, void *self, enum cvy_why why)
 
 static int queue_join(struct cvy_call *call, void *self)
 {
-    static const struct cvy_params params = {.function = "Queue.join", .self = 1};
-    const covey_value *none[CVY_PARAMS];
     struct queue *q = self;
-    int r = cvy_take_params(call, &params, none);
+    int r = cvy_take_no_params(call, "Queue.join");
 
     if (r)
         return r;
@@ -340,29 +334,23 @@ static int queue_shutdown(struct cvy_call *call, void *self)
 
 static int queue_qsize(struct cvy_call *call, void *self)
 {
-    static const struct cvy_params params = {.function = "Queue.qsize", .self = 1};
-    const covey_value *none[CVY_PARAMS];
     const struct queue *q = self;
-    int r = cvy_take_params(call, &params, none);
+    int r = cvy_take_no_params(call, "Queue.qsize");
 
     return r ? r : cvy_return_size(call, q->count);
 }
 
 static int queue_empty(struct cvy_call *call, void *self)
 {
-    static const struct cvy_params params = {.function = "Queue.empty", .self = 1};
-    const covey_value *none[CVY_PARAMS];
     const struct queue *q = self;
-    int r = cvy_take_params(call, &params, none);
+    int r = cvy_take_no_params(call, "Queue.empty");
 
     return r ? r : cvy_return_bool(call, !q->count);
 }
 
 static int queue_full(struct cvy_call *call, void *self)
 {
-    static const struct cvy_params params = {.function = "Queue.full", .self = 1};
-    const covey_value *none[CVY_PARAMS];
-    int r = cvy_take_params(call, &params, none);
+    int r = cvy_take_no_params(call, "Queue.full");
 
     return r ? r : cvy_return_bool(call, is_full(self));
 }

@@ -154,23 +154,17 @@ static int result_wait(struct cvy_call *call, void *self)
 
 static int result_ready(struct cvy_call *call, void *self)
 {
-    static const struct cvy_params params = {.function = "ApplyResult.ready",
-                                             .self = 1};
     const struct async_result *result = self;
-    const covey_value *none[CVY_PARAMS];
-    int r = cvy_take_params(call, &params, none);
+    int r = cvy_take_no_params(call, "ApplyResult.ready");
 
     return r ? r : cvy_return_bool(call, cvy_errand_is_finished(result->errand));
 }
 
 static int result_successful(struct cvy_call *call, void *self)
 {
-    static const struct cvy_params params = {.function = "ApplyResult.successful",
-                                             .self = 1};
     const struct async_result *result = self;
-    const covey_value *none[CVY_PARAMS];
     const char *repr;
-    int r = cvy_take_params(call, &params, none);
+    int r = cvy_take_no_params(call, "ApplyResult.successful");
 
     if (r)
         return r;

@@ -82,10 +82,8 @@ static int value_value(struct cvy_call *call, void *self)
 
 static int value_get(struct cvy_call *call, void *self)
 {
-    static const struct cvy_params params = {.function = "Value.get", .self = 1};
     const struct cell *cell = self;
-    const covey_value *none[CVY_PARAMS];
-    int r = cvy_take_params(call, &params, none);
+    int r = cvy_take_no_params(call, "Value.get");
 
     return r ? r : cvy_return(call, covey_value_ref(cell->value));
 }
