@@ -173,26 +173,6 @@ static int dict_create(struct cvy_call *call, void **ret_self)
     return 0;
 }
 
-static void dict_destroy(void *self)
-{
-    covey_value_free(self);
-}
-
-static void dict_visit(const void *self, cvy_visit_fn *fn, void *context)
-{
-    fn(context, self);
-}
-
-static int dict_repr(struct cvy_call *call, void *self)
-{
-    return cvy_return_repr(call, self);
-}
-
-static int dict_value(struct cvy_call *call, void *self)
-{
-    return cvy_return(call, covey_value_ref(self));
-}
-
 /* ---- one key ------------------------------------------------------------------- */
 
 static int dict_contains(struct cvy_call *call, void *self)
@@ -537,8 +517,8 @@ const struct cvy_class cvy_type_dict = {
     .methods = methods,
     .method_count = CVY_ARRAY_SIZE(methods),
     .create = dict_create,
-    .destroy = dict_destroy,
-    .visit = dict_visit,
-    .repr = dict_repr,
-    .value = dict_value,
+    .destroy = cvy_state_free,
+    .visit = cvy_state_visit,
+    .repr = cvy_state_repr,
+    .value = cvy_state_value,
 };

@@ -498,3 +498,25 @@ int cvy_raise_unordered(struct cvy_call *call, const char *operator,
                      "'%s' not supported between instances of '%s' and '%s'", operator,
                      cvy_type_of(a), cvy_type_of(b));
 }
+
+/* ---- objects whose state is a value -------------------------------------------- */
+
+void cvy_state_free(void *self)
+{
+    covey_value_free(self);
+}
+
+void cvy_state_visit(const void *self, cvy_visit_fn *fn, void *context)
+{
+    fn(context, self);
+}
+
+int cvy_state_repr(struct cvy_call *call, void *self)
+{
+    return cvy_return_repr(call, self);
+}
+
+int cvy_state_value(struct cvy_call *call, void *self)
+{
+    return cvy_return(call, covey_value_ref(self));
+}

@@ -141,4 +141,11 @@ int cvy_raise_unhashable(struct cvy_call *call, const covey_value *value);
 int cvy_raise_unordered(struct cvy_call *call, const char *operator,
                         const covey_value * a, const covey_value *b);
 
+/* ---- objects whose state is a value -------------------------------------------- */
+
+void cvy_state_free(void *self);
+void cvy_state_visit(const void *self, cvy_visit_fn *fn, void *context);
+int cvy_state_repr(struct cvy_call *call, void *self);
+int cvy_state_value(struct cvy_call *call, void *self);
+
 #endif

@@ -93,26 +93,6 @@ static int list_create(struct cvy_call *call, void **ret_self)
     return 0;
 }
 
-static void list_destroy(void *self)
-{
-    covey_value_free(self);
-}
-
-static void list_visit(const void *self, cvy_visit_fn *fn, void *context)
-{
-    fn(context, self);
-}
-
-static int list_repr(struct cvy_call *call, void *self)
-{
-    return cvy_return_repr(call, self);
-}
-
-static int list_value(struct cvy_call *call, void *self)
-{
-    return cvy_return(call, covey_value_ref(self));
-}
-
 /* ---- subscripts ---------------------------------------------------------------- */
 
 static int wrong_subscript(struct cvy_call *call, const covey_value *index)
@@ -593,8 +573,8 @@ const struct cvy_class cvy_type_list = {
     .methods = methods,
     .method_count = CVY_ARRAY_SIZE(methods),
     .create = list_create,
-    .destroy = list_destroy,
-    .visit = list_visit,
-    .repr = list_repr,
-    .value = list_value,
+    .destroy = cvy_state_free,
+    .visit = cvy_state_visit,
+    .repr = cvy_state_repr,
+    .value = cvy_state_value,
 };

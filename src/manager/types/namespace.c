@@ -53,16 +53,6 @@ static int namespace_create(struct cvy_call *call, void **ret_self)
     return 0;
 }
 
-static void namespace_destroy(void *self)
-{
-    covey_value_free(self);
-}
-
-static void namespace_visit(const void *self, cvy_visit_fn *fn, void *context)
-{
-    fn(context, self);
-}
-
 /* "name=repr" of each attribute that is not hidden, as list. */
 static int list_attributes(struct cvy_call *call, void *self, struct cvy_seq *list)
 {
@@ -240,8 +230,8 @@ const struct cvy_class cvy_type_namespace = {
     .methods = methods,
     .method_count = CVY_ARRAY_SIZE(methods),
     .create = namespace_create,
-    .destroy = namespace_destroy,
-    .visit = namespace_visit,
+    .destroy = cvy_state_free,
+    .visit = cvy_state_visit,
     .repr = namespace_repr,
     .value = namespace_value,
 };

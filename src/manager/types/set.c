@@ -34,26 +34,6 @@ static int set_create(struct cvy_call *call, void **ret_self)
     return r;
 }
 
-static void set_destroy(void *self)
-{
-    covey_value_free(self);
-}
-
-static void set_visit(const void *self, cvy_visit_fn *fn, void *context)
-{
-    fn(context, self);
-}
-
-static int set_repr(struct cvy_call *call, void *self)
-{
-    return cvy_return_repr(call, self);
-}
-
-static int set_value(struct cvy_call *call, void *self)
-{
-    return cvy_return(call, covey_value_ref(self));
-}
-
 /* ---- methods about one item ---------------------------------------------------- */
 
 static int set_contains(struct cvy_call *call, void *self)
@@ -536,8 +516,8 @@ const struct cvy_class cvy_type_set = {
     .methods = methods,
     .method_count = CVY_ARRAY_SIZE(methods),
     .create = set_create,
-    .destroy = set_destroy,
-    .visit = set_visit,
-    .repr = set_repr,
-    .value = set_value,
+    .destroy = cvy_state_free,
+    .visit = cvy_state_visit,
+    .repr = cvy_state_repr,
+    .value = cvy_state_value,
 };
