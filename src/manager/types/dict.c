@@ -431,10 +431,7 @@ static int dict_fromkeys(struct cvy_call *call, void *self)
         if (r)
             break;
     }
-    if (r == 0)
-        return cvy_return(call, dict);
-    covey_value_free(dict);
-    return r;
+    return cvy_return_made(call, r, dict);
 }
 
 /* ---- union --------------------------------------------------------------------- */
@@ -445,10 +442,7 @@ static int return_union(struct cvy_call *call, covey_value *first,
 {
     int r = first ? put_all(call, first, second) : covey_value_check(NULL);
 
-    if (r == 0)
-        return cvy_return(call, first);
-    covey_value_free(first);
-    return r;
+    return cvy_return_made(call, r, first);
 }
 
 static int dict_or(struct cvy_call *call, void *self)

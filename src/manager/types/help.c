@@ -384,6 +384,14 @@ bool cvy_get_real(const covey_value *value, double *ret)
 
 /* ---- results ------------------------------------------------------------------- */
 
+int cvy_return_made(struct cvy_call *call, int r, covey_value *value)
+{
+    if (r == 0)
+        return cvy_return(call, value);
+    covey_value_free(value);
+    return r;
+}
+
 int cvy_return_none(struct cvy_call *call)
 {
     return cvy_return(call, covey_value_none());

@@ -113,6 +113,8 @@ bool cvy_get_real(const covey_value *value, double *ret);
 
 /* ---- results ------------------------------------------------------------------- */
 
+/** Return `value` if making it gave 0 for `r`; else free it, and return `r`. */
+int cvy_return_made(struct cvy_call *call, int r, covey_value *value);
 /** Return None. */
 int cvy_return_none(struct cvy_call *call);
 int cvy_return_bool(struct cvy_call *call, bool truth);

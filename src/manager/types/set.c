@@ -170,10 +170,7 @@ static int copy_by(struct cvy_call *call, void *self, cvy_set_each_fn *each)
         return r;
     copy = cvy_set_copy(call, self);
     r = copy ? walk_through_all(call, copy, each) : covey_value_check(NULL);
-    if (r == 0)
-        return cvy_return(call, copy);
-    covey_value_free(copy);
-    return r;
+    return cvy_return_made(call, r, copy);
 }
 
 static int set_update(struct cvy_call *call, void *self)
@@ -273,10 +270,7 @@ static int set_symmetric_difference(struct cvy_call *call, void *self)
         return r;
     copy = cvy_set_copy(call, self);
     r = copy ? turn(call, copy, other) : covey_value_check(NULL);
-    if (r == 0)
-        return cvy_return(call, copy);
-    covey_value_free(copy);
-    return r;
+    return cvy_return_made(call, r, copy);
 }
 
 /* Return whether all items of the argument, or none, are in the set. */
@@ -338,10 +332,7 @@ static int return_changed(struct cvy_call *call, const covey_value *first,
     covey_value *copy = cvy_set_copy(call, first);
     int r = copy ? cvy_set_walk(call, second, copy, each) : covey_value_check(NULL);
 
-    if (r == 0)
-        return cvy_return(call, copy);
-    covey_value_free(copy);
-    return r;
+    return cvy_return_made(call, r, copy);
 }
 
 static int left(struct cvy_call *call, void *self, cvy_set_each_fn *each)
