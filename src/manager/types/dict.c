@@ -374,25 +374,26 @@ fail:
     return NULL;
 }
 
-static int dict_keys(struct cvy_call *call, void *self)
+static int return_parts(struct cvy_call *call, void *self, enum part part)
 {
     int r = cvy_take_none(call, cls);
 
-    return r ? r : cvy_return(call, list_parts(call, self, KEYS));
+    return r ? r : cvy_return(call, list_parts(call, self, part));
+}
+
+static int dict_keys(struct cvy_call *call, void *self)
+{
+    return return_parts(call, self, KEYS);
 }
 
 static int dict_values(struct cvy_call *call, void *self)
 {
-    int r = cvy_take_none(call, cls);
-
-    return r ? r : cvy_return(call, list_parts(call, self, VALUES));
+    return return_parts(call, self, VALUES);
 }
 
 static int dict_items(struct cvy_call *call, void *self)
 {
-    int r = cvy_take_none(call, cls);
-
-    return r ? r : cvy_return(call, list_parts(call, self, ITEMS));
+    return return_parts(call, self, ITEMS);
 }
 
 /* The iterator as Python pickles it: iter() of a list of what is to come. */

@@ -36,16 +36,22 @@ static int set_create(struct cvy_call *call, void **ret_self)
 
 /* ---- methods about one item ---------------------------------------------------- */
 
+/* The item that a method is about, and its entry; NULL: it is not there. */
+static int take_item(struct cvy_call *call, void *self, const covey_value **ret_item,
+                     const struct cvy_entry **ret_entry)
+{
+    int r = cvy_take_one(call, cls, ret_item);
+
+    return r ? r : cvy_set_find(call, self, *ret_item, ret_entry);
+}
+
 static int set_contains(struct cvy_call *call, void *self)
 {
     const struct cvy_entry *entry;
     const covey_value *item;
-    int r;
+    int r = take_item(call, self, &item, &entry);
 
-    if ((r = cvy_take_one(call, cls, &item)) ||
-        (r = cvy_set_find(call, self, item, &entry)))
-        return r;
-    return cvy_return_bool(call, entry != NULL);
+    return r ? r : cvy_return_bool(call, entry != NULL);
 }
 
 static int set_add(struct cvy_call *call, void *self)
@@ -62,10 +68,9 @@ static int set_discard(struct cvy_call *call, void *self)
 {
     const struct cvy_entry *entry;
     const covey_value *item;
-    int r;
+    int r = take_item(call, self, &item, &entry);
 
-    if ((r = cvy_take_one(call, cls, &item)) ||
-        (r = cvy_set_find(call, self, item, &entry)))
+    if (r)
         return r;
     if (entry)
         cvy_set_drop(self, entry);
@@ -76,10 +81,9 @@ static int set_remove(struct cvy_call *call, void *self)
 {
     const struct cvy_entry *entry;
     const covey_value *item;
-    int r;
+    int r = take_item(call, self, &item, &entry);
 
-    if ((r = cvy_take_one(call, cls, &item)) ||
-        (r = cvy_set_find(call, self, item, &entry)))
+    if (r)
         return r;
     if (!entry)
         return cvy_raise_one(call, "KeyError", covey_value_ref(item));
