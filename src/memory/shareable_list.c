@@ -212,12 +212,16 @@ int covey_shareable_list_format(const covey_shareable_list *list,
 
 /* ---- reading --------------------------------------------------------------------- */
 
-static int find_index(const covey_shareable_list *list, ptrdiff_t index,
-                      size_t *ret_index, const char *call)
+/* The place that `index`, from either end, is about. */
+static int find_place(const covey_shareable_list *list, ptrdiff_t index,
+                      const void *answer, size_t *ret_index, const char *call)
 {
-    size_t count = list->slots.count;
-    size_t from_end = index < 0 ? (size_t)0 - (size_t)index : 0;
+    size_t from_end = index < 0 ? (size_t)0 - (size_t)index : 0, count;
+    int r = check_list(list, answer, call);
 
+    if (r < 0)
+        return r;
+    count = list->slots.count;
     if (index < 0 ? from_end > count : (size_t)index >= count)
         return cvy_fail(-ERANGE, "%s: there is no item %td among %zu", call, index,
                         count);
@@ -290,11 +294,21 @@ int covey_shareable_list_get(const covey_shareable_list *list, ptrdiff_t index,
 {
     static const char call[] = "covey_shareable_list_get";
     size_t at = 0;
-    int r = check_list(list, ret_item, call);
+    int r = find_place(list, index, ret_item, &at, call);
 
-    if (r == 0)
-        r = find_index(list, index, &at, call);
     return r < 0 ? r : get(list, at, buffer, ret_item, call);
+}
+
+static int find_slot(const covey_shareable_list *list, ptrdiff_t index,
+                     const void *answer, size_t *ret_index, struct cvy_slot *ret_slot,
+                     const char *call)
+{
+    int r = find_place(list, index, answer, ret_index, call);
+
+    if (r < 0)
+        return r;
+    r = cvy_slot_find(&list->slots, *ret_index, ret_slot);
+    return r < 0 ? fail_item(r, call, *ret_index) : 0;
 }
 
 /* Read an item of one kind that is no text. */
@@ -304,15 +318,10 @@ static int get_plain(const covey_shareable_list *list, ptrdiff_t index,
 {
     struct cvy_slot slot;
     size_t at = 0;
-    int r = check_list(list, answer, call);
+    int r = find_slot(list, index, answer, &at, &slot, call);
 
-    if (r == 0)
-        r = find_index(list, index, &at, call);
     if (r < 0)
         return r;
-    r = cvy_slot_find(&list->slots, at, &slot);
-    if (r < 0)
-        return fail_item(r, call, at);
     if (slot.kind != kind)
         return cvy_fail(-EINVAL, "%s: item %zu is of another kind", call, at);
     *ret_item = cvy_slot_get(&slot);
@@ -362,15 +371,10 @@ static int get_text(const covey_shareable_list *list, ptrdiff_t index,
     struct covey_shareable_item item = covey_item_none();
     struct cvy_slot slot;
     size_t at = 0;
-    int r = check_list(list, buffer, call);
+    int r = find_slot(list, index, buffer, &at, &slot, call);
 
-    if (r == 0)
-        r = find_index(list, index, &at, call);
     if (r < 0)
         return r;
-    r = cvy_slot_find(&list->slots, at, &slot);
-    if (r < 0)
-        return fail_item(r, call, at);
     if (slot.kind != COVEY_ITEM_STR && (wants_str || slot.kind != COVEY_ITEM_BYTES))
         return cvy_fail(-EINVAL, "%s: item %zu is of another kind", call, at);
     return wants_str ? get(list, at, buffer, &item, call)
@@ -396,10 +400,8 @@ int covey_shareable_list_set(covey_shareable_list *list, ptrdiff_t index,
 {
     static const char call[] = "covey_shareable_list_set";
     size_t at = 0;
-    int r = check_list(list, list, call);
+    int r = find_place(list, index, list, &at, call);
 
-    if (r == 0)
-        r = find_index(list, index, &at, call);
     if (r < 0)
         return r;
     if (!cvy_memory_is_writable(list->memory))
