@@ -187,6 +187,50 @@ TEST(a_manager_that_cannot_read_its_files_says_so)
               -EINVAL);
 }
 
+static int create_and_die(struct covey_view arg)
+{
+    (void)new_object(*(covey_manager *const *)arg.data, "list");
+    raise(SIGKILL);
+    return 0;
+}
+
+/* While certificates are exchanged, say: nobody waits for a manager, and what a dead
+ * process referred to is given back later. */
+TEST(a_file_that_is_missing_is_no_manager_that_is_missing)
+{
+    struct certificates c;
+    covey_manager *patient = NULL, *m = NULL;
+    covey_proxy *list = NULL;
+    size_t count;
+    certificates_make(&c);
+    in_folder(c.folder, "echo 'a secret of the tests' >secret");
+    struct command command =
+        serve(c.folder, "--tls-certificate server.pem --tls-key server.key "
+                        "--tls-authorities ca.pem");
+    struct covey_tls client = shows(&c, "client", "ca");
+    CHECK_OK(covey_manager_connect(&patient, command.address,
+                                   COVEY_CONNECT_OPTS(.authkey = SECRET, .tls = &client,
+                                                      .reconnect = COVEY_FOREVER),
+                                   LONG));
+    CHECK_OK(connect_to(&m, command.address, &client));
+    CHECK_EQ(run(create_and_die, COVEY_VIEW_OF(m),
+                 COVEY_PROCESS_OPTS(.method = COVEY_FORK, .holds = {m})),
+             -SIGKILL);
+    in_folder(c.folder, "mv client.pem away");
+    CHECK_ERR(covey_proxy_create(&list, patient, "list", NULL, NULL), -EINVAL);
+    CHECK_STR_HAS(covey_error_detail(), "client.pem: No such file");
+    CHECK(!strstr(covey_error_detail(), "not reached within"));
+    CHECK_ERR(covey_manager_count(m, &count), -EINVAL);
+    in_folder(c.folder, "mv away client.pem");
+    CHECK_OK(covey_manager_count(m, &count)); /* what is owed is told afterwards */
+    CHECK_OK(covey_manager_count(m, &count));
+    CHECK_EQ(count, 0);
+    covey_manager_free(patient);
+    covey_manager_free(m);
+    serve_ends(&command);
+    certificates_free(&c);
+}
+
 /* ---- peers that take their time ---- */
 
 TEST(silent_peers_hold_up_nobody)

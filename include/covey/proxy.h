@@ -43,7 +43,8 @@
  *                     may or may not have done what it was asked to
  *   -ESTALE           the manager has no such object: it was restarted, or somebody gave
  *                     back references that were not his
- *   -ECONNREFUSED, -ENOENT ... of connecting; COVEY_EAUTH
+ *   -ECONNREFUSED, -ENOENT ... of connecting; COVEY_EAUTH; of a file of `.tls` -EINVAL if
+ *                     it is missing or of no use, -EACCES ... of the system
  *   -ETIMEDOUT        no answer in time. The connection is given up then, what was begun on
  *                     it, at which the manager may still be, and locks held by it
  *   COVEY_EPROTOCOL, COVEY_EPICKLE, -ENOTSUP, -EMSGSIZE: the answer is none, cannot be

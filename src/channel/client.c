@@ -7,7 +7,8 @@
 #include "channel/auth.h"
 #include "channel/conn.h"
 
-static int prove(covey_conn *conn, const struct covey_client_opts *o, int64_t deadline)
+static int prove(covey_conn *conn, const struct covey_client_opts *o, bool with_tls,
+                 int64_t deadline)
 {
     struct cvy_auth auth;
     if (!o->authkey.data)
@@ -15,7 +16,7 @@ static int prove(covey_conn *conn, const struct covey_client_opts *o, int64_t de
     cvy_auth_begin(&auth, o->authkey, o->allow_md5 == COVEY_ON, CVY_AUTH_ANSWER,
                    CVY_AUTH_DELIVER);
     int r = cvy_auth_go_on(&auth, conn, deadline);
-    bool is_silent = !auth.half && !auth.step && !o->tls;
+    bool is_silent = !auth.half && !auth.step && !with_tls;
     if (is_silent && (r == COVEY_EEOF || r == -ETIMEDOUT))
         r = cvy_fail(r, "%s before it sent a challenge; it may want TLS, see .tls",
                      r == COVEY_EEOF ? "it closed the connection" : "the time was up");
@@ -23,18 +24,13 @@ static int prove(covey_conn *conn, const struct covey_client_opts *o, int64_t de
     return r;
 }
 
-static int encrypt(struct cvy_stream *stream, const struct cvy_tls_settings *settings,
-                   const struct covey_client_opts *o, int64_t deadline)
+static int encrypt(struct cvy_stream *stream, const struct cvy_tls_context *context,
+                   int64_t deadline)
 {
-    struct cvy_tls_context *context;
-    int r = cvy_tls_context_create(&context, settings, o->authkey, false);
-    if (r < 0 || !context)
-        return r;
-    r = cvy_tls_begin(&stream->tls, context, stream->fd, stream->fd_kind);
-    if (r >= 0)
-        r = cvy_tls_shake_until(stream->tls, deadline);
-    cvy_tls_context_free(context);
-    return r;
+    if (!context)
+        return 0;
+    int r = cvy_tls_begin(&stream->tls, context, stream->fd, stream->fd_kind);
+    return r < 0 ? r : cvy_tls_shake_until(stream->tls, deadline);
 }
 
 /* A name or path goes as it is given, except that no host is this machine. */
@@ -52,23 +48,13 @@ static int connect_to(int *ret_fd, const char *text, int64_t deadline, const cha
     return 0;
 }
 
-int covey_client_connect(covey_conn **out, const char *address,
-                         const struct covey_client_opts *opts, covey_nsec timeout)
+int cvy_client_connect(covey_conn **out, const char *address,
+                       const struct covey_client_opts *opts,
+                       const struct cvy_tls_context *tls, int64_t deadline)
 {
     static const char call[] = "covey_client_connect";
-    struct covey_client_opts o;
-    struct cvy_tls_settings settings;
     struct cvy_stream *stream = NULL;
-    int64_t deadline = cvy_os_deadline(timeout);
-    int fd = -1, r = CVY_TAKE_OPTS(&o, opts, call);
-    if (r >= 0)
-        r = cvy_sync_begin(out, call);
-    if (r >= 0 && (!address || (!o.authkey.data && o.authkey.size)))
-        r = cvy_fail(-EINVAL, "%s: the address or the key is NULL", call);
-    if (r >= 0)
-        r = cvy_tls_take(&settings, o.tls, o.authkey, call);
-    if (r >= 0)
-        r = connect_to(&fd, address, deadline, call);
+    int fd = -1, r = connect_to(&fd, address, deadline, call);
     if (r < 0)
         return r;
     r = cvy_stream_open(&stream, fd, address, call);
@@ -77,9 +63,9 @@ int covey_client_connect(covey_conn **out, const char *address,
         return r;
     }
     covey_conn *conn = (covey_conn *)(void *)stream;
-    r = encrypt(stream, &settings, &o, deadline);
+    r = encrypt(stream, tls, deadline);
     if (r >= 0)
-        r = prove(conn, &o, deadline);
+        r = prove(conn, opts, tls, deadline);
     if (r < 0) {
         cvy_detail_prefix("%s: %s", call, address);
         covey_conn_free(conn);
@@ -87,4 +73,30 @@ int covey_client_connect(covey_conn **out, const char *address,
     }
     *out = conn;
     return 0;
+}
+
+int covey_client_connect(covey_conn **out, const char *address,
+                         const struct covey_client_opts *opts, covey_nsec timeout)
+{
+    static const char call[] = "covey_client_connect";
+    struct covey_client_opts o;
+    struct cvy_tls_settings settings;
+    struct cvy_tls_context *tls = NULL;
+    int64_t deadline = cvy_os_deadline(timeout);
+    int r = CVY_TAKE_OPTS(&o, opts, call);
+    if (r >= 0)
+        r = cvy_sync_begin(out, call);
+    if (r >= 0 && (!address || (!o.authkey.data && o.authkey.size)))
+        r = cvy_fail(-EINVAL, "%s: the address or the key is NULL", call);
+    if (r >= 0)
+        r = cvy_tls_take(&settings, o.tls, o.authkey, call);
+    if (r < 0)
+        return r;
+    r = cvy_tls_context_create(&tls, &settings, o.authkey, false);
+    if (r < 0)
+        cvy_detail_prefix("%s: %s", call, address);
+    else
+        r = cvy_client_connect(out, address, &o, tls, deadline);
+    cvy_tls_context_free(tls);
+    return r;
 }

@@ -200,6 +200,13 @@ void cvy_stream_leave(struct cvy_stream *stream);
 void cvy_stream_close(struct cvy_stream *stream);
 void cvy_stream_free(struct cvy_stream *stream);
 
+/** covey_client_connect, with a context of the caller's in place of `opts->tls`; NULL:
+ * without TLS. */
+int cvy_client_connect(covey_conn **out, const char *address,
+                       const struct covey_client_opts *opts,
+                       const struct cvy_tls_context *tls,
+                       int64_t deadline) COVEY_MUST_CHECK;
+
 /* ---- any ---- */
 
 /** Attach, and check that it is a connection that this process has not closed, and goes

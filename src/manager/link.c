@@ -22,6 +22,7 @@
 #include "base/base.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "channel/conn.h"
 #include "manager/client.h"
 #include "manager/held_locks.h"
 #include "manager/reconnect.h"
@@ -324,13 +325,17 @@ static int unify(int r)
 static int connect_to(const struct covey_manager *m, covey_conn **out, int64_t deadline)
 {
     struct covey_view authkey = {m->has_key ? m->key : NULL, m->key_size};
-    struct covey_tls tls;
-    int r = covey_client_connect(
-        out, m->address,
-        COVEY_CLIENT_OPTS(.authkey = authkey,
-                          .allow_md5 = m->allow_md5 ? COVEY_ON : COVEY_OFF,
-                          .tls = cvy_tls_options(&m->tls, &tls)),
-        cvy_os_time_left(deadline));
+    struct cvy_tls_context *tls = NULL;
+    int r = cvy_tls_context_create(&tls, &m->tls, authkey, false);
+    if (r == -ENOENT) /* of connecting it means that no manager is there */
+        r = -EINVAL;
+    if (r >= 0)
+        r = cvy_client_connect(
+            out, m->address,
+            COVEY_CLIENT_OPTS(.authkey = authkey,
+                              .allow_md5 = m->allow_md5 ? COVEY_ON : COVEY_OFF),
+            tls, deadline);
+    cvy_tls_context_free(tls);
     return unify(r);
 }
 
