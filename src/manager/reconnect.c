@@ -28,18 +28,13 @@ static bool is_absence(int r)
     case -EHOSTDOWN:
     case -ENETUNREACH:
     case -ENETDOWN:
-    case -ETIMEDOUT: /* of the system's: the call's own time is looked at first */
+    case -ETIMEDOUT: /* of the call's own time, which is over by then */
     case COVEY_EEOF:
     case COVEY_ETRUNCATED:
         return true;
     default:
         return false;
     }
-}
-
-static int64_t later(int64_t now, int64_t by)
-{
-    return now > INT64_MAX - by ? INT64_MAX : now + by;
 }
 
 static int64_t draw(int64_t pause)
@@ -51,11 +46,8 @@ static int64_t draw(int64_t pause)
 
 static int fail_late(const struct covey_manager *m)
 {
-    char why[256];
-    memcpy(why, covey_error_detail(),
-           cvy_min_size(sizeof why, strlen(covey_error_detail()) + 1));
-    why[sizeof why - 1] = 0;
-    return cvy_fail(-ETIMEDOUT, "%s could not be reached in time: %s", m->address, why);
+    cvy_detail_prefix("%s could not be reached in time", m->address);
+    return -ETIMEDOUT;
 }
 
 int cvy_patience_pause(struct cvy_patience *patience, const struct covey_manager *m,
@@ -65,7 +57,7 @@ int cvy_patience_pause(struct cvy_patience *patience, const struct covey_manager
     if (!m->reconnect || !is_absence(r))
         return r;
     if (!patience->until) {
-        patience->until = later(now, m->reconnect);
+        patience->until = cvy_os_deadline(m->reconnect);
         patience->pause = FIRST_PAUSE;
     }
     if (now >= patience->deadline)
