@@ -172,9 +172,10 @@ COVEY_API int covey_conn_poll(covey_conn *conn, covey_nsec timeout);
 
 /**
  * Send a copy of a descriptor over a pipe, or a connection over an AF_UNIX socket; there
- * as CPython's send_handle does, see covey_conn_set_fd_answers. It is received by covey_conn_recv_fd only,
- * in its turn among the messages. Over a pipe this process has to live, and to keep its
- * end, until it is received; a thread of covey's own serves it until then.
+ * as CPython's send_handle does, see covey_conn_set_fd_answers. It is received by
+ * covey_conn_recv_fd only, in its turn among the messages. Over a pipe this process has to
+ * live, and to keep its end, until it is received; a thread of covey's own serves it until
+ * then.
  *
  * Returns:  as covey_conn_send; -EBADF also if `fd` is not open; -ENOTSUP if it is no
  *           AF_UNIX socket; -EMFILE.
@@ -227,8 +228,9 @@ COVEY_API int covey_conn_recv_fd(covey_conn *conn, int *ret_fd,
  * Returns:  0; -ENOTSUP: an end of a pipe, whose pointer can be sent instead; COVEY_ESTATE:
  *           a message has been begun in either direction, by any process, or an answer
  *           to a descriptor (covey_conn_set_fd_answers) has still to come, which the
- *           receiver would not know of; COVEY_ECLOSED; -EINVAL for a `keep` that is not more than 0; -EMFILE,
- *           -ENOMEM, -EAGAIN and others of the system; -ELIBACC without libcrypto.
+ *           receiver would not know of; COVEY_ECLOSED; -EINVAL for a `keep` that is not more
+ *           than 0; -EMFILE, -ENOMEM, -EAGAIN and others of the system; -ELIBACC without
+ *           libcrypto.
  * Blocks:   never; `keep` is no time to wait.
  * Owner:    `conn` stays yours, and may be closed at once.
  * Fork:     what is kept is this process's, also for a value that a child got.
@@ -389,7 +391,8 @@ covey_listener_create(covey_listener **out, const char *address,
  * Accept the next connection whose peer has proved that it knows the key, and been shown
  * the same. Peers prove at the same time: a slow, silent or flooding one holds up nobody.
  * Until it has proved, no more than 256 bytes at a time are read of a peer; of TLS, a
- * record of 16 KiB, and 100 KiB of certificates in all. Those that fail are closed, logged and counted.
+ * record of 16 KiB, and 100 KiB of certificates in all. Those that fail are closed, logged
+ * and counted.
  *
  * Returns:  0; -ETIMEDOUT; COVEY_ECLOSED; -EMFILE, -ENFILE, -ENOMEM; with
  *           `.report_refused`: COVEY_EAUTH, also of a peer that was too slow,
