@@ -29,7 +29,8 @@ struct bench_case {
     void (*run)(void);
 };
 
-/** The rows of process.c, pool.c, memory.c, sync.c, queue.c, shared.c, pipe.c and manager.c. */
+/** The rows of process.c, pool.c, memory.c, sync.c, queue.c, shared.c, pipe.c,
+ * connection.c and manager.c. */
 extern const struct bench_case bench_process_cases[];
 extern const size_t bench_process_count;
 extern const struct bench_case bench_pool_cases[];
@@ -44,6 +45,8 @@ extern const struct bench_case bench_shared_cases[];
 extern const size_t bench_shared_count;
 extern const struct bench_case bench_pipe_cases[];
 extern const size_t bench_pipe_count;
+extern const struct bench_case bench_connection_cases[];
+extern const size_t bench_connection_count;
 extern const struct bench_case bench_manager_cases[];
 extern const size_t bench_manager_count;
 

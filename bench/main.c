@@ -23,6 +23,7 @@ static const struct {
     {bench_queue_cases, &bench_queue_count},
     {bench_shared_cases, &bench_shared_count},
     {bench_pipe_cases, &bench_pipe_count},
+    {bench_connection_cases, &bench_connection_count},
     {bench_manager_cases, &bench_manager_count},
 };
 
