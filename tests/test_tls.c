@@ -511,44 +511,6 @@ TEST(a_wire_that_was_tampered_with_is_noticed)
     ends_free(&e);
 }
 
-/* ---- options ---- */
-
-static void bad(const struct covey_tls *tls, struct covey_view key, int code,
-                const char *says)
-{
-    covey_listener *l = NULL;
-    CHECK_EQ(covey_listener_create(&l, ANY_PORT,
-                                   COVEY_LISTENER_OPTS(.authkey = key, .tls = tls)),
-             code);
-    CHECK_STR_HAS(covey_error_detail(), says);
-}
-
-TEST(bad_options_say_what_is_wrong)
-{
-    struct certificates c;
-    certificates_make(&c);
-    struct covey_tls tls = shows(&c, "server", "ca");
-    char deep[400];
-    bad(COVEY_TLS(0), SECRET, -EINVAL, "needs .certificate");
-    bad(BY_KEY, COVEY_NO_VIEW, -EINVAL, "needs an authkey");
-    bad(BY_KEY, COVEY_VIEW("", 0), -EINVAL, "needs an authkey");
-    tls.from_key = COVEY_ON;
-    bad(&tls, SECRET, -EINVAL, "exclude");
-    tls.from_key = COVEY_UNSET;
-    tls.key = file_of(&c, "client", "key");
-    bad(&tls, SECRET, -EINVAL, "client.key: no private key");
-    tls.key = "/nonexistent/key";
-    bad(&tls, SECRET, -ENOENT, "/nonexistent/key");
-    tls = shows(&c, "server", "ca");
-    tls.certificate = tls.key;
-    bad(&tls, SECRET, -EINVAL, "server.key: no certificate");
-    memset(deep, 'x', sizeof deep - 1);
-    deep[sizeof deep - 1] = 0;
-    tls.certificate = deep;
-    bad(&tls, SECRET, -ENAMETOOLONG, "more than 255 bytes");
-    certificates_free(&c);
-}
-
 /* ---- another implementation ---- */
 
 /* A command of openssl's, in a folder, with what it prints. */

@@ -15,6 +15,8 @@
 #include "channel/mac.h"
 #include "channel/tls_session.h"
 
+#define MOST_OF_CERTIFICATES (100 << 10) /* bytes, of a peer */
+
 #define IDENTITY      "covey"
 #define HKDF_SALT     "covey TLS 1.3"
 #define HKDF_INFO     "external PSK\x01" /* the last byte counts the blocks */
@@ -219,6 +221,8 @@ static int set_up(struct cvy_tls_context *c, const struct cvy_tls_settings *s,
         1)
         return cvy_fail(-ENOTSUP, "TLS: libssl has no TLS 1.3");
     (void)f->SSL_CTX_ctrl(c->ctx, SSL_CTRL_MODE, SSL_MODE_RELEASE_BUFFERS, NULL);
+    (void)f->SSL_CTX_ctrl(c->ctx, SSL_CTRL_SET_MAX_CERT_LIST, MOST_OF_CERTIFICATES,
+                          NULL);
     (void)f->SSL_CTX_ctrl(c->ctx, SSL_CTRL_SET_SESS_CACHE_MODE, SSL_SESS_CACHE_OFF,
                           NULL);
     /* Tickets would be data that no message comes with; nobody resumes. */

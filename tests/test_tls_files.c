@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/* What TLS is told by options, and what it reads of files: own ones, and a peer's. */
+#include "tls_help.h"
+
+/* ---- options ---- */
+
+static void bad(const struct covey_tls *tls, struct covey_view key, int code,
+                const char *says)
+{
+    covey_listener *l = NULL;
+    CHECK_EQ(covey_listener_create(&l, ANY_PORT,
+                                   COVEY_LISTENER_OPTS(.authkey = key, .tls = tls)),
+             code);
+    CHECK_STR_HAS(covey_error_detail(), says);
+}
+
+TEST(bad_options_say_what_is_wrong)
+{
+    struct certificates c;
+    certificates_make(&c);
+    struct covey_tls tls = shows(&c, "server", "ca");
+    char deep[400];
+    bad(COVEY_TLS(0), SECRET, -EINVAL, "needs .certificate");
+    bad(BY_KEY, COVEY_NO_VIEW, -EINVAL, "needs an authkey");
+    bad(BY_KEY, COVEY_VIEW("", 0), -EINVAL, "needs an authkey");
+    tls.from_key = COVEY_ON;
+    bad(&tls, SECRET, -EINVAL, "exclude");
+    tls.from_key = COVEY_UNSET;
+    tls.key = file_of(&c, "client", "key");
+    bad(&tls, SECRET, -EINVAL, "client.key: no private key");
+    tls.key = "/nonexistent/key";
+    bad(&tls, SECRET, -ENOENT, "/nonexistent/key");
+    tls = shows(&c, "server", "ca");
+    tls.certificate = tls.key;
+    bad(&tls, SECRET, -EINVAL, "server.key: no certificate");
+    memset(deep, 'x', sizeof deep - 1);
+    deep[sizeof deep - 1] = 0;
+    tls.certificate = deep;
+    bad(&tls, SECRET, -ENAMETOOLONG, "more than 255 bytes");
+    certificates_free(&c);
+}
+
+/* ---- certificates of a peer ---- */
+
+/* The client's, and then that of its authority until `kib` are full, each with 5 bytes of
+ * TLS. */
+static void make_chain(const char *folder, int kib)
+{
+    char script[256];
+    snprintf(script, sizeof script,
+             "set -e; once=$(openssl x509 -in ca.pem -outform DER | wc -c)\n"
+             "{ cat client.pem; awk -v n=$((%d * 1024 / (once + 5))) '{ text = text $0 "
+             "\"\\n\" }\n"
+             "END { while (n--) printf \"%%s\", text }' ca.pem; } >long.pem",
+             kib);
+    in_folder(folder, script);
+}
+
+TEST(a_peer_with_more_than_100_kib_of_certificates_is_refused)
+{
+    struct certificates c;
+    covey_listener *l = NULL;
+    struct client client;
+    covey_conn *conn = NULL;
+    certificates_make(&c);
+    struct covey_tls server = shows(&c, "server", "ca"),
+                     long_one = shows(&c, "client", "ca");
+    long_one.certificate = file_of(&c, "long", "pem");
+    CHECK_OK(
+        covey_listener_create(&l, ANY_PORT,
+                              COVEY_LISTENER_OPTS(.authkey = SECRET, .tls = &server,
+                                                  .report_refused = COVEY_ON)));
+    const struct covey_client_opts *opts =
+        COVEY_CLIENT_OPTS(.authkey = SECRET, .tls = &long_one);
+    make_chain(c.folder, 99);
+    client_start(&client, covey_listener_address(l), opts);
+    CHECK_OK(covey_listener_accept(l, &conn, LONG));
+    CHECK_OK(client_result(&client));
+    covey_conn_free(client.conn);
+    covey_conn_free(conn);
+    make_chain(c.folder, 101);
+    client_start(&client, covey_listener_address(l), opts);
+    CHECK_ERR(covey_listener_accept(l, &conn, LONG), COVEY_EAUTH);
+    CHECK_STR_HAS(covey_error_detail(), "excessive message size");
+    CHECK_LT(client_result(&client), 0);
+    covey_listener_free(l);
+    certificates_free(&c);
+}
+
+CHECK_MAIN()
