@@ -450,6 +450,8 @@ TEST(a_fork_child_cannot_use_it_and_does_no_harm)
         CHECK_ERR(covey_conn_recv_into(e.client, &byte, 1, &size, LONG), COVEY_EFORKED);
         CHECK_ERR(covey_conn_poll(e.client, LONG), COVEY_EFORKED);
         CHECK_STR_HAS(covey_error_detail(), "TLS");
+        struct covey_wait_item item = {.kind = COVEY_WAIT_CONN, .object = e.client};
+        CHECK_ERR(covey_wait(&item, 1, LONG, &size), COVEY_EFORKED);
         covey_conn_free(e.client);
         covey_conn_close(e.server);
         _exit(0);
