@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/* Descriptors to wait for, where no number is free for them: that fails, and does no harm. */
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include "conn_help.h"
+
+static struct rlimit usual;
+
+/* Those that there are can be used. What is closed leaves no place, but for 0 to 2. */
+static void allow_no_more(void)
+{
+    CHECK_EQ(getrlimit(RLIMIT_NOFILE, &usual), 0);
+    struct rlimit few = {3, usual.rlim_max};
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+}
+
+static void allow_as_usual(void)
+{
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &usual), 0);
+}
+
+static void polls_readable(int fd)
+{
+    struct pollfd p = {fd, POLLIN, 0};
+    CHECK_EQ(poll(&p, 1, 20000), 1);
+}
+
+TEST(a_pipe_has_none)
+{
+    struct pair p = pair_new(NULL);
+    int fd = -1;
+    allow_no_more();
+    for (int i = 0; i < 2; i++)
+        CHECK_ERR(covey_conn_fd(p.b, &fd), -EMFILE);
+    CHECK_EQ(fd, -1);
+    send_text(p.a, "meanwhile");
+    allow_as_usual();
+    CHECK_OK(covey_conn_fd(p.b, &fd));
+    polls_readable(fd);
+    recv_text(p.b, "meanwhile");
+    pair_free(&p);
+}
+
+TEST(a_queue_has_none)
+{
+    covey_queue *q;
+    int fd = -1;
+    char byte;
+    size_t size;
+    CHECK_OK(covey_queue_create(&q, 0, NULL));
+    allow_no_more();
+    for (int i = 0; i < 2; i++)
+        CHECK_ERR(covey_queue_fd(q, &fd), -EMFILE);
+    CHECK_EQ(fd, -1);
+    CHECK_OK(covey_queue_put(q, COVEY_VIEW("a", 1), COVEY_NOWAIT));
+    allow_as_usual();
+    CHECK_OK(covey_queue_fd(q, &fd));
+    polls_readable(fd);
+    CHECK_OK(covey_queue_get_into(q, &byte, 1, &size, COVEY_NOWAIT));
+    covey_queue_free(q);
+}
+
+/* Its own one comes with the listener; that of a fork child is made when it asks. */
+TEST(a_listener_has_none_in_a_fork_child)
+{
+    covey_listener *l;
+    int status, fd = -1;
+    CHECK_OK(covey_listener_create(&l, NULL, NULL));
+    fflush(NULL);
+    pid_t pid = fork();
+    CHECK_GE(pid, 0);
+    if (!pid) {
+        covey_conn *client = NULL, *conn = NULL;
+        allow_no_more();
+        for (int i = 0; i < 2; i++)
+            CHECK_ERR(covey_listener_fd(l, &fd), -EMFILE);
+        CHECK_EQ(fd, -1);
+        CHECK_ERR(covey_listener_accept(l, &conn, COVEY_NOWAIT), -EMFILE);
+        allow_as_usual();
+        CHECK_OK(covey_listener_fd(l, &fd));
+        CHECK_OK(covey_client_connect(&client, covey_listener_address(l), NULL,
+                                      COVEY_SEC(20)));
+        polls_readable(fd);
+        CHECK_OK(covey_listener_accept(l, &conn, COVEY_SEC(20)));
+        covey_conn_free(client);
+        covey_conn_free(conn);
+        covey_listener_free(l);
+        _exit(0);
+    }
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    CHECK_EQ(status, 0);
+    covey_listener_free(l);
+}
+
+CHECK_MAIN()
