@@ -152,6 +152,8 @@ TEST(address_in_use_is_an_error)
     covey_listener_free(l);
     l = listener_at("@covey-test-in-use", NULL);
     CHECK_ERR(covey_listener_create(&other, "@covey-test-in-use", NULL), -EADDRINUSE);
+    CHECK_ERR(covey_listener_create(&other, "192.0.2.1:0", NULL), -EADDRNOTAVAIL);
+    CHECK_STR_HAS(covey_error_detail(), "192.0.2.1:0");
     covey_listener_free(l);
 }
 
