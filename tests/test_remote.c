@@ -114,6 +114,10 @@ static void break_list(covey_manager *m, const struct python *p)
     CHECK_ERR(covey_list_pop(l, -1, &v), -ENOENT);
     CHECK_STR_HAS(covey_error_detail(), "IndexError: pop from empty list");
     CHECK_ERR(covey_list_remove(l, covey_value_int(1)), -ENOENT);
+    CHECK_ERR(covey_list_set(l, 0, covey_value_int(1)), -ENOENT);
+    CHECK_ERR(covey_list_delete(l, 0), -ENOENT);
+    CHECK_STR_HAS(covey_error_detail(),
+                  "IndexError: list assignment index out of range");
     CHECK_ERR(covey_list_index(l, covey_value_int(1), &n), -ENOENT);
     CHECK_ERR(covey_list_extend(l, covey_value_int(1)), COVEY_ETYPE);
     CHECK_ERR(covey_list_slice(l, 0, 0, 0, &v), -EINVAL);
@@ -167,6 +171,9 @@ static void use_dict(covey_manager *m, const struct python *p)
     CHECK_OK(covey_proxy_copy(d, &v));
     is(v, "{'k': 7}");
     CHECK_ERR(covey_dict_get(d, covey_value_int(1), &v), -ENOENT);
+    failed_by("KeyError", "1");
+    CHECK_ERR(covey_dict_delete(d, covey_value_int(1)), -ENOENT);
+    CHECK_ERR(covey_dict_pop(d, covey_value_int(1), &v), -ENOENT);
     failed_by("KeyError", "1");
     CHECK_ERR(covey_dict_set(d, covey_value_list(), covey_value_none()), COVEY_ETYPE);
     CHECK_OK(covey_dict_clear(d));
@@ -229,6 +236,8 @@ static void use_values(covey_manager *m, const struct python *p)
     CHECK_OK(covey_namespace_delete(space, "x"));
     CHECK_ERR(covey_namespace_get(space, "x", &v), -ENOENT);
     CHECK_STR_EQ(covey_proxy_error_type(), "AttributeError");
+    CHECK_ERR(covey_namespace_delete(space, "x"), -ENOENT);
+    CHECK_STR_EQ(covey_proxy_error_type(), "AttributeError");
     CHECK_OK(covey_value_pack(&args, "(s, i)", "i", 5));
     CHECK_OK(covey_proxy_create(&value, m, "Value", args, NULL));
     CHECK_OK(covey_proxy_value_set(value, covey_value_int(6)));
@@ -286,6 +295,28 @@ static void use_queue(covey_manager *m, const struct python *p)
 TEST_TIMEOUT(queues_of_a_manager, 120)
 {
     with_each_manager(use_queue);
+}
+
+/* What is in it is got before. */
+static void shut_queue(covey_manager *m, const struct python *p)
+{
+    covey_value *v = NULL;
+    if (p->minor < 13)
+        return;
+    covey_proxy *q = created(m, "Queue", NULL);
+    CHECK_OK(covey_proxy_queue_put(q, covey_value_int(1), PATIENT));
+    CHECK_OK(covey_proxy_call(q, NULL, "shutdown", "()"));
+    CHECK_ERR(covey_proxy_queue_put(q, covey_value_int(2), PATIENT), COVEY_ECLOSED);
+    CHECK_STR_EQ(covey_proxy_error_type(), "ShutDown");
+    CHECK_OK(covey_proxy_queue_get(q, &v, PATIENT));
+    is(v, "1");
+    CHECK_ERR(covey_proxy_queue_get(q, &v, PATIENT), COVEY_ECLOSED);
+    covey_proxy_free(q);
+}
+
+TEST_TIMEOUT(a_queue_that_is_shut_down_is_closed, 120)
+{
+    with_each_manager(shut_queue);
 }
 
 /* Another thread: locks there belong to threads, as connections do. */
@@ -365,6 +396,8 @@ static void use_signals(covey_manager *m, const struct python *p)
     CHECK_EQ(covey_proxy_event_is_set(s.ready), 0);
     CHECK_ERR(covey_proxy_event_wait(s.ready, COVEY_MSEC(5)), -ETIMEDOUT);
     CHECK_ERR(covey_proxy_condition_wait(s.condition, COVEY_NOWAIT), COVEY_ESTATE);
+    CHECK_ERR(covey_proxy_condition_notify(s.condition, 1), COVEY_ESTATE);
+    CHECK_ERR(covey_proxy_condition_notify_all(s.condition), COVEY_ESTATE);
     CHECK_OK(covey_proxy_lock_acquire(s.condition, PATIENT));
     CHECK_ERR(covey_proxy_condition_wait(s.condition, COVEY_MSEC(5)), -ETIMEDOUT);
     CHECK_EQ(pthread_create(&thread, NULL, notifier, &s), 0);
