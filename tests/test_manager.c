@@ -384,6 +384,107 @@ TEST_EACH_METHOD(a_proxy_outlives_the_process_whose_call_returned_it)
     outlives_its_maker(1);
 }
 
+/* ---- objects that methods return ---- */
+
+static int thing_make(covey_request *request, void **ret_self)
+{
+    (void)request;
+    *ret_self = calloc(1, sizeof(int));
+    return *ret_self ? 0 : -ENOMEM;
+}
+
+static int things_destroyed; /* in the manager */
+
+static void thing_free(void *self)
+{
+    things_destroyed++;
+    free(self);
+}
+
+static int thing_destroyed(covey_request *request, void *self)
+{
+    (void)self;
+    return covey_request_return(request, covey_value_int(things_destroyed));
+}
+
+/* What is refused is the method's still. */
+static int thing_refused(covey_request *request, void *self)
+{
+    static const char *const unknown[] = {"NoSuchThing", "list", NULL};
+    int *other = calloc(1, sizeof *other);
+    (void)self;
+    for (int i = 0; i < 3; i++) {
+        CHECK_ERR(covey_request_return_object(request, unknown[i], other), -EINVAL);
+        CHECK_STR_HAS(covey_error_detail(), unknown[i] ? unknown[i] : "NULL");
+    }
+    free(other);
+    return covey_request_return(request, covey_value_str("as before"));
+}
+
+/* What is taken is the manager's, though nothing comes of it. */
+static int thing_replaced(covey_request *request, void *self)
+{
+    (void)self;
+    for (int i = 0; i < 2; i++)
+        CHECK_OK(covey_request_return_object(request, "Thing", calloc(1, sizeof(int))));
+    return covey_request_return(request, covey_value_str("in its place"));
+}
+
+static int thing_failed(covey_request *request, void *self)
+{
+    (void)self;
+    CHECK_OK(covey_request_return_object(request, "Thing", calloc(1, sizeof(int))));
+    return -EDOM;
+}
+
+static int thing_raised(covey_request *request, void *self)
+{
+    (void)self;
+    CHECK_OK(covey_request_return_object(request, "Thing", calloc(1, sizeof(int))));
+    return covey_request_raise(request, "KeyError", NULL);
+}
+
+static const struct covey_method thing_methods[] = {
+    {"destroyed", thing_destroyed, 0}, {"refused", thing_refused, 0},
+    {"replaced", thing_replaced, 0},   {"failed", thing_failed, 0},
+    {"raised", thing_raised, 0},
+};
+static const struct covey_class thing_class = {
+    .size = sizeof(struct covey_class),
+    .methods = thing_methods,
+    .method_count = sizeof thing_methods / sizeof *thing_methods,
+    .create = thing_make,
+    .destroy = thing_free,
+};
+
+static void gives(covey_proxy *thing, const char *method, covey_value *wanted)
+{
+    covey_value *value = NULL;
+    CHECK_OK(covey_proxy_call(thing, &value, method, "()"));
+    CHECK(covey_value_equal(value, wanted));
+    covey_value_free(value);
+    covey_value_free(wanted);
+}
+
+TEST_EACH_METHOD(an_object_is_the_methods_until_it_is_taken)
+{
+    covey_proxy *thing;
+    CHECK_OK(covey_manager_register("Thing", &thing_class, NULL));
+    covey_manager *manager = start((struct covey_manager_opts){0});
+    CHECK_OK(covey_proxy_create(&thing, manager, "Thing", NULL, NULL));
+    gives(thing, "refused", covey_value_str("as before"));
+    gives(thing, "destroyed", covey_value_int(0));
+    gives(thing, "replaced", covey_value_str("in its place"));
+    gives(thing, "destroyed", covey_value_int(2));
+    CHECK_ERR(covey_proxy_call(thing, NULL, "failed", "()"), COVEY_EREMOTE);
+    gives(thing, "destroyed", covey_value_int(3));
+    CHECK_ERR(covey_proxy_call(thing, NULL, "raised", "()"), COVEY_EREMOTE);
+    CHECK_STR_EQ(covey_proxy_error_type(), "KeyError");
+    gives(thing, "destroyed", covey_value_int(4));
+    covey_proxy_free(thing);
+    manager_end(manager);
+}
+
 /* ---- the last holder is killed ---- */
 
 static covey_event *box_gone;

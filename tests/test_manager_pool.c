@@ -77,6 +77,25 @@ static covey_value *numbers(int from, int to)
     return list;
 }
 
+static int make_object(covey_request *request)
+{
+    int self = 0;
+    CHECK_ERR(covey_request_return_object(request, "Pool", &self), -ENOTSUP);
+    CHECK_STR_HAS(covey_error_detail(), "in a function");
+    return covey_request_return(request, covey_value_str("no object"));
+}
+
+TEST_EACH_METHOD(a_function_makes_no_objects)
+{
+    CHECK_OK(covey_manager_register_function("__main__.make_object", make_object));
+    covey_manager *manager = start((struct covey_manager_opts){0});
+    covey_proxy *pool = pool_of(manager, 1);
+    GIVES(pool, "'no object'", "apply", "(N)",
+          covey_value_global("__main__", "make_object"));
+    covey_proxy_free(pool);
+    manager_end(manager);
+}
+
 TEST_EACH_METHOD_AND_THREAD(a_pool_calls_registered_functions)
 {
     covey_manager *manager = start((struct covey_manager_opts){0});
