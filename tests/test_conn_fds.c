@@ -219,6 +219,38 @@ TEST(without_a_place_for_a_descriptor_it_stays_in_a_socket)
     pair_free(&p);
 }
 
+/* Over a socket it is closed, and what follows it is received. */
+TEST(descriptor_in_place_of_a_message_is_told_and_begins_no_message)
+{
+    const int on = 1;
+    for (int mode = 0; mode < 4; mode++) {
+        struct pair p = sockets_new();
+        struct covey_bytes bytes = {0};
+        bool answers = mode & 1;
+        int fd = -1;
+        CHECK_OK(covey_conn_set_fd_answers(p.a, answers));
+        CHECK_OK(covey_conn_set_fd_answers(p.b, answers));
+        CHECK_OK(covey_conn_fd(p.b, &fd));
+        if (mode & 2) /* comes with each message, as a descriptor would */
+            CHECK_EQ(setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on), 0);
+        for (int i = 0; i < 2; i++)
+            CHECK_OK(covey_conn_send_fd(p.a, 0, COVEY_NOWAIT));
+        send_text(p.a, "behind");
+        for (int i = 0; i < 2; i++) {
+            CHECK_ERR(covey_conn_recv(p.b, &bytes, COVEY_SEC(20)), COVEY_EPROTOCOL);
+            CHECK_STR_HAS(covey_error_detail(), "descriptor");
+        }
+        recv_text(p.b, "behind");
+        send_text(p.b, "back"); /* behind two answers */
+        recv_text(p.a, "back");
+        CHECK_OK(covey_conn_send_fd(p.a, 0, COVEY_NOWAIT));
+        CHECK_OK(covey_conn_recv_fd(p.b, &fd, COVEY_SEC(20)));
+        close(fd);
+        covey_bytes_free(&bytes);
+        pair_free(&p);
+    }
+}
+
 TEST(message_in_place_of_a_descriptor_stays)
 {
     struct pair p = sockets_new();

@@ -227,13 +227,24 @@ int cvy_stream_flush(struct cvy_stream *s, int64_t deadline, const char *call)
 
 /* ---- receiving ---- */
 
-/* Read more. `any`: a message has begun. Returns: bytes; -EAGAIN: nothing, if not `any`;
- * -ETIMEDOUT; COVEY_EEOF; COVEY_ETRUNCATED. */
-static ssize_t read_some(struct cvy_stream *s, void *to, uint64_t size, bool any,
-                         int64_t deadline)
+/* `ret_had_fd`: NULL: in a message. */
+static ssize_t read_now(const struct cvy_stream *s, void *to, uint64_t size,
+                        bool *ret_had_fd)
 {
+    if (ret_had_fd && !s->tls && s->fd_kind == CVY_OS_STREAM_UNIX)
+        return cvy_os_stream_read_noting(s->fd, to, size, ret_had_fd);
+    return cvy_socket_read(s->tls, s->fd, s->fd_kind, to, size);
+}
+
+/* Read more. `ret_had_fd`: no message has begun; becomes true if a descriptor came with the
+ * last byte. NULL: one has. Returns: bytes; -EAGAIN: nothing, if none has; -ETIMEDOUT;
+ * COVEY_EEOF; COVEY_ETRUNCATED. */
+static ssize_t read_some(struct cvy_stream *s, void *to, uint64_t size,
+                         bool *ret_had_fd, int64_t deadline)
+{
+    bool any = !ret_had_fd;
     for (;;) {
-        ssize_t n = cvy_socket_read(s->tls, s->fd, s->fd_kind, to, size);
+        ssize_t n = read_now(s, to, size, ret_had_fd);
         if (cvy_likely(n > 0))
             return n;
         if (n == -ECONNABORTED)
@@ -265,20 +276,34 @@ static bool take_answer(struct cvy_stream_state *state, unsigned char *bytes,
     return true;
 }
 
+/* The byte that came with it begins no message, and is answered: its sender may wait. */
+static int refuse_fd(struct cvy_stream *s, const char *call)
+{
+    s->state->header_size = 0;
+    if (s->answers_fds)
+        atomic_fetch_add(&s->state->answers_owed, 1);
+    return cvy_fail(COVEY_EPROTOCOL,
+                    "%s: a descriptor came in place of a message, and was closed",
+                    call);
+}
+
 static int read_header(struct cvy_stream *s, int64_t deadline, const char *call)
 {
     struct cvy_stream_state *state = s->state;
     uint32_t length;
     while ((length = cvy_frame_length(state->header, state->header_size)) >
            state->header_size) {
-        ssize_t n =
-            read_some(s, state->header + state->header_size,
-                      length - state->header_size, state->header_size > 0, deadline);
+        bool had_fd = false;
+        ssize_t n = read_some(s, state->header + state->header_size,
+                              length - state->header_size,
+                              state->header_size ? NULL : &had_fd, deadline);
         if (n < 0)
             return (int)n;
         state->header_size += (uint32_t)n;
         while (take_answer(state, state->header, state->header_size))
             state->header_size--;
+        if (cvy_unlikely(had_fd) && state->header_size == 1)
+            return refuse_fd(s, call);
     }
     state->body_size = cvy_frame_size(state->header);
     if (state->body_size > INT64_MAX)
@@ -346,7 +371,7 @@ static int read_body(struct cvy_stream *s, struct cvy_landing *t, int64_t deadli
     int r = grow(to, size, got);
     while (r >= 0 && got < size) {
         ssize_t n = read_some(s, (char *)to->to + got,
-                              cvy_min_u64(size, to->capacity) - got, true, deadline);
+                              cvy_min_u64(size, to->capacity) - got, NULL, deadline);
         got += n > 0 ? (uint64_t)n : 0;
         if (n < 0)
             r = (int)n;

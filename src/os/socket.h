@@ -102,6 +102,9 @@ ssize_t cvy_os_stream_write(int fd, enum cvy_os_stream_kind kind,
 /** Wait until it can be written to, or is closed. Returns: 1, or 0 at the deadline. */
 int cvy_os_poll_out(int fd, int64_t deadline);
 
+/** Read what is there of an AF_UNIX socket. `*ret_had_fd`: whether descriptors came with the
+ * last byte that was read; they are closed. Returns: as cvy_os_stream_read. */
+ssize_t cvy_os_stream_read_noting(int fd, void *data, size_t size, bool *ret_had_fd);
 /** Send one byte and a descriptor with it. -EAGAIN; -EPIPE. */
 int cvy_os_stream_send_fd(int fd, unsigned char byte, int sent);
 /** Look at the next byte, and have a copy of the first descriptor that comes with it, if it

@@ -518,6 +518,40 @@ static int first_fd(struct msghdr *message)
     return first;
 }
 
+static ssize_t read_noting(int fd, void *data, size_t size, bool *ret_had_fd)
+{
+    struct iovec part = {.iov_base = data, .iov_len = size};
+    union control control;
+    struct msghdr message;
+    ssize_t r;
+    int first;
+
+    CVY_FAULT_POINT("recv", ENOMEM);
+    do {
+        message = (struct msghdr){
+            .msg_iov = &part,
+            .msg_iovlen = 1,
+            .msg_control = &control,
+            .msg_controllen = sizeof(control),
+        };
+        r = cvy_call_recvmsg(fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    } while (r < 0 && (errno == EINTR || errno == ECONNRESET));
+    *ret_had_fd = false;
+    if (r < 0)
+        return -errno;
+    first = first_fd(&message);
+    *ret_had_fd = first >= 0 || message.msg_flags & MSG_CTRUNC;
+    cvy_os_close(first);
+    return r;
+}
+
+ssize_t cvy_os_stream_read_noting(int fd, void *data, size_t size, bool *ret_had_fd)
+{
+    ssize_t r = read_noting(fd, data, size, ret_had_fd);
+
+    return is_unanswered(r) ? -ECONNABORTED : r;
+}
+
 /* Looking does not take the descriptors of who sends, but makes new ones here: so without a
  * free number nothing is lost. Linux also shows those that come with what is right behind
  * the bytes that were asked for, but no byte behind those. So of two bytes one is given if
