@@ -16,6 +16,40 @@ static size_t own_threads(void)
     return (size_t)cvy_os_thread_count();
 }
 
+static uint64_t workers_of(covey_pool *pool)
+{
+    struct covey_pool_stats stats;
+    CHECK_OK(covey_pool_stats(pool, &stats));
+    return stats.workers;
+}
+
+/* As an event loop does it. */
+static void dispatch_until_workers(covey_pool *pool, uint64_t count)
+{
+    struct pollfd entry = {.events = POLLIN};
+    CHECK_OK(covey_pool_fd(pool, &entry.fd));
+    while (workers_of(pool) != count) {
+        CHECK_EQ(poll(&entry, 1, 20000), 1);
+        (void)covey_pool_dispatch(pool, COVEY_NOWAIT);
+    }
+}
+
+/* Only the first line has a worker, which is up, and nothing is due any more. */
+static void dispatch_until_quiet(covey_pool *pool)
+{
+    const struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct pollfd entry = {.events = POLLIN};
+    uint32_t others;
+    CHECK_OK(covey_pool_fd(pool, &entry.fd));
+    do {
+        (void)covey_pool_dispatch(pool, COVEY_NOWAIT);
+        others = 0;
+        for (uint32_t i = 1; i < inner->lines; i++)
+            others += inner->worker[i].process != NULL;
+    } while (others || !atomic_load(&inner->shared->lines[0].thread) ||
+             atomic_load(&inner->next_look) != INT64_MAX || poll(&entry, 1, 0));
+}
+
 TEST_EACH_METHOD(an_event_loop_drives_a_pool_without_a_thread)
 {
     covey_pool *pool = pool_with(2, POOL_OPTS(.own_loop = COVEY_ON));
@@ -112,6 +146,42 @@ TEST(the_age_of_a_worker_counts_from_its_start)
         cvy_os_yield();
     CHECK_LE(cvy_pool_due(inner), inner->worker[0].born + COVEY_SEC(3600));
     (void)pthread_mutex_unlock(&inner->lock);
+    covey_pool_free(pool);
+}
+
+/* The small pool looks for nothing by itself; after the resize it does. */
+TEST_EACH_METHOD(a_pool_that_was_resized_shrinks_again)
+{
+    covey_pool *pool =
+        pool_with(4, POOL_OPTS(.own_loop = COVEY_ON, .idle_timeout = COVEY_MSEC(5)));
+    dispatch_until_workers(pool, 1);
+    dispatch_until_quiet(pool);
+    CHECK_OK(covey_pool_resize(pool, 2));
+    CHECK_EQ(workers_of(pool), 2);
+    dispatch_until_workers(pool, 1);
+    covey_pool_free(pool);
+}
+
+/* What another thread leaves to be started later is told to the loop: after several deaths
+ * in a row that one only notes when the next start is worth trying. */
+TEST(a_start_that_is_put_off_wakes_the_loop)
+{
+    covey_pool *pool = pool_with(1, COVEY_POOL_OPTS(.own_loop = COVEY_ON));
+    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct pollfd entry = {.events = POLLIN};
+    CHECK_OK(covey_pool_fd(pool, &entry.fd));
+    dispatch_until_quiet(pool);
+    (void)pthread_mutex_lock(&inner->lock);
+    CHECK_OK(covey_process_kill(inner->worker[0].process));
+    inner->barren = 10;
+    cvy_pool_reap_worker(inner, 0);
+    CHECK_OK(cvy_pool_start_workers(inner));
+    CHECK(!inner->worker[0].process);
+    (void)pthread_mutex_unlock(&inner->lock);
+    while (!inner->worker[0].process) {
+        CHECK_EQ(poll(&entry, 1, 20000), 1);
+        (void)covey_pool_dispatch(pool, COVEY_NOWAIT);
+    }
     covey_pool_free(pool);
 }
 

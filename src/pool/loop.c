@@ -87,8 +87,12 @@ int64_t cvy_loop_next_look(struct cvy_pool *pool)
 
 void cvy_loop_look_by(struct cvy_pool *pool, int64_t due)
 {
-    if (due < atomic_load(&pool->next_look) && pool->tasks)
+    if (due >= atomic_load(&pool->next_look))
+        return;
+    if (pool->tasks)
         cvy_tasks_tell(pool);
+    else
+        cvy_loop_raise(pool);
 }
 
 void cvy_loop_raise(struct cvy_pool *pool)

@@ -407,9 +407,7 @@ int covey_pool_resize(covey_pool *object, size_t workers)
         return cvy_fail(-EINVAL, "%s: %zu workers, 1 to %u are possible", call, workers,
                         pool->capacity);
     (void)pthread_mutex_lock(&pool->lock);
-    pool->staff.is_small = false;
-    cvy_staff_set_target(pool, (uint32_t)workers);
-    r = cvy_pool_start_workers(pool);
+    r = cvy_staff_resize(pool, (uint32_t)workers);
     (void)pthread_mutex_unlock(&pool->lock);
     return r;
 }

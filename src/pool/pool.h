@@ -218,7 +218,7 @@ struct cvy_pool {
 
     pthread_mutex_t stopping; /* of who ends the workers */
     pthread_mutex_t turn;
-    struct cvy_submissions *tasks; /* what was submitted; NULL before the first */
+    _Atomic(struct cvy_submissions *) tasks; /* what was submitted; NULL before that */
     struct cvy_watcher *watcher;
     struct covey_result *callbacks, **callbacks_end; /* to be called */
     bool calls_back;                                 /* one is being called */
@@ -370,7 +370,7 @@ void cvy_loop_free(struct cvy_pool *pool);
 /** When somebody has to look though nothing was heard. Tells it to those who bring what has
  * to be looked at earlier, so it is followed by a sleep until then. Not locked. */
 int64_t cvy_loop_next_look(struct cvy_pool *pool);
-/** Something has to be looked at by then. */
+/** Something has to be looked at by then; with the lock or without. */
 void cvy_loop_look_by(struct cvy_pool *pool, int64_t due);
 /** The event loop is to call covey_pool_dispatch. */
 void cvy_loop_raise(struct cvy_pool *pool);
@@ -425,10 +425,11 @@ struct cvy_batch_parts cvy_pool_parts(const struct cvy_map *map, uint64_t items)
 
 /* ---- staff.c; locked ---- */
 
-/** Start a worker in each wanted line that has none. Returns: 0 or the first error. */
+/** Start a worker in each wanted line that has none, and tell who watches what is due then.
+ * Returns: 0 or the first error. */
 int cvy_pool_start_workers(struct cvy_pool *pool);
-/** Want so many workers. */
-void cvy_staff_set_target(struct cvy_pool *pool, uint32_t workers);
+/** Have so many workers from now on. Returns: as cvy_pool_start_workers. */
+int cvy_staff_resize(struct cvy_pool *pool, uint32_t workers);
 /** There is something to do: be as many as usual. */
 void cvy_staff_wake(struct cvy_pool *pool);
 /** Look who is to be relieved, and whether there are too many. */

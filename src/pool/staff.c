@@ -129,6 +129,7 @@ int cvy_pool_start_workers(struct cvy_pool *pool)
         cvy_staff_count_barren(pool, covey_error_detail(), false);
         worker->due += pause_before_start(pool);
     }
+    cvy_loop_look_by(pool, cvy_pool_due(pool)); /* who calls may leave the pool now */
     return first;
 }
 
@@ -195,7 +196,7 @@ static void end_reliefs(struct cvy_pool *pool)
         }
 }
 
-void cvy_staff_set_target(struct cvy_pool *pool, uint32_t workers)
+static void set_target(struct cvy_pool *pool, uint32_t workers)
 {
     end_reliefs(pool);
     uint32_t wanted = count_wanted(pool);
@@ -211,6 +212,18 @@ void cvy_staff_set_target(struct cvy_pool *pool, uint32_t workers)
         }
     pool->target = workers;
     atomic_store(&pool->shared->counts.target, workers);
+}
+
+/* A small pool looks for nothing by itself; this one has to, and is not idle yet. */
+int cvy_staff_resize(struct cvy_pool *pool, uint32_t workers)
+{
+    struct cvy_staff *staff = &pool->staff;
+    staff->is_small = false;
+    staff->idle_since = 0;
+    if (cvy_staff_is_watched(staff))
+        staff->due = cvy_os_now();
+    set_target(pool, workers);
+    return cvy_pool_start_workers(pool);
 }
 
 /* ---- relief ---- */
@@ -315,7 +328,7 @@ static void look_for_idleness(struct cvy_pool *pool, int64_t now)
         return;
     staff->full = pool->target;
     staff->is_small = true;
-    cvy_staff_set_target(pool, staff->least);
+    set_target(pool, staff->least);
 }
 
 void cvy_staff_wake(struct cvy_pool *pool)
@@ -325,10 +338,10 @@ void cvy_staff_wake(struct cvy_pool *pool)
     if (!staff->is_small)
         return;
     staff->is_small = false;
-    cvy_staff_set_target(pool, staff->full);
+    set_target(pool, staff->full);
     (void)cvy_pool_start_workers(pool);
     staff->due = cvy_os_deadline(staff->idle_timeout);
-    cvy_tasks_tell(pool); /* who watches has to know that */
+    cvy_loop_look_by(pool, staff->due);
 }
 
 /* ---- looking ---- */
