@@ -185,6 +185,26 @@ TEST(a_start_that_is_put_off_wakes_the_loop)
     covey_pool_free(pool);
 }
 
+/* Those that come back with the next work grow old before there is nothing to do again. */
+TEST(the_age_of_those_that_come_back_counts)
+{
+    covey_pool *pool =
+        pool_with(2, COVEY_POOL_OPTS(.own_loop = COVEY_ON, .max_age = COVEY_SEC(3600),
+                                     .idle_timeout = COVEY_SEC(7200)));
+    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    (void)pthread_mutex_lock(&inner->lock);
+    while (!atomic_load(&inner->shared->lines[0].thread))
+        cvy_os_yield();
+    inner->staff.idle_since -= COVEY_SEC(7200);
+    cvy_staff_look(inner);
+    CHECK(inner->staff.is_small);
+    cvy_staff_wake(inner);
+    CHECK(!inner->staff.is_small);
+    CHECK_LE(inner->staff.due, inner->worker[0].born + COVEY_SEC(3600));
+    (void)pthread_mutex_unlock(&inner->lock);
+    covey_pool_free(pool);
+}
+
 /* ---- a death between two looks --------------------------------------------------- */
 
 struct scene {

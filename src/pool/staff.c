@@ -339,9 +339,8 @@ void cvy_staff_wake(struct cvy_pool *pool)
         return;
     staff->is_small = false;
     set_target(pool, staff->full);
+    staff->due = cvy_min_i64(staff->due, cvy_os_deadline(staff->idle_timeout));
     (void)cvy_pool_start_workers(pool);
-    staff->due = cvy_os_deadline(staff->idle_timeout);
-    cvy_loop_look_by(pool, staff->due);
 }
 
 /* ---- looking ---- */
