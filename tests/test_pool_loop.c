@@ -205,6 +205,32 @@ TEST(the_age_of_those_that_come_back_counts)
     covey_pool_free(pool);
 }
 
+static int wait_for_go(struct covey_view arg)
+{
+    struct shared *const *s = arg.data;
+    family_await(&(*s)->go, 1);
+    return 0;
+}
+
+/* Nobody is in a batch, since no worker has come up yet. */
+TEST_EACH_METHOD_AND_THREAD(a_pool_is_not_idle_while_work_waits)
+{
+    struct shared *s = share();
+    covey_pool *pool = pool_with(
+        3, POOL_OPTS(.own_loop = COVEY_ON, .idle_timeout = COVEY_MSEC(5),
+                     .initializer = wait_for_go, .initarg = COVEY_VIEW_OF(s)));
+    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    for (int i = 0; i < 3; i++)
+        CHECK_OK(covey_pool_apply_async(NULL, pool, task_wait, COVEY_VIEW_OF(s), NULL));
+    (void)pthread_mutex_lock(&inner->lock);
+    inner->staff.idle_since -= COVEY_SEC(1);
+    cvy_staff_look(inner);
+    (void)pthread_mutex_unlock(&inner->lock);
+    CHECK_EQ(workers_of(pool), 3);
+    family_tell(&s->go);
+    covey_pool_free(pool);
+}
+
 /* ---- a death between two looks --------------------------------------------------- */
 
 struct scene {

@@ -307,10 +307,25 @@ static void begin_reliefs(struct cvy_pool *pool, int64_t now)
 
 /* ---- idle ---- */
 
+/* Whether items of the batch in this slot wait for a worker. */
+static bool has_waiting(const struct cvy_pool_slot *s)
+{
+    if (s->use != CVY_SLOT_ACTIVE)
+        return false;
+    uint64_t set = atomic_load(&s->batch->orphan_set);
+    while (set && !atomic_load(&s->batch->orphans[__builtin_ctzll(set)]))
+        set &= set - 1;
+    return set || atomic_load(&s->batch->cursor) < s->n;
+}
+
+/* Not while there is something to do that nobody has begun: workers may be on their way. */
 static bool is_idle(const struct cvy_pool *pool)
 {
     for (uint32_t i = 0; i < pool->workers; i++)
         if (atomic_load(&pool->shared->lines[i].batch))
+            return false;
+    for (uint32_t slot = 0; slot < CVY_POOL_BATCHES; slot++)
+        if (has_waiting(&pool->slots[slot]))
             return false;
     return true;
 }
