@@ -196,6 +196,60 @@ TEST_EACH_METHOD(a_relief_survives_the_death_of_both)
     covey_pool_free(pool);
 }
 
+static uint32_t count_processes(const struct cvy_pool *pool)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < pool->lines; i++)
+        count += pool->worker[i].process != NULL;
+    return count;
+}
+
+/* A worker at its last task has a successor; that one, which is at its last task at once,
+ * has none until the first has ended. Nobody looks all the time until then. */
+TEST_EACH_METHOD_AND_THREAD(a_successor_at_its_last_task_waits_for_a_line)
+{
+    struct shared *s = share();
+    covey_result *results[4];
+    covey_pool *pool =
+        pool_with(1, POOL_OPTS(.own_loop = COVEY_ON, .max_workers = 2, .max_tasks = 1));
+    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    for (int i = 0; i < 4; i++)
+        CHECK_OK(covey_pool_apply_async(&results[i], pool, task_wait, COVEY_VIEW_OF(s),
+                                        NULL));
+    while (atomic_load(&s->begun) < 2)
+        (void)covey_pool_dispatch(pool, COVEY_MSEC(10));
+    (void)pthread_mutex_lock(&inner->lock);
+    cvy_pool_reap(inner, false);
+    CHECK_EQ(count_processes(inner), 2);
+    CHECK(!cvy_pool_wants_reaping(inner));
+    (void)pthread_mutex_unlock(&inner->lock);
+    family_tell(&s->go);
+    for (int i = 0; i < 4; i++) {
+        CHECK_OK(covey_result_get(results[i], NULL, COVEY_FOREVER));
+        covey_result_free(results[i]);
+    }
+    covey_pool_free(pool);
+}
+
+/* There is no line for another one. */
+TEST_EACH_METHOD_AND_THREAD(nobody_looks_for_a_line_all_the_time)
+{
+    struct shared *s = share();
+    covey_pool *pool =
+        pool_with(1, POOL_OPTS(.own_loop = COVEY_ON, .max_workers = 1, .max_tasks = 1));
+    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    for (int i = 0; i < 2; i++)
+        CHECK_OK(covey_pool_apply_async(NULL, pool, task_wait, COVEY_VIEW_OF(s), NULL));
+    while (atomic_load(&s->begun) < 2)
+        (void)covey_pool_dispatch(pool, COVEY_MSEC(10));
+    (void)pthread_mutex_lock(&inner->lock);
+    cvy_pool_reap(inner, false);
+    CHECK(!cvy_pool_wants_reaping(inner));
+    (void)pthread_mutex_unlock(&inner->lock);
+    family_tell(&s->go);
+    covey_pool_free(pool);
+}
+
 /* ---- idle -------------------------------------------------------------------- */
 
 TEST_EACH_METHOD_AND_THREAD(an_idle_pool_has_few_workers)

@@ -73,7 +73,8 @@ struct covey_pool_opts {
     /** Its argument, copied. */
     struct covey_view exitarg;
     /** A worker is replaced after so many; default never. Its successor is started when
-     * its last task begins. */
+     * its last task begins, and begins others meanwhile, so at most twice as many tasks as
+     * there are workers run at once. */
     size_t max_tasks;
     /** A worker that is older is replaced, after the task that it is at and when its
      * successor is up; default never. */

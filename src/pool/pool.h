@@ -434,6 +434,8 @@ int cvy_staff_resize(struct cvy_pool *pool, uint32_t workers);
 void cvy_staff_wake(struct cvy_pool *pool);
 /** Look who is to be relieved, and whether there are too many. */
 void cvy_staff_look(struct cvy_pool *pool);
+/** Whether a worker may have a successor now. */
+bool cvy_staff_may_relieve(const struct cvy_pool *pool);
 /** A worker died, by SIGKILL or otherwise, or did not start, while nothing was finished. */
 void cvy_staff_count_barren(struct cvy_pool *pool, const char *cause, bool killed);
 /** Whether that has gone on for so long that it will not be better. */

@@ -435,7 +435,7 @@ static bool is_dead(struct cvy_pool *pool, uint32_t index, bool ask_kernel)
 }
 
 /* Somebody died or leaves, or is to be relieved by a successor that is up, or soon. */
-static bool wants_a_look(const struct cvy_pool *pool, uint32_t index)
+static bool wants_a_look(const struct cvy_pool *pool, uint32_t index, bool may_relieve)
 {
     const struct cvy_pool_line *line = &pool->shared->lines[index];
     const struct cvy_pool_worker *worker = &pool->worker[index];
@@ -444,8 +444,7 @@ static bool wants_a_look(const struct cvy_pool *pool, uint32_t index)
         return false;
     return atomic_load(&line->left) || (thread && cvy_slot_is_dead(thread, false)) ||
            (thread && worker->relieves) ||
-           (worker->is_wanted && atomic_load(&line->is_last) && pool->staff.relieves &&
-            !pool->closing);
+           (may_relieve && worker->is_wanted && atomic_load(&line->is_last));
 }
 
 bool cvy_pool_wants_reaping(const struct cvy_pool *pool)
@@ -453,8 +452,9 @@ bool cvy_pool_wants_reaping(const struct cvy_pool *pool)
     int64_t due = cvy_pool_due(pool);
     if (due != INT64_MAX && due <= cvy_os_now())
         return true;
+    bool may_relieve = cvy_staff_may_relieve(pool);
     for (uint32_t i = 0; i < pool->workers; i++)
-        if (wants_a_look(pool, i))
+        if (wants_a_look(pool, i, may_relieve))
             return true;
     return false;
 }

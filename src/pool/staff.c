@@ -11,7 +11,9 @@
  *
  * Relief: a worker that is too old, has grown too large, or begins its last task, passes
  * being wanted on to a free line, where its successor starts. Only when that one is up the
- * old one is told to retire. */
+ * old one is told to retire. There are never more old ones than wanted: successors at their
+ * own last tasks wait, or each would start the next, without end. So a pool of n runs at most
+ * 2 n tasks at once, and there is always a line. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -257,18 +259,25 @@ static void forget_relief_of(struct cvy_pool *pool, uint32_t index)
             pool->worker[i].relieves = 0;
 }
 
-/* Returns: false if no line is free for a successor at the moment. */
-static bool relieve(struct cvy_pool *pool, uint32_t index)
+/* Whether a line is free for a successor, and few enough of the old ones are left. */
+bool cvy_staff_may_relieve(const struct cvy_pool *pool)
+{
+    uint32_t old = 0;
+    if (!pool->staff.relieves || pool->closing)
+        return false;
+    for (uint32_t i = 0; i < pool->workers; i++)
+        old += pool->worker[i].process && !pool->worker[i].is_wanted;
+    return old < pool->target && find_free(pool) >= 0;
+}
+
+static void relieve(struct cvy_pool *pool, uint32_t index)
 {
     int line = find_free(pool);
-    if (line < 0)
-        return false;
     forget_relief_of(pool, (uint32_t)line);
     want(pool, (uint32_t)line);
     pool->worker[line].relieves = index + 1;
     pool->worker[line].due = 0;
     pool->worker[index].is_wanted = false; /* it works on until the other one is up */
-    return true;
 }
 
 static bool is_up(const struct cvy_pool *pool, uint32_t index)
@@ -294,14 +303,13 @@ static void begin_reliefs(struct cvy_pool *pool, int64_t now)
     bool weigh = staff->max_memory && now >= staff->weighed + MEMORY_TIME;
     if (weigh)
         staff->weighed = now;
-    for (uint32_t i = 0; i < pool->workers; i++) {
+    for (uint32_t i = 0; i < pool->workers && cvy_staff_may_relieve(pool); i++) {
         const struct cvy_pool_worker *worker = &pool->worker[i];
         if (!worker->is_wanted || worker->relieves || !is_up(pool, i))
             continue;
-        if ((atomic_load(&pool->shared->lines[i].is_last) || is_too_old(pool, i, now) ||
-             (weigh && is_too_large(pool, i))) &&
-            !relieve(pool, i))
-            return;
+        if (atomic_load(&pool->shared->lines[i].is_last) || is_too_old(pool, i, now) ||
+            (weigh && is_too_large(pool, i)))
+            relieve(pool, i);
     }
 }
 
@@ -368,10 +376,15 @@ static int64_t next_look(const struct cvy_pool *pool, int64_t now)
         due = staff->idle_since + staff->idle_timeout;
     if (staff->max_memory)
         due = cvy_min_i64(due, staff->weighed + MEMORY_TIME);
-    for (uint32_t i = 0; staff->max_age && i < pool->workers; i++)
-        if (pool->worker[i].is_wanted && pool->worker[i].process)
-            due = cvy_min_i64(due, pool->worker[i].born + staff->max_age);
-    /* What is over already waits for a line, or for a successor to come up. */
+    bool may_relieve = cvy_staff_may_relieve(pool);
+    for (uint32_t i = 0; staff->max_age && i < pool->workers; i++) {
+        const struct cvy_pool_worker *worker = &pool->worker[i];
+        /* Who is too old and has to wait is looked at when one of the old ones ends. */
+        if (worker->is_wanted && worker->process &&
+            (may_relieve || !is_too_old(pool, i, now)))
+            due = cvy_min_i64(due, worker->born + staff->max_age);
+    }
+    /* What is over already waits for a successor to come up. */
     return cvy_max_i64(due, now + LOOK_TIME);
 }
 
