@@ -231,6 +231,32 @@ TEST_EACH_METHOD_AND_THREAD(a_pool_is_not_idle_while_work_waits)
     covey_pool_free(pool);
 }
 
+/* At the end nobody is relieved any more, so nobody needs to look whether it can be done. */
+TEST(a_relief_is_no_reason_to_look_at_the_end)
+{
+    covey_pool *pool =
+        pool_with(1, COVEY_POOL_OPTS(.own_loop = COVEY_ON, .max_age = COVEY_SEC(3600)));
+    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    (void)pthread_mutex_lock(&inner->lock);
+    for (uint32_t i = 0; i < 2; i++) {
+        while (!atomic_load(&inner->shared->lines[i].thread))
+            cvy_os_yield();
+        if (i)
+            break;
+        inner->worker[0].born -= COVEY_SEC(3600);
+        cvy_staff_look(inner);
+        CHECK_OK(cvy_pool_start_workers(inner));
+    }
+    CHECK_EQ(inner->worker[1].relieves, 1);
+    CHECK(cvy_pool_wants_reaping(inner));
+    inner->closing = true;
+    CHECK(!cvy_pool_wants_reaping(inner));
+    CHECK_EQ(cvy_pool_due(inner), INT64_MAX);
+    inner->closing = false;
+    (void)pthread_mutex_unlock(&inner->lock);
+    covey_pool_free(pool);
+}
+
 /* ---- a death between two looks --------------------------------------------------- */
 
 struct scene {

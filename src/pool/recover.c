@@ -443,7 +443,7 @@ static bool wants_a_look(const struct cvy_pool *pool, uint32_t index, bool may_r
     if (!worker->process)
         return false;
     return atomic_load(&line->left) || (thread && cvy_slot_is_dead(thread, false)) ||
-           (thread && worker->relieves) ||
+           (thread && worker->relieves && !pool->closing) ||
            (may_relieve && worker->is_wanted && atomic_load(&line->is_last));
 }
 

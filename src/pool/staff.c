@@ -141,8 +141,8 @@ int64_t cvy_pool_due(const struct cvy_pool *pool)
     int64_t due = may_start ? pool->staff.due : INT64_MAX;
     for (uint32_t i = 0; i < pool->workers; i++) {
         const struct cvy_pool_worker *worker = &pool->worker[i];
-        bool is_pending =
-            !atomic_load(&pool->shared->lines[i].thread) || worker->relieves;
+        bool is_pending = !atomic_load(&pool->shared->lines[i].thread) ||
+                          (may_start && worker->relieves);
         if (worker->process ? is_pending : may_start && worker->is_wanted)
             due = cvy_min_i64(due, worker->due);
     }
