@@ -559,6 +559,41 @@ TEST_EACH_METHOD(a_trace_has_a_slice_per_task)
     unlink(path);
 }
 
+static int no_item(void *ctx, struct covey_view *ret_item)
+{
+    (void)ctx;
+    (void)ret_item;
+    return 0;
+}
+
+TEST(negative_limits_are_errors)
+{
+    covey_pool *pool = pool_with(1, NULL);
+    covey_result *result = NULL;
+    covey_iterator *it = NULL;
+    const struct covey_view none = COVEY_NO_VIEW;
+    for (int soft = 0; soft < 2; soft++) {
+        covey_nsec time = soft ? 0 : -1;
+        const struct covey_task_opts *one =
+            COVEY_TASK_OPTS(.time_limit = time, .soft_limit = -soft);
+        const struct covey_map_opts *all =
+            COVEY_MAP_OPTS(.time_limit = time, .soft_limit = -soft);
+        const struct covey_imap_opts *some =
+            COVEY_IMAP_OPTS(.time_limit = time, .soft_limit = -soft);
+        CHECK_ERR(covey_pool_apply(pool, task_echo, COVEY_NO_VIEW, NULL, one), -EINVAL);
+        CHECK_ERR(covey_pool_apply_async(&result, pool, task_echo, COVEY_NO_VIEW, one),
+                  -EINVAL);
+        CHECK_ERR(covey_pool_map(pool, task_echo, NULL, 0, NULL, 0, 1, all), -EINVAL);
+        CHECK_ERR(
+            covey_pool_map_async(&result, pool, task_echo, NULL, 0, NULL, 0, 1, all),
+            -EINVAL);
+        CHECK_ERR(covey_pool_map_bytes(pool, task_echo, &none, NULL, 1, all), -EINVAL);
+        CHECK_ERR(covey_pool_imap(&it, pool, task_echo, no_item, NULL, some), -EINVAL);
+        CHECK_STR_HAS(covey_error_detail(), "is negative");
+    }
+    covey_pool_free(pool);
+}
+
 TEST(progress_is_quiet_where_nobody_looks)
 {
     struct catcher c = catch_output(2);

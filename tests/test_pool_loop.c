@@ -257,6 +257,23 @@ TEST(a_relief_is_no_reason_to_look_at_the_end)
     covey_pool_free(pool);
 }
 
+TEST(times_may_be_forever)
+{
+    covey_pool *pool =
+        pool_with(2, COVEY_POOL_OPTS(.own_loop = COVEY_ON, .max_age = COVEY_FOREVER,
+                                     .idle_timeout = COVEY_FOREVER));
+    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    (void)pthread_mutex_lock(&inner->lock);
+    for (uint32_t i = 0; i < 2; i++)
+        while (!atomic_load(&inner->shared->lines[i].thread))
+            cvy_os_yield();
+    CHECK_GT(cvy_pool_due(inner), cvy_os_deadline(COVEY_SEC(3600)));
+    cvy_staff_look(inner);
+    CHECK_GT(cvy_pool_due(inner), cvy_os_deadline(COVEY_SEC(3600)));
+    (void)pthread_mutex_unlock(&inner->lock);
+    covey_pool_free(pool);
+}
+
 /* ---- a death between two looks --------------------------------------------------- */
 
 struct scene {

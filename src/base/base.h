@@ -64,6 +64,13 @@ static inline int64_t cvy_max_i64(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+/** The time so long `after` another one; INT64_MAX if that is never. */
+static inline int64_t cvy_later(int64_t time, int64_t after)
+{
+    int64_t due;
+    return __builtin_add_overflow(time, after, &due) ? INT64_MAX : due;
+}
+
 /** `value` rounded up to a multiple of `unit`, a power of two. */
 static inline uint64_t cvy_round_up(uint64_t value, uint64_t unit)
 {

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/opts.h"
+#include "pool/limits.h"
 #include "pool/result.h"
 #include "region/wait.h"
 
@@ -141,7 +142,11 @@ int cvy_exchange_run(struct cvy_pool *pool, const char *call, covey_task_fn *fn,
     struct gather g = {.exchange = exchange, .ctx = ctx, .opts = opts};
     if (!fn)
         return cvy_fail(-EINVAL, "%s: the function is NULL", call);
-    int r = cvy_code_encode((cvy_code_fn *)fn, &g.flow.map.code);
+    int r = cvy_limits_refuse(
+        call, &(struct cvy_limits){.time = opts->time_limit, .soft = opts->soft_limit});
+    if (r < 0)
+        return r;
+    r = cvy_code_encode((cvy_code_fn *)fn, &g.flow.map.code);
     if (r < 0)
         return cvy_fail_os(r, "%s: the function", call);
     cvy_flow_init(&g.flow, pool, fn, exchange->pull, ctx);

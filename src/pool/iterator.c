@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "base/opts.h"
 #include "pool/flow.h"
+#include "pool/limits.h"
 #include "region/member.h"
 #include "region/wait.h"
 
@@ -153,12 +154,15 @@ static int start(covey_iterator **out, covey_pool *object, covey_task_fn *fn,
         r = cvy_fail(-EINVAL, "%s: `out`, the function or the input is NULL", call);
     if (r < 0)
         return r;
+    struct cvy_limits limits = {
+        .time = opts.time_limit, .soft = opts.soft_limit, .memory = opts.memory_limit};
+    r = cvy_limits_refuse(call, &limits);
+    if (r < 0)
+        return r;
     r = cvy_code_encode((cvy_code_fn *)fn, &code);
     if (r < 0)
         return cvy_fail_os(r, "%s: the function", call);
-    if (cvy_limits_any(&(struct cvy_limits){.time = opts.time_limit,
-                                            .soft = opts.soft_limit,
-                                            .memory = opts.memory_limit})) {
+    if (cvy_limits_any(&limits)) {
         r = cvy_tasks_begin(pool); /* somebody has to look while nobody reads */
         if (r >= 0)
             r = cvy_watcher_start(pool);

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 
+#include "base/error.h"
 #include "pool/flow.h"
 #include "pool/worker.h"
 
@@ -64,10 +65,13 @@ static bool is_over_memory(struct cvy_pool *pool, uint32_t index,
     return own > run->limits->memory;
 }
 
-static int64_t after(int64_t at, int64_t time)
+int cvy_limits_refuse(const char *call, const struct cvy_limits *limits)
 {
-    int64_t due;
-    return __builtin_add_overflow(at, time, &due) ? INT64_MAX : due;
+    if (limits->time >= 0 && limits->soft >= 0 && limits->duplicate >= 0)
+        return 0;
+    return cvy_fail(
+        -EINVAL, "%s: `.time_limit`, `.soft_limit` or `.duplicate_after` is negative",
+        call);
 }
 
 /* Returns: when it is to be looked at again. */
@@ -92,13 +96,13 @@ static int64_t check_line(struct cvy_pool *pool, uint32_t index, int64_t now)
     if (limits->soft && age >= limits->soft)
         atomic_store(&pool->shared->lines[index].warned, run.serial);
     else if (limits->soft)
-        due = after(run.started, limits->soft);
+        due = cvy_later(run.started, limits->soft);
     if (limits->time)
-        due = cvy_min_i64(due, after(run.started, limits->time));
+        due = cvy_min_i64(due, cvy_later(run.started, limits->time));
     if (limits->duplicate && age >= limits->duplicate)
         cvy_duplicate_make(pool, run.slot, run.at);
     else if (limits->duplicate)
-        due = cvy_min_i64(due, after(run.started, limits->duplicate));
+        due = cvy_min_i64(due, cvy_later(run.started, limits->duplicate));
     if (limits->memory)
         due = cvy_min_i64(due, now + SAMPLE_TIME);
     return due;
@@ -108,11 +112,11 @@ int64_t cvy_limits_due(const struct cvy_limits *limits, int64_t now)
 {
     int64_t due = INT64_MAX;
     if (limits->time)
-        due = cvy_min_i64(due, after(now, limits->time));
+        due = cvy_min_i64(due, cvy_later(now, limits->time));
     if (limits->soft)
-        due = cvy_min_i64(due, after(now, limits->soft));
+        due = cvy_min_i64(due, cvy_later(now, limits->soft));
     if (limits->duplicate)
-        due = cvy_min_i64(due, after(now, limits->duplicate));
+        due = cvy_min_i64(due, cvy_later(now, limits->duplicate));
     if (limits->memory)
         due = cvy_min_i64(due, now + SAMPLE_TIME);
     return due;

@@ -7,6 +7,8 @@
 
 /* ---- limits.c; locked ---- */
 
+/** Limits that cannot be: -EINVAL; else 0. Needs no lock. */
+int cvy_limits_refuse(const char *call, const struct cvy_limits *limits);
 /** Look at the tasks that run. Returns: when to look again, INT64_MAX: not by itself. */
 int64_t cvy_limits_check(struct cvy_pool *pool);
 /** When what begins `now` has to be looked at. */

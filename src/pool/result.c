@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/opts.h"
+#include "pool/limits.h"
 #include "region/member.h"
 #include "region/wait.h"
 
@@ -78,13 +79,13 @@ static int take_wishes(struct covey_result *result, const struct wishes *wishes)
         return cvy_fail(-EINVAL, "%s: priority %d, -%d to %d are possible",
                         result->work.call, wishes->priority, PRIORITY_MOST,
                         PRIORITY_MOST);
-    if (wishes->duplicate < 0)
-        return cvy_fail(-EINVAL, "%s: `.duplicate_after` is negative",
-                        result->work.call);
     result->limits = (struct cvy_limits){.time = wishes->time,
                                          .soft = wishes->soft,
                                          .duplicate = wishes->duplicate,
                                          .memory = wishes->memory};
+    int r = cvy_limits_refuse(result->work.call, &result->limits);
+    if (r < 0)
+        return r;
     result->key = result->submitted - wishes->priority * AGE_STEP;
     cvy_bounds_take(&result->bounds, wishes->timeout, wishes->detached);
     result->deadline = result->bounds.deadline;

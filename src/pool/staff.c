@@ -68,7 +68,7 @@ static int start_worker(struct cvy_pool *pool, uint32_t index)
     worker->born = cvy_os_now();
     if (pool->staff.max_age)
         pool->staff.due =
-            cvy_min_i64(pool->staff.due, worker->born + pool->staff.max_age);
+            cvy_min_i64(pool->staff.due, cvy_later(worker->born, pool->staff.max_age));
     if (pool->started > pool->target)
         cvy_count(&pool->shared->counts.restarts, 1);
     cvy_loop_watch(pool, index);
@@ -373,7 +373,7 @@ static int64_t next_look(const struct cvy_pool *pool, int64_t now)
     const struct cvy_staff *staff = &pool->staff;
     int64_t due = INT64_MAX;
     if (staff->idle_timeout && !staff->is_small && pool->target > staff->least)
-        due = staff->idle_since + staff->idle_timeout;
+        due = cvy_later(staff->idle_since, staff->idle_timeout);
     if (staff->max_memory)
         due = cvy_min_i64(due, staff->weighed + MEMORY_TIME);
     bool may_relieve = cvy_staff_may_relieve(pool);
@@ -382,7 +382,7 @@ static int64_t next_look(const struct cvy_pool *pool, int64_t now)
         /* Who is too old and has to wait is looked at when one of the old ones ends. */
         if (worker->is_wanted && worker->process &&
             (may_relieve || !is_too_old(pool, i, now)))
-            due = cvy_min_i64(due, worker->born + staff->max_age);
+            due = cvy_min_i64(due, cvy_later(worker->born, staff->max_age));
     }
     /* What is over already waits for a successor to come up. */
     return cvy_max_i64(due, now + LOOK_TIME);
