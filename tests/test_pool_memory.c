@@ -280,4 +280,63 @@ TEST_EACH_METHOD(a_task_gets_no_more_than_there_is)
     check_growth(POOL_OPTS(.memory = 128 * MIB), -ENOMEM, 2);
 }
 
+/* ---- memory of results ------------------------------------------------------- */
+
+static uint64_t used_memory(void)
+{
+    struct covey_family_usage usage;
+    CHECK_OK(covey_family_usage(&usage));
+    return usage.used;
+}
+
+/* Has a result of 1 MiB, and then none. */
+static int return_and_fail(struct covey_call *call)
+{
+    static const char large[MIB];
+    CHECK_EQ(covey_call_return(call, large, sizeof large), 0);
+    return -1;
+}
+
+TEST_EACH_METHOD_AND_THREAD(a_worker_that_ends_leaves_no_result_behind)
+{
+    covey_pool *pool = pool_with(1, POOL_OPTS(.max_tasks = 1));
+    uint64_t before = 0;
+    for (int i = 0; i < 20; i++) {
+        CHECK_ERR(covey_pool_apply(pool, return_and_fail, COVEY_NO_VIEW, NULL, NULL),
+                  COVEY_EREMOTE);
+        if (i == 0)
+            before = used_memory();
+    }
+    CHECK_LE(used_memory(), before + 8 * MIB); /* a few may be on their way out */
+    covey_pool_free(pool);
+}
+
+/* The worker is killed when it has noted where its large result is, and not said yet that
+ * it has finished: the next run has a result of its own. */
+TEST_EACH_METHOD(the_result_of_a_dead_try_is_given_back)
+{
+    struct shared *s = share();
+    covey_pool *pool = pool_with(1, POOL_OPTS(.own_loop = COVEY_ON, .retries = 1));
+    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    covey_result *result = NULL;
+    cvy_ref ref = 0;
+    CHECK_OK(covey_pool_apply_async(&result, pool, task_wait, COVEY_VIEW_OF(s), NULL));
+    await_count(&s->begun, 1);
+    uint64_t before = used_memory();
+    (void)pthread_mutex_lock(&inner->lock);
+    struct cvy_batch *batch = inner->slots[0].batch;
+    struct cvy_entry *entry = cvy_batch_entries(batch, batch->room);
+    CHECK_OK(cvy_object_add_run(pool, 64 * MIB, &ref));
+    entry->result = ref;
+    CHECK_OK(covey_process_kill(inner->worker[0].process));
+    cvy_pool_reap_worker(inner, 0);
+    CHECK_EQ(entry->result, 0);
+    (void)pthread_mutex_unlock(&inner->lock);
+    CHECK_LE(used_memory(), before + 8 * MIB);
+    family_tell(&s->go);
+    CHECK_OK(covey_result_get(result, NULL, COVEY_FOREVER));
+    covey_result_free(result);
+    covey_pool_free(pool);
+}
+
 CHECK_MAIN()

@@ -283,10 +283,21 @@ static bool is_blamed(const struct cvy_map *map, const struct cvy_pool_slot *s,
            atomic_load(&s->batch->outcomes[begun - 1]) == running;
 }
 
+/* The next run has a result of its own, so what the dead one had goes. */
+static void drop_result(const struct cvy_pool_slot *s, uint64_t at)
+{
+    struct cvy_entry *entry = &cvy_batch_entries(s->batch, s->batch->room)[at];
+    uint64_t result = entry->result;
+    entry->result = entry->result_size = 0;
+    if (result && (result < s->run.ref || result >= s->run.ref + s->run.bytes))
+        cvy_object_give_run((cvy_ref)result);
+}
+
 /* The worker died at this item. */
-static void blame(struct cvy_map *map, struct cvy_batch *batch, uint64_t at,
+static void blame(struct cvy_map *map, const struct cvy_pool_slot *s, uint64_t at,
                   struct death *death)
 {
+    struct cvy_batch *batch = s->batch;
     uint64_t item = batch->base + at;
     struct cvy_pool_attempts *attempt = count_attempt(map, item);
     bool is_last = !attempt || attempt->deaths > map->pool->retries ||
@@ -298,6 +309,8 @@ static void blame(struct cvy_map *map, struct cvy_batch *batch, uint64_t at,
         atomic_store(&batch->outcomes[at], last_outcome(batch, death));
         return;
     }
+    if (map->flow)
+        drop_result(s, at);
     atomic_store(&batch->outcomes[at], COVEY_OUTCOME_NONE);
     map->sum.retried++;
     cvy_count(&map->pool->shared->counts.retried, 1);
@@ -320,7 +333,7 @@ static bool settle_batch(struct cvy_pool *pool, struct cvy_pool_line *line,
         if (blamed)
             atomic_store(&batch->outcomes[begun - 1], COVEY_OUTCOME_TIMEOUT);
     } else if (blamed) {
-        blame(map, batch, begun - 1, death);
+        blame(map, s, begun - 1, death);
     } else if (had && !pool->worker[index].ended && !atomic_load(&line->left)) {
         note_death(map, 0, false, false, death->how);
     }

@@ -250,6 +250,7 @@ int cvy_task_init(struct cvy_worker *w)
 int cvy_task_exit(struct cvy_worker *w)
 {
     const struct cvy_pool_hooks *hooks = &w->shared->hooks;
+    drop_extra(w); /* of a result that was not wanted in the end */
     cvy_task_limit_memory(w, 0);
     return hooks->has_exit ? run_hook(&hooks->exit, hooks->exit_arg, hooks->exit_size)
                            : 0;
