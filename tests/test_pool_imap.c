@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Results one by one: imap and imap_unordered. */
+#include <stdlib.h>
+
 #include "pool/pool.h"
 #include "pool_help.h"
 
@@ -412,6 +414,100 @@ TEST_EACH_METHOD(an_iterator_outlives_its_pool)
     covey_pool_free(pool);
     CHECK_ERR(covey_iterator_next(it, NULL, COVEY_FOREVER), COVEY_EFREED);
     covey_iterator_free(it);
+}
+
+/* Every second item is larger than the family's memory. */
+static int next_too_large(void *ctx, struct covey_view *ret_item)
+{
+    static char large[8 << 20];
+    struct numbers *in = ctx;
+    if (in->next == in->end)
+        return 0;
+    *ret_item = COVEY_VIEW(large, in->next++ % 2 ? sizeof large : 8);
+    return 1;
+}
+
+static int task_index(struct covey_call *call)
+{
+    uint64_t index = call->index;
+    return covey_call_return(call, &index, sizeof index);
+}
+
+TEST_EACH_METHOD(an_item_without_memory_is_refused_and_later_ones_come)
+{
+    CHECK_OK(covey_family_configure(COVEY_FAMILY_OPTS(.budget = 4 << 20)));
+    covey_pool *pool = pool_with(2, POOL_OPTS());
+    for (int ordered = 0; ordered < 2; ordered++) {
+        struct numbers in = {.end = 6};
+        struct covey_bytes got = {0};
+        covey_iterator *it = NULL;
+        uint64_t index = 77;
+        CHECK_OK((ordered ? covey_pool_imap : covey_pool_imap_unordered)(
+            &it, pool, task_index, next_too_large, &in, NULL));
+        for (uint64_t i = 0; i < 6; i++) {
+            int r = covey_iterator_next(it, &got, COVEY_FOREVER);
+            CHECK_OK(covey_iterator_index(it, &index));
+            CHECK_EQ(index, i);
+            if (i % 2)
+                CHECK_ERR(r, -ENOMEM);
+            else
+                CHECK_EQ(number_in(&got), i);
+        }
+        CHECK_ERR(covey_iterator_next(it, &got, COVEY_FOREVER), COVEY_EEND);
+        covey_bytes_free(&got);
+        covey_iterator_free(it);
+    }
+    covey_pool_free(pool);
+}
+
+static bool refuses_memory;
+
+static void *grudging_malloc(size_t size)
+{
+    return refuses_memory ? NULL : malloc(size);
+}
+
+static void *grudging_realloc(void *memory, size_t size)
+{
+    return refuses_memory ? NULL : realloc(memory, size);
+}
+
+/* Whether the workers have finished all that they were given. */
+static bool all_finished(const struct cvy_pool *pool)
+{
+    for (uint32_t slot = 0; slot < CVY_POOL_BATCHES; slot++) {
+        const struct cvy_pool_slot *s = &pool->slots[slot];
+        for (uint64_t i = 0; s->use == CVY_SLOT_ACTIVE && i < s->n; i++)
+            if (!cvy_outcome_is_final(atomic_load(&s->batch->outcomes[i])))
+                return false;
+    }
+    return true;
+}
+
+/* Others want the batches of an iterator that is not read, and there is no memory to keep
+ * its results elsewhere. */
+TEST(no_result_is_lost_where_there_is_no_memory_to_keep_it)
+{
+    CHECK_OK(covey_set_allocator(grudging_malloc, grudging_realloc, free));
+    covey_pool *pool = pool_with(1, NULL);
+    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct numbers in = {.end = 8};
+    covey_iterator *it = NULL;
+    CHECK_OK(covey_pool_imap(&it, pool, task_square, next_number, &in, NULL));
+    while (!all_finished(inner))
+        cvy_os_yield();
+    refuses_memory = true;
+    cvy_iterators_relieve(inner);
+    refuses_memory = false;
+    for (uint64_t i = 0; i < 8; i++) {
+        struct covey_bytes got = {0};
+        CHECK_OK(covey_iterator_next(it, &got, COVEY_FOREVER));
+        CHECK_EQ(number_in(&got), i * i);
+        covey_bytes_free(&got);
+    }
+    CHECK_ERR(covey_iterator_next(it, NULL, COVEY_FOREVER), COVEY_EEND);
+    covey_iterator_free(it);
+    covey_pool_free(pool);
 }
 
 static uint64_t used_now(void)

@@ -352,7 +352,8 @@ int cvy_flow_feed(struct cvy_flow *flow)
 
 void cvy_flow_refuse(struct cvy_flow *flow, int code, struct cvy_done *ret_done)
 {
-    *ret_done = (struct cvy_done){.cookie = flow->held.cookie,
+    *ret_done = (struct cvy_done){.item = flow->map.next++,
+                                  .cookie = flow->held.cookie,
                                   .outcome = COVEY_OUTCOME_CANCELLED,
                                   .code = code,
                                   .text = ret_done->buffer};

@@ -17,6 +17,8 @@
 #define STARVED_TIME COVEY_MSEC(1)
 #define BATCHES      8u
 
+#define NO_MEMORY_SIZE 32
+
 /* A result that was taken out of its batch before anybody read it. */
 struct aside {
     struct aside *next;
@@ -232,6 +234,17 @@ static int give(struct covey_iterator *it, struct cvy_done *done,
     return r;
 }
 
+/* There is no memory for the item that is held, and no other is out. Others may need less. */
+static int refuse_held(struct covey_iterator *it, int code)
+{
+    struct cvy_done done;
+    cvy_flow_refuse(&it->flow, code, &done);
+    it->index = done.item;
+    it->has_index = true;
+    return cvy_fail(done.code, "%s: item %llu: %s", it->call,
+                    (unsigned long long)done.item, done.text);
+}
+
 static int give_aside(struct covey_iterator *it, struct covey_bytes *ret_bytes)
 {
     struct aside *aside = it->aside;
@@ -251,40 +264,46 @@ static int give_aside(struct covey_iterator *it, struct covey_bytes *ret_bytes)
     return r;
 }
 
-static struct aside *put_aside(const struct cvy_done *done)
+static void put_aside(struct covey_iterator *it, const struct cvy_done *done,
+                      struct aside **spare)
 {
+    static const char no_memory[NO_MEMORY_SIZE] = "no memory to keep the result";
     const void *data = done->code < 0 ? done->text : done->result.data;
     size_t size = done->code < 0 ? strlen(done->text) + 1 : done->result.size;
     struct aside *aside = cvy_malloc(sizeof *aside + size);
-    if (!aside)
-        return NULL;
+    int code = done->code;
+    if (!aside) {
+        aside = *spare;
+        *spare = NULL;
+        code = -ENOMEM;
+        data = no_memory;
+        size = sizeof no_memory;
+    }
     aside->next = NULL;
     aside->item = done->item;
-    aside->code = done->code;
+    aside->code = code;
     aside->size = size;
     if (size)
         memcpy(aside->data, data, size);
-    return aside;
+    *it->aside_end = aside;
+    it->aside_end = &aside->next;
 }
 
-/* With the mutex. What cannot be kept for lack of memory is told as such. */
+/* With the mutex. A result that cannot be kept for lack of memory is told as such; where
+ * there is none for that either it stays in its batch. */
 static void empty_batches(struct covey_iterator *it)
 {
-    static const char text[] = "no memory to keep the result";
+    struct aside *spare = NULL;
     struct cvy_done done;
-    while (it->is_open && cvy_flow_take(&it->flow, &done)) {
-        struct aside *aside = put_aside(&done);
-        if (!aside) {
-            done.code = -ENOMEM;
-            done.text = text;
-            aside = put_aside(&done);
-        }
-        if (aside) {
-            *it->aside_end = aside;
-            it->aside_end = &aside->next;
-        }
+    while (it->is_open) {
+        if (!spare)
+            spare = cvy_malloc(sizeof *spare + NO_MEMORY_SIZE);
+        if (!spare || !cvy_flow_take(&it->flow, &done))
+            break;
+        put_aside(it, &done, &spare);
         cvy_flow_release(&it->flow, &done);
     }
+    cvy_free(spare);
 }
 
 void cvy_iterators_relieve(struct cvy_pool *pool)
@@ -357,8 +376,8 @@ static int next(struct covey_iterator *it, struct covey_bytes *ret_bytes,
         if (map->give_up && it->pool->closing)
             return cvy_fail(COVEY_EFREED, "%s: the pool was ended meanwhile", it->call);
         int fed = cvy_flow_feed(&it->flow);
-        if (fed < 0 && !it->flow.out)
-            return fed;
+        if (fed < 0)
+            return refuse_held(it, fed);
         if (cvy_flow_is_over(&it->flow))
             return finish(it);
         if (fed > 0)
