@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Tasks that fail: their items, the others', and the texts they give. */
+#include <pthread.h>
+
+#include "pool/pool.h"
 #include "pool_help.h"
 
 static int fail_if_odd(struct covey_call *call)
@@ -143,6 +146,43 @@ TEST_EACH_METHOD(an_item_that_runs_again_gets_its_argument)
     CHECK_EQ(s->told, 2); /* runs of number 7 */
     covey_pool_free(pool);
     CHECK_OK(cvy_object_release(object));
+}
+
+struct lost_map {
+    covey_pool *pool;
+    struct shared *s;
+};
+
+static void *map_in_place(void *arg)
+{
+    const struct lost_map *map = arg;
+    unsigned char outcome = COVEY_OUTCOME_NONE;
+    memcpy(&map->s->numbers[0], &map->s, sizeof map->s);
+    CHECK_ERR(covey_pool_map(map->pool, task_wait, &map->s->numbers[0], sizeof map->s,
+                             &map->s->numbers[4], 4, 1,
+                             COVEY_MAP_OPTS(.outcomes = &outcome)),
+              COVEY_EBROKEN);
+    CHECK_EQ(outcome, COVEY_OUTCOME_TIMEOUT);
+    return NULL;
+}
+
+/* Another thread finds that workers cannot be started, just after one has begun. */
+TEST_EACH_METHOD(a_map_that_is_given_up_leaves_nobody_in_its_arrays)
+{
+    struct shared *s = share();
+    struct lost_map map = {pool_with(1, POOL_OPTS()), s};
+    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)map.pool->state;
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, map_in_place, &map), 0);
+    await_count(&s->begun, 1);
+    (void)pthread_mutex_lock(&inner->lock);
+    inner->maps[0]->give_up = true;
+    cvy_pool_ring_map(inner, 0);
+    (void)pthread_mutex_unlock(&inner->lock);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_EQ(cvy_line_batch(&inner->shared->lines[0]), 0);
+    family_tell(&s->go);
+    covey_pool_free(map.pool);
 }
 
 CHECK_MAIN()

@@ -222,7 +222,7 @@ static void stop(struct cvy_map *map, enum covey_outcome outcome)
     for (uint64_t mine = map->mine; mine; mine &= mine - 1)
         cvy_pool_cancel(pool, (uint32_t)__builtin_ctzll(mine));
     (void)pthread_mutex_unlock(&pool->lock);
-    if (outcome == COVEY_OUTCOME_CANCELLED && (!map->give_up || is_in_place(map)))
+    if (!map->give_up || is_in_place(map))
         cvy_map_end_running(map, patience(map));
     for (uint64_t mine = map->mine; mine; mine &= mine - 1) {
         struct cvy_pool_slot *s = &pool->slots[__builtin_ctzll(mine)];
