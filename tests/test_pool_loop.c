@@ -231,6 +231,27 @@ TEST_EACH_METHOD_AND_THREAD(a_pool_is_not_idle_while_work_waits)
     covey_pool_free(pool);
 }
 
+/* One that sleeps looks up, since the pool tells all. */
+TEST(who_is_relieved_at_a_resize_is_told)
+{
+    covey_pool *pool =
+        pool_with(1, COVEY_POOL_OPTS(.own_loop = COVEY_ON, .max_age = COVEY_SEC(3600)));
+    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    (void)pthread_mutex_lock(&inner->lock);
+    while (!atomic_load(&inner->shared->lines[0].thread))
+        cvy_os_yield();
+    inner->worker[0].born -= COVEY_SEC(3600);
+    cvy_staff_look(inner);
+    CHECK_EQ(inner->worker[1].relieves, 1);
+    uint32_t bell = atomic_load(&inner->shared->doorbell);
+    CHECK_OK(cvy_staff_resize(inner, 1));
+    CHECK_EQ(inner->worker[1].relieves, 0);
+    CHECK_EQ(atomic_load(&inner->shared->lines[0].retire), 1);
+    CHECK_GE(atomic_load(&inner->shared->doorbell), bell + CVY_RING_STEP);
+    (void)pthread_mutex_unlock(&inner->lock);
+    covey_pool_free(pool);
+}
+
 /* At the end nobody is relieved any more, so nobody needs to look whether it can be done. */
 TEST(a_relief_is_no_reason_to_look_at_the_end)
 {

@@ -193,7 +193,7 @@ static void end_reliefs(struct cvy_pool *pool)
 {
     for (uint32_t i = 0; i < pool->lines; i++)
         if (pool->worker[i].relieves) {
-            atomic_store(&pool->shared->lines[pool->worker[i].relieves - 1].retire, 1);
+            unwant(pool, pool->worker[i].relieves - 1);
             pool->worker[i].relieves = 0;
         }
 }
