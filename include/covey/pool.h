@@ -459,18 +459,22 @@ typedef int covey_next_fn(void *ctx, struct covey_view *ret_item);
 
 /** Options of covey_pool_imap; zero means the default. */
 struct covey_imap_opts {
-    size_t size;      /**< sizeof(struct covey_imap_opts); COVEY_IMAP_OPTS fills it */
-    size_t chunksize; /**< items a worker takes at a time; default: by duration */
-    size_t window;    /**< most items that were taken from the input and whose results
-                                were not fetched yet; default: by duration */
-    size_t
-        window_bytes; /**< most shared memory they use, but for results that are larger
-                                than was expected; one item is always possible, alone;
-                                default about 64 MiB */
-    covey_nsec time_limit; /**< of each item, as of covey_task_opts */
+    /** sizeof(struct covey_imap_opts); COVEY_IMAP_OPTS fills it. */
+    size_t size;
+    /** Items a worker takes at a time; default: by duration. */
+    size_t chunksize;
+    /** Most items that were taken from the input and whose results were not fetched yet;
+     * default: by duration. */
+    size_t window;
+    /** Most shared memory they use, but for results that are larger than was expected; one
+     * item is always possible, alone; default about 64 MiB. */
+    size_t window_bytes;
+    /** Of each item, as of covey_task_opts. */
+    covey_nsec time_limit;
     covey_nsec soft_limit;
     uint64_t memory_limit;
-    enum covey_switch detached; /**< as of covey_task_opts */
+    /** As of covey_task_opts. */
+    enum covey_switch detached;
 };
 #define COVEY_IMAP_OPTS(...)                                                           \
     (&(struct covey_imap_opts){.size = sizeof(struct covey_imap_opts), __VA_ARGS__})

@@ -459,7 +459,8 @@ int64_t cvy_pool_due(const struct cvy_pool *pool);
 void cvy_pool_find_missing(struct cvy_pool *pool, uint32_t slot);
 /** Begin nothing more of this batch. */
 void cvy_pool_cancel(struct cvy_pool *pool, uint32_t slot);
-/** Kill the workers that are in this batch. Returns: false if it cannot (threads). */
+/** Kill the workers that are in this batch. Returns: whether nobody is in it any more;
+ * threads cannot be killed. */
 bool cvy_pool_kill_in(struct cvy_pool *pool, uint32_t slot);
 /** End all workers, not locked: what is idle at once, what is busy by force. With `patience`,
  * all in order until then. */
