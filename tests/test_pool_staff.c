@@ -250,6 +250,75 @@ TEST_EACH_METHOD_AND_THREAD(nobody_looks_for_a_line_all_the_time)
     covey_pool_free(pool);
 }
 
+/* ---- slow ends ---------------------------------------------------------------- */
+
+static struct shared *exit_box;
+
+/* In a process that has a program of its own; others leave without that. */
+static void linger(void)
+{
+    family_await(&exit_box->go, 1);
+    family_tell(&exit_box->ended);
+}
+
+static int linger_at_exit(struct covey_view arg)
+{
+    exit_box = shared_of(arg);
+    return atexit(linger);
+}
+
+/* Begin the end of the first worker of such a pool. Returns: its process id. */
+static int begin_to_linger(covey_pool *pool)
+{
+    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    int pid = inner->worker[0].pid;
+    CHECK_OK(covey_pool_apply(pool, task_echo, text_view("x"), NULL, NULL));
+    while (!atomic_load(&inner->shared->lines[0].left))
+        cvy_os_yield();
+    return pid;
+}
+
+static bool is_in_first_line(covey_pool *pool, int pid)
+{
+    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    (void)pthread_mutex_lock(&inner->lock);
+    cvy_pool_reap(inner, false);
+    bool is_there = inner->worker[0].process && inner->worker[0].pid == pid;
+    CHECK(!is_there || cvy_pool_due(inner) <= cvy_os_deadline(COVEY_SEC(1)));
+    (void)pthread_mutex_unlock(&inner->lock);
+    return is_there;
+}
+
+/* Nobody who looks waits for it. */
+TEST(a_worker_may_take_its_time_to_exit)
+{
+    struct shared *s = share();
+    covey_pool *pool = pool_with(
+        1, COVEY_POOL_OPTS(.method = COVEY_SPAWN, .own_loop = COVEY_ON, .max_tasks = 1,
+                           .initializer = linger_at_exit, .initarg = COVEY_VIEW_OF(s)));
+    int pid = begin_to_linger(pool);
+    CHECK(is_in_first_line(pool, pid));
+    family_tell(&s->go);
+    await_count(&s->ended, 1);
+    while (is_in_first_line(pool, pid))
+        (void)covey_pool_dispatch(pool, COVEY_MSEC(10));
+    covey_pool_free(pool);
+}
+
+TEST(a_worker_that_takes_too_long_to_exit_is_killed)
+{
+    struct shared *s = share();
+    covey_pool *pool = pool_with(
+        1, COVEY_POOL_OPTS(.method = COVEY_SPAWN, .own_loop = COVEY_ON, .max_tasks = 1,
+                           .initializer = linger_at_exit, .initarg = COVEY_VIEW_OF(s)));
+    int pid = begin_to_linger(pool);
+    while (is_in_first_line(pool, pid))
+        (void)covey_pool_dispatch(pool, COVEY_MSEC(100));
+    CHECK_EQ(atomic_load(&s->ended), 0);
+    family_tell(&s->go);
+    covey_pool_free(pool);
+}
+
 /* ---- idle -------------------------------------------------------------------- */
 
 TEST_EACH_METHOD_AND_THREAD(an_idle_pool_has_few_workers)

@@ -156,10 +156,11 @@ struct cvy_map {
 
 struct cvy_pool_worker {
     covey_process *process; /* NULL: none at the moment */
-    int64_t due;    /* no process: when to start one; not up yet: when to look */
-    int pid;        /* of the process */
-    bool ended;     /* by us, for what its task did */
-    int64_t sample; /* when its memory is to be looked at again */
+    int64_t due;     /* no process: when to start one; not up yet: when to look */
+    int pid;         /* of the process */
+    bool ended;      /* by us, for what its task did */
+    int64_t ends_by; /* it leaves, and is killed then; 0: it works */
+    int64_t sample;  /* when its memory is to be looked at again */
     uint64_t sampled, peak; /* serial of the task, and its most memory so far */
     int64_t born;
     uint32_t relieves; /* line + 1 of whom it succeeds, who retires when it is up */

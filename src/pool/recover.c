@@ -22,7 +22,9 @@
 #include "region/member.h"
 #include "region/wait.h"
 
-#define REAP_TIME      COVEY_SEC(1) /* from the death of its thread to that of all */
+#define REAP_TIME      COVEY_SEC(1)  /* from the death of its thread to that of all */
+#define SOON           COVEY_MSEC(1) /* the same as a rule */
+#define KILL_TIME      COVEY_SEC(30) /* until one that is killed has ended */
 #define STOP_TIME      COVEY_SEC(1)
 #define TERMINATE_TIME COVEY_MSEC(100)
 #define HURRY_TIME     COVEY_MSEC(50) /* between looks at `hurries` */
@@ -419,18 +421,35 @@ void cvy_pool_reap_worker(struct cvy_pool *pool, uint32_t index)
 {
     struct cvy_pool_worker *worker = &pool->worker[index];
     struct death death = {0};
-    if (covey_process_join(worker->process, REAP_TIME) < 0) {
-        /* Its thread is gone, and it is not: it exec'd, or hangs in an exit handler. */
-        (void)covey_process_kill(worker->process);
-        if (covey_process_join(worker->process, COVEY_SEC(30)) < 0)
-            return;
-    }
+    if (covey_process_join(worker->process, KILL_TIME) < 0)
+        return;
     tell_death(pool, index, &death);
     cvy_loop_unwatch(pool, index);
     covey_process_free(worker->process);
     worker->process = NULL;
     bury(pool, index, &death);
     cvy_free(death.backtrace);
+}
+
+/* Its thread is gone, or about to. Where its process is not, since it exec'd or is in an exit
+ * handler, it is looked at from time to time, and killed after a while: nobody waits for it
+ * with the lock. Threads cannot be killed. */
+static bool has_ended(struct cvy_pool *pool, uint32_t index)
+{
+    struct cvy_pool_worker *worker = &pool->worker[index];
+    int64_t now = cvy_os_now();
+    bool is_new = !worker->ends_by;
+    if (is_new)
+        worker->ends_by = now + REAP_TIME;
+    if (covey_process_join(worker->process, is_new ? SOON : COVEY_NOWAIT) == 0)
+        return true;
+    if (now >= worker->ends_by && pool->method != COVEY_THREAD &&
+        covey_process_kill(worker->process) >= 0)
+        return true;
+    if (is_new)
+        find_all_missing(pool); /* what it had claimed and not begun */
+    cvy_staff_looked(pool, index);
+    return false;
 }
 
 /* A worker that dies before it is up rings no bell: it is looked at from time to time. */
@@ -440,7 +459,7 @@ static bool is_dead(struct cvy_pool *pool, uint32_t index, bool ask_kernel)
     uint32_t thread = atomic_load(&pool->shared->lines[index].thread);
     if (atomic_load(&pool->shared->lines[index].left) ||
         (thread && cvy_slot_is_dead(thread, false)))
-        return true;
+        return has_ended(pool, index);
     if (thread && !ask_kernel)
         return false;
     cvy_staff_looked(pool, index);
@@ -453,7 +472,7 @@ static bool wants_a_look(const struct cvy_pool *pool, uint32_t index, bool may_r
     const struct cvy_pool_line *line = &pool->shared->lines[index];
     const struct cvy_pool_worker *worker = &pool->worker[index];
     uint32_t thread = atomic_load(&line->thread);
-    if (!worker->process)
+    if (!worker->process || worker->ends_by)
         return false;
     return atomic_load(&line->left) || (thread && cvy_slot_is_dead(thread, false)) ||
            (thread && worker->relieves && !pool->closing) ||

@@ -65,6 +65,7 @@ static int start_worker(struct cvy_pool *pool, uint32_t index)
     }
     (void)covey_process_pid(worker->process, &worker->pid);
     worker->ended = false;
+    worker->ends_by = 0;
     worker->born = cvy_os_now();
     if (pool->staff.max_age)
         pool->staff.due =
@@ -142,7 +143,7 @@ int64_t cvy_pool_due(const struct cvy_pool *pool)
     for (uint32_t i = 0; i < pool->workers; i++) {
         const struct cvy_pool_worker *worker = &pool->worker[i];
         bool is_pending = !atomic_load(&pool->shared->lines[i].thread) ||
-                          (may_start && worker->relieves);
+                          worker->ends_by || (may_start && worker->relieves);
         if (worker->process ? is_pending : may_start && worker->is_wanted)
             due = cvy_min_i64(due, worker->due);
     }
