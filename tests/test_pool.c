@@ -452,20 +452,35 @@ TEST_EACH_METHOD(bad_arguments_are_refused)
     covey_pool_free(NULL);
 }
 
+/* What only the creator may do, while the pool is there. */
+static void all_refuse(covey_pool *pool, int code)
+{
+    uint64_t x = 3;
+    CHECK_ERR(covey_pool_map(pool, square, &x, 8, &x, 8, 1, NULL), code);
+    CHECK_ERR(covey_pool_resize(pool, 1), code);
+    CHECK_ERR(covey_pool_dispatch(pool, COVEY_NOWAIT), code);
+    CHECK_ERR(covey_pool_cancel_group(pool, 1, 0), code);
+    CHECK_ERR(covey_pool_close(pool), code);
+    CHECK_ERR(covey_pool_join(pool, COVEY_NOWAIT), code);
+    CHECK_ERR(covey_pool_terminate(pool), code);
+}
+
 TEST_EACH_METHOD(a_freed_pool_is_recognized)
 {
     covey_pool *pool = new_pool(2);
-    uint64_t x = 3;
+    struct covey_pool_stats stats;
+    uint64_t counts[COVEY_HISTOGRAM_SIZE];
     covey_pool_free(pool);
-    CHECK_ERR(covey_pool_map(pool, square, &x, 8, &x, 8, 1, NULL), COVEY_EFREED);
+    all_refuse(pool, COVEY_EFREED);
+    CHECK_ERR(covey_pool_stats(pool, &stats), COVEY_EFREED);
+    CHECK_ERR(covey_pool_histogram(pool, COVEY_TIME_RUN, counts), COVEY_EFREED);
     covey_pool_free(pool);
 }
 
 static int use_pool_of_parent(struct covey_view arg)
 {
     covey_pool *pool = ((const struct mapper *)arg.data)->pool;
-    uint64_t x = 3;
-    CHECK_ERR(covey_pool_map(pool, square, &x, 8, &x, 8, 1, NULL), COVEY_ENOTOWNER);
+    all_refuse(pool, COVEY_ENOTOWNER);
     covey_pool_free(pool);
     return 0;
 }
