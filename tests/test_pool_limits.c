@@ -147,6 +147,53 @@ TEST_EACH_METHOD(who_is_to_be_ended_in_a_batch_begins_nothing_else)
     covey_pool_free(pool);
 }
 
+static int die_once(struct covey_call *call)
+{
+    struct shared *const *s = covey_call_arg(call, NULL);
+    if (!atomic_fetch_add(&(*s)->told, 1))
+        raise(SIGKILL);
+    return 0;
+}
+
+static uint32_t line_in_a_batch(struct cvy_pool *inner)
+{
+    for (uint32_t i = 0;; i = (i + 1) % inner->workers)
+        if (atomic_load(&inner->shared->lines[i].batch))
+            return i;
+}
+
+/* Else the item of the next batch in its place, whose worker dies, seems to be in the hands
+ * of the first one, and nobody runs it again. */
+TEST_EACH_METHOD(who_leaves_a_canceled_batch_has_nothing_in_its_hands)
+{
+    struct shared *s = share();
+    covey_pool *pool = pool_with(2, POOL_OPTS(.retries = 1));
+    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct map_of_one map = {pool, s};
+    struct covey_map_summary sum;
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, map_one, &map), 0);
+    await_count(&s->begun, 1);
+    uint32_t first = line_in_a_batch(inner);
+    const struct cvy_pool_line *line = &inner->shared->lines[first];
+    CHECK_EQ(atomic_load(&line->batch), 1);
+    (void)pthread_mutex_lock(&inner->lock);
+    cvy_pool_cancel(inner, 0);
+    (void)pthread_mutex_unlock(&inner->lock);
+    family_tell(&s->go);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    while (atomic_load(&line->batch) ||
+           state_of_thread(inner->worker[first].pid) != 'S')
+        cvy_os_yield();
+    CHECK_EQ(atomic_load(&line->running), 0);
+    CHECK_EQ(kill(inner->worker[first].pid, SIGSTOP), 0);
+    CHECK_OK(covey_pool_map(pool, die_once, &s, sizeof s, NULL, 0, 1,
+                            COVEY_MAP_OPTS(.summary = &sum)));
+    CHECK_EQ(sum.retried, 1);
+    CHECK_EQ(kill(inner->worker[first].pid, SIGCONT), 0);
+    covey_pool_free(pool);
+}
+
 /* A worker that has counted the next task and not said yet which one it is. */
 TEST(the_next_task_is_not_asked_to_end)
 {

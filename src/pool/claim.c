@@ -151,11 +151,15 @@ static bool steal(struct cvy_worker *w)
     return false;
 }
 
+/* What was taken before is finished. Who leaves must not seem to have it any longer: soon
+ * there may be another batch in this slot, and a range tells no more than that. */
 bool cvy_claim_take(struct cvy_worker *w)
 {
     if (atomic_load_explicit(&w->batch->canceled, memory_order_acquire) ||
-        cvy_worker_is_leaving(w))
+        cvy_worker_is_leaving(w)) {
+        announce(w, 0);
         return false;
+    }
     taking_begins(w);
     bool taken = take_orphan(w) || take_from_cursor(w) || steal(w);
     if (!taken)
