@@ -355,6 +355,86 @@ TEST_EACH_METHOD(a_death_within_a_dispatch_wakes_the_loop)
     covey_pool_free(scene.pool);
 }
 
+/* ---- what is not heard ------------------------------------------------------------ */
+
+static void begin_waiting(struct scene *scene, struct pollfd *entry,
+                          covey_result **ret_result)
+{
+    struct shared *s = share();
+    scene->pool = pool_with(1, POOL_OPTS(.own_loop = COVEY_ON));
+    scene->inner = (struct cvy_pool *)(uintptr_t)scene->pool->state;
+    CHECK_OK(covey_pool_fd(scene->pool, &entry->fd));
+    CHECK_OK(covey_pool_apply_async(ret_result, scene->pool, task_wait,
+                                    COVEY_VIEW_OF(s), NULL));
+    while (!atomic_load(&s->begun))
+        (void)covey_pool_dispatch(scene->pool, COVEY_MSEC(1));
+}
+
+static void await_the_crash(struct scene *scene, struct pollfd *entry,
+                            covey_result *result)
+{
+    while (!covey_result_ready(result)) {
+        CHECK_EQ(poll(entry, 1, 20000), 1);
+        (void)covey_pool_dispatch(scene->pool, COVEY_NOWAIT);
+    }
+    CHECK_ERR(covey_result_get(result, NULL, COVEY_NOWAIT), COVEY_ECRASHED);
+    covey_result_free(result);
+    covey_pool_free(scene->pool);
+}
+
+/* As one that was started while there was no descriptor for its sentinel. */
+TEST_EACH_METHOD(a_death_without_a_sentinel_wakes_the_loop)
+{
+    struct scene scene = {0};
+    struct pollfd entry = {.events = POLLIN};
+    covey_result *result = NULL;
+    begin_waiting(&scene, &entry, &result);
+    (void)pthread_mutex_lock(&scene.inner->lock);
+    cvy_loop_unwatch(scene.inner, 0);
+    (void)pthread_mutex_unlock(&scene.inner->lock);
+    CHECK_OK(covey_process_kill(scene.inner->worker[0].process));
+    await_the_crash(&scene, &entry, result);
+}
+
+/* Its life word is another's, which lives. */
+TEST_EACH_METHOD(a_loop_asks_the_kernel_about_a_death)
+{
+    struct scene scene = {0};
+    struct pollfd entry = {.events = POLLIN};
+    covey_result *result = NULL;
+    begin_waiting(&scene, &entry, &result);
+    atomic_store(&scene.inner->shared->lines[0].thread, cvy_thread_owner());
+    CHECK_OK(covey_process_kill(scene.inner->worker[0].process));
+    await_the_crash(&scene, &entry, result);
+}
+
+/* While a task runs the loop is woken after each slice, and not any more afterwards. */
+TEST_EACH_METHOD_AND_THREAD(an_idle_pool_leaves_the_loop_alone)
+{
+    struct pollfd entry = {.events = POLLIN};
+    covey_result *result = NULL;
+    CHECK_OK(covey_family_configure(COVEY_FAMILY_OPTS(.slice = COVEY_MSEC(10))));
+    struct shared *s = share();
+    covey_pool *pool = pool_with(1, POOL_OPTS(.own_loop = COVEY_ON));
+    CHECK_OK(covey_pool_fd(pool, &entry.fd));
+    CHECK_OK(covey_pool_apply_async(&result, pool, task_wait, COVEY_VIEW_OF(s), NULL));
+    for (int i = 0; i < 4; i++) {
+        CHECK_EQ(poll(&entry, 1, 20000), 1);
+        (void)covey_pool_dispatch(pool, COVEY_NOWAIT);
+    }
+    await_count(&s->begun, 1);
+    family_tell(&s->go);
+    while (!covey_result_ready(result)) {
+        CHECK_EQ(poll(&entry, 1, 20000), 1);
+        (void)covey_pool_dispatch(pool, COVEY_NOWAIT);
+    }
+    while (covey_pool_dispatch(pool, COVEY_NOWAIT) >= 0 || poll(&entry, 1, 0))
+        ;
+    CHECK_EQ(poll(&entry, 1, 50), 0);
+    covey_result_free(result);
+    covey_pool_free(pool);
+}
+
 /* What was due before the end is not due any more, however long the loop goes on. */
 TEST_EACH_METHOD_AND_THREAD(a_pool_that_has_ended_leaves_the_loop_alone)
 {

@@ -2,11 +2,15 @@
 /* loop.c: a pool that the program's event loop drives, without a thread of covey's.
  *
  *   descriptor = set of: flag    raised by workers that finished something, if `fd_armed`
- *                        timer   when a limit, a deadline or a start is due
+ *                        timer   when a limit, a deadline or a start is due, or a slice over
  *                        ends    of the workers
  *
  * A worker that is killed between taking `fd_armed` down and raising the flag is seen by
- * its end. After arming, the pool is looked at once more. */
+ * its end. After arming, the pool is looked at once more.
+ *
+ * As for all who wait there are slices, for what is not heard: a worker may have no sentinel
+ * for lack of descriptors, and memory may not say that it died. They pass while tasks are
+ * under way or a worker has no sentinel, so an idle pool leaves the loop alone. */
 #include <errno.h>
 
 #include "base/error.h"
@@ -17,8 +21,10 @@
 
 struct cvy_loop {
     int set, flag, timer;
-    int *ends; /* by worker, -1 none */
-    pthread_mutex_t mutex;
+    int *ends;             /* by worker, -1 none; locked */
+    pthread_mutex_t mutex; /* of the timer; before the pool's lock */
+    int64_t due;           /* what it is set to */
+    int64_t slice_end;     /* INT64_MAX: no slice has begun */
 };
 
 enum { TAG_FLAG = 1, TAG_TIMER, TAG_END };
@@ -47,6 +53,7 @@ int cvy_loop_create(struct cvy_pool *pool)
     if (!loop)
         return cvy_fail(-ENOMEM, "no memory for an event loop");
     (void)pthread_mutex_init(&loop->mutex, NULL);
+    loop->due = loop->slice_end = INT64_MAX;
     loop->ends = cvy_calloc(pool->lines, sizeof *loop->ends);
     for (uint32_t i = 0; loop->ends && i < pool->lines; i++)
         loop->ends[i] = -1;
@@ -101,8 +108,7 @@ void cvy_loop_raise(struct cvy_pool *pool)
         cvy_os_flag_raise(pool->loop->flag);
 }
 
-/* Without a sentinel, which threads have none of as cheap, the timer looks from time to
- * time. */
+/* Without a sentinel its end is found at the end of a slice, which tries this again. */
 void cvy_loop_watch(struct cvy_pool *pool, uint32_t index)
 {
     int fd = -1;
@@ -118,6 +124,87 @@ void cvy_loop_unwatch(struct cvy_pool *pool, uint32_t index)
         return;
     cvy_os_set_remove(pool->loop->set, pool->loop->ends[index]);
     pool->loop->ends[index] = -1;
+}
+
+/* ---- the timer; with the mutex ---- */
+
+static void set_timer(struct cvy_loop *loop, int64_t due)
+{
+    loop->due = due;
+    cvy_os_timer_set(loop->timer, due);
+}
+
+static void begin_slice(struct cvy_loop *loop)
+{
+    if (loop->slice_end == INT64_MAX)
+        loop->slice_end = cvy_os_deadline((covey_nsec)cvy_head->slice);
+}
+
+void cvy_loop_begin_slice(struct cvy_pool *pool)
+{
+    struct cvy_loop *loop = pool->loop;
+    if (!loop)
+        return;
+    (void)pthread_mutex_lock(&loop->mutex);
+    begin_slice(loop);
+    if (loop->slice_end < loop->due)
+        set_timer(loop, loop->slice_end);
+    (void)pthread_mutex_unlock(&loop->mutex);
+}
+
+static bool is_heard(const struct cvy_pool *pool, uint32_t index)
+{
+    return !pool->worker[index].process || pool->loop->ends[index] >= 0;
+}
+
+/* Whether somebody's end may pass unheard while it matters. */
+static bool needs_slices(struct cvy_pool *pool)
+{
+    const struct cvy_pool_counts *counts = &pool->shared->counts;
+    bool all_heard = true;
+    (void)pthread_mutex_lock(&pool->lock);
+    for (uint32_t i = 0; i < pool->workers; i++)
+        all_heard = all_heard && is_heard(pool, i);
+    (void)pthread_mutex_unlock(&pool->lock);
+    return !all_heard || atomic_load(&counts->running) || atomic_load(&counts->queued);
+}
+
+static void await_next_look(struct cvy_pool *pool)
+{
+    struct cvy_loop *loop = pool->loop;
+    (void)pthread_mutex_lock(&loop->mutex);
+    int64_t due = INT64_MAX;
+    if (atomic_load(&pool->state) != CVY_POOL_ENDED) {
+        due = cvy_loop_next_look(pool);
+        if (needs_slices(pool))
+            begin_slice(loop);
+        else
+            loop->slice_end = INT64_MAX;
+        due = cvy_min_i64(due, loop->slice_end);
+    }
+    set_timer(loop, due);
+    (void)pthread_mutex_unlock(&loop->mutex);
+}
+
+/* Returns: whether a slice is over, which the caller makes up for by asking the kernel. */
+static bool end_slice(struct cvy_pool *pool)
+{
+    struct cvy_loop *loop = pool->loop;
+    if (!loop)
+        return false;
+    (void)pthread_mutex_lock(&loop->mutex);
+    bool is_over = loop->slice_end != INT64_MAX && cvy_os_now() >= loop->slice_end;
+    if (is_over)
+        loop->slice_end = INT64_MAX;
+    (void)pthread_mutex_unlock(&loop->mutex);
+    if (!is_over)
+        return false;
+    (void)pthread_mutex_lock(&pool->lock);
+    for (uint32_t i = 0; i < pool->workers; i++)
+        if (!is_heard(pool, i))
+            cvy_loop_watch(pool, i);
+    (void)pthread_mutex_unlock(&pool->lock);
+    return true;
 }
 
 /* ---- dispatching ---- */
@@ -140,8 +227,7 @@ static void arm(struct cvy_pool *pool)
     atomic_store(&pool->shared->hooks.fd_armed, 1);
     if (work(pool, false))
         cvy_loop_raise(pool);
-    bool has_ended = atomic_load(&pool->state) == CVY_POOL_ENDED;
-    cvy_os_timer_set(loop->timer, has_ended ? INT64_MAX : cvy_loop_next_look(pool));
+    await_next_look(pool);
 }
 
 static bool has_ended(struct cvy_pool *pool)
@@ -153,7 +239,7 @@ static bool has_ended(struct cvy_pool *pool)
 static bool wait(struct cvy_pool *pool, int64_t deadline)
 {
     struct cvy_map *map = cvy_tasks_map(pool);
-    bool slice = false, any = false;
+    bool slice = end_slice(pool), any = false;
     while (!any) {
         uint32_t gong = cvy_gong(), seen = atomic_load(cvy_map_ring(map));
         any = work(pool, slice);

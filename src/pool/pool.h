@@ -318,7 +318,8 @@ void cvy_duplicate_make(struct cvy_pool *pool, uint32_t slot, uint64_t at);
 int cvy_tasks_begin(struct cvy_pool *pool);
 /** Submit `result`, which takes a reference of its own then. -EAGAIN in callbacks. */
 int cvy_tasks_submit(struct cvy_pool *pool, struct covey_result *result);
-/** Feed and collect the submitted tasks once. Neither locked nor with the turn.
+/** Feed and collect the submitted tasks once, and see to the workers if that is all there is
+ * to do or a slice is over. Neither locked nor with the turn.
  * Returns: whether anything happened. */
 bool cvy_tasks_step(struct cvy_pool *pool, bool slice);
 /** When cvy_tasks_step has to be called again though nothing was heard. */
@@ -373,6 +374,8 @@ void cvy_loop_free(struct cvy_pool *pool);
 int64_t cvy_loop_next_look(struct cvy_pool *pool);
 /** Something has to be looked at by then; with the lock or without. */
 void cvy_loop_look_by(struct cvy_pool *pool, int64_t due);
+/** Tasks are under way: the event loop is to look from time to time. Not locked. */
+void cvy_loop_begin_slice(struct cvy_pool *pool);
 /** The event loop is to call covey_pool_dispatch. */
 void cvy_loop_raise(struct cvy_pool *pool);
 /** A worker came; is going; locked. */

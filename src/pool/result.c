@@ -142,6 +142,7 @@ static int submit(struct covey_result *result, int r, covey_result **out)
     }
     (void)cvy_tasks_step(pool, false);
     cvy_loop_look_by(pool, cvy_tasks_due(pool));
+    cvy_loop_begin_slice(pool);
     if (out)
         *out = result;
     else

@@ -379,10 +379,10 @@ bool cvy_tasks_step(struct cvy_pool *pool, bool slice)
         any = any || fed != 0;
         if (fed < 0)
             refuse_held(tasks, fed);
-        if (!any) {
+        if (!any || slice)
             cvy_map_look_after(&tasks->flow.map, slice);
+        if (!any)
             any = give_up(tasks);
-        }
         if (!any)
             cvy_map_call_all(&tasks->flow.map);
         count_queue(tasks);
