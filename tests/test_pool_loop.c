@@ -408,6 +408,44 @@ TEST_EACH_METHOD(a_loop_asks_the_kernel_about_a_death)
     await_the_crash(&scene, &entry, result);
 }
 
+static int await_go(struct covey_view arg)
+{
+    struct shared *s = shared_of(arg);
+    family_await(&s->go, 1);
+    return 0;
+}
+
+/* A worker whose last task was the 40th had claimed more, and lasts until it may go. There
+ * are no slices in the time of this test. */
+TEST_EACH_METHOD_AND_THREAD(what_a_retiring_worker_drops_waits_for_nobody)
+{
+    enum { N = 64 };
+    CHECK_OK(covey_family_configure(COVEY_FAMILY_OPTS(.slice = COVEY_SEC(3600))));
+    struct shared *s = share();
+    struct pollfd entry = {.events = POLLIN};
+    struct covey_view in[N];
+    covey_result *result = NULL;
+    covey_pool *pool =
+        pool_with(1, POOL_OPTS(.own_loop = COVEY_ON, .max_tasks = 40,
+                               .exit_hook = await_go, .exitarg = COVEY_VIEW_OF(s)));
+    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    CHECK_OK(covey_pool_fd(pool, &entry.fd));
+    (void)pthread_mutex_lock(&inner->lock);
+    cvy_pool_cost(inner, task_echo)->cost = 16 * 1000;
+    (void)pthread_mutex_unlock(&inner->lock);
+    for (int i = 0; i < N; i++)
+        in[i] = text_view("x");
+    CHECK_OK(covey_pool_starmap_async(&result, pool, task_echo, in, 1, NULL, N, NULL));
+    while (!covey_result_ready(result)) {
+        CHECK_EQ(poll(&entry, 1, 20000), 1);
+        (void)covey_pool_dispatch(pool, COVEY_NOWAIT);
+    }
+    CHECK_OK(covey_result_get(result, NULL, COVEY_NOWAIT));
+    family_tell(&s->go);
+    covey_result_free(result);
+    covey_pool_free(pool);
+}
+
 /* While a task runs the loop is woken after each slice, and not any more afterwards. */
 TEST_EACH_METHOD_AND_THREAD(an_idle_pool_leaves_the_loop_alone)
 {

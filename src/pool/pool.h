@@ -71,7 +71,7 @@ struct cvy_pool_slot {
     uint64_t n;
     uint64_t prefix;       /* items below it are finished; the map's thread only */
     bool all_ok;           /* those are OK; the map's thread only */
-    bool deaths;           /* a worker died in it: look for missing items */
+    bool deaths;           /* a worker died in it or leaves: look for missing items */
     bool all_called;       /* every worker has been woken for it */
     int64_t prefers_until; /* if its batch prefers a worker */
     /* of a flow; by who drives that */

@@ -141,13 +141,13 @@ void cvy_pool_find_missing(struct cvy_pool *pool, uint32_t slot)
     bool room = true;
     if (atomic_load(&batch->canceled) || CVY_MUTANT(pool_missing))
         return;
+    s->deaths = true;
     int tries = 0;
     while (!try_snapshot(pool, slot, &shot)) {
         if (++tries == SNAPSHOT_TRIES)
             return; /* it is tried again with each ring and slice */
         cvy_os_yield();
     }
-    s->deaths = true;
     forget_empty_orphans(batch);
     for (uint64_t i = 0; i < shot.cursor && room;) {
         uint64_t zeros_end = end_of_zeros(batch, i, shot.cursor);

@@ -170,12 +170,22 @@ static void want(struct cvy_pool *pool, uint32_t index)
     atomic_store(&pool->shared->workers, pool->workers);
 }
 
+/* Who retires drops what it has claimed and not begun, in any batch. */
+static void expect_drops(struct cvy_pool *pool)
+{
+    for (uint32_t slot = 0; slot < CVY_POOL_BATCHES; slot++)
+        if (pool->slots[slot].use == CVY_SLOT_ACTIVE)
+            pool->slots[slot].deaths = true;
+}
+
 /* Who sleeps looks up. */
 static void unwant(struct cvy_pool *pool, uint32_t index)
 {
     struct cvy_pool_worker *worker = &pool->worker[index];
     worker->is_wanted = false;
     worker->relieves = 0;
+    if (worker->process)
+        expect_drops(pool);
     atomic_store(&pool->shared->lines[index].retire, worker->process != NULL);
     atomic_fetch_add(&pool->shared->doorbell, CVY_RING_STEP);
     (void)cvy_os_futex_wake(&pool->shared->doorbell, INT32_MAX);
@@ -278,7 +288,8 @@ static void relieve(struct cvy_pool *pool, uint32_t index)
     want(pool, (uint32_t)line);
     pool->worker[line].relieves = index + 1;
     pool->worker[line].due = 0;
-    pool->worker[index].is_wanted = false; /* it works on until the other one is up */
+    pool->worker[index].is_wanted = false; /* it works on until the other one is up, */
+    expect_drops(pool);                    /* or its last task has ended */
 }
 
 static bool is_up(const struct cvy_pool *pool, uint32_t index)
