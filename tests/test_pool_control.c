@@ -297,4 +297,42 @@ TEST(times_are_not_counted_unless_asked_for)
     covey_pool_free(pool);
 }
 
+/* ---- who sees to them ---------------------------------------------------------- */
+
+static void note_call(void *ctx, covey_result *result)
+{
+    (void)result;
+    family_tell(&((struct shared *)ctx)->told);
+}
+
+/* Leaves no room for another thread. Returns: what the limit was. */
+static uint32_t take_all_slots(void)
+{
+    uint32_t taken = 0, limit = cvy_head->slot_limit;
+    while ((uint32_t)atomic_load(&cvy_slot_at(taken)->word)) /* its thread's id */
+        taken++;
+    cvy_head->slot_limit = taken + 1; /* one is kept for who makes room */
+    return limit;
+}
+
+TEST(a_submission_that_nobody_could_see_to_fails)
+{
+    struct shared *s = share();
+    covey_pool *pool = NULL;
+    const struct covey_task_opts *opts =
+        COVEY_TASK_OPTS(.callback = note_call, .callback_ctx = s);
+    CHECK_OK(covey_pool_create(&pool, 1, COVEY_POOL_OPTS(.method = COVEY_FORK)));
+    CHECK_OK(covey_pool_apply(pool, task_echo, text_view("x"), NULL, NULL));
+    uint32_t limit = take_all_slots();
+    CHECK_ERR(covey_pool_apply_async(NULL, pool, task_echo, text_view("x"), opts),
+              -EAGAIN);
+    CHECK_STR_HAS(covey_error_detail(), "sees to the tasks");
+    cvy_head->slot_limit = limit;
+    CHECK_OK(covey_pool_apply_async(NULL, pool, task_echo, text_view("x"), opts));
+    await_count(&s->told, 1);
+    CHECK_OK(covey_pool_close(pool));
+    CHECK_OK(covey_pool_join(pool, COVEY_FOREVER));
+    covey_pool_free(pool);
+}
+
 CHECK_MAIN()

@@ -6,6 +6,7 @@
  * Callbacks run one after the other, without any lock, so they may use the pool; one that
  * lasts delays other callbacks, but no result: who waits for one collects for himself. */
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -18,13 +19,14 @@
 #define CALLBACK_PATIENCE COVEY_SEC(5) /* of the end of the process */
 
 /*
- *   LOOKS <--> CALLS      by the thread
- *     |          \------> LEFT   by who ends it; the thread stays where it is then
- *     v
- *    OVER
+ *   BEGINS --> LOOKS <--> CALLS      by the thread
+ *      \         |          \------> LEFT   by who ends it; the thread stays where it is then
+ *       \        v
+ *        \---> OVER
  */
 enum watcher_state {
-    WATCHER_LOOKS = 0,
+    WATCHER_BEGINS = 0, /* it attaches */
+    WATCHER_LOOKS,
     WATCHER_CALLS, /* it is in a callback, and so in the hands of the program */
     WATCHER_LEFT,  /* nobody waits for the callback any more: the process ends */
     WATCHER_OVER   /* it touches nothing any more */
@@ -34,8 +36,11 @@ struct cvy_watcher {
     struct cvy_pool *pool;
     struct cvy_watcher *next;
     uint32_t owner; /* of the process whose thread it is */
+    uint32_t
+        refs; /* the list's, and of those who wait for its begin; under the mutex */
     cvy_word stops; /* 1: the thread is to end */
     cvy_word state;
+    int code; /* why it is OVER before it has looked; set before that */
 };
 
 /* All of a process, to be ended when it leaves the family. A fork child finds its parent's,
@@ -132,20 +137,28 @@ static void look(struct cvy_watcher *watcher)
     }
 }
 
+static void turn_to(struct cvy_watcher *watcher, enum watcher_state state)
+{
+    atomic_store(&watcher->state, state);
+    /* A mere number if it was freed meanwhile. */
+    (void)cvy_os_futex_wake(&watcher->state, INT_MAX);
+}
+
 static void *watch(void *arg)
 {
     struct cvy_watcher *watcher = arg;
     mine = watcher;
     cvy_os_set_comm("covey-pool");
-    if (cvy_enter() >= 0) {
+    int r = cvy_enter();
+    if (r >= 0) {
         cvy_thread_set_aside();
+        turn_to(watcher, WATCHER_LOOKS);
         look(watcher);
         cvy_thread_detach();
     }
     mine = NULL;
-    atomic_store(&watcher->state, WATCHER_OVER);
-    /* A mere number if it was freed meanwhile. */
-    (void)cvy_os_futex_wake(&watcher->state, 1);
+    watcher->code = r;
+    turn_to(watcher, WATCHER_OVER);
     return NULL;
 }
 
@@ -168,12 +181,21 @@ static bool await_end(struct cvy_watcher *watcher, int64_t patience)
     }
 }
 
+static void unref(struct cvy_watcher *watcher)
+{
+    (void)pthread_mutex_lock(&mutex);
+    bool is_last = !--watcher->refs;
+    (void)pthread_mutex_unlock(&mutex);
+    if (is_last)
+        cvy_free(watcher);
+}
+
 static void end_watcher(struct cvy_watcher *watcher, int64_t patience)
 {
     atomic_store(&watcher->stops, 1);
     cvy_tasks_tell(watcher->pool);
     if (await_end(watcher, patience))
-        cvy_free(watcher);
+        unref(watcher);
 }
 
 static bool take_out(struct cvy_watcher *watcher)
@@ -219,8 +241,55 @@ __attribute__((constructor)) static void guard_forks(void)
     cvy_os_guard_forks(&guard);
 }
 
+/* One that is OVER while it is listed has not. */
+static bool has_begun(const struct cvy_watcher *watcher)
+{
+    uint32_t state = atomic_load(&watcher->state);
+    return state != WATCHER_BEGINS && state != WATCHER_OVER;
+}
+
+/* Under the mutex. */
+static int start_thread(struct cvy_pool *pool)
+{
+    struct cvy_watcher *watcher = cvy_calloc(1, sizeof *watcher);
+    if (!watcher)
+        return -ENOMEM;
+    cvy_leave_add(end_all);
+    watcher->pool = pool;
+    watcher->owner = cvy_member_owner();
+    watcher->refs = 1;
+    int r = cvy_os_run_aside(watch, watcher);
+    if (r < 0) {
+        cvy_free(watcher);
+        return r;
+    }
+    watcher->next = watchers;
+    watchers = watcher;
+    pool->watcher = watcher;
+    return 0;
+}
+
+/* Has a reference, which goes. Not under the mutex, which a fork waits for that may keep
+ * the thread from attaching. */
+static int await_begin(struct cvy_watcher *watcher)
+{
+    struct cvy_os_wait wait = {&watcher->state, WATCHER_BEGINS};
+    while (atomic_load(&watcher->state) == WATCHER_BEGINS)
+        (void)cvy_os_futex_waitv(&wait, 1, INT64_MAX);
+    (void)pthread_mutex_lock(&mutex);
+    int r = atomic_load(&watcher->state) == WATCHER_OVER ? watcher->code : 0;
+    if (r < 0 && take_out(watcher)) {
+        watcher->pool->watcher = NULL;
+        watcher->refs--;
+    }
+    (void)pthread_mutex_unlock(&mutex);
+    unref(watcher);
+    return r;
+}
+
 int cvy_watcher_start(struct cvy_pool *pool)
 {
+    struct cvy_watcher *begins = NULL;
     int r = 0;
     if (pool->loop || cvy_watcher_is_me(pool))
         return 0;
@@ -230,24 +299,15 @@ int cvy_watcher_start(struct cvy_pool *pool)
         (void)pthread_mutex_unlock(&mutex);
         return cvy_fail(COVEY_ECLOSED, "%s has ended", pool->name);
     }
-    if (!pool->watcher) {
-        struct cvy_watcher *watcher = cvy_calloc(1, sizeof *watcher);
-        r = watcher ? 0 : -ENOMEM;
-        cvy_leave_add(end_all);
-        if (watcher) {
-            watcher->pool = pool;
-            watcher->owner = cvy_member_owner();
-            r = cvy_os_run_aside(watch, watcher);
-        }
-        if (r >= 0) {
-            watcher->next = watchers;
-            watchers = watcher;
-            pool->watcher = watcher;
-        } else {
-            cvy_free(watcher);
-        }
+    if (!pool->watcher)
+        r = start_thread(pool);
+    if (r >= 0 && !has_begun(pool->watcher)) {
+        begins = pool->watcher;
+        begins->refs++;
     }
     (void)pthread_mutex_unlock(&mutex);
+    if (begins)
+        r = await_begin(begins);
     return r < 0 ? cvy_fail_os(r, "a thread that sees to the tasks of %s", pool->name)
                  : 0;
 }
