@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Results one by one: imap and imap_unordered. */
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "pool/pool.h"
@@ -600,6 +601,83 @@ TEST(bad_arguments_are_refused)
     CHECK_ERR(covey_pool_imap(&it, pool, task_square, NULL, &in, NULL), -EINVAL);
     CHECK_ERR(covey_iterator_next(NULL, NULL, COVEY_NOWAIT), -EINVAL);
     covey_iterator_free(NULL);
+    covey_pool_free(pool);
+}
+
+/* ---- many of them -------------------------------------------------------------- */
+
+static void open_many(covey_pool *pool, covey_iterator **its, size_t n)
+{
+    static struct numbers nothing;
+    for (size_t i = 0; i < n; i++)
+        CHECK_OK(
+            covey_pool_imap(&its[i], pool, task_square, next_number, &nothing, NULL));
+}
+
+static void free_many(covey_iterator **its, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        covey_iterator_free(its[i]);
+}
+
+/* Who would wait may be the one who is to read them. */
+TEST_EACH_METHOD_AND_THREAD(a_map_does_not_wait_for_iterators)
+{
+    covey_pool *pool = pool_with(1, POOL_OPTS());
+    covey_iterator *its[CVY_POOL_BATCHES];
+    uint64_t x = 3, y = 0;
+    open_many(pool, its, CVY_POOL_BATCHES);
+    CHECK_ERR(covey_pool_map(pool, task_square, &x, 8, &y, 8, 1, NULL), -EAGAIN);
+    CHECK_ERR(covey_pool_map(pool, task_square, &x, 8, &y, 8, 1,
+                             COVEY_MAP_OPTS(.timeout = COVEY_MSEC(50))),
+              -EAGAIN);
+    covey_iterator_free(its[0]);
+    CHECK_OK(covey_pool_map(pool, task_square, &x, 8, &y, 8, 1, NULL));
+    CHECK_EQ(y, 9);
+    free_many(its + 1, CVY_POOL_BATCHES - 1);
+    covey_pool_free(pool);
+}
+
+struct waiting_map {
+    covey_pool *pool;
+    struct shared *s;
+};
+
+static void *map_what_waits(void *arg)
+{
+    const struct waiting_map *map = arg;
+    CHECK_OK(covey_pool_apply(map->pool, task_wait, COVEY_VIEW_OF(map->s), NULL, NULL));
+    return NULL;
+}
+
+/* It waits for another thread's, which may end any time. */
+TEST_EACH_METHOD_AND_THREAD(a_map_waits_for_another_within_its_time)
+{
+    covey_pool *pool = pool_with(1, POOL_OPTS());
+    covey_iterator *its[CVY_POOL_BATCHES - 1];
+    struct waiting_map other = {pool, share()};
+    struct covey_map_summary sum;
+    unsigned char outcome = COVEY_OUTCOME_OK;
+    const struct covey_map_opts *opts =
+        COVEY_MAP_OPTS(.timeout = COVEY_MSEC(50), .outcomes = &outcome,
+                       .summary = &sum);
+    uint64_t x = 3, y = 1;
+    struct covey_view in = COVEY_VIEW_OF(x);
+    pthread_t thread;
+    open_many(pool, its, CVY_POOL_BATCHES - 1);
+    CHECK_EQ(pthread_create(&thread, NULL, map_what_waits, &other), 0);
+    await_count(&other.s->begun, 1);
+    CHECK_ERR(covey_pool_map(pool, task_square, &x, 8, &y, 8, 1, opts), -ETIMEDOUT);
+    CHECK_EQ(outcome, COVEY_OUTCOME_CANCELLED);
+    CHECK_EQ(sum.failed, 1);
+    CHECK_EQ(y, 0);
+    outcome = COVEY_OUTCOME_OK;
+    CHECK_ERR(covey_pool_map_bytes(pool, task_square, &in, NULL, 1, opts), -ETIMEDOUT);
+    CHECK_EQ(outcome, COVEY_OUTCOME_CANCELLED);
+    CHECK_EQ(sum.failed, 1);
+    family_tell(&other.s->go);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    free_many(its, CVY_POOL_BATCHES - 1);
     covey_pool_free(pool);
 }
 

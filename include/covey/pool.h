@@ -207,7 +207,8 @@ struct covey_map_opts {
  *           COVEY_ECRASHED if its worker died, -ETIMEDOUT; the detail says which and why.
  *           -EINVAL for bad arguments; -ENOMEM, what there was no memory for is
  *           CANCELLED; COVEY_EFREED; COVEY_ENOTOWNER;
- *           COVEY_EBROKEN if workers cannot be started any more.
+ *           COVEY_EBROKEN if workers cannot be started any more; -EAGAIN if 63 iterators
+ *           of the pool are open, which no map waits for.
  * Blocks:   until all items are done, or `timeout` of the options. Threads cannot be
  *           killed: a pool of them waits for what runs at the timeout.
  * Threads:  several may map at the same time.

@@ -189,35 +189,60 @@ void cvy_map_end_running(struct cvy_map *map, int64_t patience)
 
 /* ---- begin and end ---- */
 
+uint32_t cvy_maps_waited_for(const struct cvy_pool *pool)
+{
+    uint32_t count = 0;
+    for (uint32_t m = 0; m < CVY_POOL_BATCHES; m++) {
+        const struct cvy_map *map = pool->maps[m];
+        count += map && !(map->flow && map->flow->is_read);
+    }
+    return count;
+}
+
+static bool find_index(struct cvy_map *map)
+{
+    uint32_t index = 0;
+    while (index < CVY_POOL_BATCHES && map->pool->maps[index])
+        index++;
+    if (index < CVY_POOL_BATCHES)
+        map->index = index;
+    return index < CVY_POOL_BATCHES;
+}
+
+/* Locked. Maps end by themselves, so another one waits for them; iterators only when they
+ * are read, perhaps by who would wait. */
+static int await_index(struct cvy_map *map)
+{
+    struct cvy_pool *pool = map->pool;
+    while (!pool->closing && !find_index(map)) {
+        if ((map->flow && map->flow->is_read) || !cvy_maps_waited_for(pool))
+            return cvy_fail(-EAGAIN, "%s: %u iterators and maps are under way",
+                            map->call, CVY_POOL_BATCHES);
+        if (map->bounds.deadline != INT64_MAX && cvy_os_now() >= map->bounds.deadline)
+            return cvy_fail(-ETIMEDOUT,
+                            "%s: %u iterators and maps were under way all the time",
+                            map->call, CVY_POOL_BATCHES);
+        cvy_pool_await_change_until(pool, map->bounds.deadline);
+    }
+    return pool->closing
+               ? cvy_fail(COVEY_EFREED, "%s: the pool is being freed", map->call)
+               : 0;
+}
+
 int cvy_map_begin(struct cvy_map *map)
 {
     struct cvy_pool *pool = map->pool;
     (void)pthread_mutex_lock(&pool->lock);
-    uint32_t index = 0;
-    while (!pool->closing) {
-        for (index = 0; index < CVY_POOL_BATCHES && pool->maps[index];)
-            index++;
-        if (index < CVY_POOL_BATCHES)
-            break;
-        if (map->flow && map->flow->is_read) {
-            (void)pthread_mutex_unlock(&pool->lock);
-            return cvy_fail(-EAGAIN, "%s: %u iterators and maps are under way",
-                            map->call, CVY_POOL_BATCHES);
-        }
-        cvy_pool_await_change(pool);
+    int r = await_index(map);
+    if (r >= 0) {
+        if (pool->map_count++ == 0)
+            pool->barren = 0; /* what was wrong may have been put right */
+        pool->maps[map->index] = map;
+        if (cvy_pool_wants_reaping(pool))
+            cvy_pool_reap(pool, false);
     }
-    if (pool->closing) {
-        (void)pthread_mutex_unlock(&pool->lock);
-        return cvy_fail(COVEY_EFREED, "%s: the pool is being freed", map->call);
-    }
-    if (pool->map_count++ == 0)
-        pool->barren = 0; /* what was wrong may have been put right */
-    map->index = index;
-    pool->maps[index] = map;
-    if (cvy_pool_wants_reaping(pool))
-        cvy_pool_reap(pool, false);
     (void)pthread_mutex_unlock(&pool->lock);
-    return 0;
+    return r;
 }
 
 void cvy_map_end(struct cvy_map *map)

@@ -6,7 +6,6 @@
  *
  * The object stays until covey_pool_free, so that everything else says what is wrong. */
 #include <errno.h>
-#include <time.h>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -14,7 +13,6 @@
 #include "region/member.h"
 #include "region/wait.h"
 
-#define LOOK_TIME COVEY_MSEC(100)
 #define HOOK_TIME COVEY_SEC(1) /* for exit hooks, whatever the caller's time */
 
 /* Tell all maps to end, and wait until they have. */
@@ -106,19 +104,6 @@ int covey_pool_terminate(covey_pool *object)
 
 /* ---- joining ---- */
 
-/* Maps that other threads wait in, besides what has a ring for other reasons. */
-static uint32_t maps_left(struct cvy_pool *pool)
-{
-    uint32_t others = 0;
-    (void)pthread_mutex_lock(&pool->lock);
-    for (uint32_t m = 0; m < CVY_POOL_BATCHES; m++) {
-        const struct cvy_map *map = pool->maps[m];
-        others += map && !(map->flow && map->flow->is_read);
-    }
-    (void)pthread_mutex_unlock(&pool->lock);
-    return others;
-}
-
 static bool tasks_left(struct cvy_pool *pool)
 {
     (void)pthread_mutex_lock(&pool->lock);
@@ -153,14 +138,16 @@ static int await_tasks(struct cvy_pool *pool, int64_t deadline)
 
 static int await_maps(struct cvy_pool *pool, int64_t deadline)
 {
-    while (maps_left(pool)) {
-        int64_t now = cvy_os_now();
-        if (now >= deadline)
-            return -ETIMEDOUT;
-        /* `changed` is broadcast by their ends; the time is only for the deadline. */
-        cvy_pool_await_change_until(pool, cvy_min_i64(deadline, now + LOOK_TIME));
+    int r = 0;
+    (void)pthread_mutex_lock(&pool->lock);
+    while (r >= 0 && cvy_maps_waited_for(pool)) {
+        if (cvy_os_now() >= deadline)
+            r = -ETIMEDOUT;
+        else
+            cvy_pool_await_change_until(pool, deadline);
     }
-    return 0;
+    (void)pthread_mutex_unlock(&pool->lock);
+    return r;
 }
 
 static int join(struct cvy_pool *pool, int64_t deadline, const char *call)

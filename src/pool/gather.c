@@ -177,7 +177,16 @@ int cvy_gather(struct cvy_pool *pool, covey_task_fn *fn, struct cvy_work *work,
     work->opts = opts;
     work->given = cvy_os_now();
     work->sum.first_failed = SIZE_MAX;
-    return cvy_exchange_run(pool, work->call, fn, work->width, &cvy_arrays, work, opts);
+    int r =
+        cvy_exchange_run(pool, work->call, fn, work->width, &cvy_arrays, work, opts);
+    if (r == -ETIMEDOUT && work->done < work->n) { /* it was not opened in time */
+        cvy_work_skip(work, COVEY_OUTCOME_CANCELLED);
+        (void)snprintf(work->sum.text, sizeof work->sum.text, "%s",
+                       covey_error_detail());
+        if (opts->summary)
+            *opts->summary = work->sum;
+    }
+    return r;
 }
 
 /* ---- public calls ---- */

@@ -492,14 +492,14 @@ void cvy_iterators_end(struct cvy_pool *pool)
         bool busy;
         (void)pthread_mutex_lock(&pool->lock);
         struct covey_iterator *it = take_open(pool, &busy);
+        if (!it && busy) /* who has it was told to stop */
+            cvy_pool_await_change_until(pool, cvy_os_now() + STARVED_TIME);
         (void)pthread_mutex_unlock(&pool->lock);
         if (it) {
             it->is_broken = !cvy_flow_is_over(&it->flow);
             end(it);
             (void)pthread_mutex_unlock(&it->mutex);
-        } else if (busy) { /* who has it was told to stop */
-            cvy_pool_await_change_until(pool, cvy_os_now() + STARVED_TIME);
-        } else {
+        } else if (!busy) {
             return;
         }
     }

@@ -222,7 +222,7 @@ static void stop(struct cvy_map *map, enum covey_outcome outcome)
     for (uint64_t mine = map->mine; mine; mine &= mine - 1)
         cvy_pool_cancel(pool, (uint32_t)__builtin_ctzll(mine));
     (void)pthread_mutex_unlock(&pool->lock);
-    if (!map->give_up || is_in_place(map))
+    if (map->mine && (!map->give_up || is_in_place(map)))
         cvy_map_end_running(map, patience(map));
     for (uint64_t mine = map->mine; mine; mine &= mine - 1) {
         struct cvy_pool_slot *s = &pool->slots[__builtin_ctzll(mine)];
@@ -458,6 +458,10 @@ int covey_pool_map(covey_pool *object, covey_task_fn *fn, const void *in,
     if (n == 0)
         return finish(&map, 0, &opts);
     r = cvy_map_begin(&map);
+    if (r == -ETIMEDOUT) {
+        stop(&map, COVEY_OUTCOME_CANCELLED);
+        return finish(&map, 0, &opts);
+    }
     if (r < 0)
         return r;
     r = run(&map, &progress);

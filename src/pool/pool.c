@@ -188,9 +188,7 @@ void cvy_pool_await_change_until(struct cvy_pool *pool, int64_t deadline)
     struct timespec time = {deadline / COVEY_SEC(1), deadline % COVEY_SEC(1)};
     int cancel;
     (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-    (void)pthread_mutex_lock(&pool->lock);
     (void)pthread_cond_timedwait(&pool->changed, &pool->lock, &time);
-    (void)pthread_mutex_unlock(&pool->lock);
     (void)pthread_setcancelstate(cancel, NULL);
 }
 

@@ -269,6 +269,9 @@ static inline void cvy_pool_await_change(struct cvy_pool *pool)
 
 /* ---- pool.c ---- */
 
+/** The same until `deadline` at most; locked, too. */
+void cvy_pool_await_change_until(struct cvy_pool *pool, int64_t deadline);
+
 /** The pool of a public call, of this process, not locked. With `open`, COVEY_ECLOSED when
  * it accepts no more. */
 int cvy_pool_enter(covey_pool *object, const char *call, bool open,
@@ -281,10 +284,13 @@ void cvy_pool_unref(struct cvy_pool *pool);
 
 /* ---- drive.c ---- */
 
-/** Get a ring of its own; the map must stay where it is until cvy_map_end. COVEY_EFREED;
- * -EAGAIN for an iterator when there is none. */
+/** Get a ring of its own; the map must stay where it is until cvy_map_end. A map waits for
+ * others to end. COVEY_EFREED; -EAGAIN when there is none and it is an iterator, or
+ * iterators have all of them; -ETIMEDOUT at the deadline of its bounds. */
 int cvy_map_begin(struct cvy_map *map);
 void cvy_map_end(struct cvy_map *map);
+/** Maps that threads wait in, besides what has a ring for other reasons; locked. */
+uint32_t cvy_maps_waited_for(const struct cvy_pool *pool);
 /** The word that workers ring. */
 cvy_word *cvy_map_ring(const struct cvy_map *map);
 /** Wait until it was rung since `seen`; looks at limits first.
@@ -396,9 +402,6 @@ static inline void cvy_count(_Atomic uint64_t *counter, uint64_t n)
 {
     atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
 }
-
-/** The same, not locked, until `deadline` at most. */
-void cvy_pool_await_change_until(struct cvy_pool *pool, int64_t deadline);
 
 /* ---- slots.c; locked ---- */
 
