@@ -249,4 +249,74 @@ TEST(time_may_be_over_before_a_stranger_sends)
     covey_pool_free(pool);
 }
 
+/* ---- without a pause ------------------------------------------------------------- */
+
+/* The source goes on until its first item is over. */
+struct stream {
+    uint64_t next, first_put;
+    uint8_t outcome; /* of the first one */
+    uint64_t kind, arg;
+    struct covey_view view;
+};
+
+enum { HANG, DIE, STREAM_MOST = 200000 };
+
+static int pull_on(void *ctx, struct cvy_item *ret_item)
+{
+    struct stream *stream = ctx;
+    if (stream->outcome || stream->next == STREAM_MOST)
+        return COVEY_EEND;
+    stream->arg = stream->next ? UINT64_MAX : stream->kind;
+    stream->view = COVEY_VIEW_OF(stream->arg);
+    ret_item->parts = &stream->view;
+    ret_item->cookie = (struct cvy_cookie){stream, stream->next++, 0};
+    return 1;
+}
+
+/* Takes longer than an item, so there is always another one. */
+static void put_slowly(void *ctx, const struct cvy_done *done)
+{
+    struct stream *stream = ctx;
+    int64_t end = cvy_os_now() + 20000;
+    while (!stream->outcome && cvy_os_now() < end)
+        cvy_os_pause();
+    if (done->cookie.index == 0) {
+        stream->outcome = done->outcome;
+        stream->first_put = stream->next;
+    }
+}
+
+static int hang_or_die(struct covey_call *call)
+{
+    uint64_t kind;
+    memcpy(&kind, covey_call_arg(call, NULL), sizeof kind);
+    return kind == HANG ? task_block(call) : kind == DIE ? task_die(call) : 0;
+}
+
+static void drop_none(void *ctx, enum covey_outcome outcome, bool held)
+{
+    (void)ctx;
+    (void)held;
+    check_failed(__FILE__, __LINE__, "dropped with %d", (int)outcome);
+}
+
+TEST_EACH_METHOD(who_never_waits_sees_to_limits_and_deaths)
+{
+    static const struct cvy_exchange exchange = {
+        .pull = pull_on, .put = put_slowly, .drop = drop_none};
+    for (uint64_t kind = HANG; kind <= DIE; kind++) {
+        covey_pool *pool = pool_with(2, POOL_OPTS());
+        struct stream stream = {.kind = kind};
+        struct covey_map_opts opts = {.size = sizeof opts,
+                                      .time_limit = kind == HANG ? COVEY_MSEC(50) : 0};
+        CHECK_OK(cvy_exchange_run((struct cvy_pool *)(uintptr_t)pool->state, "a test",
+                                  hang_or_die, 0, &exchange, &stream, &opts));
+        enum covey_outcome wanted =
+            kind == HANG ? COVEY_OUTCOME_TIMEOUT : COVEY_OUTCOME_CRASHED;
+        CHECK_EQ(stream.outcome, wanted);
+        CHECK_LT(stream.first_put, STREAM_MOST);
+        covey_pool_free(pool);
+    }
+}
+
 CHECK_MAIN()

@@ -473,6 +473,49 @@ TEST_EACH_METHOD_AND_THREAD(an_idle_pool_leaves_the_loop_alone)
     covey_pool_free(pool);
 }
 
+/* ---- callbacks that go on for ever --------------------------------------------------- */
+
+struct chain {
+    covey_pool *pool;
+    int links, most;
+};
+
+/* Each submits another task, which is over at once. */
+static void add_link(void *ctx, covey_result *result)
+{
+    struct chain *chain = ctx;
+    (void)result;
+    if (chain->links < chain->most) {
+        chain->links++;
+        CHECK_OK(covey_pool_apply_async(NULL, chain->pool, task_echo, text_view("x"),
+                                        COVEY_TASK_OPTS(.timeout = COVEY_NOWAIT,
+                                                        .error_callback = add_link,
+                                                        .callback_ctx = chain)));
+    }
+}
+
+TEST_EACH_METHOD_AND_THREAD(a_chain_of_callbacks_keeps_nobody)
+{
+    enum { MOST = 2000000 };
+    struct shared *s = share();
+    struct chain chain = {.pool = pool_with(1, POOL_OPTS(.own_loop = COVEY_ON)),
+                          .most = MOST};
+    covey_result *result = NULL;
+    CHECK_OK(
+        covey_pool_apply_async(&result, chain.pool, task_wait, COVEY_VIEW_OF(s), NULL));
+    await_count(&s->begun, 1);
+    add_link(&chain, NULL);
+    CHECK_OK(covey_pool_dispatch(chain.pool, COVEY_NOWAIT));
+    CHECK_LT(chain.links, MOST);
+    CHECK_ERR(covey_result_wait(result, COVEY_MSEC(10)), -ETIMEDOUT);
+    CHECK_LT(chain.links, MOST);
+    chain.most = 0;
+    family_tell(&s->go);
+    CHECK_OK(covey_result_get(result, NULL, COVEY_FOREVER));
+    covey_result_free(result);
+    covey_pool_free(chain.pool);
+}
+
 /* What was due before the end is not due any more, however long the loop goes on. */
 TEST_EACH_METHOD_AND_THREAD(a_pool_that_has_ended_leaves_the_loop_alone)
 {

@@ -14,6 +14,7 @@
 #include "region/wait.h"
 
 #define WORTH_SPINNING (UINT64_C(100000) * 16) /* 1/16 ns */
+#define BUSY_TIME      COVEY_MSEC(5)           /* between looks of who never waits */
 
 cvy_word *cvy_map_ring(const struct cvy_map *map)
 {
@@ -147,6 +148,22 @@ void cvy_map_look_after(struct cvy_map *map, bool slice)
             pool->slots[slot].all_called = false; /* perhaps one who spun was stopped */
     }
     (void)pthread_mutex_unlock(&pool->lock);
+}
+
+void cvy_map_look_meanwhile(struct cvy_map *map)
+{
+    struct cvy_pool *pool = map->pool;
+    int64_t now = cvy_os_now(), due = map->look_due;
+    if (due && now < due)
+        return;
+    map->look_due = now + BUSY_TIME;
+    if (!due)
+        return;
+    (void)pthread_mutex_lock(&pool->lock);
+    (void)cvy_limits_check(pool);
+    (void)cvy_affinity_check(pool);
+    (void)pthread_mutex_unlock(&pool->lock);
+    cvy_map_look_after(map, false);
 }
 
 /* ---- ending early ---- */

@@ -127,10 +127,10 @@ static int await_tasks(struct cvy_pool *pool, int64_t deadline)
         slice = false;
         if (!tasks_left(pool))
             return 0;
+        if (deadline != INT64_MAX && cvy_os_now() >= deadline)
+            return -ETIMEDOUT;
         if (any)
             continue;
-        if (cvy_os_now() >= deadline)
-            return -ETIMEDOUT;
         slice =
             cvy_map_sleep(map, seen, gong, cvy_min_i64(deadline, cvy_tasks_due(pool)));
     }

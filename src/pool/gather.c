@@ -15,6 +15,7 @@
 
 #define PROGRESS_STEP COVEY_MSEC(50)
 #define STARVED_TIME  COVEY_MSEC(1)
+#define LOOK_EVERY    64u /* items */
 #define WIDTH_MOST    4096u
 
 bool cvy_map_needs_flow(const struct cvy_pool *pool, const struct covey_map_opts *opts)
@@ -45,17 +46,18 @@ struct gather {
     int64_t deadline, progress_due;
 };
 
-/* Returns: whether anything was finished. */
+/* There may be many, each of which takes its time. Returns: whether any was finished. */
 static bool collect(struct gather *g)
 {
     struct cvy_done done;
-    bool any = false;
+    uint64_t count = 0;
     while (cvy_flow_take(&g->flow, &done)) {
         g->exchange->put(g->ctx, &done);
         cvy_flow_release(&g->flow, &done);
-        any = true;
+        if (++count % LOOK_EVERY == 0)
+            cvy_map_look_meanwhile(&g->flow.map);
     }
-    return any;
+    return count > 0;
 }
 
 /* Others may need less. */
@@ -121,7 +123,9 @@ static void run(struct gather *g)
         if (cvy_flow_is_over(&g->flow))
             return;
         bool moves = any || fed != 0;
-        if (!moves)
+        if (moves)
+            cvy_map_look_meanwhile(map);
+        else
             cvy_map_look_after(map, slice);
         check_end(g);
         int64_t until = cvy_min_i64(g->deadline, show_progress(g));

@@ -213,9 +213,7 @@ static bool end_slice(struct cvy_pool *pool)
 static bool work(struct cvy_pool *pool, bool slice)
 {
     bool any = cvy_tasks_step(pool, slice);
-    while (!cvy_watcher_is_me(pool) && cvy_watcher_call_back(pool))
-        any = true;
-    return any;
+    return (!cvy_watcher_is_me(pool) && cvy_watcher_call_queued(pool, NULL)) || any;
 }
 
 static void arm(struct cvy_pool *pool)

@@ -304,6 +304,8 @@ static int run(struct cvy_map *map, struct progress *progress)
             return 0;
         if (r == 0)
             cvy_map_look_after(map, slice);
+        else
+            cvy_map_look_meanwhile(map);
         if (map->give_up) {
             stop(map, pool->closing ? COVEY_OUTCOME_CANCELLED : COVEY_OUTCOME_LOST);
             return 0;

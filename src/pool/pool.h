@@ -134,6 +134,7 @@ struct cvy_map {
     uint64_t batch_items; /* items per batch, at most */
     uint32_t batch_limit; /* batches at once */
     bool is_starved;      /* no slot was free for its only batch */
+    int64_t look_due;     /* when to see to the workers though items move; 0: unknown */
 
     uint64_t mine;         /* slots it has, as bits */
     uint64_t next;         /* first item that is in no batch yet */
@@ -302,6 +303,9 @@ bool cvy_map_sleep(struct cvy_map *map, uint32_t seen, uint32_t gong, int64_t un
 void cvy_map_call_all(struct cvy_map *map);
 /** See to the workers: those that died, and what died with them. */
 void cvy_map_look_after(struct cvy_map *map, bool slice);
+/** The same from time to time, and to limits, by who has something else to do all the time
+ * and so does not come to wait. */
+void cvy_map_look_meanwhile(struct cvy_map *map);
 /** Nothing more begins: what still runs at the time `patience` is ended with its worker,
  * or waited for where that cannot be. */
 void cvy_map_end_running(struct cvy_map *map, int64_t patience);
@@ -368,6 +372,9 @@ void cvy_watcher_stop(struct cvy_pool *pool);
 void cvy_watcher_queue(struct cvy_pool *pool, struct covey_result *result);
 /** Call one. Returns: whether there was one. */
 bool cvy_watcher_call_back(struct cvy_pool *pool);
+/** Call those that are queued now, not what they queue, until `stops` (may be NULL).
+ * Returns: whether there was any. */
+bool cvy_watcher_call_queued(struct cvy_pool *pool, const cvy_word *stops);
 /** Whether the caller is in a callback of this pool. */
 bool cvy_watcher_is_me(const struct cvy_pool *pool);
 

@@ -408,12 +408,12 @@ static int await_visiting(const struct covey_result *result, covey_nsec timeout,
         uint32_t gong = cvy_gong(), seen = atomic_load(cvy_map_ring(map));
         bool any = step(pool, slice);
         slice = false;
-        if (any || cvy_result_is_ready(result))
-            continue;
+        if (cvy_result_is_ready(result))
+            break;
         if (deadline != INT64_MAX && cvy_os_now() >= deadline)
             return cvy_fail(-ETIMEDOUT, "%s: the result of %s is not ready", call,
                             result->work.call);
-        if (cvy_spin(&spin))
+        if (any || cvy_spin(&spin))
             continue;
         slice =
             cvy_map_sleep(map, seen, gong, cvy_min_i64(deadline, cvy_tasks_due(pool)));

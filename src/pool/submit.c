@@ -381,6 +381,8 @@ bool cvy_tasks_step(struct cvy_pool *pool, bool slice)
             refuse_held(tasks, fed);
         if (!any || slice)
             cvy_map_look_after(&tasks->flow.map, slice);
+        else
+            cvy_map_look_meanwhile(&tasks->flow.map);
         if (!any)
             any = give_up(tasks);
         if (!any)

@@ -119,6 +119,19 @@ bool cvy_watcher_call_back(struct cvy_pool *pool)
     return true;
 }
 
+bool cvy_watcher_call_queued(struct cvy_pool *pool, const cvy_word *stops)
+{
+    size_t queued = 0;
+    bool any = false;
+    (void)pthread_mutex_lock(&pool->lock);
+    for (const struct covey_result *r = pool->callbacks; r; r = r->next_callback)
+        queued++;
+    (void)pthread_mutex_unlock(&pool->lock);
+    while (queued-- && !(stops && atomic_load(stops)) && cvy_watcher_call_back(pool))
+        any = true;
+    return any;
+}
+
 /* ---- the thread ---- */
 
 static void look(struct cvy_watcher *watcher)
@@ -130,8 +143,7 @@ static void look(struct cvy_watcher *watcher)
         uint32_t gong = cvy_gong(), seen = atomic_load(cvy_map_ring(map));
         bool any = cvy_tasks_step(pool, slice);
         slice = false;
-        while (!atomic_load(&watcher->stops) && cvy_watcher_call_back(pool))
-            any = true;
+        any = cvy_watcher_call_queued(pool, &watcher->stops) || any;
         if (!any && !atomic_load(&watcher->stops))
             slice = cvy_map_sleep(map, seen, gong, cvy_loop_next_look(pool));
     }
