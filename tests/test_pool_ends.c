@@ -301,6 +301,15 @@ static int hang_in_the_hook(struct covey_view arg)
     family_pause();
 }
 
+static void await_visits(struct cvy_pool *pool, uint32_t visits)
+{
+    for (uint32_t seen = 0; seen < visits; cvy_os_yield()) {
+        (void)pthread_mutex_lock(&pool->lock);
+        seen = pool->visits;
+        (void)pthread_mutex_unlock(&pool->lock);
+    }
+}
+
 static void *close_and_join(void *arg)
 {
     CHECK_OK(covey_pool_close(arg));
@@ -308,23 +317,41 @@ static void *close_and_join(void *arg)
     return NULL;
 }
 
+struct joiner {
+    covey_pool *pool;
+    int pid; /* of the worker */
+};
+
+static void *join_until_it_is_gone(void *arg)
+{
+    const struct joiner *joiner = arg;
+    CHECK_OK(covey_pool_join(joiner->pool, COVEY_FOREVER));
+    CHECK_EQ(kill(joiner->pid, 0), -1);
+    return NULL;
+}
+
 TEST_EACH_METHOD(a_join_that_hangs_is_ended_by_others)
 {
     for (int terminates = 0; terminates < 2; terminates++) {
         struct shared *s = share();
-        pthread_t thread;
+        pthread_t threads[2];
         struct covey_bytes pid = {0};
         covey_pool *pool = pool_with(
             1, POOL_OPTS(.exit_hook = hang_in_the_hook, .exitarg = COVEY_VIEW_OF(s)));
         CHECK_OK(covey_pool_apply(pool, task_pid, COVEY_NO_VIEW, &pid, NULL));
-        CHECK_EQ(pthread_create(&thread, NULL, close_and_join, pool), 0);
+        struct joiner joiner = {pool, *(const int *)pid.data};
+        CHECK_EQ(pthread_create(&threads[0], NULL, close_and_join, pool), 0);
         family_await(&s->ended, 1);
+        CHECK_ERR(covey_pool_join(pool, COVEY_MSEC(10)), -ETIMEDOUT);
+        CHECK_EQ(pthread_create(&threads[1], NULL, join_until_it_is_gone, &joiner), 0);
+        await_visits((struct cvy_pool *)(uintptr_t)pool->state, 2);
         if (terminates)
             CHECK_OK(covey_pool_terminate(pool));
         else
             covey_pool_free(pool);
-        CHECK_EQ(kill(*(const int *)pid.data, 0), -1);
-        CHECK_EQ(pthread_join(thread, NULL), 0);
+        CHECK_EQ(kill(joiner.pid, 0), -1);
+        for (int i = 0; i < 2; i++)
+            CHECK_EQ(pthread_join(threads[i], NULL), 0);
         if (terminates)
             covey_pool_free(pool);
         covey_bytes_free(&pid);
@@ -395,15 +422,6 @@ static void *wait_for_something_to_do(void *arg)
     while (covey_pool_dispatch(((const struct visit *)arg)->pool, COVEY_FOREVER) == 0)
         continue;
     return NULL;
-}
-
-static void await_visits(struct cvy_pool *pool, uint32_t visits)
-{
-    for (uint32_t seen = 0; seen < visits; cvy_os_yield()) {
-        (void)pthread_mutex_lock(&pool->lock);
-        seen = pool->visits;
-        (void)pthread_mutex_unlock(&pool->lock);
-    }
 }
 
 TEST_EACH_METHOD(who_waits_in_a_pool_that_is_freed_returns)

@@ -635,7 +635,8 @@ COVEY_API int covey_pool_terminate(covey_pool *pool);
 /**
  * Wait until all submitted tasks are done, and end the workers in order. What iterators
  * have not fetched is not waited for. Exit hooks have what is left of the time, and at
- * least a second; a worker that is not over then is killed.
+ * least a second; a worker that is not over then is killed. What another thread ends at the
+ * same time is waited for, until `timeout`.
  *
  * Returns:  0; -ETIMEDOUT; COVEY_ESTATE before covey_pool_close or _terminate;
  *           COVEY_ENOTOWNER; COVEY_EFREED.

@@ -52,20 +52,22 @@ static void finish_end(struct cvy_pool *pool)
     (void)pthread_mutex_unlock(&pool->lock);
 }
 
-/* Another call ends it, perhaps in order: that is to be over soon. */
-static void hurry(struct cvy_pool *pool)
+/* Another call ends it. Returns: whether it has done so by the deadline. */
+static bool await_over(struct cvy_pool *pool, int64_t deadline)
 {
-    atomic_store(&pool->hurries, true);
     (void)pthread_mutex_lock(&pool->lock);
-    while (!pool->is_over)
-        cvy_pool_await_change(pool);
+    while (!pool->is_over && (deadline == INT64_MAX || cvy_os_now() < deadline))
+        cvy_pool_await_change_until(pool, deadline);
+    bool is_over = pool->is_over;
     (void)pthread_mutex_unlock(&pool->lock);
+    return is_over;
 }
 
 static void terminate(struct cvy_pool *pool)
 {
     if (!end_state(pool)) {
-        hurry(pool);
+        atomic_store(&pool->hurries, true); /* perhaps it is ended in order */
+        (void)await_over(pool, INT64_MAX);
         return;
     }
     cvy_watcher_stop(pool);
@@ -157,12 +159,14 @@ static int join(struct cvy_pool *pool, int64_t deadline, const char *call)
         r = await_maps(pool, deadline);
     if (r < 0)
         return cvy_fail(r, "%s: tasks are not done yet", call);
-    if (end_state(pool)) {
-        cvy_watcher_stop(pool);
-        end_maps(pool);
-        cvy_pool_stop_workers(pool, cvy_max_i64(deadline, cvy_os_deadline(HOOK_TIME)));
-        finish_end(pool);
-    }
+    if (!end_state(pool))
+        return await_over(pool, deadline)
+                   ? 0
+                   : cvy_fail(-ETIMEDOUT, "%s: workers have not ended yet", call);
+    cvy_watcher_stop(pool);
+    end_maps(pool);
+    cvy_pool_stop_workers(pool, cvy_max_i64(deadline, cvy_os_deadline(HOOK_TIME)));
+    finish_end(pool);
     return 0;
 }
 
@@ -177,7 +181,7 @@ int covey_pool_join(covey_pool *object, covey_nsec timeout)
         return cvy_fail(COVEY_ESTATE, "%s: the pool was not closed", call);
     if (cvy_watcher_is_me(pool))
         return cvy_fail(COVEY_ESTATE, "%s: not from a callback", call);
-    if (atomic_load(&pool->state) == CVY_POOL_ENDED || !cvy_pool_visit(pool))
+    if (!cvy_pool_visit(pool))
         return 0;
     r = join(pool, cvy_os_deadline(timeout), call);
     cvy_pool_leave(pool);
