@@ -446,4 +446,37 @@ TEST_EACH_METHOD(who_waits_in_a_pool_that_is_freed_returns)
     }
 }
 
+static void *submit_late(void *arg)
+{
+    int r = covey_pool_apply_async(NULL, arg, task_echo, text_view("x"), NULL);
+    CHECK(r == COVEY_ECLOSED || r == COVEY_EFREED);
+    return NULL;
+}
+
+static void *free_it(void *arg)
+{
+    covey_pool_free(arg);
+    return NULL;
+}
+
+/* Both wait for their turn when it is the other one's. */
+TEST_EACH_METHOD_AND_THREAD(a_pool_stays_while_another_thread_submits)
+{
+    for (int loop = 0; loop < 2; loop++) {
+        covey_pool *pool =
+            pool_with(1, POOL_OPTS(.own_loop = loop ? COVEY_ON : COVEY_OFF));
+        struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+        pthread_t submits, frees;
+        (void)pthread_mutex_lock(&inner->turn);
+        CHECK_EQ(pthread_create(&submits, NULL, submit_late, pool), 0);
+        await_visits(inner, 1);
+        CHECK_EQ(pthread_create(&frees, NULL, free_it, pool), 0);
+        while (atomic_load(&inner->state) != CVY_POOL_ENDED)
+            cvy_os_yield();
+        (void)pthread_mutex_unlock(&inner->turn);
+        CHECK_EQ(pthread_join(submits, NULL), 0);
+        CHECK_EQ(pthread_join(frees, NULL), 0);
+    }
+}
+
 CHECK_MAIN()

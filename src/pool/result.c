@@ -126,28 +126,37 @@ static int take_affinity(struct covey_result *result,
     return 0;
 }
 
-/* The program's reference goes to `out`, or nowhere. */
-static int submit(struct covey_result *result, int r, covey_result **out)
+/* In the pool, which stays meanwhile. */
+static int submit_visiting(struct covey_result *result)
 {
     struct cvy_pool *pool = result->pool;
-    if (r >= 0)
-        r = cvy_tasks_begin(pool);
+    int r = cvy_tasks_begin(pool);
     if (r >= 0)
         r = cvy_watcher_start(pool);
     if (r >= 0)
         r = cvy_tasks_submit(pool, result);
-    if (r < 0) {
-        cvy_result_unref(result);
+    if (r < 0)
         return r;
-    }
     (void)cvy_tasks_step(pool, false);
     cvy_loop_look_by(pool, cvy_tasks_due(pool));
     cvy_loop_begin_slice(pool);
-    if (out)
+    return 0;
+}
+
+/* The program's reference goes to `out`, or nowhere. */
+static int submit(struct covey_result *result, int r, covey_result **out)
+{
+    if (r >= 0 && !cvy_pool_visit(result->pool)) {
+        r = cvy_fail(COVEY_EFREED, "%s: the pool is being freed", result->work.call);
+    } else if (r >= 0) {
+        r = submit_visiting(result);
+        cvy_pool_leave(result->pool);
+    }
+    if (r >= 0 && out)
         *out = result;
     else
         cvy_result_unref(result);
-    return 0;
+    return r;
 }
 
 /* What every submission looks at first. */
