@@ -552,7 +552,7 @@ COVEY_API int covey_pool_fd(covey_pool *pool, int *ret_fd);
  *
  * Returns:  0; -ETIMEDOUT if there was nothing to do; COVEY_ENOTOWNER; COVEY_EFREED.
  * Blocks:   at most `timeout`, until there was something to do or the pool has ended.
- * Threads:  one at a time; others wait.
+ * Threads:  several may dispatch; callbacks are called one at a time.
  */
 COVEY_API int covey_pool_dispatch(covey_pool *pool, covey_nsec timeout);
 
