@@ -110,6 +110,8 @@ static bool read_process(const char *pid, struct process *ret)
     char *end = got ? strrchr(line, ')') : NULL;
     if (!name || !end || sscanf(end, ") %c %d", &ret->state, &ret->parent) != 2)
         return false;
+    if (ret->state == 'X') /* it was joined, or needs no join, and is just vanishing */
+        return false;
     *end = '\0';
     ret->pid = atoi(line);
     ret->descends = false;

@@ -135,8 +135,7 @@ static void print_diagnostics(void)
 static bool run_one(const struct run *run, int number)
 {
     memset(check_report, 0, sizeof *check_report);
-    if (run->method != COVEY_DEFAULT_METHOD)
-        check_set_method(run->method);
+    check_set_method(run->method);
     struct check_names shm_before = check_shm_names();
     double start = now();
     fflush(NULL);
