@@ -36,8 +36,8 @@ struct cvy_watcher {
     struct cvy_pool *pool;
     struct cvy_watcher *next;
     uint32_t owner; /* of the process whose thread it is */
-    uint32_t
-        refs; /* the list's, and of those who wait for its begin; under the mutex */
+    /* The list's, and of those who wait for its begin; under the mutex. */
+    uint32_t refs;
     cvy_word stops; /* 1: the thread is to end */
     cvy_word state;
     int code; /* why it is OVER before it has looked; set before that */
