@@ -296,7 +296,15 @@ enum { NAMES = 3, STORMERS = 4, KILLS = 150 };
 struct storm {
     _Atomic unsigned long rounds, mistakes;
     _Atomic unsigned serial;
+    char first[256]; /* mistake */
 };
+
+static void note_mistake(struct storm *storm, const char *what)
+{
+    if (atomic_fetch_add(&storm->mistakes, 1) == 0)
+        snprintf(storm->first, sizeof storm->first, "%s; last error: %s", what,
+                 covey_error_detail());
+}
 
 /* What is open stays by its name, and is the same for all, until its last user goes. */
 static bool is_still_there(covey_memory *memory)
@@ -309,7 +317,10 @@ static bool is_still_there(covey_memory *memory)
         return false;
     theirs = covey_memory_data(same, NULL);
     atomic_fetch_add(mine, 1);
-    good = atomic_load(theirs) != 0 && atomic_load(theirs + 1) == atomic_load(mine + 1);
+    unsigned before = atomic_load(mine + 1), serial = atomic_load(theirs + 1);
+    /* Its maker may number it just now. */
+    good = atomic_load(theirs) != 0 &&
+           (serial == before || serial == atomic_load(mine + 1));
     covey_memory_free(same);
     return good;
 }
@@ -325,11 +336,11 @@ static void storm_once(struct storm *storm, unsigned *seed)
     if (number & 16) {
         r = covey_memory_open(&memory, name, NULL);
         if (r < 0 && r != -ENOENT)
-            atomic_fetch_add(&storm->mistakes, 1);
+            note_mistake(storm, "open");
     } else {
         r = covey_memory_create(&memory, name, 64, NULL);
         if (r < 0 && r != -EEXIST)
-            atomic_fetch_add(&storm->mistakes, 1);
+            note_mistake(storm, "create");
         if (r == 0)
             ((_Atomic unsigned *)covey_memory_data(memory, NULL))[1] =
                 atomic_fetch_add(&storm->serial, 1);
@@ -337,7 +348,7 @@ static void storm_once(struct storm *storm, unsigned *seed)
     if ((number & 0x700) == 0)
         (void)covey_memory_clean("storm-", NULL);
     if (memory && !is_still_there(memory))
-        atomic_fetch_add(&storm->mistakes, 1);
+        note_mistake(storm, "it is not there, or not the same");
     covey_memory_free(memory);
     atomic_fetch_add(&storm->rounds, 1);
 }
@@ -370,7 +381,7 @@ static int unlink_on(void *context)
             atomic_fetch_add(finders, 1);
         int r = covey_memory_unlink(memory);
         if (r < 0 && (r != -ENOENT || (is_mine && !atomic_load(finders))))
-            atomic_fetch_add(&storm->mistakes, 1);
+            note_mistake(storm, "unlink");
         covey_memory_free(memory);
         atomic_fetch_add(&storm->rounds, 1);
     }
@@ -398,6 +409,7 @@ static void end_storm(struct storm *storm, pid_t pids[STORMERS])
 {
     for (int i = 0; i < STORMERS; i++)
         kill_and_reap(pids[i]);
+    CHECK_STR_EQ(storm->first, "");
     CHECK_EQ(atomic_load(&storm->mistakes), 0);
     CHECK_OK(covey_memory_clean("storm-", NULL));
     for (int i = 0; i < NAMES; i++) {
