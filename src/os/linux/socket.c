@@ -518,15 +518,16 @@ static int first_fd(struct msghdr *message)
     return first;
 }
 
-static ssize_t read_noting(int fd, void *data, size_t size, bool *ret_had_fd)
+/* `*ret_first`: the first descriptor that came with the bytes, -1 if none has. `*ret_had_fd`:
+ * whether any came, also one for which there was no number. */
+static ssize_t receive(int fd, void *data, size_t size, int flags, int *ret_first,
+                       bool *ret_had_fd)
 {
     struct iovec part = {.iov_base = data, .iov_len = size};
     union control control;
     struct msghdr message;
     ssize_t r;
-    int first;
 
-    CVY_FAULT_POINT("recv", ENOMEM);
     do {
         message = (struct msghdr){
             .msg_iov = &part,
@@ -534,13 +535,24 @@ static ssize_t read_noting(int fd, void *data, size_t size, bool *ret_had_fd)
             .msg_control = &control,
             .msg_controllen = sizeof(control),
         };
-        r = cvy_call_recvmsg(fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+        r = cvy_call_recvmsg(fd, &message, flags | MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     } while (r < 0 && (errno == EINTR || errno == ECONNRESET));
+    *ret_first = -1;
     *ret_had_fd = false;
     if (r < 0)
         return -errno;
-    first = first_fd(&message);
-    *ret_had_fd = first >= 0 || message.msg_flags & MSG_CTRUNC;
+    *ret_first = first_fd(&message);
+    *ret_had_fd = *ret_first >= 0 || message.msg_flags & MSG_CTRUNC;
+    return r;
+}
+
+static ssize_t read_noting(int fd, void *data, size_t size, bool *ret_had_fd)
+{
+    ssize_t r;
+    int first;
+
+    CVY_FAULT_POINT("recv", ENOMEM);
+    r = receive(fd, data, size, 0, &first, ret_had_fd);
     cvy_os_close(first);
     return r;
 }
@@ -559,26 +571,15 @@ ssize_t cvy_os_stream_read_noting(int fd, void *data, size_t size, bool *ret_had
 static int peek_fd(int fd, unsigned char *ret_byte, int *ret_fd)
 {
     unsigned char bytes[2];
-    struct iovec part = {.iov_base = bytes, .iov_len = sizeof(bytes)};
-    union control control;
-    struct msghdr message;
+    bool had_fd;
     ssize_t r;
     int first;
 
     CVY_FAULT_POINT("recvmsg", ENOMEM);
-    do {
-        message = (struct msghdr){
-            .msg_iov = &part,
-            .msg_iovlen = 1,
-            .msg_control = &control,
-            .msg_controllen = sizeof(control),
-        };
-        r = cvy_call_recvmsg(fd, &message, MSG_PEEK | MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-    } while (r < 0 && (errno == EINTR || errno == ECONNRESET));
+    r = receive(fd, bytes, sizeof(bytes), MSG_PEEK, &first, &had_fd);
     *ret_fd = -1;
     if (r < 0)
-        return -errno;
-    first = first_fd(&message);
+        return (int)r;
     if (r > 0)
         *ret_byte = bytes[0];
     if (r > 1) {
@@ -586,7 +587,7 @@ static int peek_fd(int fd, unsigned char *ret_byte, int *ret_fd)
         return 1;
     }
     *ret_fd = cvy_fd_above_std(first);
-    if (*ret_fd < 0 && (first >= 0 || message.msg_flags & MSG_CTRUNC))
+    if (*ret_fd < 0 && had_fd)
         return -EMFILE;
     return (int)r;
 }
