@@ -65,7 +65,7 @@ int cvy_client_connect(covey_conn **out, const char *address,
     covey_conn *conn = (covey_conn *)(void *)stream;
     r = encrypt(stream, tls, deadline);
     if (r >= 0)
-        r = prove(conn, opts, tls, deadline);
+        r = prove(conn, opts, tls != NULL, deadline);
     if (r < 0) {
         cvy_detail_prefix("%s: %s", call, address);
         covey_conn_free(conn);

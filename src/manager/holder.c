@@ -306,8 +306,8 @@ void cvy_client_leave(struct cvy_server *server, struct cvy_client *client)
         return;
     if (client->pidfd < 0)
         drop_references(server, client);
-    bool has_process =
-        client->pid > 0; /* which may have ended, and that be heard later */
+    /* Which may have ended, and that be heard later. */
+    bool has_process = client->pid > 0;
     if (!client->ref_count)
         free_client(server, client);
     if (has_process)
