@@ -129,20 +129,12 @@ static void repair_get(struct cvy_ring *ring, uint32_t dead)
     give_old_segments(ring);
 }
 
-/* It is held for a moment only: who does not want to wait for a message waits for that. */
-static int lock(cvy_word *word, int64_t deadline, uint32_t *ret_dead)
-{
-    if (deadline <= 0)
-        deadline = cvy_os_now() + COVEY_MSEC(1);
-    return cvy_lock_wait(word, deadline, ret_dead);
-}
-
 int cvy_ring_lock_put(struct cvy_ring *ring, int64_t deadline)
 {
     uint32_t dead;
     if (cvy_lock_at_once(&ring->put_lock))
         return 0;
-    int r = lock(&ring->put_lock, deadline, &dead);
+    int r = cvy_lock_wait_briefly(&ring->put_lock, deadline, &dead);
     if (r == CVY_OWNER_DIED)
         repair_put(ring);
     return r < 0 ? r : 0;
@@ -153,7 +145,7 @@ int cvy_ring_lock_get(struct cvy_ring *ring, int64_t deadline)
     uint32_t dead;
     if (cvy_lock_at_once(&ring->get_lock))
         return 0;
-    int r = lock(&ring->get_lock, deadline, &dead);
+    int r = cvy_lock_wait_briefly(&ring->get_lock, deadline, &dead);
     if (r == CVY_OWNER_DIED)
         repair_get(ring, dead);
     return r < 0 ? r : 0;

@@ -36,9 +36,8 @@ static struct direction to_receive(struct cvy_stream *s)
 /* Between messages it is held for a moment only. */
 static int lock(cvy_word *word, int64_t deadline)
 {
-    int r = cvy_lock_acquire(word, deadline);
-    if (r == -ETIMEDOUT && deadline <= 0)
-        r = cvy_lock_acquire(word, cvy_os_now() + COVEY_MSEC(1));
+    uint32_t dead;
+    int r = cvy_lock_at_once(word) ? 0 : cvy_lock_wait_briefly(word, deadline, &dead);
     return r < 0 ? r : 0;
 }
 

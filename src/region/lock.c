@@ -12,6 +12,8 @@
 #include "region/undo.h"
 #include "region/wait.h"
 
+#define MOMENT COVEY_MSEC(1)
+
 /* Announce that somebody sleeps on `lock`. Returns: false if it is worth another look. */
 static bool announce_waiter(cvy_word *lock, uint32_t *ret_seen)
 {
@@ -76,6 +78,13 @@ int cvy_lock_wait(cvy_word *lock, int64_t deadline, uint32_t *ret_dead)
     int r = cvy_lock_take(lock, &taker, deadline);
     *ret_dead = taker.dead;
     return r;
+}
+
+int cvy_lock_wait_briefly(cvy_word *lock, int64_t deadline, uint32_t *ret_dead)
+{
+    if (deadline <= 0)
+        deadline = cvy_os_now() + MOMENT;
+    return cvy_lock_wait(lock, deadline, ret_dead);
 }
 
 int cvy_lock_acquire(cvy_word *lock, int64_t deadline)

@@ -37,6 +37,9 @@ static inline bool cvy_lock_at_once(cvy_word *lock)
         memory_order_relaxed));
 }
 int cvy_lock_wait(cvy_word *lock, int64_t deadline, uint32_t *ret_dead);
+/** The same of one that is held for a moment only: who does not want to wait for what it
+ * guards waits for that. */
+int cvy_lock_wait_briefly(cvy_word *lock, int64_t deadline, uint32_t *ret_dead);
 void cvy_lock_release(cvy_word *lock);
 
 /** Who takes a lock, where that is not a thread for covey's own purpose. */
