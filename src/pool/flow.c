@@ -595,12 +595,8 @@ void cvy_flow_uncount(struct cvy_flow *flow, const struct cvy_done *done)
 
 void cvy_flow_release(struct cvy_flow *flow, struct cvy_done *done)
 {
-    struct cvy_pool_slot *s = &flow->map.pool->slots[done->slot];
-    const struct cvy_entry *entry =
-        &cvy_batch_entries(s->batch, s->batch->room)[done->at];
-    uint64_t result = entry->result;
-    if (result && (result < s->run.ref || result >= s->run.ref + s->run.bytes))
-        cvy_object_give_run((cvy_ref)result);
+    const struct cvy_pool_slot *s = &flow->map.pool->slots[done->slot];
+    cvy_pool_drop_result(s, done->at);
     cvy_pool_free_attempt(&done->attempt);
     flow->out--;
     if (s->taken == s->n)

@@ -422,6 +422,9 @@ int cvy_pool_slot_take(struct cvy_pool *pool, struct cvy_map *map, uint64_t item
 int cvy_pool_slot_take_bytes(struct cvy_pool *pool, struct cvy_map *map, uint64_t items,
                              uint64_t bytes, uint64_t most, uint32_t *ret_slot);
 /** Let workers have it. */
+/** Give back the room of an item's result if that has a run of its own; locked or not. */
+void cvy_pool_drop_result(const struct cvy_pool_slot *s, uint64_t at);
+
 void cvy_pool_slot_publish(struct cvy_pool *pool, uint32_t slot);
 /** Workers get it no more; its memory is used again when the last one has left it. */
 void cvy_pool_slot_retire(struct cvy_pool *pool, uint32_t slot);

@@ -285,16 +285,6 @@ static bool is_blamed(const struct cvy_map *map, const struct cvy_pool_slot *s,
            atomic_load(&s->batch->outcomes[begun - 1]) == running;
 }
 
-/* The next run has a result of its own, so what the dead one had goes. */
-static void drop_result(const struct cvy_pool_slot *s, uint64_t at)
-{
-    struct cvy_entry *entry = &cvy_batch_entries(s->batch, s->batch->room)[at];
-    uint64_t result = entry->result;
-    entry->result = entry->result_size = 0;
-    if (result && (result < s->run.ref || result >= s->run.ref + s->run.bytes))
-        cvy_object_give_run((cvy_ref)result);
-}
-
 /* The worker died at this item. */
 static void blame(struct cvy_map *map, const struct cvy_pool_slot *s, uint64_t at,
                   struct death *death)
@@ -312,7 +302,7 @@ static void blame(struct cvy_map *map, const struct cvy_pool_slot *s, uint64_t a
         return;
     }
     if (map->flow)
-        drop_result(s, at);
+        cvy_pool_drop_result(s, at); /* the next run has a result of its own */
     atomic_store(&batch->outcomes[at], COVEY_OUTCOME_NONE);
     map->sum.retried++;
     cvy_count(&map->pool->shared->counts.retried, 1);

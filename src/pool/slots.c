@@ -264,6 +264,15 @@ void cvy_pool_slot_retire(struct cvy_pool *pool, uint32_t slot)
     (void)pthread_cond_broadcast(&pool->changed);
 }
 
+void cvy_pool_drop_result(const struct cvy_pool_slot *s, uint64_t at)
+{
+    struct cvy_entry *entry = &cvy_batch_entries(s->batch, s->batch->room)[at];
+    uint64_t result = entry->result;
+    entry->result = entry->result_size = 0;
+    if (result && (result < s->run.ref || result >= s->run.ref + s->run.bytes))
+        cvy_object_give_run((cvy_ref)result);
+}
+
 /* ---- waking ---- */
 
 /* The bit goes before the wake-up and comes back if there may be more sleepers: who adds
