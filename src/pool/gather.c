@@ -14,7 +14,6 @@
 #include "region/wait.h"
 
 #define PROGRESS_STEP COVEY_MSEC(50)
-#define STARVED_TIME  COVEY_MSEC(1)
 #define LOOK_EVERY    64u /* items */
 #define WIDTH_MOST    4096u
 
@@ -131,10 +130,8 @@ static void run(struct gather *g)
         int64_t until = cvy_min_i64(g->deadline, show_progress(g));
         if (moves)
             continue;
-        if (g->flow.is_starved) {
-            cvy_iterators_relieve(g->flow.map.pool);
-            until = cvy_min_i64(until, cvy_os_now() + STARVED_TIME);
-        }
+        if (g->flow.is_starved)
+            until = cvy_iterators_make_room(g->flow.map.pool, until);
         slice = cvy_map_wait(map, seen, gong, until);
     }
 }

@@ -13,9 +13,9 @@
 #include "region/member.h"
 #include "region/wait.h"
 
-#define MAGIC        0x69746572u
-#define STARVED_TIME COVEY_MSEC(1)
-#define BATCHES      8u
+#define MAGIC     0x69746572u
+#define STOP_TIME COVEY_MSEC(1) /* between looks whether readers have stopped */
+#define BATCHES   8u
 
 #define NO_MEMORY_SIZE 32
 
@@ -320,6 +320,12 @@ void cvy_iterators_relieve(struct cvy_pool *pool)
     (void)pthread_mutex_unlock(&pool->lock);
 }
 
+int64_t cvy_iterators_make_room(struct cvy_pool *pool, int64_t until)
+{
+    cvy_iterators_relieve(pool);
+    return cvy_min_i64(until, cvy_os_now() + CVY_STARVED_TIME);
+}
+
 /* What there is when nothing is out any more. */
 static int finish(struct covey_iterator *it)
 {
@@ -387,10 +393,8 @@ static int next(struct covey_iterator *it, struct covey_bytes *ret_bytes,
         if (deadline != INT64_MAX && cvy_os_now() >= deadline)
             return cvy_fail(-ETIMEDOUT, "%s: no result is ready", it->call);
         int64_t until = cvy_min_i64(deadline, end_in_time(it));
-        if (it->flow.is_starved) {
-            cvy_iterators_relieve(it->pool);
-            until = cvy_min_i64(until, cvy_os_now() + STARVED_TIME);
-        }
+        if (it->flow.is_starved)
+            until = cvy_iterators_make_room(it->pool, until);
         slice = cvy_map_wait(map, seen, gong, until);
     }
 }
@@ -493,7 +497,7 @@ void cvy_iterators_end(struct cvy_pool *pool)
         (void)pthread_mutex_lock(&pool->lock);
         struct covey_iterator *it = take_open(pool, &busy);
         if (!it && busy) /* who has it was told to stop */
-            cvy_pool_await_change_until(pool, cvy_os_now() + STARVED_TIME);
+            cvy_pool_await_change_until(pool, cvy_os_now() + STOP_TIME);
         (void)pthread_mutex_unlock(&pool->lock);
         if (it) {
             it->is_broken = !cvy_flow_is_over(&it->flow);

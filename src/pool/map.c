@@ -25,7 +25,6 @@
 #define BATCH_BYTES   (UINT64_C(512) << 10)
 #define BATCHES_MOST  24u
 #define PROGRESS_STEP COVEY_MSEC(50)
-#define STARVED_TIME  COVEY_MSEC(1)
 #define LEAVE_TIME    COVEY_MSEC(2)
 #define PAST_CACHES   (UINT64_C(4) << 20)
 
@@ -315,10 +314,8 @@ static int run(struct cvy_map *map, struct progress *progress)
             stop(map, COVEY_OUTCOME_CANCELLED);
             return 0;
         }
-        if (map->is_starved) {
-            cvy_iterators_relieve(pool);
-            until = cvy_min_i64(until, cvy_os_now() + STARVED_TIME);
-        }
+        if (map->is_starved)
+            until = cvy_iterators_make_room(pool, until);
         slice = r == 0 && cvy_map_wait(map, seen, gong, until);
     }
 }

@@ -361,9 +361,13 @@ void cvy_iterators_relieve(struct cvy_pool *pool);
 /** End all iterators: the pool goes. */
 void cvy_iterators_end(struct cvy_pool *pool);
 
+#define CVY_STARVED_TIME COVEY_MSEC(1) /* between looks for a batch that is free */
+
 /* ---- watcher.c ---- */
 
 /** Start the thread, unless it runs or an event loop does its work. COVEY_ECLOSED when the
+/** The same by who found none. Returns: when to try again, at the latest `until`. */
+int64_t cvy_iterators_make_room(struct cvy_pool *pool, int64_t until);
  * pool has ended. */
 int cvy_watcher_start(struct cvy_pool *pool);
 /** End it and wait for that. Not from its own callbacks. */

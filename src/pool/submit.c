@@ -23,7 +23,6 @@
 #define BACKLOG       100000u
 #define BACKLOG_BYTES (UINT64_C(1) << 30)
 #define FULL_TIME     COVEY_MSEC(50)
-#define STARVED_TIME  COVEY_MSEC(1)
 
 /* ---- the source ---- */
 
@@ -400,7 +399,7 @@ int64_t cvy_tasks_due(struct cvy_pool *pool)
 {
     int64_t due = atomic_load(&pool->tasks->next_deadline);
     if (atomic_load(&pool->tasks->flow.is_starved))
-        due = cvy_min_i64(due, cvy_os_now() + STARVED_TIME);
+        due = cvy_min_i64(due, cvy_os_now() + CVY_STARVED_TIME);
     return due;
 }
 
