@@ -396,7 +396,7 @@ TEST_EACH_METHOD(a_short_map_is_not_kept_waiting_by_a_long_one)
 {
     struct long_map map = {new_pool(2), meetings(LONG)};
     struct shared *s = map.x[0].s;
-    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)map.pool->state;
+    struct cvy_pool *inner = cvy_pool_of(map.pool);
     pthread_t long_one, short_one;
     CHECK_EQ(pthread_create(&long_one, NULL, map_something_long, &map), 0);
     family_await(&s->begun, 2);

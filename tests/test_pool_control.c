@@ -243,7 +243,7 @@ TEST_EACH_METHOD_AND_THREAD(progress_of_several_is_what_is_finished)
 TEST_EACH_METHOD_AND_THREAD(a_late_submission_starts_no_thread)
 {
     covey_pool *pool = pool_with(1, POOL_OPTS());
-    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct cvy_pool *inner = cvy_pool_of(pool);
     CHECK_OK(covey_pool_apply_async(NULL, pool, task_echo, text_view("x"), NULL));
     CHECK_OK(covey_pool_terminate(pool));
     CHECK_ERR(cvy_watcher_start(inner), COVEY_ECLOSED);

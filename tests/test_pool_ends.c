@@ -167,7 +167,7 @@ static int gather_what_blocks(struct covey_view arg)
 
 static void await_maps(const covey_pool *pool, uint32_t maps)
 {
-    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct cvy_pool *inner = cvy_pool_of(pool);
     for (uint32_t seen = 0; seen < maps; cvy_os_yield()) {
         (void)pthread_mutex_lock(&inner->lock);
         seen = inner->map_count;
@@ -284,7 +284,7 @@ TEST_EACH_METHOD_AND_THREAD(a_join_waits_for_exit_hooks)
     struct shared *s = share();
     covey_pool *pool =
         pool_with(2, POOL_OPTS(.exit_hook = end_slowly, .exitarg = COVEY_VIEW_OF(s)));
-    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct cvy_pool *inner = cvy_pool_of(pool);
     for (int i = 0; i < 2; i++)
         while (!atomic_load(&inner->shared->lines[i].thread))
             cvy_os_yield();
@@ -344,7 +344,7 @@ TEST_EACH_METHOD(a_join_that_hangs_is_ended_by_others)
         family_await(&s->ended, 1);
         CHECK_ERR(covey_pool_join(pool, COVEY_MSEC(10)), -ETIMEDOUT);
         CHECK_EQ(pthread_create(&threads[1], NULL, join_until_it_is_gone, &joiner), 0);
-        await_visits((struct cvy_pool *)(uintptr_t)pool->state, 2);
+        await_visits(cvy_pool_of(pool), 2);
         if (terminates)
             CHECK_OK(covey_pool_terminate(pool));
         else
@@ -432,7 +432,7 @@ TEST_EACH_METHOD(who_waits_in_a_pool_that_is_freed_returns)
         struct visit visit = {.s = share()};
         pthread_t threads[3];
         visit.pool = pool_with(1, POOL_OPTS(.own_loop = loop ? COVEY_ON : COVEY_OFF));
-        struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)visit.pool->state;
+        struct cvy_pool *inner = cvy_pool_of(visit.pool);
         CHECK_OK(covey_pool_apply_async(&visit.result, visit.pool, task_wait,
                                         COVEY_VIEW_OF(visit.s), NULL));
         CHECK_OK(covey_pool_close(visit.pool));
@@ -465,7 +465,7 @@ TEST_EACH_METHOD_AND_THREAD(a_pool_stays_while_another_thread_submits)
     for (int loop = 0; loop < 2; loop++) {
         covey_pool *pool =
             pool_with(1, POOL_OPTS(.own_loop = loop ? COVEY_ON : COVEY_OFF));
-        struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+        struct cvy_pool *inner = cvy_pool_of(pool);
         pthread_t submits, frees;
         (void)pthread_mutex_lock(&inner->turn);
         CHECK_EQ(pthread_create(&submits, NULL, submit_late, pool), 0);

@@ -309,8 +309,8 @@ TEST_EACH_METHOD(who_never_waits_sees_to_limits_and_deaths)
         struct stream stream = {.kind = kind};
         struct covey_map_opts opts = {.size = sizeof opts,
                                       .time_limit = kind == HANG ? COVEY_MSEC(50) : 0};
-        CHECK_OK(cvy_exchange_run((struct cvy_pool *)(uintptr_t)pool->state, "a test",
-                                  hang_or_die, 0, &exchange, &stream, &opts));
+        CHECK_OK(cvy_exchange_run(cvy_pool_of(pool), "a test", hang_or_die, 0,
+                                  &exchange, &stream, &opts));
         enum covey_outcome wanted =
             kind == HANG ? COVEY_OUTCOME_TIMEOUT : COVEY_OUTCOME_CRASHED;
         CHECK_EQ(stream.outcome, wanted);

@@ -171,7 +171,7 @@ TEST_EACH_METHOD(a_map_that_is_given_up_leaves_nobody_in_its_arrays)
 {
     struct shared *s = share();
     struct lost_map map = {pool_with(1, POOL_OPTS()), s};
-    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)map.pool->state;
+    struct cvy_pool *inner = cvy_pool_of(map.pool);
     pthread_t thread;
     CHECK_EQ(pthread_create(&thread, NULL, map_in_place, &map), 0);
     await_count(&s->begun, 1);

@@ -316,7 +316,7 @@ TEST_EACH_METHOD_AND_THREAD(a_window_is_not_overshot)
 /* What batches with items that were not fetched yet take of shared memory. */
 static uint64_t bytes_out(covey_pool *pool, uint64_t *ret_items)
 {
-    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct cvy_pool *inner = cvy_pool_of(pool);
     uint64_t bytes = 0;
     *ret_items = 0;
     (void)pthread_mutex_lock(&inner->lock);
@@ -491,7 +491,7 @@ TEST(no_result_is_lost_where_there_is_no_memory_to_keep_it)
 {
     CHECK_OK(covey_set_allocator(grudging_malloc, grudging_realloc, free));
     covey_pool *pool = pool_with(1, NULL);
-    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct cvy_pool *inner = cvy_pool_of(pool);
     struct numbers in = {.end = 8};
     covey_iterator *it = NULL;
     CHECK_OK(covey_pool_imap(&it, pool, task_square, next_number, &in, NULL));

@@ -64,7 +64,7 @@ static void begin_task(struct scene *scene, covey_task_fn *task)
     struct shared *s = scene->s = share();
     scene->pool =
         pool_with(1, COVEY_POOL_OPTS(.method = COVEY_FORK, .own_loop = COVEY_ON));
-    scene->inner = (struct cvy_pool *)(uintptr_t)scene->pool->state;
+    scene->inner = cvy_pool_of(scene->pool);
     CHECK_OK(covey_pool_apply_async(&scene->result, scene->pool, task, COVEY_VIEW_OF(s),
                                     NULL));
     CHECK_ERR(covey_result_wait(scene->result, COVEY_NOWAIT), -ETIMEDOUT);
@@ -123,7 +123,7 @@ TEST_EACH_METHOD(who_is_to_be_ended_in_a_batch_begins_nothing_else)
 {
     struct shared *s = share();
     covey_pool *pool = pool_with(1, POOL_OPTS());
-    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct cvy_pool *inner = cvy_pool_of(pool);
     struct cvy_pool_line *line = &inner->shared->lines[0];
     pthread_t thread;
     struct map_of_one map = {pool, s};
@@ -168,7 +168,7 @@ TEST_EACH_METHOD(who_leaves_a_canceled_batch_has_nothing_in_its_hands)
 {
     struct shared *s = share();
     covey_pool *pool = pool_with(2, POOL_OPTS(.retries = 1));
-    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct cvy_pool *inner = cvy_pool_of(pool);
     struct map_of_one map = {pool, s};
     struct covey_map_summary sum;
     pthread_t thread;

@@ -11,6 +11,13 @@ static void count_call(void *ctx, covey_result *result)
     (*(int *)ctx)++;
 }
 
+/* Until its process has come so far that it takes work. */
+static void await_up(const struct cvy_pool *pool, uint32_t line)
+{
+    while (!atomic_load(&pool->shared->lines[line].thread))
+        cvy_os_yield();
+}
+
 static size_t own_threads(void)
 {
     return (size_t)cvy_os_thread_count();
@@ -37,7 +44,7 @@ static void dispatch_until_workers(covey_pool *pool, uint64_t count)
 /* Only the first line has a worker, which is up, and nothing is due any more. */
 static void dispatch_until_quiet(covey_pool *pool)
 {
-    const struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    const struct cvy_pool *inner = cvy_pool_of(pool);
     struct pollfd entry = {.events = POLLIN};
     uint32_t others;
     CHECK_OK(covey_pool_fd(pool, &entry.fd));
@@ -112,17 +119,14 @@ TEST_EACH_METHOD(a_successor_that_is_up_at_once_is_looked_at)
 {
     covey_pool *pool =
         pool_with(1, POOL_OPTS(.own_loop = COVEY_ON, .max_age = COVEY_SEC(3600)));
-    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
-    struct cvy_pool_line *lines = inner->shared->lines;
-    while (!atomic_load(&lines[0].thread))
-        cvy_os_yield();
+    struct cvy_pool *inner = cvy_pool_of(pool);
+    await_up(inner, 0);
     (void)pthread_mutex_lock(&inner->lock);
     inner->worker[0].born -= COVEY_SEC(3600);
     cvy_staff_look(inner);
     CHECK_OK(cvy_pool_start_workers(inner));
     CHECK_EQ(inner->worker[1].relieves, 1);
-    while (!atomic_load(&lines[1].thread))
-        cvy_os_yield();
+    await_up(inner, 1);
     CHECK_LE(cvy_pool_due(inner), cvy_os_now() + COVEY_SEC(1));
     cvy_staff_look(inner);
     CHECK_EQ(inner->worker[1].relieves, 0);
@@ -136,14 +140,13 @@ TEST(the_age_of_a_worker_counts_from_its_start)
 {
     covey_pool *pool =
         pool_with(1, POOL_OPTS(.own_loop = COVEY_ON, .max_age = COVEY_SEC(3600)));
-    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct cvy_pool *inner = cvy_pool_of(pool);
     (void)pthread_mutex_lock(&inner->lock);
     CHECK_OK(covey_process_kill(inner->worker[0].process));
     cvy_pool_reap_worker(inner, 0);
     cvy_staff_look(inner);
     CHECK_OK(cvy_pool_start_workers(inner));
-    while (!atomic_load(&inner->shared->lines[0].thread))
-        cvy_os_yield();
+    await_up(inner, 0);
     CHECK_LE(cvy_pool_due(inner), inner->worker[0].born + COVEY_SEC(3600));
     (void)pthread_mutex_unlock(&inner->lock);
     covey_pool_free(pool);
@@ -167,7 +170,7 @@ TEST_EACH_METHOD(a_pool_that_was_resized_shrinks_again)
 TEST(a_start_that_is_put_off_wakes_the_loop)
 {
     covey_pool *pool = pool_with(1, COVEY_POOL_OPTS(.own_loop = COVEY_ON));
-    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct cvy_pool *inner = cvy_pool_of(pool);
     struct pollfd entry = {.events = POLLIN};
     CHECK_OK(covey_pool_fd(pool, &entry.fd));
     dispatch_until_quiet(pool);
@@ -191,10 +194,9 @@ TEST(the_age_of_those_that_come_back_counts)
     covey_pool *pool =
         pool_with(2, COVEY_POOL_OPTS(.own_loop = COVEY_ON, .max_age = COVEY_SEC(3600),
                                      .idle_timeout = COVEY_SEC(7200)));
-    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct cvy_pool *inner = cvy_pool_of(pool);
     (void)pthread_mutex_lock(&inner->lock);
-    while (!atomic_load(&inner->shared->lines[0].thread))
-        cvy_os_yield();
+    await_up(inner, 0);
     inner->staff.idle_since -= COVEY_SEC(7200);
     cvy_staff_look(inner);
     CHECK(inner->staff.is_small);
@@ -219,7 +221,7 @@ TEST_EACH_METHOD_AND_THREAD(a_pool_is_not_idle_while_work_waits)
     covey_pool *pool = pool_with(
         3, POOL_OPTS(.own_loop = COVEY_ON, .idle_timeout = COVEY_MSEC(5),
                      .initializer = wait_for_go, .initarg = COVEY_VIEW_OF(s)));
-    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct cvy_pool *inner = cvy_pool_of(pool);
     for (int i = 0; i < 3; i++)
         CHECK_OK(covey_pool_apply_async(NULL, pool, task_wait, COVEY_VIEW_OF(s), NULL));
     (void)pthread_mutex_lock(&inner->lock);
@@ -236,10 +238,9 @@ TEST(who_is_relieved_at_a_resize_is_told)
 {
     covey_pool *pool =
         pool_with(1, COVEY_POOL_OPTS(.own_loop = COVEY_ON, .max_age = COVEY_SEC(3600)));
-    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct cvy_pool *inner = cvy_pool_of(pool);
     (void)pthread_mutex_lock(&inner->lock);
-    while (!atomic_load(&inner->shared->lines[0].thread))
-        cvy_os_yield();
+    await_up(inner, 0);
     inner->worker[0].born -= COVEY_SEC(3600);
     cvy_staff_look(inner);
     CHECK_EQ(inner->worker[1].relieves, 1);
@@ -257,11 +258,10 @@ TEST(a_relief_is_no_reason_to_look_at_the_end)
 {
     covey_pool *pool =
         pool_with(1, COVEY_POOL_OPTS(.own_loop = COVEY_ON, .max_age = COVEY_SEC(3600)));
-    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct cvy_pool *inner = cvy_pool_of(pool);
     (void)pthread_mutex_lock(&inner->lock);
     for (uint32_t i = 0; i < 2; i++) {
-        while (!atomic_load(&inner->shared->lines[i].thread))
-            cvy_os_yield();
+        await_up(inner, i);
         if (i)
             break;
         inner->worker[0].born -= COVEY_SEC(3600);
@@ -283,11 +283,10 @@ TEST(times_may_be_forever)
     covey_pool *pool =
         pool_with(2, COVEY_POOL_OPTS(.own_loop = COVEY_ON, .max_age = COVEY_FOREVER,
                                      .idle_timeout = COVEY_FOREVER));
-    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct cvy_pool *inner = cvy_pool_of(pool);
     (void)pthread_mutex_lock(&inner->lock);
     for (uint32_t i = 0; i < 2; i++)
-        while (!atomic_load(&inner->shared->lines[i].thread))
-            cvy_os_yield();
+        await_up(inner, i);
     CHECK_GT(cvy_pool_due(inner), cvy_os_deadline(COVEY_SEC(3600)));
     cvy_staff_look(inner);
     CHECK_GT(cvy_pool_due(inner), cvy_os_deadline(COVEY_SEC(3600)));
@@ -332,7 +331,7 @@ TEST_EACH_METHOD(a_death_within_a_dispatch_wakes_the_loop)
     struct shared *s = share();
     struct pollfd entry = {.events = POLLIN};
     covey_result *queued = NULL;
-    scene.inner = (struct cvy_pool *)(uintptr_t)scene.pool->state;
+    scene.inner = cvy_pool_of(scene.pool);
     CHECK_OK(covey_pool_fd(scene.pool, &entry.fd));
     for (int i = 0; i < 2; i++)
         CHECK_OK(covey_pool_apply_async(
@@ -362,7 +361,7 @@ static void begin_waiting(struct scene *scene, struct pollfd *entry,
 {
     struct shared *s = share();
     scene->pool = pool_with(1, POOL_OPTS(.own_loop = COVEY_ON));
-    scene->inner = (struct cvy_pool *)(uintptr_t)scene->pool->state;
+    scene->inner = cvy_pool_of(scene->pool);
     CHECK_OK(covey_pool_fd(scene->pool, &entry->fd));
     CHECK_OK(covey_pool_apply_async(ret_result, scene->pool, task_wait,
                                     COVEY_VIEW_OF(s), NULL));
@@ -428,7 +427,7 @@ TEST_EACH_METHOD_AND_THREAD(what_a_retiring_worker_drops_waits_for_nobody)
     covey_pool *pool =
         pool_with(1, POOL_OPTS(.own_loop = COVEY_ON, .max_tasks = 40,
                                .exit_hook = await_go, .exitarg = COVEY_VIEW_OF(s)));
-    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct cvy_pool *inner = cvy_pool_of(pool);
     CHECK_OK(covey_pool_fd(pool, &entry.fd));
     (void)pthread_mutex_lock(&inner->lock);
     cvy_pool_cost(inner, task_echo)->cost = 16 * 1000;
@@ -530,7 +529,7 @@ TEST_EACH_METHOD_AND_THREAD(a_pool_that_has_ended_leaves_the_loop_alone)
     (void)covey_pool_dispatch(pool, COVEY_NOWAIT);
     (void)covey_pool_dispatch(pool, COVEY_NOWAIT);
     CHECK_EQ(poll(&entry, 1, 0), 0);
-    CHECK_EQ(cvy_loop_next_look((struct cvy_pool *)(uintptr_t)pool->state), INT64_MAX);
+    CHECK_EQ(cvy_loop_next_look(cvy_pool_of(pool)), INT64_MAX);
     covey_result_free(result);
     covey_pool_free(pool);
 }

@@ -465,7 +465,7 @@ static uint64_t submitted(covey_pool *pool)
 /* All kinds have rings of their own, and all tasks are there. */
 static void await_submissions(covey_pool *pool, uint64_t before)
 {
-    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct cvy_pool *inner = cvy_pool_of(pool);
     for (size_t under_way = 0; under_way < KINDS;) {
         sched_yield();
         (void)pthread_mutex_lock(&inner->lock);

@@ -121,7 +121,7 @@ TEST_EACH_METHOD(memory_of_a_batch_that_is_being_left_is_waited_for)
 {
     CHECK_OK(covey_family_configure(COVEY_FAMILY_OPTS(.budget = 16 * MIB)));
     covey_pool *pool = pool_with(1, POOL_OPTS());
-    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct cvy_pool *inner = cvy_pool_of(pool);
     struct cvy_map map = {.pool = inner, .in_size = 10 * MIB, .copy_in = true};
     cvy_word *looks_at = &inner->shared->lines[0].batch;
     uint32_t left = 0, slot = 0;
@@ -317,7 +317,7 @@ TEST_EACH_METHOD(the_result_of_a_dead_try_is_given_back)
 {
     struct shared *s = share();
     covey_pool *pool = pool_with(1, POOL_OPTS(.own_loop = COVEY_ON, .retries = 1));
-    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct cvy_pool *inner = cvy_pool_of(pool);
     covey_result *result = NULL;
     cvy_ref ref = 0;
     CHECK_OK(covey_pool_apply_async(&result, pool, task_wait, COVEY_VIEW_OF(s), NULL));

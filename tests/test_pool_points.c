@@ -140,7 +140,7 @@ static void begin_map(void *unused)
 
 static uint64_t orphans(void)
 {
-    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct cvy_pool *inner = cvy_pool_of(pool);
     uint64_t set = 0;
     (void)pthread_mutex_lock(&inner->lock);
     for (size_t i = 0; i < CVY_POOL_BATCHES; i++)

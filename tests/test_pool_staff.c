@@ -212,7 +212,7 @@ TEST_EACH_METHOD_AND_THREAD(a_successor_at_its_last_task_waits_for_a_line)
     covey_result *results[4];
     covey_pool *pool =
         pool_with(1, POOL_OPTS(.own_loop = COVEY_ON, .max_workers = 2, .max_tasks = 1));
-    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct cvy_pool *inner = cvy_pool_of(pool);
     for (int i = 0; i < 4; i++)
         CHECK_OK(covey_pool_apply_async(&results[i], pool, task_wait, COVEY_VIEW_OF(s),
                                         NULL));
@@ -237,7 +237,7 @@ TEST_EACH_METHOD_AND_THREAD(nobody_looks_for_a_line_all_the_time)
     struct shared *s = share();
     covey_pool *pool =
         pool_with(1, POOL_OPTS(.own_loop = COVEY_ON, .max_workers = 1, .max_tasks = 1));
-    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct cvy_pool *inner = cvy_pool_of(pool);
     for (int i = 0; i < 2; i++)
         CHECK_OK(covey_pool_apply_async(NULL, pool, task_wait, COVEY_VIEW_OF(s), NULL));
     while (atomic_load(&s->begun) < 2)
@@ -270,7 +270,7 @@ static int linger_at_exit(struct covey_view arg)
 /* Begin the end of the first worker of such a pool. Returns: its process id. */
 static int begin_to_linger(covey_pool *pool)
 {
-    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct cvy_pool *inner = cvy_pool_of(pool);
     int pid = inner->worker[0].pid;
     CHECK_OK(covey_pool_apply(pool, task_echo, text_view("x"), NULL, NULL));
     while (!atomic_load(&inner->shared->lines[0].left))
@@ -280,7 +280,7 @@ static int begin_to_linger(covey_pool *pool)
 
 static bool is_in_first_line(covey_pool *pool, int pid)
 {
-    struct cvy_pool *inner = (struct cvy_pool *)(uintptr_t)pool->state;
+    struct cvy_pool *inner = cvy_pool_of(pool);
     (void)pthread_mutex_lock(&inner->lock);
     cvy_pool_reap(inner, false);
     bool is_there = inner->worker[0].process && inner->worker[0].pid == pid;

@@ -204,7 +204,7 @@ void covey_pool_free(covey_pool *object)
         cvy_object_check(object, CVY_KIND_POOL, "covey_pool_free") < 0 ||
         object->owner != cvy_member_owner())
         return;
-    struct cvy_pool *pool = (struct cvy_pool *)(uintptr_t)object->state;
+    struct cvy_pool *pool = cvy_pool_of(object);
     if (cvy_watcher_is_me(pool)) {
         (void)covey_log(COVEY_LOG_ERROR, "covey_pool_free of %s in a callback",
                         pool->name);

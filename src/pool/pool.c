@@ -385,7 +385,7 @@ int cvy_pool_enter(covey_pool *object, const char *call, bool open,
         return r;
     if (object->owner != cvy_member_owner())
         return cvy_fail(COVEY_ENOTOWNER, "%s: another process created the pool", call);
-    struct cvy_pool *pool = (struct cvy_pool *)(uintptr_t)object->state;
+    struct cvy_pool *pool = cvy_pool_of(object);
     if (open && atomic_load(&pool->state) != CVY_POOL_OPEN)
         return cvy_fail(COVEY_ECLOSED, "%s: %s is closed", call, pool->name);
     *ret_pool = pool;

@@ -259,6 +259,12 @@ struct cvy_pool {
     uint64_t *ranges; /* room for a snapshot: 2 * workers + orphans */
 };
 
+/** A handle's pool, in the process that created it. */
+static inline struct cvy_pool *cvy_pool_of(const covey_pool *object)
+{
+    return (struct cvy_pool *)(uintptr_t)object->state;
+}
+
 /** Wait for `changed`; locked. No cancellation point, unlike pthread_cond_wait. */
 static inline void cvy_pool_await_change(struct cvy_pool *pool)
 {
@@ -355,19 +361,19 @@ void cvy_tasks_tell(struct cvy_pool *pool);
 
 /* ---- iterator.c ---- */
 
+#define CVY_STARVED_TIME COVEY_MSEC(1) /* between looks for a batch that is free */
+
 /** Results that nobody has read yet hold batches: move them aside, where no batch is free
  * for others. Neither locked nor with an iterator's mutex but the caller's own. */
 void cvy_iterators_relieve(struct cvy_pool *pool);
+/** The same by who found none. Returns: when to try again, at the latest `until`. */
+int64_t cvy_iterators_make_room(struct cvy_pool *pool, int64_t until);
 /** End all iterators: the pool goes. */
 void cvy_iterators_end(struct cvy_pool *pool);
-
-#define CVY_STARVED_TIME COVEY_MSEC(1) /* between looks for a batch that is free */
 
 /* ---- watcher.c ---- */
 
 /** Start the thread, unless it runs or an event loop does its work. COVEY_ECLOSED when the
-/** The same by who found none. Returns: when to try again, at the latest `until`. */
-int64_t cvy_iterators_make_room(struct cvy_pool *pool, int64_t until);
  * pool has ended. */
 int cvy_watcher_start(struct cvy_pool *pool);
 /** End it and wait for that. Not from its own callbacks. */
@@ -416,6 +422,9 @@ static inline void cvy_count(_Atomic uint64_t *counter, uint64_t n)
 
 /* ---- slots.c; locked ---- */
 
+/** Give back the room of an item's result if that has a run of its own; locked or not. */
+void cvy_pool_drop_result(const struct cvy_pool_slot *s, uint64_t at);
+
 /** What is known of this function, now or from now on. */
 struct cvy_cost *cvy_pool_cost(struct cvy_pool *pool, covey_task_fn *fn);
 /** A slot with room for `items` of the map, in state FILLING.
@@ -426,9 +435,6 @@ int cvy_pool_slot_take(struct cvy_pool *pool, struct cvy_map *map, uint64_t item
 int cvy_pool_slot_take_bytes(struct cvy_pool *pool, struct cvy_map *map, uint64_t items,
                              uint64_t bytes, uint64_t most, uint32_t *ret_slot);
 /** Let workers have it. */
-/** Give back the room of an item's result if that has a run of its own; locked or not. */
-void cvy_pool_drop_result(const struct cvy_pool_slot *s, uint64_t at);
-
 void cvy_pool_slot_publish(struct cvy_pool *pool, uint32_t slot);
 /** Workers get it no more; its memory is used again when the last one has left it. */
 void cvy_pool_slot_retire(struct cvy_pool *pool, uint32_t slot);

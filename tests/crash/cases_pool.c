@@ -194,17 +194,12 @@ static int act(struct covey_call *call)
 
 /* ---- the pool ----------------------------------------------------------------------- */
 
-static struct cvy_pool *inner(void)
-{
-    return (struct cvy_pool *)(uintptr_t)pool->state;
-}
-
 /* Batches and claims follow from what items of a function are known to cost. */
 static void know_cost(void)
 {
-    (void)pthread_mutex_lock(&inner()->lock);
-    cvy_pool_cost(inner(), act)->cost = 16 * plan->cost;
-    (void)pthread_mutex_unlock(&inner()->lock);
+    (void)pthread_mutex_lock(&cvy_pool_of(pool)->lock);
+    cvy_pool_cost(cvy_pool_of(pool), act)->cost = 16 * plan->cost;
+    (void)pthread_mutex_unlock(&cvy_pool_of(pool)->lock);
 }
 
 static void submit_all(void)
@@ -270,7 +265,7 @@ static void set_up(void)
         warm_up();
     plan = &plans[stage->variant];
     open_pool();
-    while (inner()->slots[0].n != (uint64_t)plan->n) {
+    while (cvy_pool_of(pool)->slots[0].n != (uint64_t)plan->n) {
         close_pool();
         open_pool();
     }
@@ -295,12 +290,13 @@ static int find_victim(void *unused)
 
 static void watch(void)
 {
-    struct cvy_pool_shared *shared = inner()->shared;
+    struct cvy_pool_shared *shared = cvy_pool_of(pool)->shared;
     crash_watch_add(shared, offsetof(struct cvy_pool_shared, counts));
     crash_watch_add(shared->lines, 3 * sizeof shared->lines[0]);
     for (uint32_t slot = 0; slot < CVY_POOL_BATCHES; slot++)
-        if (inner()->slots[slot].use == CVY_SLOT_ACTIVE)
-            crash_watch_add(inner()->slots[slot].batch, inner()->slots[slot].run.bytes);
+        if (cvy_pool_of(pool)->slots[slot].use == CVY_SLOT_ACTIVE)
+            crash_watch_add(cvy_pool_of(pool)->slots[slot].batch,
+                            cvy_pool_of(pool)->slots[slot].run.bytes);
 }
 
 /* ---- against the stopped victim ------------------------------------------------------ */
@@ -308,7 +304,7 @@ static void watch(void)
 static uint8_t outcome_of(uint64_t item)
 {
     for (uint32_t slot = 0; slot < CVY_POOL_BATCHES && !outcomes[item]; slot++) {
-        const struct cvy_pool_slot *s = &inner()->slots[slot];
+        const struct cvy_pool_slot *s = &cvy_pool_of(pool)->slots[slot];
         if (s->use == CVY_SLOT_ACTIVE && item >= s->batch->base &&
             item < s->batch->base + s->n)
             return atomic_load(&s->batch->outcomes[item - s->batch->base]);
@@ -327,9 +323,10 @@ static void note_promises(void)
 static void see_whether_ended(void)
 {
     bool lives = false;
-    for (uint32_t i = 0; i < inner()->workers; i++)
-        lives = lives || (inner()->worker[i].process &&
-                          inner()->worker[i].pid == (int)atomic_load(&shop->victim));
+    for (uint32_t i = 0; i < cvy_pool_of(pool)->workers; i++)
+        lives = lives ||
+                (cvy_pool_of(pool)->worker[i].process &&
+                 cvy_pool_of(pool)->worker[i].pid == (int)atomic_load(&shop->victim));
     stage->is_gone = !lives;
 }
 
@@ -352,7 +349,7 @@ static void cancel_and_go_on(void)
 
 static void set_limit(covey_nsec limit)
 {
-    cvy_tasks_map(inner())->flow->limits.time = limit;
+    cvy_tasks_map(cvy_pool_of(pool))->flow->limits.time = limit;
 }
 static void be_over_time(void)
 {
@@ -367,15 +364,16 @@ static void be_over_time(void)
 static void be_over_time_slowly(void)
 {
     uint8_t running = CVY_OUTCOME_RUNNING;
-    bool mine = atomic_compare_exchange_strong(&inner()->slots[0].batch->outcomes[0],
-                                               &running, COVEY_OUTCOME_TIMEOUT);
+    bool mine =
+        atomic_compare_exchange_strong(&cvy_pool_of(pool)->slots[0].batch->outcomes[0],
+                                       &running, COVEY_OUTCOME_TIMEOUT);
     note_promises();
     crash_victim_goes_on();
     if (!mine)
         return;
-    (void)pthread_mutex_lock(&inner()->lock);
-    cvy_limits_end(inner(), 0, 0);
-    (void)pthread_mutex_unlock(&inner()->lock);
+    (void)pthread_mutex_lock(&cvy_pool_of(pool)->lock);
+    cvy_limits_end(cvy_pool_of(pool), 0, 0);
+    (void)pthread_mutex_unlock(&cvy_pool_of(pool)->lock);
     see_whether_ended();
 }
 
@@ -392,8 +390,9 @@ static void rob(void)
         for (int i = 4; i < plan->n; i++)
             is_done = is_done && cvy_outcome_is_final(outcome_of((uint64_t)i));
         for (uint32_t i = 0; i < 2; i++)
-            is_done = is_done && (!inner()->shared->lines[i].batch ||
-                                  inner()->worker[i].pid == (int)shop->victim);
+            is_done =
+                is_done && (!cvy_pool_of(pool)->shared->lines[i].batch ||
+                            cvy_pool_of(pool)->worker[i].pid == (int)shop->victim);
     }
 }
 static void rob_and_let_go_on(void)
@@ -405,7 +404,7 @@ static void rob_and_let_go_on(void)
 /* The successor of one at its last task comes up beside it. */
 static void relieve(void)
 {
-    for (int i = 0; i < 4 && !inner()->shared->lines[0].left; i++)
+    for (int i = 0; i < 4 && !cvy_pool_of(pool)->shared->lines[0].left; i++)
         (void)covey_pool_dispatch(pool, COVEY_MSEC(1));
 }
 
