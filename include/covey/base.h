@@ -108,6 +108,11 @@ COVEY_API const char *covey_error_python(int code);
  */
 COVEY_API const char *covey_error_detail(void);
 
+/* ---- options ---------------------------------------------------------------- */
+
+/** A yes or no whose zero means "the default". */
+enum covey_switch { COVEY_UNSET = 0, COVEY_ON = 1, COVEY_OFF = -1 };
+
 /* ---- time ------------------------------------------------------------------- */
 
 /** A duration in nanoseconds on the monotonic clock. */

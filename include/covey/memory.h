@@ -24,7 +24,6 @@
 #include <string.h>
 
 #include <covey/base.h>
-#include <covey/process.h>
 
 #ifdef __cplusplus
 extern "C" {

@@ -33,9 +33,6 @@ enum covey_start_method {
     COVEY_THREAD      /**< a thread of this process */
 };
 
-/** A yes or no whose zero means "the default". */
-enum covey_switch { COVEY_UNSET = 0, COVEY_ON = 1, COVEY_OFF = -1 };
-
 /** A function that runs in a child; its result is the exit code, modulo 256. `arg.data`
  * is aligned to 16 bytes and valid until the function returns. */
 typedef int covey_target_fn(struct covey_view arg);

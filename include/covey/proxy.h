@@ -86,7 +86,6 @@
 #define COVEY_PROXY_H
 
 #include <covey/base.h>
-#include <covey/process.h>
 #include <covey/tls.h>
 #include <covey/value.h>
 

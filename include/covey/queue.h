@@ -23,7 +23,6 @@
 #define COVEY_QUEUE_H
 
 #include <covey/base.h>
-#include <covey/process.h>
 #include <covey/value.h>
 
 #ifdef __cplusplus

@@ -23,7 +23,6 @@
 #define COVEY_SHARED_H
 
 #include <covey/base.h>
-#include <covey/process.h>
 #include <covey/sync.h>
 
 #ifdef __cplusplus

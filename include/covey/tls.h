@@ -37,7 +37,6 @@
 #define COVEY_TLS_H
 
 #include <covey/base.h>
-#include <covey/process.h>
 
 #ifdef __cplusplus
 extern "C" {

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include <covey/process.h>
+#include <covey/base.h>
 
 /**
  * Copy the caller's options. A shorter struct is an older caller's, its missing fields are
