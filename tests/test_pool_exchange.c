@@ -319,4 +319,43 @@ TEST_EACH_METHOD(who_never_waits_sees_to_limits_and_deaths)
     }
 }
 
+static int next_of_stream(void *ctx, struct covey_view *ret_item)
+{
+    struct cvy_item item;
+    int r = pull_on(ctx, &item);
+    if (r == 1)
+        *ret_item = *item.parts;
+    return r == COVEY_EEND ? 0 : r;
+}
+
+/* Returns: the first item's code. */
+static int read_slowly(covey_iterator *it, struct stream *stream)
+{
+    int r, code = 0;
+    while ((r = covey_iterator_next(it, NULL, COVEY_FOREVER)) != COVEY_EEND) {
+        struct cvy_done done = {.outcome = COVEY_OUTCOME_ERROR};
+        CHECK_OK(covey_iterator_index(it, &done.cookie.index));
+        if (done.cookie.index == 0)
+            code = r;
+        put_slowly(stream, &done);
+    }
+    return code;
+}
+
+TEST_EACH_METHOD(who_always_has_something_to_read_sees_to_them_too)
+{
+    for (uint64_t kind = HANG; kind <= DIE; kind++) {
+        covey_pool *pool = pool_with(2, POOL_OPTS(.own_loop = COVEY_ON));
+        struct stream stream = {.kind = kind};
+        covey_iterator *it = NULL;
+        CHECK_OK(covey_pool_imap_unordered(
+            &it, pool, hang_or_die, next_of_stream, &stream,
+            COVEY_IMAP_OPTS(.time_limit = kind == HANG ? COVEY_MSEC(50) : 0)));
+        CHECK_ERR(read_slowly(it, &stream), kind == HANG ? -ETIMEDOUT : COVEY_ECRASHED);
+        CHECK_LT(stream.first_put, STREAM_MOST);
+        covey_iterator_free(it);
+        covey_pool_free(pool);
+    }
+}
+
 CHECK_MAIN()

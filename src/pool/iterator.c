@@ -13,9 +13,10 @@
 #include "region/member.h"
 #include "region/wait.h"
 
-#define MAGIC     0x69746572u
-#define STOP_TIME COVEY_MSEC(1) /* between looks whether readers have stopped */
-#define BATCHES   8u
+#define MAGIC      0x69746572u
+#define STOP_TIME  COVEY_MSEC(1) /* between looks whether readers have stopped */
+#define BATCHES    8u
+#define LOOK_EVERY 64u /* results */
 
 #define NO_MEMORY_SIZE 32
 
@@ -45,6 +46,7 @@ struct covey_iterator {
     bool is_late;                     /* the time of the task that reads is over */
     bool has_index;
     uint64_t index; /* of the last one that was read */
+    uint32_t given; /* results, by which it looks after the pool */
 };
 
 /* ---- the input ---- */
@@ -365,6 +367,23 @@ static int64_t end_in_time(struct covey_iterator *it)
     return 0;
 }
 
+static int feed(struct covey_iterator *it)
+{
+    int fed = cvy_flow_feed(&it->flow);
+    if (fed > 0)
+        cvy_map_look_meanwhile(&it->flow.map);
+    return fed;
+}
+
+static int give_next(struct covey_iterator *it, struct cvy_done *done,
+                     struct covey_bytes *ret_bytes)
+{
+    int r = give(it, done, ret_bytes);
+    if (++it->given % LOOK_EVERY == 0)
+        cvy_map_look_meanwhile(&it->flow.map);
+    return r;
+}
+
 static int next(struct covey_iterator *it, struct covey_bytes *ret_bytes,
                 int64_t deadline)
 {
@@ -378,10 +397,10 @@ static int next(struct covey_iterator *it, struct covey_bytes *ret_bytes,
             return finish(it);
         uint32_t gong = cvy_gong(), seen = atomic_load(cvy_map_ring(map));
         if (cvy_flow_take(&it->flow, &done))
-            return give(it, &done, ret_bytes);
+            return give_next(it, &done, ret_bytes);
         if (map->give_up && it->pool->closing)
             return cvy_fail(COVEY_EFREED, "%s: the pool was ended meanwhile", it->call);
-        int fed = cvy_flow_feed(&it->flow);
+        int fed = feed(it);
         if (fed < 0)
             return refuse_held(it, fed);
         if (cvy_flow_is_over(&it->flow))
@@ -417,7 +436,7 @@ static void refill(struct covey_iterator *it)
 {
     if (it->is_open && !it->aside && it->flow.ended == 1 &&
         it->flow.order_count < 2 * it->pool->target + 2)
-        (void)cvy_flow_feed(&it->flow);
+        (void)feed(it);
 }
 
 int covey_iterator_next(covey_iterator *it, struct covey_bytes *ret_bytes,
