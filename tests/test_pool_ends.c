@@ -259,13 +259,24 @@ static int leave_a_result_to_a_hook(struct covey_view arg)
     return 7;
 }
 
+static int leave_many_pools_and_a_result(struct covey_view arg)
+{
+    covey_pool *idle[200];
+    for (size_t i = 0; i < sizeof idle / sizeof *idle; i++)
+        CHECK_OK(
+            covey_pool_create(&idle[i], 1, COVEY_POOL_OPTS(.method = COVEY_THREAD)));
+    return leave_a_result_to_a_hook(arg);
+}
+
 TEST_EACH_METHOD(a_late_hook_is_told_of_the_end)
 {
-    struct shared *s = share();
-    int code =
-        run(leave_a_result_to_a_hook, COVEY_VIEW_OF(s), OPTS(.daemon = COVEY_OFF));
-    CHECK_EQ(code, 7);
-    CHECK_EQ(s->ended, 1);
+    static covey_target_fn *const ways[] = {leave_a_result_to_a_hook,
+                                            leave_many_pools_and_a_result};
+    for (int i = 0; i < 2; i++) {
+        struct shared *s = share();
+        CHECK_EQ(run(ways[i], COVEY_VIEW_OF(s), OPTS(.daemon = COVEY_OFF)), 7);
+        CHECK_EQ(s->ended, 1);
+    }
 }
 
 /* ---- in order ------------------------------------------------------------------- */

@@ -22,55 +22,88 @@
 #include "region/object.h"
 #include "region/wait.h"
 
-#define LISTED      64u
+#define LISTED      64u /* pools */
 #define LEAST_LINES 16u
 
 static _Atomic uint32_t pools; /* made by this process, for names */
 
 /* For the end of the process. The region alone points to the records otherwise, where no
- * leak checker looks; fork children inherit them. Who takes a pool out may use it. Of more
- * pools than that, the workers are ended as daemons are. */
-static struct {
-    _Atomic(struct cvy_pool *) pool;
-    _Atomic uint32_t owner; /* of the pool; an earlier one's until that is listed */
-} listed[LISTED];
+ * leak checker looks; fork children inherit them. Who takes a pool out may use it. Lists
+ * stay as long as the process: a walk needs no lock, which a fork might copy held. */
+struct list {
+    struct {
+        _Atomic(struct cvy_pool *) pool;
+        _Atomic uint32_t owner; /* of the pool; an earlier one's until that is listed */
+    } entries[LISTED];
+    _Atomic(struct list *) next;
+};
 
-static bool list(struct cvy_pool *pool)
+static struct list listed;
+
+/* Returns: whether there was room. */
+static bool put_into(struct list *list, struct cvy_pool *pool)
 {
     for (uint32_t i = 0; i < LISTED; i++) {
         struct cvy_pool *none = NULL;
-        if (atomic_compare_exchange_strong(&listed[i].pool, &none, pool)) {
-            atomic_store(&listed[i].owner, pool->owner);
+        if (atomic_compare_exchange_strong(&list->entries[i].pool, &none, pool)) {
+            atomic_store(&list->entries[i].owner, pool->owner);
             return true;
         }
     }
     return false;
 }
 
+/* The next list, which is made where there is none. NULL: no memory. */
+static struct list *next_list(struct list *list)
+{
+    struct list *next = atomic_load(&list->next), *made;
+    if (next || !(made = cvy_calloc(1, sizeof *made)))
+        return next;
+    if (atomic_compare_exchange_strong(&list->next, &next, made))
+        return made;
+    cvy_free(made);
+    return next;
+}
+
+static bool enlist(struct cvy_pool *pool)
+{
+    struct list *list = &listed;
+    while (list && !put_into(list, pool))
+        list = next_list(list);
+    return list != NULL;
+}
+
 static bool unlist(struct cvy_pool *pool)
 {
-    for (uint32_t i = 0; i < LISTED; i++) {
-        struct cvy_pool *expected = pool;
-        if (atomic_load(&listed[i].pool) == pool &&
-            atomic_compare_exchange_strong(&listed[i].pool, &expected, NULL))
-            return true;
-    }
+    for (struct list *list = &listed; list; list = atomic_load(&list->next))
+        for (uint32_t i = 0; i < LISTED; i++) {
+            struct cvy_pool *expected = pool;
+            if (atomic_load(&list->entries[i].pool) == pool &&
+                atomic_compare_exchange_strong(&list->entries[i].pool, &expected, NULL))
+                return true;
+        }
     return false;
 }
 
 /* Nobody starts workers in place of those that end with the process. What a fork child
  * inherited is not written to, which would copy a page. */
-static void stop_all(void)
+static void stop_listed(struct list *list)
 {
     for (uint32_t i = 0; i < LISTED; i++) {
-        struct cvy_pool *pool = atomic_load(&listed[i].pool);
-        if (!pool || atomic_load(&listed[i].owner) != cvy_member_owner() ||
-            !atomic_compare_exchange_strong(&listed[i].pool, &pool, NULL))
+        struct cvy_pool *pool = atomic_load(&list->entries[i].pool);
+        if (!pool || atomic_load(&list->entries[i].owner) != cvy_member_owner() ||
+            !atomic_compare_exchange_strong(&list->entries[i].pool, &pool, NULL))
             continue;
         if (pool->method != COVEY_THREAD)
             cvy_pool_stop_at_exit(pool);
-        (void)list(pool);
+        (void)enlist(pool);
     }
+}
+
+static void stop_all(void)
+{
+    for (struct list *list = &listed; list; list = atomic_load(&list->next))
+        stop_listed(list);
 }
 
 /* As many as there are cores for them. */
@@ -247,8 +280,8 @@ static struct cvy_pool *new_private(size_t workers, const struct covey_pool_opts
         pool->worker[i].is_wanted = true;
     pool->owner = cvy_member_owner();
     cvy_exit_set_before_daemons(stop_all);
-    pool->is_listed = list(pool);
-    if (pool->worker && pool->ranges)
+    pool->is_listed = enlist(pool);
+    if (pool->is_listed && pool->worker && pool->ranges)
         return pool;
     free_private(pool);
     return NULL;
