@@ -3,6 +3,7 @@
 #include <sys/ptrace.h>
 
 #include "process_help.h"
+#include "thread_state.h"
 
 /* ---- exit codes --------------------------------------------------------------- */
 
@@ -244,6 +245,53 @@ TEST_EACH_METHOD(hooks_run_by_priority_then_last_first)
         s->text[0] = 0;
         CHECK_EQ(run(end_with_hooks, COVEY_VIEW_OF(s), OPTS()), 3);
         CHECK_STR_EQ(s->text, way == BY_UNDERSCORE_EXIT ? "" : "abLcdefgz");
+    }
+}
+
+struct enders {
+    _Atomic int tid; /* of the second one, once the first one ends the process */
+    _Atomic int go;
+};
+
+static struct enders enders;
+
+static void *exit_too(void *unused)
+{
+    while (!atomic_load(&enders.go))
+        sched_yield();
+    atomic_store(&enders.tid, cvy_os_tid());
+    exit(9);
+    return unused;
+}
+
+static int wait_for_the_other_one(struct covey_view arg)
+{
+    int tid;
+    atomic_store(&enders.go, 1);
+    while (!(tid = atomic_load(&enders.tid)))
+        sched_yield();
+    await_sleep(tid);
+    family_tell(&shared_of(arg)->ended);
+    return 0;
+}
+
+static int end_in_two_threads(struct covey_view arg)
+{
+    struct shared *s = shared_of(arg);
+    pthread_t second;
+    CHECK_OK(covey_at_exit(wait_for_the_other_one, arg, 0));
+    CHECK_EQ(pthread_create(&second, NULL, exit_too, NULL), 0);
+    struct ending e = {(enum way)s->numbers[0], 3};
+    return end_as_told(COVEY_VIEW_OF(e));
+}
+
+TEST_EACH_METHOD(one_thread_ends_the_process_and_others_wait)
+{
+    struct shared *s = share();
+    for (enum way way = BY_RETURN; way < BY_UNDERSCORE_EXIT; way++) {
+        s->numbers[0] = (int)way;
+        CHECK_EQ(run(end_in_two_threads, COVEY_VIEW_OF(s), OPTS()), 3);
+        CHECK_EQ(s->ended, way + 1);
     }
 }
 

@@ -414,6 +414,9 @@ COVEY_API int covey_active_children(covey_process **children, size_t capacity,
  * End this process as a return from its target would: exit hooks, children joined or
  * terminated, output flushed. In the main process it is exit(code). In a
  * COVEY_THREAD process only the thread ends.
+ *
+ * Threads: one ends the process; another one that calls this or exit() meanwhile waits until
+ *          it has ended, so no hook may wait for that thread.
  */
 COVEY_API void covey_exit(int code) __attribute__((noreturn));
 

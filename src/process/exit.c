@@ -187,7 +187,6 @@ CVY_CHILD_CODE static void end_unattached(int status)
     struct covey_process *p = cvy_self_unattached();
     if (!p)
         return;
-    cvy_own()->ending = 1;
     p->exit_status = status;
     atomic_fetch_or(&p->flags, CVY_PROCESS_LEFT);
     cvy_memory_end_if_used();
@@ -195,15 +194,27 @@ CVY_CHILD_CODE static void end_unattached(int status)
     cvy_flush_streams();
 }
 
+/* What ends the process is one thread's work. Another one must not return, or it would end
+ * the process under the first: it stays here, as POSIX.1-2024 wants of exit().
+ * Returns: whether it is this one's; no if it was before. */
+CVY_CHILD_CODE static bool begin_end(void)
+{
+    uint32_t none = 0, me = (uint32_t)cvy_os_tid();
+    if (atomic_compare_exchange_strong(&cvy_own()->ending, &none, me))
+        return true;
+    while (none != me)
+        (void)cvy_os_futex_wait_for(&cvy_own()->ending, none, COVEY_FOREVER);
+    return false;
+}
+
 CVY_CHILD_CODE void cvy_process_end(int status)
 {
-    if (cvy_own()->ending || !cvy_process_page)
+    if (!begin_end() || !cvy_process_page)
         return;
     if (!atomic_load(&cvy_process_page->epoch)) {
         end_unattached(status);
         return;
     }
-    cvy_own()->ending = 1;
     if (cvy_enter() < 0) /* the thread that ends the process may be new to covey */
         return;
     run_hooks(0);
@@ -220,9 +231,13 @@ CVY_CHILD_CODE void cvy_process_end(int status)
     cvy_member_leave(status);
 }
 
+/* libc has taken it off its list, so another thread that calls exit() meanwhile would not
+ * come here. */
 static void at_exit(int status, void *unused)
 {
     (void)unused;
+    if (atomic_load(&cvy_own()->ending) != (uint32_t)cvy_os_tid())
+        (void)on_exit(at_exit, NULL);
     cvy_process_end(status & 0xff);
 }
 

@@ -150,8 +150,9 @@ struct cvy_own {
     struct covey_process *_Atomic self;
     struct cvy_child *children; /* that were started; under children_mutex */
     pthread_mutex_t children_mutex, hooks_mutex, server_mutex, capture_mutex;
-    uint32_t birth;  /* child.c: how it will end */
-    uint32_t ending; /* exit.c: cvy_process_end was called */
+    uint32_t birth; /* child.c: how it will end */
+    cvy_word
+        ending; /* exit.c: the id of the thread that called cvy_process_end first */
 };
 _Static_assert(sizeof(struct cvy_own) <= sizeof(((struct cvy_process_page *)0)->room),
                "the room");
