@@ -653,6 +653,7 @@ COVEY_API int covey_pool_join(covey_pool *pool, covey_nsec timeout);
  *
  * Blocks:   until the workers have ended: idle ones do at once, busy ones get SIGTERM and
  *           after 100 ms SIGKILL. Threads cannot be killed: what they run is waited for.
+ * Threads:  others may be in calls of the pool, but begin none any more, as with free().
  */
 COVEY_API void covey_pool_free(covey_pool *pool);
 
