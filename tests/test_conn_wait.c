@@ -2,6 +2,9 @@
 /* Waiting for several things at once, and descriptors of pipes. */
 #include "conn_help.h"
 #include "fds.h"
+#include "thread_state.h"
+
+enum { MOST_AT_ONCE = CVY_OS_MOST_WAITS - 2, MANY_QUEUES = 150 };
 
 /* Wait, and see which one is ready: a bit for each. */
 static unsigned ready_of(struct covey_wait_item *items, size_t count,
@@ -213,6 +216,51 @@ TEST_EACH_METHOD(many_items_are_waited_for)
     holder_free(holder);
     for (int i = 0; i < MANY; i++)
         pair_free(&p[i]);
+}
+
+struct waiter_of_many {
+    struct covey_wait_item items[MANY_QUEUES];
+    size_t count, ready;
+    int r;
+    _Atomic int tid;
+};
+
+static void *wait_for_many(void *arg)
+{
+    struct waiter_of_many *w = arg;
+    atomic_store(&w->tid, cvy_os_tid());
+    w->r = covey_wait(w->items, w->count, COVEY_FOREVER, &w->ready);
+    return NULL;
+}
+
+/* However many they are: it does not look at them again and again. */
+TEST(who_waits_for_many_sleeps)
+{
+    static const size_t counts[] = {5, 6, 7, 8, 32, MOST_AT_ONCE, MANY_QUEUES};
+    covey_queue *queues[MANY_QUEUES];
+    struct covey_bytes got = {0};
+    for (size_t i = 0; i < MANY_QUEUES; i++)
+        CHECK_OK(covey_queue_create(&queues[i], 0, NULL));
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        struct waiter_of_many w = {.count = counts[i]};
+        pthread_t thread;
+        for (size_t j = 0; j < w.count; j++)
+            w.items[j] = covey_wait_queue(queues[j]);
+        CHECK_EQ(pthread_create(&thread, NULL, wait_for_many, &w), 0);
+        while (!atomic_load(&w.tid))
+            cvy_os_yield();
+        await_sleep(atomic_load(&w.tid));
+        CHECK_OK(
+            covey_queue_put(queues[w.count - 1], COVEY_VIEW("x", 1), COVEY_NOWAIT));
+        CHECK_EQ(pthread_join(thread, NULL), 0);
+        CHECK_OK(w.r);
+        CHECK_EQ(w.ready, 1);
+        CHECK_EQ(w.items[w.count - 1].ready, 1);
+        CHECK_OK(covey_queue_get(queues[w.count - 1], &got, COVEY_NOWAIT));
+    }
+    for (size_t i = 0; i < MANY_QUEUES; i++)
+        covey_queue_free(queues[i]);
+    covey_bytes_free(&got);
 }
 
 /* ---- descriptors of pipes ---- */

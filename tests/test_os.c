@@ -46,7 +46,7 @@ TEST(futex_wait_looks_before_it_sleeps)
     CHECK_EQ(cvy_os_futex_waitv(&waits[2], 1, INT64_MAX), -EAGAIN);
     CHECK_EQ(cvy_os_futex_waitv(waits, 3, INT64_MAX), -EAGAIN);
     CHECK_EQ(cvy_os_futex_waitv(waits, 0, INT64_MAX), -EINVAL);
-    CHECK_EQ(cvy_os_futex_waitv(waits, 9, INT64_MAX), -EINVAL);
+    CHECK_EQ(cvy_os_futex_waitv(waits, CVY_OS_MOST_WAITS + 1, INT64_MAX), -EINVAL);
     CHECK_EQ(cvy_os_futex_wake(&words[0], 1), 0);
 }
 
@@ -61,6 +61,16 @@ TEST(futex_wait_ends_at_the_deadline)
         CHECK_EQ(cvy_os_futex_waitv(waits, n, 0), -ETIMEDOUT);
         CHECK_EQ(cvy_os_futex_waitv(waits, n, deadline), -ETIMEDOUT);
         CHECK_GE(cvy_os_now(), deadline);
+    }
+}
+
+TEST(futex_wait_takes_as_many_words_as_the_kernel)
+{
+    cvy_word word = 1;
+    struct cvy_os_wait waits[CVY_OS_MOST_WAITS];
+    for (unsigned n = 1; n <= CVY_OS_MOST_WAITS; n++) {
+        waits[n - 1] = (struct cvy_os_wait){&word, 1};
+        CHECK_EQ(cvy_os_futex_waitv(waits, n, 0), -ETIMEDOUT);
     }
 }
 

@@ -66,12 +66,16 @@ struct cvy_os_wait {
     uint32_t expected;
 };
 
+/** What the kernel sleeps on at most (FUTEX_WAITV_MAX). */
+#define CVY_OS_MOST_WAITS 128u
+
 /** Whether cvy_os_futex_waitv works here (asked once per process, then remembered). */
 bool cvy_os_has_waitv(void);
 /**
  * Sleep while every word has its expected value.
  * Returns: the index of a woken word (the kernel's choice; with the one-word fallback 0),
- *          -EAGAIN a word differs, -ETIMEDOUT, -EINTR, -ENOSYS (n > 1, no waitv).
+ *          -EAGAIN a word differs, -ETIMEDOUT, -EINTR, -ENOSYS (n > 1, no waitv),
+ *          -EINVAL (n is 0 or more than CVY_OS_MOST_WAITS).
  * Blocks:  until `deadline` (monotonic; INT64_MAX = for ever).
  */
 int cvy_os_futex_waitv(const struct cvy_os_wait *waits, unsigned n, int64_t deadline);

@@ -11,9 +11,8 @@
 #include "region/member.h"
 
 #define SLICE_WITHOUT_BELL COVEY_MSEC(20)
-/* The system sleeps on 128 words at most, and two are bell and gong. */
-#define MOST_WORDS    120u
-#define SLICE_OF_MANY COVEY_MSEC(5)
+#define MOST_WORDS         (CVY_OS_MOST_WAITS - 2) /* besides gong and bell */
+#define SLICE_OF_MANY      COVEY_MSEC(5)
 
 static bool bell_is_used(void)
 {

@@ -20,7 +20,6 @@
 #define SYS_futex_waitv 449
 #endif
 
-enum { MOST_WAITS = 8 };
 enum { WAITV_UNKNOWN, WAITV_HERE, WAITV_MISSING };
 
 /* Linux 5.16's struct futex_waitv; older headers do not have it. */
@@ -35,7 +34,7 @@ static atomic_int waitv_state = WAITV_UNKNOWN;
 
 static int call_waitv(const struct cvy_os_wait *waits, unsigned n, int64_t deadline)
 {
-    struct waiter waiters[MOST_WAITS];
+    struct waiter waiters[CVY_OS_MOST_WAITS];
     struct timespec until;
     long r;
 
@@ -80,7 +79,7 @@ int cvy_os_futex_waitv(const struct cvy_os_wait *waits, unsigned n, int64_t dead
 
     if (n == 1)
         return wait_one(waits, deadline);
-    if (n == 0 || n > MOST_WAITS)
+    if (n == 0 || n > CVY_OS_MOST_WAITS)
         return -EINVAL;
     if (!cvy_os_has_waitv())
         return -ENOSYS;
