@@ -595,6 +595,31 @@ TEST(without_descriptors_nothing_is_made_and_a_close_says_what_is_left)
     covey_memory_free(memory);
 }
 
+static int count_name(void *count, const struct covey_memory_entry *entry)
+{
+    (void)entry;
+    ++*(int *)count;
+    return 0;
+}
+
+/* Also where the folder can be opened and no name in it. */
+TEST(names_are_not_left_out_for_lack_of_descriptors)
+{
+    covey_memory *memory = made("seen", 10);
+    struct rlimit before;
+    int r = -EMFILE;
+
+    for (rlim_t most = 0; r < 0; most++) {
+        int count = 0;
+        limit_descriptors(most, &before);
+        r = covey_memory_list(count_name, &count);
+        CHECK_EQ(covey_memory_clean("seen", NULL), r);
+        CHECK_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+        CHECK(r == -EMFILE || (r == 0 && count == 1));
+    }
+    covey_memory_free(memory);
+}
+
 TEST(open_memory_costs_no_descriptor)
 {
     covey_memory *memories[100];

@@ -163,7 +163,8 @@ typedef int covey_memory_list_fn(void *ctx, const struct covey_memory_entry *ent
  * Call `fn(ctx, ...)` for each name that covey made, without `.keep`, and that this
  * process may open, in no order.
  *
- * Returns:  0, or what `fn` returned; -EINVAL; -ENOSYS; -ENOMEM; -EMFILE.
+ * Returns:  0, or what `fn` returned; -EINVAL; -ENOSYS; -ENOMEM; -EMFILE, -ENFILE, also when
+ *           some names were told.
  */
 COVEY_API int covey_memory_list(covey_memory_list_fn *fn, void *ctx);
 
@@ -172,7 +173,7 @@ COVEY_API int covey_memory_list(covey_memory_list_fn *fn, void *ctx);
  *
  * `prefix`: only names that begin so; NULL or "": all that this process may remove.
  * `ret_count`: receives how many they were, may be NULL.
- * Returns:  0; -ENOSYS; -ENOMEM; -EMFILE.
+ * Returns:  0; -ENOSYS; -ENOMEM; -EMFILE, -ENFILE, also when some were removed.
  */
 COVEY_API int covey_memory_clean(const char *prefix, size_t *ret_count);
 
