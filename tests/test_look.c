@@ -158,6 +158,36 @@ TEST(outsider_sees_a_family_that_is_stuck)
     things_free(&t);
 }
 
+static int close_all(struct covey_view arg)
+{
+    struct shared *s = shared_of(arg);
+    CHECK_EQ(close_range(3, ~0u, 0), 0);
+    family_tell(&s->begun);
+    family_await(&s->go, 1);
+    _exit(0);
+}
+
+TEST_EACH_METHOD(family_of_who_closed_its_descriptors_is_found)
+{
+    struct things t = things_new();
+    struct covey_bytes text = {0};
+    covey_process *child = started(close_all, COVEY_VIEW_OF(t.words), OPTS());
+    family_await(&t.words->begun, 1);
+    int pid;
+    CHECK_OK(covey_process_pid(child, &pid));
+    int r = covey_family_describe(pid, &text);
+    if (r == -EPERM) {
+        CHECK_STR_HAS(covey_error_detail(), "Operation not permitted");
+    } else {
+        CHECK_OK(r);
+        CHECK_STR_HAS(text.data, "queue q at ");
+    }
+    family_tell(&t.words->go);
+    CHECK_EQ(end_of(child), 0);
+    covey_bytes_free(&text);
+    things_free(&t);
+}
+
 TEST(what_cannot_be_looked_at_is_told)
 {
     struct covey_family_snapshot *s;

@@ -138,8 +138,9 @@ int cvy_os_memfd_create(const char *name, uint64_t size);
  * Returns: 0; -EEXIST if something is mapped there; -ENOMEM (RLIMIT_AS) ... */
 int cvy_os_map_at(void *address, uint64_t size, int fd, bool in_core_dumps);
 int cvy_os_unmap(void *address, uint64_t size);
-/** Map the memfd called `name` that process `pid` has open, to read it only. -ESRCH if
- * there is no such process or memfd, -EACCES if this user may not look. */
+/** Map the memfd called `name` that process `pid` has open or mapped, to read it only.
+ * -ESRCH if there is no such process or memfd, -EACCES if this user may not look, -EPERM
+ * if it is only mapped and this process may not open what others map. */
 int cvy_os_map_memfd_of(int pid, const char *name, const void **ret_memory,
                         uint64_t *ret_size);
 /** Give the pages back to the system; they read as zero afterwards. Page-aligned. */

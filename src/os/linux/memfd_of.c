@@ -51,6 +51,31 @@ static int find_memfd(int pid, const char *name)
     return fd;
 }
 
+/* Where it is mapped: the process may have closed its descriptor. */
+static int find_mapped(int pid, const char *name)
+{
+    char path[80], wanted[64], line[256];
+    FILE *maps;
+    int fd = -ESRCH;
+
+    (void)snprintf(path, sizeof path, "/proc/%d/maps", pid);
+    (void)snprintf(wanted, sizeof wanted, "/memfd:%s (deleted)\n", name);
+    maps = fopen(path, "re");
+    if (!maps)
+        return errno == ENOENT ? -ESRCH : -errno;
+    while (fd == -ESRCH && fgets(line, sizeof line, maps)) {
+        const char *file = strchr(line, '/');
+        if (!file || strcmp(file, wanted) != 0)
+            continue;
+        (void)snprintf(path, sizeof path, "/proc/%d/map_files/%.*s", pid,
+                       (int)strcspn(line, " "), line);
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        fd = fd < 0 ? -errno : fd;
+    }
+    (void)fclose(maps);
+    return fd;
+}
+
 int cvy_os_map_memfd_of(int pid, const char *name, const void **ret_memory,
                         uint64_t *ret_size)
 {
@@ -58,6 +83,8 @@ int cvy_os_map_memfd_of(int pid, const char *name, const void **ret_memory,
     void *memory;
     int fd = find_memfd(pid, name), error = 0;
 
+    if (fd == -ESRCH)
+        fd = find_mapped(pid, name);
     fd = fd >= 0 ? cvy_fd_above_std(fd) : fd;
     if (fd < 0)
         return fd;
