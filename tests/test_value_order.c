@@ -3,6 +3,7 @@
  * value/differential. */
 #include <errno.h>
 #include <math.h>
+#include <stdlib.h>
 
 #include "value_help.h"
 
@@ -244,6 +245,23 @@ TEST(shared_parts_are_hashed_once)
         CHECK_OK(covey_value_pack(&value, "(O, N)", value, value));
     CHECK_OK(covey_value_hash(value, &hash));
     covey_value_free(value);
+}
+
+TEST(a_long_int_is_hashed_once_wherever_it_is)
+{
+    enum { SIZE = 1 << 20, TIMES = 1 << 20 };
+    covey_value *tuple = covey_value_tuple(), *number;
+    unsigned char *bytes = calloc(1, SIZE);
+    uint64_t hash;
+
+    bytes[SIZE - 1] = 1;
+    number = covey_value_int_bytes(bytes, SIZE);
+    for (int i = 0; i < TIMES; i++) /* 2^37 limbs */
+        CHECK_OK(covey_value_append(tuple, covey_value_ref(number)));
+    CHECK_OK(covey_value_hash(tuple, &hash));
+    covey_value_free(number);
+    covey_value_free(tuple);
+    free(bytes);
 }
 
 /* ---- sorting ----------------------------------------------------------------- */

@@ -230,9 +230,12 @@ static uint64_t hash_object(const struct cvy_object *object)
     return sip_end(&s);
 }
 
-static uint64_t hash_compound(const covey_value *value)
+/* Of what is large enough to keep its hash. */
+static uint64_t hash_large(const covey_value *value)
 {
     switch (value->kind) {
+    case COVEY_VALUE_INT:
+        return hash_number(value);
     case COVEY_VALUE_STR:
         return cvy_hash_text(cvy_as_text(value)->data, cvy_as_text(value)->size);
     case COVEY_VALUE_BYTES:
@@ -253,6 +256,8 @@ static uint64_t hash_compound(const covey_value *value)
 static _Atomic uint64_t *place_of_hash(const covey_value *value)
 {
     switch (value->kind) {
+    case COVEY_VALUE_INT:
+        return &cvy_as_big(value)->hash;
     case COVEY_VALUE_STR:
     case COVEY_VALUE_BYTES:
     case COVEY_VALUE_BYTEARRAY:
@@ -269,7 +274,7 @@ uint64_t cvy_hash(const covey_value *value)
     _Atomic uint64_t *place;
     uint64_t hash;
 
-    if (cvy_is_number(value))
+    if (cvy_is_small(value) || (cvy_is_number(value) && value->kind != COVEY_VALUE_INT))
         return hash_number(value);
     if (value->kind == COVEY_VALUE_NONE)
         return hash_words(COVEY_VALUE_NONE, 0, 0);
@@ -278,7 +283,7 @@ uint64_t cvy_hash(const covey_value *value)
     place = place_of_hash(value);
     hash = atomic_load_explicit(place, memory_order_relaxed);
     if (!hash) { /* who computes it at the same time stores the same */
-        hash = hash_compound(value);
+        hash = hash_large(value);
         atomic_store_explicit(place, hash, memory_order_relaxed);
     }
     return hash;

@@ -104,10 +104,11 @@ int cvy_keys_lookup(const struct cvy_keys *table, const covey_value *key, uint64
     return r;
 }
 
-/* The hash of an int is not kept in it. */
+/* Pay for hashing a long int for the first time. */
 static int spend_for_hash(struct cvy_heap *heap, const covey_value *key)
 {
-    if (cvy_is_small(key) || key->kind != COVEY_VALUE_INT)
+    if (cvy_is_small(key) || key->kind != COVEY_VALUE_INT ||
+        atomic_load_explicit(&cvy_as_big(key)->hash, memory_order_relaxed))
         return 0;
     return cvy_heap_spend(heap, cvy_as_big(key)->size / 8);
 }

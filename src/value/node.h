@@ -8,7 +8,7 @@
  *     int:  none, bool  | head |
  *           float       | head | number |
  *           complex     | head | real | imag |
- *           int         | head | negative | size | limbs[] |         beyond 63 bits only
+ *           int         | head | hash | negative | size | limbs[] |  beyond 63 bits only
  *           str, bytes, bytearray
  *                       | head | hash | size | data[] | NUL |
  *           range       | head | start | stop | step |
@@ -69,6 +69,7 @@ struct cvy_complex {
 /** Sign and magnitude; the highest limb is not 0. */
 struct cvy_big {
     struct covey_value head;
+    _Atomic uint64_t hash;
     uint32_t negative;
     uint32_t unused;
     size_t size;      /* in limbs */
