@@ -2,6 +2,7 @@
 /* Values without memory: each allocation fails once, nothing is lost; and the limits of
  * reading pickles, with what they allow. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "value_help.h"
@@ -370,6 +371,87 @@ TEST(comparing_keys_does_not_take_forever)
     }
     while (size < sizeof(data) - 10)
         size += put_ops(data + size, "h\0Nsh\1Ns", 8);
+    data[size++] = '.';
+    CHECK_ERR(covey_value_unpickle(&value, data, size, NULL), -EMSGSIZE);
+    CHECK_STR_HAS(covey_error_detail(), "comparing its keys takes too long");
+    CHECK(!value);
+}
+
+enum { LONG = 100000, BUSY = 2 * LONG + 50 };
+
+/* Read 200 KB, of which what follows the first `size` bytes repeats `ops`. */
+static int read_repeated(char *data, size_t size, const char *ops, size_t ops_size)
+{
+    covey_value *value = NULL;
+    int r;
+
+    while (size < BUSY - ops_size - 1)
+        size += put_ops(data + size, ops, ops_size);
+    data[size++] = '.';
+    r = covey_value_unpickle(&value, data, size, NULL);
+    covey_value_free(value);
+    return r;
+}
+
+/* A sequence of 100000 times None, made by `end` and noted under a number. */
+static size_t put_long(char *to, const char *begin, const char *end, char number)
+{
+    size_t size = put_ops(to, begin, strlen(begin));
+
+    memset(to + size, 'N', LONG);
+    size += LONG;
+    size += put_ops(to + size, end, strlen(end));
+    size += put_ops(to + size, "q", 1);
+    to[size++] = number;
+    return size;
+}
+
+/* A few bytes each that have all of a long value gone through: they make and drop what
+ * takes next to no memory. */
+TEST(going_through_long_values_again_and_again_is_refused)
+{
+    static const char *const calls[] = {"set", "frozenset", "list"};
+    static char data[BUSY];
+
+    for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        size_t size = (size_t)sprintf(data,
+                                      "\x80\x02"
+                                      "c__builtin__\n%s\nq",
+                                      calls[i]);
+
+        data[size++] = 0;
+        size += put_long(data + size, "](", "e\x85", 1);
+        CHECK_ERR(read_repeated(data, size, "h\0h\1R0", 6), -EMSGSIZE);
+        CHECK_STR_HAS(covey_error_detail(), "it takes too many steps");
+    }
+}
+
+TEST(encoding_a_long_text_again_and_again_is_refused)
+{
+    static const char begin[] = "\x80\x02"
+                                "c_codecs\nencode\nq\0X\xa0\x86\1\0";
+    static char data[BUSY];
+    size_t size = put_ops(data, begin, sizeof(begin) - 1);
+
+    memset(data + size, 'x', LONG);
+    size += LONG;
+    size += put_ops(data + size, "X\6\0\0\0latin1\x86q\1", 14);
+    CHECK_ERR(read_repeated(data, size, "h\0h\1R0", 6), -EMSGSIZE);
+    CHECK_STR_HAS(covey_error_detail(), "it takes too many steps");
+}
+
+/* The items of equal keys may be the same: it is their number that takes time. */
+TEST(comparing_long_keys_of_the_same_items_is_refused)
+{
+    static char data[2 * BUSY];
+    size_t size = put_long(data, "(", "t", 0);
+
+    size += put_long(data + size, "(", "t", 1);
+    size += put_ops(data + size, "}h\0Ns", 5);
+    covey_value *value = NULL;
+
+    while (size < sizeof(data) - 10)
+        size += put_ops(data + size, "h\1Ns", 4);
     data[size++] = '.';
     CHECK_ERR(covey_value_unpickle(&value, data, size, NULL), -EMSGSIZE);
     CHECK_STR_HAS(covey_error_detail(), "comparing its keys takes too long");

@@ -62,13 +62,26 @@ static int equal_texts(const struct cvy_text *a, const struct cvy_text *b,
     return !memcmp(a->data, b->data, a->size);
 }
 
+/* Whether the first `count` items are equal; `*ret` receives how many are, from the first
+ * one on. Items that are identical cost a little too, as there may be many. */
+static int equal_items(const struct cvy_seq *a, const struct cvy_seq *b, size_t count,
+                       uint64_t *steps, size_t *ret)
+{
+    int r = 1;
+
+    for (*ret = 0; *ret < count; ++*ret) {
+        if ((*ret % 8 == 7 && (r = spend(steps, 1)) < 0) ||
+            (r = cvy_same(a->items[*ret], b->items[*ret], steps)) <= 0)
+            return r;
+    }
+    return 1;
+}
+
 static int equal_seqs(const struct cvy_seq *a, const struct cvy_seq *b, uint64_t *steps)
 {
-    int r = a->count == b->count;
+    size_t equal_ones;
 
-    for (size_t i = 0; i < a->count && r > 0; i++)
-        r = cvy_same(a->items[i], b->items[i], steps);
-    return r;
+    return a->count == b->count ? equal_items(a, b, a->count, steps, &equal_ones) : 0;
 }
 
 /* Whether `b` has all that `a` has. */
@@ -214,16 +227,13 @@ static int compare_seqs(const struct cvy_seq *a, const struct cvy_seq *b,
                         uint64_t *steps, struct cvy_pair *ret_pair,
                         enum covey_order *ret_order)
 {
-    size_t both = cvy_min_size(a->count, b->count);
+    size_t both = cvy_min_size(a->count, b->count), at;
+    int r = equal_items(a, b, both, steps, &at);
 
-    for (size_t i = 0; i < both; i++) {
-        int r = cvy_same(a->items[i], b->items[i], steps);
-
-        if (r < 0)
-            return r;
-        if (!r)
-            return cvy_compare(a->items[i], b->items[i], steps, ret_pair, ret_order);
-    }
+    if (r < 0)
+        return r;
+    if (!r)
+        return cvy_compare(a->items[at], b->items[at], steps, ret_pair, ret_order);
     *ret_order = (a->count > both) - (b->count > both);
     return 0;
 }

@@ -6,8 +6,9 @@
  * nothing is allocated before the bytes for it are there; numbers of the memo are below
  * 256 or the input's size; shared parts that would unfold to too much are refused by
  * `max_count`;
- * keys are hashed once and compared within a number of steps that a pickle written by
- * Python never needs, as its keys differ.
+ * keys are hashed once; comparing them, and what a call such as set(list) goes through,
+ * takes steps, of which a pickle written by Python never needs as many as there are, as
+ * its keys differ and it calls with each container once.
  */
 #include "value/unpickle.h"
 

@@ -29,14 +29,29 @@ static bool is_latin1(const struct cvy_seq *args)
             cvy_text_is(args->items[1], "latin-1"));
 }
 
+/* Pay for going through `text`: the few bytes of a call may name it again and again. */
+static int pay_for_text(struct cvy_unpickler *u, const struct cvy_text *text)
+{
+    return cvy_heap_spend(&u->heap, text->size / 8);
+}
+
+/* The same for the items of a sequence. */
+static int pay_for_items(struct cvy_unpickler *u, const struct cvy_seq *seq)
+{
+    return cvy_heap_spend(&u->heap, seq->count);
+}
+
 /* Bytes of which a str tells each as a code point. */
 static covey_value *encode(struct cvy_unpickler *u, unsigned kind,
                            const covey_value *value)
 {
     const struct cvy_text *str = cvy_as_text(value);
-    struct cvy_text *bytes = cvy_text_new(&u->heap, kind, covey_value_count(value));
+    struct cvy_text *bytes;
     size_t at = 0;
 
+    if (pay_for_text(u, str) < 0)
+        return NULL;
+    bytes = cvy_text_new(&u->heap, kind, covey_value_count(value));
     for (size_t i = 0; bytes && i < bytes->size; i++) {
         uint32_t point = cvy_utf8_next(str->data, &at);
 
@@ -77,6 +92,8 @@ static covey_value *known_bytearray(struct cvy_unpickler *u, const struct cvy_se
     if (!*fits)
         return NULL;
     text = cvy_as_text(args->items[0]);
+    if (pay_for_text(u, text) < 0)
+        return NULL;
     return cvy_bytes(&u->heap, COVEY_VALUE_BYTEARRAY, text->data, text->size);
 }
 
@@ -94,17 +111,18 @@ static covey_value *known_complex(struct cvy_unpickler *u, const struct cvy_seq 
 static covey_value *make_set(struct cvy_unpickler *u, const struct cvy_seq *args,
                              unsigned kind, bool *fits)
 {
+    const struct cvy_seq *items;
     struct cvy_keys *table;
 
     *fits =
         args->count == 0 || (args->count == 1 && (is_kind(args, 0, COVEY_VALUE_LIST) ||
                                                   is_kind(args, 0, COVEY_VALUE_TUPLE)));
+    items = *fits && args->count ? cvy_as_seq(args->items[0]) : NULL;
+    if (items && pay_for_items(u, items) < 0)
+        return NULL;
     table = *fits ? cvy_keys_new(&u->heap, kind) : NULL;
-    for (size_t i = 0; table && args->count && i < cvy_as_seq(args->items[0])->count;
-         i++) {
-        covey_value *item = cvy_as_seq(args->items[0])->items[i];
-
-        if (cvy_keys_put(&u->heap, table, cvy_ref_private(item), NULL) < 0) {
+    for (size_t i = 0; table && items && i < items->count; i++) {
+        if (cvy_keys_put(&u->heap, table, cvy_ref_private(items->items[i]), NULL) < 0) {
             covey_value_free(&table->base.head);
             table = NULL;
         }
@@ -129,6 +147,8 @@ static covey_value *known_list(struct cvy_unpickler *u, const struct cvy_seq *ar
                                bool *fits)
 {
     *fits = args->count == 1 && is_kind(args, 0, COVEY_VALUE_LIST);
+    if (*fits && pay_for_items(u, cvy_as_seq(args->items[0])) < 0)
+        return NULL;
     return *fits ? cvy_seq_copy(&u->heap, cvy_as_seq(args->items[0])) : NULL;
 }
 
