@@ -50,6 +50,70 @@ TEST(nothing_contains_itself)
     covey_value_free(dict);
 }
 
+/* What was refused is there yet, says why, and forgets it once it is cleared. */
+static void is_refused_by_itself(covey_value *value, int r)
+{
+    CHECK_ERR(r, COVEY_ESTATE);
+    CHECK_STR_HAS(covey_error_detail(), "in itself");
+    CHECK_ERR(covey_value_check(value), COVEY_ESTATE);
+    if (covey_value_kind(value) != COVEY_VALUE_OBJECT)
+        CHECK_OK(covey_value_clear(value));
+}
+
+TEST(a_container_given_its_only_reference_stays)
+{
+    covey_value *list = numbers(1), *tuple = covey_value_tuple();
+    covey_value *dict = covey_value_dict(), *set = covey_value_set();
+
+    is_refused_by_itself(list, covey_value_append(list, list));
+    is_refused_by_itself(list, covey_value_insert(list, 0, list));
+    CHECK_OK(covey_value_append(list, covey_value_int(1)));
+    is_refused_by_itself(list, covey_value_put_at(list, 0, list));
+    is_refused_by_itself(list, covey_value_put_at(list, 9, list));
+    is_refused_by_itself(tuple, covey_value_append(tuple, tuple));
+    is_refused_by_itself(set, covey_value_add(set, set));
+    is_refused_by_itself(dict, covey_value_put_str(dict, "x", dict));
+    is_refused_by_itself(dict, covey_value_put_str(dict, NULL, dict));
+    is_refused_by_itself(dict, covey_value_put(dict, dict, covey_value_none()));
+    is_refused_by_itself(dict, covey_value_put(dict, dict, dict));
+    CHECK_ERR(covey_value_put(dict, covey_value_ref(dict), dict), COVEY_ESTATE);
+    CHECK_OK(covey_value_put_str(dict, "x", covey_value_int(1)));
+    is(dict, "{'x': 1}");
+    CHECK_ERR(covey_value_append(set, set), COVEY_ETYPE);
+    CHECK_ERR(covey_value_put(list, list, list), COVEY_ETYPE);
+    is(set, "set()");
+    is(tuple, "()");
+    is(list, "[]");
+}
+
+static covey_value *an_instance(void)
+{
+    return covey_value_instance(covey_value_global("m", "C"), covey_value_tuple());
+}
+
+TEST(an_object_given_its_only_reference_stays)
+{
+    covey_value *object = an_instance(), *dict = covey_value_dict();
+
+    is_refused_by_itself(object, covey_value_append(object, object));
+    covey_value_free(object);
+    object = an_instance();
+    is_refused_by_itself(object, covey_value_put(object, object, object));
+    covey_value_free(object);
+    object = an_instance();
+    is_refused_by_itself(object, covey_value_put_str(object, "x", object));
+    covey_value_free(object);
+    object = an_instance();
+    is_refused_by_itself(object, covey_value_put_state(object, object));
+    covey_value_free(object);
+    object = an_instance();
+    is_refused_by_itself(object, covey_value_put_kwargs(object, object));
+    covey_value_free(object);
+    CHECK_ERR(covey_value_put_state(dict, dict), COVEY_ETYPE);
+    CHECK_ERR(covey_value_put_kwargs(dict, dict), COVEY_ETYPE);
+    is(dict, "{}");
+}
+
 TEST(copies_of_all_kinds_are_independent)
 {
     covey_value *dict, *set = covey_value_set(), *tuple, *object, *copy;

@@ -422,7 +422,8 @@ COVEY_API int covey_value_next(const covey_value *container, size_t *position,
 
 /* ---- changing containers ------------------------------------------------------ */
 /* All of these return COVEY_ESTATE for a container that you do not hold alone or that
- * lies in another, COVEY_ETYPE for one of another kind. */
+ * lies in another, COVEY_ETYPE for one of another kind. Putting a container into itself is
+ * COVEY_ESTATE too; the only reference to it is not taken then. */
 
 /**
  * Append to a list, a tuple of yours, or the list items of an object.

@@ -169,6 +169,24 @@ int cvy_changeable(const covey_value *value)
     return 0;
 }
 
+int cvy_takes(covey_value *value, const covey_value *item)
+{
+    int r = cvy_changeable(value);
+
+    if (r == 0 && item == value)
+        r = cvy_stick(value, cvy_fail(COVEY_ESTATE, "value: a %s in itself",
+                                      covey_value_type(value)));
+    return r;
+}
+
+void cvy_refuse(const covey_value *value, covey_value *item)
+{
+    if (item == value && item && !cvy_is_small(item) &&
+        atomic_load_explicit(&item->refs, memory_order_acquire) == 1)
+        return;
+    covey_value_free(item);
+}
+
 int cvy_stick(covey_value *value, int code)
 {
     if (!cvy_as_compound(value)->error)

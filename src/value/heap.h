@@ -72,6 +72,14 @@ static inline covey_value *cvy_ref_private(covey_value *value)
 /** Whether the caller may change this compound. Returns: 0; COVEY_ESTATE. */
 int cvy_changeable(const covey_value *value) COVEY_MUST_CHECK;
 
+/** The same for putting `item` into it, which is not the compound itself; that sticks.
+ * Returns: 0; COVEY_ESTATE. */
+int cvy_takes(covey_value *value, const covey_value *item) COVEY_MUST_CHECK;
+
+/** Drop an item that was to go into `value`; but if it is the only reference to `value`
+ * itself, this stays the caller's. */
+void cvy_refuse(const covey_value *value, covey_value *item);
+
 /** Let an error stick to a compound, if it is the first. Returns: `code`. */
 int cvy_stick(covey_value *value, int code);
 

@@ -415,11 +415,11 @@ static int put(covey_value *container, bool dict, covey_value *key, covey_value 
         r = cvy_last_code();
     else if (!cvy_is_keys(container) || dict != (container->kind == COVEY_VALUE_DICT))
         r = cvy_wrong_type(container, dict ? "dict" : "set");
-    else
-        r = cvy_changeable(container);
+    else if ((r = cvy_takes(container, key)) == 0)
+        r = cvy_takes(container, value);
     if (r < 0) {
-        covey_value_free(key);
-        covey_value_free(value);
+        cvy_refuse(container, key);
+        cvy_refuse(container, value);
         return r;
     }
     r = cvy_keys_put(NULL, cvy_as_keys(container), key, value);

@@ -219,14 +219,15 @@ int covey_value_get_slice(const covey_value *value, const covey_value **ret_star
 
 /* ---- changing ---------------------------------------------------------------- */
 
-/* The list, or tuple if `tuples`, that `value` is and that may be changed; NULL with the
- * code in `*ret_error` if it is none. */
-static struct cvy_seq *get_list(covey_value *value, bool tuples, int *ret_error)
+/* The list, or tuple if `tuples`, that `value` is and that may be changed by putting `item`
+ * into it; NULL with the code in `*ret_error` if it is none. */
+static struct cvy_seq *get_list(covey_value *value, bool tuples,
+                                const covey_value *item, int *ret_error)
 {
     if (!cvy_is_kind(value, COVEY_VALUE_LIST) &&
         !(tuples && cvy_is_kind(value, COVEY_VALUE_TUPLE)))
         *ret_error = value ? cvy_wrong_type(value, "list") : cvy_last_code();
-    else if ((*ret_error = cvy_changeable(value)) == 0)
+    else if ((*ret_error = cvy_takes(value, item)) == 0)
         return cvy_as_seq(value);
     return NULL;
 }
@@ -238,8 +239,8 @@ int covey_value_append(covey_value *sequence, covey_value *item)
 
     if (cvy_is_kind(sequence, COVEY_VALUE_OBJECT))
         return cvy_object_append_checked(sequence, item);
-    if (!(seq = get_list(sequence, true, &r))) {
-        covey_value_free(item);
+    if (!(seq = get_list(sequence, true, item, &r))) {
+        cvy_refuse(sequence, item);
         return r;
     }
     r = cvy_seq_append(NULL, seq, item);
@@ -269,8 +270,8 @@ int covey_value_insert(covey_value *list, size_t index, covey_value *item)
     struct cvy_seq *seq;
     int r;
 
-    if (!(seq = get_list(list, false, &r))) {
-        covey_value_free(item);
+    if (!(seq = get_list(list, false, item, &r))) {
+        cvy_refuse(list, item);
         return r;
     }
     r = cvy_seq_insert(NULL, seq, index < seq->count ? index : seq->count, item);
@@ -287,8 +288,8 @@ int covey_value_put_at(covey_value *list, size_t index, covey_value *item)
     struct cvy_seq *seq;
     int r;
 
-    if (!(seq = get_list(list, false, &r)) || index >= seq->count) {
-        covey_value_free(item);
+    if (!(seq = get_list(list, false, item, &r)) || index >= seq->count) {
+        cvy_refuse(list, item);
         return seq ? cvy_stick(list, no_item(seq, index)) : r;
     }
     r = cvy_seq_put_at(NULL, seq, index, item);
@@ -301,7 +302,7 @@ int covey_value_take_at(covey_value *list, size_t index, covey_value **out)
     covey_value *item;
     int r;
 
-    if (!(seq = get_list(list, false, &r)))
+    if (!(seq = get_list(list, false, NULL, &r)))
         return r;
     if (index >= seq->count)
         return no_item(seq, index);

@@ -248,22 +248,22 @@ covey_value *covey_value_instance(covey_value *cls, covey_value *args)
     return new_object(false, cls, args);
 }
 
-/* Whether this is an object that may be changed. */
-static int check_object(const covey_value *object)
+/* Whether this is an object that may be changed by putting `item` into it. */
+static int check_object(covey_value *object, const covey_value *item)
 {
     if (!object)
         return cvy_last_code();
     if (!cvy_is_kind(object, COVEY_VALUE_OBJECT))
         return cvy_wrong_type(object, "object");
-    return cvy_changeable(object);
+    return cvy_takes(object, item);
 }
 
 int cvy_object_append_checked(covey_value *object, covey_value *item)
 {
     int r;
 
-    if ((r = check_object(object)) < 0) {
-        covey_value_free(item);
+    if ((r = check_object(object, item)) < 0) {
+        cvy_refuse(object, item);
         return r;
     }
     r = cvy_object_append(NULL, cvy_as_object(object), item);
@@ -274,9 +274,9 @@ int cvy_object_put_checked(covey_value *object, covey_value *key, covey_value *v
 {
     int r;
 
-    if ((r = check_object(object)) < 0) {
-        covey_value_free(key);
-        covey_value_free(value);
+    if ((r = check_object(object, key)) < 0 || (r = check_object(object, value)) < 0) {
+        cvy_refuse(object, key);
+        cvy_refuse(object, value);
         return r;
     }
     r = cvy_object_put(NULL, cvy_as_object(object), key, value);
@@ -287,8 +287,8 @@ int covey_value_put_state(covey_value *object, covey_value *state)
 {
     int r;
 
-    if ((r = check_object(object)) < 0) {
-        covey_value_free(state);
+    if ((r = check_object(object, state)) < 0) {
+        cvy_refuse(object, state);
         return r;
     }
     r = cvy_object_put_state(NULL, cvy_as_object(object), state);
@@ -299,8 +299,8 @@ int covey_value_put_kwargs(covey_value *object, covey_value *kwargs)
 {
     int r;
 
-    if ((r = check_object(object)) < 0) {
-        covey_value_free(kwargs);
+    if ((r = check_object(object, kwargs)) < 0) {
+        cvy_refuse(object, kwargs);
         return r;
     }
     if (kwargs &&
