@@ -366,6 +366,18 @@ TEST_EACH_METHOD_AND_THREAD(map_values_maps_a_list_to_a_list)
     covey_pool_free(pool);
 }
 
+TEST(map_values_refuses_a_list_that_is_not_whole)
+{
+    covey_pool *pool = pool_with(1, POOL_OPTS());
+    covey_value *in = covey_value_list(), *out = NULL;
+    CHECK_OK(covey_value_append(in, covey_value_int(1)));
+    CHECK_ERR(covey_value_append(in, covey_value_str("\xff")), -EILSEQ);
+    CHECK_ERR(covey_pool_map_values(pool, double_value, in, &out, NULL), -EILSEQ);
+    CHECK(!out);
+    covey_value_free(in);
+    covey_pool_free(pool);
+}
+
 static int double_or_block(struct covey_call *call)
 {
     covey_value *value = NULL;

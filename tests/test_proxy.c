@@ -183,6 +183,26 @@ static void errors(covey_manager *m, const struct python *p)
     CHECK_STR_EQ(covey_proxy_error_type(), "");
 }
 
+/* Nobody is asked for an object with fewer arguments than were meant. */
+static void lacking(covey_manager *m, const struct python *p)
+{
+    covey_proxy *l = NULL;
+    covey_value *args = covey_value_tuple(), *kwargs = covey_value_dict();
+    size_t before = count_of(m);
+    (void)p;
+    CHECK_ERR(covey_value_append(args, covey_value_str("\xff")), -EILSEQ);
+    CHECK_ERR(covey_value_put_str(kwargs, "x", covey_value_str("\xff")), -EILSEQ);
+    CHECK_ERR(covey_proxy_create(&l, m, "list", args, NULL), -EILSEQ);
+    CHECK_ERR(covey_proxy_create(&l, m, "list", NULL, kwargs), -EILSEQ);
+    CHECK(!l);
+    CHECK_EQ(count_of(m), before);
+}
+
+TEST_TIMEOUT(arguments_that_are_not_whole_make_nothing, 120)
+{
+    with_each_manager(lacking);
+}
+
 TEST_TIMEOUT(errors_say_what_python_said, 120)
 {
     with_each_manager(errors);

@@ -347,6 +347,26 @@ TEST(all_that_has_items_extends_a_list)
     is(list, "['a', 'b', 9]");
 }
 
+TEST(what_is_not_whole_extends_nothing)
+{
+    covey_value *lacking = numbers(1), *list = covey_value_list();
+    covey_value *object =
+        covey_value_call(covey_value_global("m", "f"), covey_value_tuple());
+
+    CHECK_ERR(covey_value_append(lacking, covey_value_str("\xff")), -EILSEQ);
+    CHECK_OK(covey_value_put_str(object, "x", covey_value_none()));
+    CHECK_ERR(covey_value_extend(list, lacking), -EILSEQ);
+    CHECK_ERR(covey_value_check(list), -EILSEQ);
+    CHECK_EQ(covey_value_count(list), 0);
+    CHECK_ERR(covey_value_extend(object, lacking), -EILSEQ);
+    CHECK_ERR(covey_value_check(object), -EILSEQ);
+    CHECK_ERR(covey_value_extend(lacking, lacking), -EILSEQ);
+    CHECK_EQ(covey_value_count(lacking), 1);
+    covey_value_free(object);
+    covey_value_free(lacking);
+    covey_value_free(list);
+}
+
 TEST(tuples_are_built_like_lists)
 {
     covey_value *tuple = covey_value_tuple();

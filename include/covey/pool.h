@@ -246,8 +246,8 @@ COVEY_API int covey_pool_starmap(covey_pool *pool, covey_task_fn *fn,
  * be freed by the caller; None where an item is not OK. Tasks use covey_call_value and
  * covey_call_return_value.
  *
- * Returns:  as covey_pool_map; COVEY_ETYPE if `list` is none; the errors of
- *           covey_value_pickle. `*out` is set when all items were run, to whatever end;
+ * Returns:  as covey_pool_map; COVEY_ETYPE if `list` is none; the error that sticks to it;
+ *           the errors of covey_value_pickle. `*out` is set when all items were run, to whatever end;
  *           else untouched.
  */
 COVEY_API int covey_pool_map_values(covey_pool *pool, covey_task_fn *fn,

@@ -433,7 +433,8 @@ COVEY_API int covey_value_next(const covey_value *container, size_t *position,
  * Owner:    takes `item`.
  */
 COVEY_API int covey_value_append(covey_value *sequence, covey_value *item);
-/** Append all that `other` has, as covey_value_next walks it. Returns: as append. */
+/** Append all that `other` has, as covey_value_next walks it. Returns: as append, with the
+ * error that sticks to `other`, or to an item of it, for that of `item`. */
 COVEY_API int covey_value_extend(covey_value *sequence, const covey_value *other);
 /** Insert before `index` of a list; from its length on it appends. Returns: as append. */
 COVEY_API int covey_value_insert(covey_value *list, size_t index, covey_value *item);

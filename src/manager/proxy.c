@@ -104,9 +104,10 @@ int covey_proxy_create(covey_proxy **out, covey_manager *manager, const char *ty
         r = cvy_fail(-EINVAL, "%s: out or the type id is NULL, or too long", call);
     if (r >= 0 && args && covey_value_kind(args) != COVEY_VALUE_TUPLE)
         r = cvy_fail(COVEY_ETYPE, "%s: the arguments are no tuple", call);
-    (void)covey_value_append(all, covey_value_str(type_id ? type_id : ""));
-    if (args && r >= 0)
-        (void)covey_value_extend(all, args);
+    if (r >= 0)
+        r = covey_value_append(all, covey_value_str(type_id));
+    if (r >= 0 && args)
+        r = covey_value_extend(all, args);
     covey_value_free(args);
     if (r < 0) {
         covey_value_free(all);

@@ -99,6 +99,11 @@ int covey_pool_map_values(covey_pool *pool, covey_task_fn *fn, const covey_value
     if (kind != COVEY_VALUE_LIST && kind != COVEY_VALUE_TUPLE)
         return cvy_fail(COVEY_ETYPE, "%s: items come in a list or tuple, not in a %s",
                         call, covey_value_type(list));
+    r = covey_value_check(list);
+    if (r < 0) {
+        cvy_detail_prefix("%s", call);
+        return r;
+    }
     struct sides sides = {.n = covey_value_count(list)};
     unsigned char *outcomes = opts.outcomes;
     r = pickle_all(&sides, list, call);

@@ -253,7 +253,7 @@ int covey_value_extend(covey_value *sequence, const covey_value *other)
     size_t position = 0, count = covey_value_count(other);
     int r = 0;
 
-    if (!other)
+    if (covey_value_check(other) < 0) /* or it lacks something */
         return covey_value_append(sequence, NULL);
     if (!cvy_is_seq(other) && !cvy_is_keys(other))
         return cvy_wrong_type(other, "what can be walked");
