@@ -472,7 +472,10 @@ TEST(nothing_is_pickled_or_read_without_arguments)
 
     CHECK_ERR(covey_value_pickle(NULL, &pickle), -EINVAL);
     CHECK_ERR(covey_value_repr(NULL, &pickle), -EINVAL);
-    CHECK_ERR(covey_value_unpickle(&value, NULL, 0, NULL), -EINVAL);
+    CHECK_ERR(covey_value_unpickle(&value, NULL, 1, NULL), -EINVAL);
+    CHECK_ERR(covey_value_unpickle(&value, NULL, 0, NULL), COVEY_EPICKLE);
+    CHECK_STR_HAS(covey_error_detail(),
+                  "pickle of 0 bytes, at byte 0: it ends too early");
     CHECK_ERR(covey_value_unpickle(&value, "N.", 2, &opts), -EINVAL);
     CHECK_ERR(
         covey_value_unpickle(&value, "N.", 2, COVEY_UNPICKLE_OPTS(.max_depth = 1001)),

@@ -130,6 +130,10 @@ TEST(values_go_through)
     covey_value_free(got);
     send_text(p.a, "no pickle");
     CHECK_ERR(covey_conn_recv_value(p.b, &got, NULL, COVEY_NOWAIT), COVEY_EPICKLE);
+    send_text(p.a, "");
+    CHECK_ERR(covey_conn_recv_value(p.b, &got, NULL, COVEY_NOWAIT), COVEY_EPICKLE);
+    CHECK_STR_HAS(covey_error_detail(),
+                  "pickle of 0 bytes, at byte 0: it ends too early");
     send_text(p.a, "too large");
     CHECK_ERR(covey_conn_recv_value(p.b, &got, COVEY_UNPICKLE_OPTS(.max_memory = 5),
                                     COVEY_NOWAIT),

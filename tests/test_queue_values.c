@@ -110,6 +110,18 @@ TEST(values_are_limited)
     covey_queue_free(q);
 }
 
+TEST(an_empty_message_is_no_pickle)
+{
+    covey_queue *q = queue_new();
+    covey_value *value = NULL;
+    CHECK_OK(covey_queue_put(q, COVEY_VIEW("", 0), COVEY_NOWAIT));
+    CHECK_ERR(covey_queue_get_value(q, &value, COVEY_NOWAIT, NULL), COVEY_EPICKLE);
+    CHECK_STR_HAS(covey_error_detail(),
+                  "pickle of 0 bytes, at byte 0: it ends too early");
+    CHECK(!value);
+    covey_queue_free(q);
+}
+
 TEST(a_value_with_an_error_is_not_put)
 {
     covey_queue *q = queue_new();

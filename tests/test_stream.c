@@ -71,6 +71,10 @@ TEST(values_and_bad_pickles)
     covey_value *got = NULL;
     write_hex(b.fd, "00000003 616263"); /* no pickle: the frame is consumed */
     CHECK_ERR(covey_conn_recv_value(b.conn, &got, NULL, COVEY_NOWAIT), COVEY_EPICKLE);
+    write_hex(b.fd, "00000000");
+    CHECK_ERR(covey_conn_recv_value(b.conn, &got, NULL, COVEY_NOWAIT), COVEY_EPICKLE);
+    CHECK_STR_HAS(covey_error_detail(),
+                  "pickle of 0 bytes, at byte 0: it ends too early");
     write_hex(b.fd, "00000005 80044b002e");
     CHECK_OK(covey_conn_recv_value(b.conn, &got, NULL, COVEY_NOWAIT));
     CHECK_EQ(covey_value_kind(got), COVEY_VALUE_INT);

@@ -578,9 +578,9 @@ struct covey_unpickle_opts {
  * Read a pickle of protocol 0 to 5. Nothing is executed or imported: what covey does not
  * know becomes a global or an object. Names of Python 2 are translated as Python 3 does.
  *
- * Returns:  0; COVEY_EPICKLE for a malformed pickle; -EMSGSIZE beyond a limit; -ENOTSUP
- *           for cycles, persistent ids, extension codes, out-of-band buffers, and other
- *           things that cannot be kept; -ENOMEM. The detail tells position and reason.
+ * Returns:  0; COVEY_EPICKLE for a malformed pickle, or none; -EMSGSIZE beyond a limit;
+ *           -ENOTSUP for cycles, persistent ids, extension codes, out-of-band buffers,
+ *           and other things that cannot be kept; -ENOMEM. The detail tells position and reason.
  */
 COVEY_API int
 covey_value_unpickle(covey_value **out, const void *data, size_t size,

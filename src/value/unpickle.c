@@ -259,12 +259,12 @@ static void set_limits(struct cvy_heap *heap, const struct covey_unpickle_opts *
     heap->steps = 65536 + 16 * (uint64_t)size;
 }
 
-static int check(const void *data, const struct covey_unpickle_opts *opts)
+static int check(const void *data, size_t size, const struct covey_unpickle_opts *opts)
 {
     if (opts->max_depth > COVEY_VALUE_DEPTH_MAX)
         return cvy_fail(-EINVAL, "unpickle: max_depth %zu is more than %d",
                         opts->max_depth, COVEY_VALUE_DEPTH_MAX);
-    return data ? 0 : cvy_fail(-EINVAL, "unpickle: NULL as data");
+    return data || !size ? 0 : cvy_fail(-EINVAL, "unpickle: NULL as data");
 }
 
 /* Have a machine read `data`. */
@@ -302,9 +302,9 @@ int covey_value_unpickle(covey_value **out, const void *data, size_t size,
     if (r >= 0 && !out)
         r = cvy_fail(-EINVAL, "unpickle: NULL for the result");
     if (r >= 0)
-        r = check(data, &copy);
-    if (r >= 0)
-        r = unpickle(out, &u, run, data, size, &copy);
+        r = check(data, size, &copy);
+    if (r >= 0) /* an empty message has no data, and is a bad pickle as any other */
+        r = unpickle(out, &u, run, data ? data : "", size, &copy);
     if (r >= 0 && copy.ret_size)
         *copy.ret_size = (size_t)(u.at - u.data);
     return r;
