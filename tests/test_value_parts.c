@@ -144,8 +144,10 @@ TEST(lists_are_repeated_as_far_as_the_budget_goes)
     CHECK_EQ(cvy_seq_repeat(NULL, seq_of(list), SIZE_MAX / 2), -ENOMEM);
     CHECK_EQ(covey_value_count(list), 6);
     CHECK_OK(covey_value_check(list));
+    CHECK_OK(covey_value_append(list, nested(COVEY_VALUE_DEPTH_MAX - 1)));
     CHECK_OK(cvy_seq_repeat(NULL, seq_of(list), 0));
-    is(list, "[]");
+    CHECK_OK(covey_value_pack(&list, "(N)", list));
+    is(list, "([],)");
 }
 
 TEST(sorting_is_stable_for_all_lengths_and_names_what_has_no_order)

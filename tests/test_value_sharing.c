@@ -255,6 +255,78 @@ TEST(nesting_ends_at_the_documented_depth)
     covey_bytes_free(&bytes);
 }
 
+/* Use up a value: its depth is `depth`, as others are nested around it. */
+static void is_deep(covey_value *value, int depth)
+{
+    for (; depth < COVEY_VALUE_DEPTH_MAX; depth++) {
+        covey_value *outer = covey_value_list();
+
+        CHECK_OK(covey_value_append(outer, value));
+        value = outer;
+    }
+    covey_value_free(value);
+}
+
+enum { DEEP = COVEY_VALUE_DEPTH_MAX - 1 };
+
+TEST(what_held_deep_values_is_as_deep_as_what_is_left)
+{
+    covey_value *list = covey_value_list(), *dict = covey_value_dict(), *key, *copy;
+
+    CHECK_OK(covey_value_append(list, nested(DEEP)));
+    CHECK_OK(covey_value_take_at(list, 0, NULL));
+    copy = covey_value_copy(list);
+    is_deep(list, 1);
+    is_deep(copy, 1);
+    list = numbers(3);
+    CHECK_OK(covey_value_append(list, nested(3)));
+    CHECK_OK(covey_value_put_at(list, 0, nested(DEEP)));
+    CHECK_OK(covey_value_put_at(list, 0, covey_value_none()));
+    is_deep(covey_value_copy(list), 4);
+    CHECK_OK(covey_value_put_str(dict, "x", nested(DEEP)));
+    CHECK_OK(covey_value_put_str(dict, "y", list));
+    key = covey_value_str("x");
+    CHECK_OK(covey_value_take(dict, key, NULL));
+    is_deep(covey_value_copy(dict), 5);
+    CHECK_OK(covey_value_put_str(dict, "x", nested(DEEP)));
+    CHECK_OK(covey_value_put_str(dict, "x", key));
+    is_deep(dict, 5);
+}
+
+TEST(objects_that_held_deep_values_are_as_deep_as_what_is_left)
+{
+    covey_value *object = an_instance();
+
+    CHECK_OK(covey_value_put_state(object, nested(DEEP)));
+    CHECK_OK(covey_value_put_state(object, nested(2)));
+    is_deep(covey_value_copy(object), 3);
+    CHECK_OK(covey_value_put_str(object, "x", nested(DEEP - 1)));
+    CHECK_OK(covey_value_put_str(object, "x", nested(3)));
+    is_deep(object, 5);
+}
+
+/* Who holds it does not matter, nor that it is nested by several at once. */
+static void *nest_shared(void *list)
+{
+    is_deep(covey_value_ref(list), 4);
+    return NULL;
+}
+
+TEST(what_threads_share_is_as_deep_as_what_is_left)
+{
+    covey_value *list = covey_value_list();
+    pthread_t threads[3];
+
+    CHECK_OK(covey_value_append(list, nested(3)));
+    CHECK_OK(covey_value_append(list, nested(DEEP)));
+    CHECK_OK(covey_value_take_at(list, 1, NULL));
+    for (int i = 0; i < 3; i++)
+        CHECK_EQ(pthread_create(&threads[i], NULL, nest_shared, list), 0);
+    for (int i = 0; i < 3; i++)
+        pthread_join(threads[i], NULL);
+    covey_value_free(list);
+}
+
 static void *use_deep(void *unused)
 {
     covey_value *value = nested(COVEY_VALUE_DEPTH_MAX), *again = NULL;

@@ -84,23 +84,27 @@ void *cvy_node(struct cvy_heap *heap, unsigned kind, size_t size)
     return node;
 }
 
+unsigned cvy_own_flags(unsigned kind)
+{
+    if (kind == COVEY_VALUE_LIST || kind == COVEY_VALUE_DICT || kind == COVEY_VALUE_SET)
+        return CVY_UNHASHABLE;
+    return kind == COVEY_VALUE_OBJECT ? CVY_HAS_OBJECT : 0;
+}
+
 void *cvy_compound_node(struct cvy_heap *heap, unsigned kind, size_t size)
 {
     struct cvy_compound *node = cvy_node(heap, kind, size);
-    unsigned flags = 0;
 
     if (!node)
         return NULL;
-    if (kind == COVEY_VALUE_LIST || kind == COVEY_VALUE_DICT || kind == COVEY_VALUE_SET)
-        flags = CVY_UNHASHABLE;
-    else if (kind == COVEY_VALUE_OBJECT)
-        flags = CVY_HAS_OBJECT;
-    cvy_set_flags(&node->head, flags);
-    node->head.depth = 1;
+    cvy_set_flags(&node->head, cvy_own_flags(kind));
+    cvy_set_depth(&node->head, 1);
     return node;
 }
 
 /* ---- children ---------------------------------------------------------------- */
+
+enum { INHERITED = CVY_UNHASHABLE | CVY_HAS_OBJECT };
 
 /* A child's depth and weight fit into a parent of this heap. */
 static int fits(const struct cvy_heap *heap, unsigned depth, uint64_t weight)
@@ -128,22 +132,21 @@ int cvy_adopt(struct cvy_heap *heap, struct cvy_compound *parent, covey_value *c
                         covey_value_type(child));
     if ((r = covey_value_check(child)) < 0)
         return r;
-    depth = cvy_depth(child) + 1;
+    depth = cvy_settle(child) + 1;
     if (__builtin_add_overflow(parent->weight, cvy_weight(child), &weight) ||
         __builtin_add_overflow(weight, 1, &weight))
         weight = UINT64_MAX;
     if ((r = fits(heap, depth, weight)) < 0)
         return r;
-    if (depth > parent->head.depth)
-        parent->head.depth = (uint16_t)depth;
+    if (depth > cvy_depth(&parent->head))
+        cvy_set_depth(&parent->head, depth);
     parent->weight = weight;
     flags = cvy_flags(child);
     if (cvy_is_compound(child) && !(flags & CVY_CONTAINED))
         cvy_set_flags(child, flags | CVY_CONTAINED);
     /* What an object has is no part of what Python hashes or compares it by. */
     if (parent->head.kind != COVEY_VALUE_OBJECT)
-        cvy_set_flags(&parent->head, cvy_flags(&parent->head) |
-                                         (flags & (CVY_UNHASHABLE | CVY_HAS_OBJECT)));
+        cvy_set_flags(&parent->head, cvy_flags(&parent->head) | (flags & INHERITED));
     atomic_store_explicit(&parent->hash, 0, memory_order_relaxed);
     return 0;
 }
@@ -153,9 +156,71 @@ void cvy_disown(struct cvy_compound *parent, covey_value *child)
     if (parent->weight != UINT64_MAX)
         parent->weight -= cvy_weight(child) + 1;
     atomic_store_explicit(&parent->hash, 0, memory_order_relaxed);
-    if (cvy_is_compound(child) &&
-        atomic_load_explicit(&child->refs, memory_order_acquire) == 1)
+    if (!cvy_is_compound(child))
+        return;
+    cvy_set_flags(&parent->head, cvy_flags(&parent->head) | CVY_LOOSE);
+    if (atomic_load_explicit(&child->refs, memory_order_acquire) == 1)
         cvy_set_flags(child, cvy_flags(child) & ~(unsigned)CVY_CONTAINED);
+}
+
+/* What a parent has, one child more. */
+struct sum {
+    unsigned depth, flags;
+};
+
+static void sum_up(struct sum *sum, const covey_value *child)
+{
+    unsigned depth = child ? cvy_settle(child) + 1 : 0;
+
+    if (depth > sum->depth)
+        sum->depth = depth;
+    if (child)
+        sum->flags |= cvy_flags(child);
+}
+
+static struct sum sum_of(const covey_value *value)
+{
+    struct sum sum = {.depth = 1, .flags = 0};
+
+    if (cvy_is_seq(value)) {
+        for (size_t i = 0; i < cvy_as_seq(value)->count; i++)
+            sum_up(&sum, cvy_as_seq(value)->items[i]);
+    } else if (cvy_is_keys(value)) {
+        const struct cvy_entry *entry;
+        size_t position = 0;
+
+        while ((entry = cvy_keys_next(cvy_as_keys(value), &position))) {
+            sum_up(&sum, entry->key);
+            sum_up(&sum, entry->value);
+        }
+    } else {
+        const struct cvy_object *object = cvy_as_object(value);
+        const covey_value *parts[] = {object->callable, object->args,  object->kwargs,
+                                      object->state,    object->items, object->pairs};
+
+        for (size_t i = 0; i < CVY_ARRAY_SIZE(parts); i++)
+            sum_up(&sum, parts[i]);
+        sum.flags = 0;
+    }
+    sum.flags |= cvy_own_flags(cvy_kind(value));
+    return sum;
+}
+
+unsigned cvy_settle(const covey_value *value)
+{
+    covey_value *mine = (covey_value *)(uintptr_t)value;
+    struct sum sum;
+    unsigned gone;
+
+    /* Several who hold it may do this at once: they find the same. */
+    if (cvy_is_small(mine) ||
+        !(atomic_load_explicit(&mine->flags, memory_order_acquire) & CVY_LOOSE))
+        return cvy_depth(mine);
+    sum = sum_of(mine);
+    cvy_set_depth(mine, sum.depth);
+    gone = CVY_LOOSE | (INHERITED & ~sum.flags);
+    atomic_fetch_and_explicit(&mine->flags, (uint8_t)~gone, memory_order_acq_rel);
+    return sum.depth;
 }
 
 int cvy_changeable(const covey_value *value)

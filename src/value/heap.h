@@ -55,8 +55,20 @@ void *cvy_compound_node(struct cvy_heap *heap, unsigned kind, size_t size);
 int cvy_adopt(struct cvy_heap *heap, struct cvy_compound *parent,
               covey_value *child) COVEY_MUST_CHECK;
 
-/** The converse, for a child that leaves; depth and flags of the parent stay. */
+/** The converse, for a child that leaves; depth and flags of the parent stay until they are
+ * settled. */
 void cvy_disown(struct cvy_compound *parent, covey_value *child);
+
+/**
+ * Make depth and flags those of what a value has, if others were taken out of it. That is
+ * done once it matters: when the value goes into another. Takes as long as a walk through
+ * it then, but only once.
+ * Returns: the depth.
+ */
+unsigned cvy_settle(const covey_value *value);
+
+/** The flags of an empty compound. */
+unsigned cvy_own_flags(unsigned kind);
 
 /** A reference more to a node that no other thread knows. */
 static inline covey_value *cvy_ref_private(covey_value *value)

@@ -338,7 +338,7 @@ covey_value *cvy_keys_copy(struct cvy_heap *heap, const struct cvy_keys *table)
     }
     copy->count = copy->used;
     rebuild(copy);
-    copy->base.head.depth = table->base.head.depth;
+    cvy_set_depth(&copy->base.head, cvy_depth(&table->base.head));
     copy->base.weight = table->base.weight;
     cvy_set_flags(&copy->base.head,
                   cvy_flags(&table->base.head) & ~(unsigned)CVY_CONTAINED);

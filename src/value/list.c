@@ -160,7 +160,7 @@ covey_value *cvy_seq_copy(struct cvy_heap *heap, const struct cvy_seq *seq)
     copy->capacity = seq->count;
     for (; copy->count < seq->count; copy->count++)
         copy->items[copy->count] = covey_value_ref(seq->items[copy->count]);
-    copy->base.head.depth = seq->base.head.depth;
+    cvy_set_depth(&copy->base.head, cvy_depth(&seq->base.head));
     copy->base.weight = seq->base.weight;
     cvy_set_flags(&copy->base.head,
                   cvy_flags(&seq->base.head) & ~(unsigned)CVY_CONTAINED);

@@ -21,12 +21,12 @@
  * Invariants:
  *   - a node is changed only by who holds its single reference, while it is not
  *     `contained`; so what a compound contains never changes, there are no cycles, and
- *     the depth kept in a node is that of all below it;
+ *     the depth kept in a node is that of all below it, or more while it is `loose`;
  *   - depth <= COVEY_VALUE_DEPTH_MAX, so recursion into values is bounded;
  *   - `weight` is the number of values below, each counted as often as it occurs; it
  *     stops at UINT64_MAX;
- *   - a hash that is kept in a node is 0 when it is not known; only the words for it are
- *     written in a node that others see, atomically.
+ *   - a hash that is kept in a node is 0 when it is not known; only the words for it, for
+ *     depth and for flags are written in a node that others see, atomically.
  */
 #ifndef CVY_VALUE_NODE_H
 #define CVY_VALUE_NODE_H
@@ -44,7 +44,7 @@ struct covey_value {
     _Atomic uint32_t refs; /* from CVY_FOR_EVER on it is not counted */
     uint8_t kind;
     _Atomic uint8_t flags;
-    uint16_t depth; /* 0, for compounds at least 1 */
+    _Atomic uint16_t depth; /* 0, for compounds at least 1 */
 };
 
 #define CVY_FOR_EVER ((uint32_t)1 << 31)
@@ -53,7 +53,8 @@ enum cvy_value_flag {
     CVY_CONTAINED = 1,  /* was put into another value: does not change any more */
     CVY_UNHASHABLE = 2, /* is or has what Python cannot hash */
     CVY_HAS_OBJECT = 4, /* is or has an object, whose equality in Python is not known */
-    CVY_BY_CONTENT = 8  /* the module of a global: counts as the same as an equal one */
+    CVY_BY_CONTENT = 8, /* the module of a global: counts as the same as an equal one */
+    CVY_LOOSE = 16      /* something was taken out: see cvy_settle */
 };
 
 struct cvy_float {
@@ -169,7 +170,14 @@ static inline bool cvy_is_kind(const covey_value *value, unsigned kind)
 
 static inline unsigned cvy_depth(const covey_value *value)
 {
-    return cvy_is_small(value) ? 0 : value->depth;
+    return cvy_is_small(value)
+               ? 0
+               : atomic_load_explicit(&value->depth, memory_order_relaxed);
+}
+
+static inline void cvy_set_depth(covey_value *value, unsigned depth)
+{
+    atomic_store_explicit(&value->depth, (uint16_t)depth, memory_order_relaxed);
 }
 
 static inline unsigned cvy_flags(const covey_value *value)

@@ -130,7 +130,7 @@ static int part_fits(const struct cvy_heap *heap, const struct cvy_object *objec
         return cvy_last_code();
     if (more == &object->base.head)
         return cvy_fail(-ENOTSUP, "value: an object in itself: a cycle");
-    if (cvy_depth(more) + 2 > max_depth)
+    if (cvy_settle(more) + 2 > max_depth)
         return cvy_fail(-EMSGSIZE, "value: nested deeper than %u", max_depth);
     if (heap && object->base.weight > heap->max_weight)
         return cvy_fail(-EMSGSIZE, "it has more values than the limit of %llu",
@@ -145,8 +145,10 @@ static void follow(struct cvy_object *object, const covey_value *part, uint64_t 
 
     if (__builtin_add_overflow(object->base.weight, more, &object->base.weight))
         object->base.weight = UINT64_MAX;
-    if (part->depth + 1 > object->base.head.depth)
-        object->base.head.depth = (uint16_t)(part->depth + 1);
+    if (cvy_depth(part) + 1 > cvy_depth(&object->base.head))
+        cvy_set_depth(&object->base.head, cvy_depth(part) + 1);
+    cvy_set_flags(&object->base.head,
+                  cvy_flags(&object->base.head) | (cvy_flags(part) & CVY_LOOSE));
     atomic_store_explicit(&object->base.hash, 0, memory_order_relaxed);
 }
 
@@ -209,7 +211,9 @@ covey_value *cvy_object_copy(const struct cvy_object *object)
 
     if (!copy)
         return NULL;
-    copy->base.head.depth = object->base.head.depth;
+    cvy_set_depth(&copy->base.head, cvy_depth(&object->base.head));
+    cvy_set_flags(&copy->base.head,
+                  cvy_flags(&object->base.head) & ~(unsigned)CVY_CONTAINED);
     copy->base.weight = object->base.weight;
     copy->calls = object->calls;
     copy->callable = covey_value_ref(object->callable);

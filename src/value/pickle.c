@@ -628,7 +628,7 @@ int cvy_pickle_around(struct covey_bytes *pickle, const struct cvy_around *aroun
     begin_pickle(&w);
     put(&w, around->before.data, around->before.size);
     for (size_t i = 0; i < count; i++) {
-        if (cvy_depth(values[i]) >= COVEY_VALUE_DEPTH_MAX)
+        if (cvy_settle(values[i]) >= COVEY_VALUE_DEPTH_MAX)
             fail(&w, cvy_fail(-EMSGSIZE, "value: nested deeper than %u",
                               (unsigned)COVEY_VALUE_DEPTH_MAX));
         save(&w, values[i]);

@@ -186,10 +186,7 @@ int cvy_seq_repeat(struct cvy_heap *heap, struct cvy_seq *seq, size_t times)
     int r;
 
     if (!times) {
-        drop(seq->items, once);
-        seq->count = 0;
-        seq->base.weight = 0;
-        atomic_store_explicit(&seq->base.hash, 0, memory_order_relaxed);
+        cvy_seq_drop(seq, &(struct cvy_slice){.step = 1, .count = once});
         return 0;
     }
     if (__builtin_mul_overflow(once, times - 1, &more))

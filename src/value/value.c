@@ -185,12 +185,8 @@ covey_value *covey_value_copy(const covey_value *value)
 /* Back to what an empty one of this kind is. */
 static void reset(struct cvy_compound *compound)
 {
-    unsigned kind = compound->head.kind;
-    bool changes =
-        kind == COVEY_VALUE_LIST || kind == COVEY_VALUE_DICT || kind == COVEY_VALUE_SET;
-
-    cvy_set_flags(&compound->head, changes ? CVY_UNHASHABLE : 0);
-    compound->head.depth = 1;
+    cvy_set_flags(&compound->head, cvy_own_flags(compound->head.kind));
+    cvy_set_depth(&compound->head, 1);
     compound->error = 0;
     compound->weight = 0;
     atomic_store_explicit(&compound->hash, 0, memory_order_relaxed);

@@ -144,7 +144,7 @@ void cvy_set_become(covey_value *set, covey_value *other)
 
     cvy_clear(set);
     a->base.weight = kept.base.weight;
-    a->base.head.depth = kept.base.head.depth;
+    cvy_set_depth(&a->base.head, cvy_depth(&b->base.head));
     cvy_set_flags(&a->base.head, cvy_flags(&b->base.head));
     a->count = kept.count;
     a->used = kept.used;
