@@ -3,7 +3,8 @@
  * or out of order, what is missing is what the dead one had taken, and that is counted. */
 #include <stdarg.h>
 
-#include "channel/ring.h"
+#include "channel/queue.h"
+#include "channel/record.h"
 #include "family.h"
 #include "kill_points.h"
 
@@ -14,6 +15,7 @@ static struct operation {
     int preloaded;  /* messages put before the operation, numbers 0 ... */
     int puts, gets; /* what the operation does at most */
     bool closes;    /* the queue is closed */
+    bool is_far;    /* so much has gone through the ring that it has to lead on */
     struct covey_loan loan;
     cvy_word *returned;
     long unclear; /* points at which it is not known whether a get has returned */
@@ -64,6 +66,12 @@ static void set_up(void *context)
     CHECK_OK(covey_queue_create(&o->queue, 0, NULL));
     for (int i = 0; i < o->preloaded; i++)
         CHECK_OK(covey_queue_put(o->queue, message_of(i, o->size), COVEY_NOWAIT));
+    if (o->is_far) {
+        struct cvy_ring *ring = &o->queue->ring;
+        ring->tail += CVY_POSITION_FAR;
+        ring->head += CVY_POSITION_FAR;
+        ring->head_seen += CVY_POSITION_FAR;
+    }
     atomic_store(o->returned, 0);
 }
 
@@ -236,6 +244,10 @@ TEST_TIMEOUT(killed_while_growing, 600)
     kill_at_each("put, an extent",
                  (struct operation){.size = 300000, .preloaded = 2, .puts = 1},
                  prepare_put, put);
+    kill_at_each(
+        "put, far on",
+        (struct operation){.size = 64, .preloaded = 2, .puts = 1, .is_far = true},
+        prepare_put, put);
 }
 
 TEST_TIMEOUT(killed_while_closing, 600)

@@ -20,6 +20,12 @@
 #define CVY_RECORD_SIZES   (CVY_RECORD_EXTENT - 1)
 #define CVY_RECORD_OFFSETS ((UINT64_C(1) << 48) - 1)
 
+/* From this offset on producers lead to another segment as soon as there is memory for
+ * one; behind the last they need it. What is put at once is far less than what is left
+ * then, so that no offset overflows into the segment's number. */
+#define CVY_POSITION_FAR  (UINT64_C(1) << 47)
+#define CVY_POSITION_LAST (CVY_POSITION_FAR | CVY_POSITION_FAR >> 1)
+
 struct cvy_record {
     uint64_t before;
     _Atomic uint64_t word;

@@ -258,10 +258,10 @@ static void jump(struct cvy_ring *ring)
         memory_order_release);
 }
 
-static int grow(struct cvy_ring *ring, uint64_t need)
+/* Make a segment of at least `capacity`, and lead on there. */
+static int lead_on(struct cvy_ring *ring, uint64_t capacity, uint64_t need)
 {
     uint16_t number = cvy_position_number_of(atomic_load(&ring->tail));
-    uint64_t capacity = cvy_ring_segment(ring, number)->capacity * 2;
     while (capacity < 2 * need)
         capacity *= 2;
     uint16_t alive = (uint16_t)(number - (uint16_t)ring->first_segment);
@@ -282,6 +282,31 @@ static uint64_t room_in(const struct cvy_ring *ring, uint64_t tail, uint64_t cap
     return capacity - (cvy_position_offset_of(tail) - from);
 }
 
+/* The tail has come far: lead on, or if there is no memory for that stay while it is possible.
+ * The head is looked at, though it stops nobody here: a head seen that stays behind while
+ * the tail leads on again and again would some day seem to be in the tail's segment. */
+static int leave_far_segment(struct cvy_ring *ring, uint64_t tail, uint64_t need)
+{
+    ring->head_seen = atomic_load_explicit(&ring->head, memory_order_acquire);
+    int r = lead_on(
+        ring, cvy_ring_segment(ring, cvy_position_number_of(tail))->capacity, need);
+    return r < 0 && cvy_position_offset_of(tail) < CVY_POSITION_LAST ? 0 : r;
+}
+
+/* Fill the end of the segment. */
+static void pad_segment(struct cvy_ring *ring, uint64_t tail, uint64_t pad)
+{
+    struct cvy_record *r = cvy_record_at(ring, tail);
+    atomic_store_explicit(&cvy_record_at(ring, tail + pad)->word, 0,
+                          memory_order_relaxed);
+    r->before = atomic_load_explicit(&ring->put_bytes, memory_order_relaxed);
+    atomic_store_explicit(&r->word,
+                          cvy_record_word(atomic_load(&ring->put_ordinal),
+                                          CVY_RECORD_PAD, pad - CVY_RECORD_HEADER),
+                          memory_order_release);
+    atomic_store_explicit(&ring->tail, tail + pad, memory_order_release);
+}
+
 /* Make the ring such that `size` bytes of record fit at the tail, without a gap. */
 static int make_room(struct cvy_ring *ring, uint64_t size)
 {
@@ -295,6 +320,13 @@ static int make_room(struct cvy_ring *ring, uint64_t size)
                 return r;
             continue;
         }
+        if (cvy_unlikely(tail & CVY_POSITION_FAR)) {
+            int r = leave_far_segment(ring, tail, size + CVY_RECORD_HEADER);
+            if (r < 0)
+                return r;
+            tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
+            s = cvy_ring_segment(ring, cvy_position_number_of(tail));
+        }
         uint64_t place = cvy_position_offset_of(tail) & (s->capacity - 1), pad = 0;
         if (place + size > s->capacity)
             pad = s->capacity - place;
@@ -305,22 +337,14 @@ static int make_room(struct cvy_ring *ring, uint64_t size)
                 ring->head_seen = head;
                 continue;
             }
-            int r = grow(ring, size + CVY_RECORD_HEADER);
+            int r = lead_on(ring, s->capacity * 2, size + CVY_RECORD_HEADER);
             if (r < 0)
                 return r;
             continue;
         }
         if (cvy_likely(!pad))
             return 0;
-        struct cvy_record *r = cvy_record_at(ring, tail);
-        atomic_store_explicit(&cvy_record_at(ring, tail + pad)->word, 0,
-                              memory_order_relaxed);
-        r->before = atomic_load_explicit(&ring->put_bytes, memory_order_relaxed);
-        atomic_store_explicit(&r->word,
-                              cvy_record_word(atomic_load(&ring->put_ordinal),
-                                              CVY_RECORD_PAD, pad - CVY_RECORD_HEADER),
-                              memory_order_release);
-        atomic_store_explicit(&ring->tail, tail + pad, memory_order_release);
+        pad_segment(ring, tail, pad);
     }
 }
 

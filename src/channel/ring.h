@@ -23,7 +23,8 @@
  * leads back to the first. What is larger than CVY_LARGEST_RECORD lies in a run of its own,
  * an extent, and the record says where: ref 8 | size 8.
  *
- * A position is  63 .. 48 segment's number | 47 .. 0 offset, ever growing in a segment.
+ * A position is  63 .. 48 segment's number | 47 .. 0 offset, ever growing in a segment. At
+ * CVY_POSITION_FAR a JUMP leads to another segment that is as large.
  */
 #ifndef CVY_CHANNEL_RING_H
 #define CVY_CHANNEL_RING_H
