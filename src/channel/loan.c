@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "channel/queue.h"
 #include "region/alloc.h"
+#include "region/member.h"
 
 int covey_queue_reserve(covey_queue *queue, size_t size, struct covey_loan *ret_loan)
 {
@@ -22,6 +23,10 @@ int covey_queue_reserve(covey_queue *queue, size_t size, struct covey_loan *ret_
         return r;
     cvy_ref extent = 0;
     r = cvy_extent_take(size, &extent);
+    if (r < 0) {
+        cvy_members_sweep_asking(); /* what the dead had */
+        r = cvy_extent_take(size, &extent);
+    }
     if (r < 0)
         return cvy_fail_budget("a message", size);
     *ret_loan =
