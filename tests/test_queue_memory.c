@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Memory for messages of queues: the family's, that the dead still have in their hands. */
+/* Memory for messages of queues: the family's, that the dead still have in their hands, and
+ * the program's own for those that are got. */
 #include "channel/queue.h"
 #include "process_help.h"
 
@@ -29,6 +30,104 @@ TEST(reserve_takes_what_the_dead_had)
     family_kill(pid);
     CHECK_OK(covey_queue_reserve(q, MIB, &loan));
     covey_queue_done(q, &loan);
+    covey_queue_free(q);
+}
+
+/* ---- the program's ---- */
+
+/* An allocator that refuses from a number of large blocks on. */
+#define LARGE ((size_t)100 << 10)
+static size_t large_blocks, most_large_blocks = SIZE_MAX;
+
+static void *some_realloc(void *memory, size_t size)
+{
+    if (size >= LARGE && ++large_blocks > most_large_blocks)
+        return NULL;
+    return realloc(memory, size);
+}
+
+static void *some_malloc(size_t size)
+{
+    return some_realloc(NULL, size);
+}
+
+#define MANY 1000
+
+/* One of 200 KiB comes, with room for MANY. Returns: how much was allocated for them. */
+static size_t get_one_of_many(covey_queue *q, struct covey_bytes *got)
+{
+    static char large[200 << 10];
+    size_t count, capacity = 0;
+    CHECK_OK(covey_queue_put(q, COVEY_VIEW_OF(large), COVEY_NOWAIT));
+    CHECK_OK(covey_queue_get_many(q, got, MANY, COVEY_NOWAIT, &count));
+    CHECK_EQ(count, 1);
+    CHECK_EQ(got->size, sizeof large);
+    for (int i = 0; i < MANY; i++) {
+        if (i)
+            CHECK_EQ(got[i].size, 0);
+        capacity += got[i].capacity;
+    }
+    return capacity;
+}
+
+static void free_many(struct covey_bytes *got)
+{
+    for (int i = 0; i < MANY; i++)
+        covey_bytes_free(&got[i]);
+}
+
+TEST(one_large_message_does_not_make_many_targets_large)
+{
+    static struct covey_bytes got[MANY];
+    covey_queue *q = queue_new();
+    CHECK_LE(get_one_of_many(q, got), 2 * MIB);
+    free_many(got);
+    covey_queue_free(q);
+}
+
+TEST(small_messages_make_all_targets_ready)
+{
+    static struct covey_bytes got[MANY];
+    static struct covey_view messages[MANY];
+    covey_queue *q = queue_new();
+    size_t count;
+    for (int i = 0; i < MANY; i++)
+        messages[i] = COVEY_VIEW("message", 7);
+    CHECK_OK(covey_queue_put_many(q, messages, MANY, COVEY_NOWAIT, NULL));
+    CHECK_OK(covey_queue_get_many(q, got, MANY, COVEY_NOWAIT, &count));
+    CHECK_EQ(count, MANY);
+    CHECK_MEM_EQ(got[MANY - 1].data, "message", 7);
+    free_many(got);
+    covey_queue_free(q);
+}
+
+TEST(without_memory_for_more_the_first_message_is_got)
+{
+    static struct covey_bytes got[MANY];
+    CHECK_OK(covey_set_allocator(some_malloc, some_realloc, free));
+    covey_queue *q = queue_new();
+    most_large_blocks = 1;
+    CHECK_LE(get_one_of_many(q, got), 500 << 10);
+    most_large_blocks = SIZE_MAX;
+    free_many(got);
+    covey_queue_free(q);
+}
+
+TEST(without_memory_for_the_first_message_it_stays)
+{
+    static struct covey_bytes got[MANY];
+    static char large[200 << 10];
+    size_t count = 1;
+    CHECK_OK(covey_set_allocator(some_malloc, some_realloc, free));
+    covey_queue *q = queue_new();
+    CHECK_OK(covey_queue_put(q, COVEY_VIEW_OF(large), COVEY_NOWAIT));
+    most_large_blocks = large_blocks;
+    CHECK_ERR(covey_queue_get_many(q, got, MANY, COVEY_NOWAIT, &count), -ENOMEM);
+    CHECK_EQ(count, 0);
+    most_large_blocks = SIZE_MAX;
+    CHECK_OK(covey_queue_get_many(q, got, MANY, COVEY_NOWAIT, &count));
+    CHECK_EQ(count, 1);
+    free_many(got);
     covey_queue_free(q);
 }
 

@@ -105,7 +105,8 @@ COVEY_API int covey_queue_get_into(covey_queue *queue, void *to, size_t capacity
 /**
  * Get several messages: waits for the first, and takes of the others what is there.
  *
- * `messages`: `count` of them, each reused and grown as in covey_queue_get.
+ * `messages`: `count` of them, each reused; the first is grown as in covey_queue_get, the
+ *           others only as far as about 1 MiB in all allows.
  * `ret_count`: receives how many there are, at least 1 on success, else 0.
  * Returns:  as covey_queue_get.
  * Blocks:   while it is empty, at most `timeout`.

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/error.h"
 #include "channel/queue.h"
 #include "region/wait.h"
@@ -202,6 +203,9 @@ int covey_queue_get_into(covey_queue *queue, void *to, size_t capacity,
 
 /* ---- several ---- */
 
+/* Memory that targets of messages get which may not be there. */
+#define MOST_AHEAD ((size_t)1 << 20)
+
 /* Several messages; `got` of them so far. */
 struct targets {
     struct covey_bytes *messages;
@@ -239,6 +243,23 @@ static int take_many(covey_queue *q, const struct cvy_item *first, void *ctx)
     return 0;
 }
 
+/* Make the first large enough; and the others, since messages of one queue are often alike,
+ * as long as that takes little memory, and there is some. */
+static int ready_targets(const struct targets *t)
+{
+    int r = cvy_bytes_reserve(t->messages, t->want);
+    size_t spent = 0;
+    for (size_t i = 1; r >= 0 && i < t->count && t->want <= CVY_LARGEST_RECORD; i++) {
+        struct covey_bytes *bytes = &t->messages[i];
+        if (bytes->capacity >= t->want)
+            continue;
+        if (spent + t->want > MOST_AHEAD || cvy_bytes_reserve(bytes, t->want) < 0)
+            break;
+        spent += bytes->capacity;
+    }
+    return r;
+}
+
 int covey_queue_get_many(covey_queue *queue, struct covey_bytes *messages, size_t count,
                          covey_nsec timeout, size_t *ret_count)
 {
@@ -254,15 +275,9 @@ int covey_queue_get_many(covey_queue *queue, struct covey_bytes *messages, size_
     struct targets t = {messages, cvy_min_size(count, CVY_MOST_ITEMS), 0, &got};
     while ((r = cvy_queue_take(queue, take_many, &t, &got, deadline, call)) ==
            -EAGAIN) {
-        /* messages of one queue are often alike */
-        for (size_t i = 0; i < count && (i == 0 || t.want <= CVY_LARGEST_RECORD); i++) {
-            size_t size = messages[i].size;
-            r = t.want > messages[i].capacity ? covey_bytes_resize(&messages[i], t.want)
-                                              : 0;
-            if (r < 0)
-                return r;
-            messages[i].size = size;
-        }
+        r = ready_targets(&t);
+        if (r < 0)
+            return r;
     }
     if (r == -EXDEV) {
         size_t size = 0;
