@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include "channel/offer.h"
 #include "conn_help.h"
 #include "fds.h"
 #include "os/socket.h"
@@ -85,13 +86,6 @@ TEST(several_are_under_way_at_the_same_time)
     free_and_await_end(&p);
 }
 
-/* What goes over a pipe when a descriptor does. */
-struct ticket {
-    char mark[8];
-    uint64_t key[2];
-    char name[40];
-};
-
 static int connect_to(const char *name)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -104,20 +98,20 @@ static int connect_to(const char *name)
     return fd;
 }
 
-static struct ticket offered(struct pair p, int fd)
+/* What goes over a pipe when a descriptor does. */
+static struct cvy_ticket offered(struct pair p, int fd)
 {
-    struct ticket ticket;
-    size_t size = 0;
+    struct cvy_ticket ticket;
     CHECK_OK(covey_conn_send_fd(p.a, fd, COVEY_NOWAIT));
-    CHECK_OK(covey_conn_recv_into(p.b, &ticket, sizeof ticket, &size, COVEY_SEC(20)));
-    CHECK_EQ(size, sizeof ticket);
+    CHECK_OK(cvy_pipe_recv_ticket((struct cvy_end *)(void *)p.b, &ticket,
+                                  cvy_os_deadline(COVEY_SEC(20)), "a test"));
     return ticket;
 }
 
 TEST(those_who_come_and_say_nothing_hold_up_nobody)
 {
     struct pair p = pair_new(NULL);
-    struct ticket ticket = offered(p, 0);
+    struct cvy_ticket ticket = offered(p, 0);
     int silent[100];
     for (int i = 0; i < 100; i++)
         silent[i] = connect_to(ticket.name);
@@ -136,7 +130,7 @@ static void await_something(int fd)
     CHECK_EQ(poll(&item, 1, 20000), 1);
 }
 
-static void ask(int fd, const struct ticket *ticket)
+static void ask(int fd, const struct cvy_ticket *ticket)
 {
     CHECK_EQ(write(fd, ticket->key, sizeof ticket->key), (ssize_t)sizeof ticket->key);
     await_something(fd);
@@ -155,7 +149,7 @@ static int taken(int fd)
 TEST(what_its_fetcher_did_not_read_is_there_again)
 {
     struct pair p = pair_new(NULL);
-    struct ticket ticket = offered(p, 0);
+    struct cvy_ticket ticket = offered(p, 0);
     int fd = connect_to(ticket.name);
     ask(fd, &ticket); /* it has come */
     close(fd);        /* and was not read */
@@ -251,6 +245,56 @@ TEST(descriptor_in_place_of_a_message_is_told_and_begins_no_message)
     }
 }
 
+/* Over a pipe the sender's copy goes, too. */
+TEST(descriptor_in_place_of_a_message_is_dropped_at_its_sender)
+{
+    struct pair p = pair_new(NULL);
+    struct covey_bytes bytes = {0};
+    covey_value *value = NULL;
+    char to[100];
+    size_t size;
+    for (int i = 0; i < 5; i++) {
+        int ends[2], r = 0;
+        CHECK_EQ(pipe2(ends, O_CLOEXEC), 0);
+        CHECK_OK(covey_conn_send_fd(p.a, ends[1], COVEY_NOWAIT));
+        close(ends[1]);
+        send_text(p.a, "behind");
+        if (i < 2) /* the second time there is memory for it */
+            r = covey_conn_recv(p.b, &bytes, COVEY_SEC(20));
+        else if (i == 2)
+            r = covey_conn_recv_into(p.b, to, sizeof to, &size, COVEY_SEC(20));
+        else if (i == 3)
+            r = covey_conn_recv_max(p.b, &bytes, 3, COVEY_SEC(20));
+        else
+            r = covey_conn_recv_value(p.b, &value, NULL, COVEY_SEC(20));
+        CHECK_ERR(r, COVEY_EPROTOCOL);
+        CHECK_STR_HAS(covey_error_detail(), "a descriptor came in place of a message");
+        CHECK_EQ(read(ends[0], to, 1), 0); /* nobody has it any more */
+        recv_text(p.b, "behind");
+        close(ends[0]);
+    }
+    covey_bytes_free(&bytes);
+    free_and_await_end(&p);
+}
+
+/* What a descriptor is sent as is no message that a program could send. */
+TEST(message_that_looks_like_a_descriptor_is_a_message)
+{
+    struct pair p = pair_new(NULL);
+    struct covey_bytes bytes = {0};
+    char looks[72] = "covey fd";
+    int got = -1;
+    for (size_t size = 40; size <= sizeof looks; size += 8) {
+        CHECK_OK(covey_conn_send(p.a, COVEY_VIEW(looks, size), COVEY_NOWAIT));
+        CHECK_ERR(covey_conn_recv_fd(p.b, &got, COVEY_NOWAIT), COVEY_EPROTOCOL);
+        CHECK_OK(covey_conn_recv(p.b, &bytes, COVEY_NOWAIT));
+        CHECK_EQ(bytes.size, size);
+        CHECK_MEM_EQ(bytes.data, looks, size);
+    }
+    covey_bytes_free(&bytes);
+    pair_free(&p);
+}
+
 TEST(message_in_place_of_a_descriptor_stays)
 {
     struct pair p = sockets_new();
@@ -330,7 +374,7 @@ TEST(what_is_offered_stays_until_the_last_hold_is_dropped)
 TEST(one_more_than_are_let_in_sends_nobody_away)
 {
     struct pair p = pair_new(NULL);
-    struct ticket tickets[AT_ONCE + 1];
+    struct cvy_ticket tickets[AT_ONCE + 1];
     int fds[AT_ONCE + 1];
     for (int i = 0; i <= AT_ONCE; i++)
         tickets[i] = offered(p, 0);

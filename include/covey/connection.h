@@ -111,8 +111,8 @@ COVEY_API int covey_conn_flush(covey_conn *conn, covey_nsec timeout);
  *           message comes. On failure its content is undefined.
  * Returns:  0; -ETIMEDOUT: it has not come wholly, and the next call goes on where this
  *           one stopped; COVEY_EEOF; COVEY_ETRUNCATED; COVEY_EPROTOCOL, also if a
- *           descriptor came over a socket in its place: that is closed, and the next call
- *           receives what follows; -EBADF; COVEY_ECLOSED; COVEY_EBROKEN; -ENOMEM, another
+ *           descriptor came in its place: that is closed, and the next call receives what
+ *           follows; -EBADF; COVEY_ECLOSED; COVEY_EBROKEN; -ENOMEM, another
  *           call may receive it; -EINTR.
  * Blocks:   until it has come, at most `timeout`.
  */

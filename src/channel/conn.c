@@ -142,8 +142,7 @@ static int recv_bytes(covey_conn *conn, struct covey_bytes *message, size_t most
     if (cvy_unlikely(r < 0))
         return r;
     size_t size = 0, before = message->size;
-    struct cvy_landing t = {message->data, message->capacity, message, most, &size,
-                            NULL};
+    struct cvy_landing t = {message->data, message->capacity, message, most, &size};
     r = recv_message(conn, &t, cvy_os_deadline(timeout), call);
     /* A connection may have kept the memory, with what has come of the message. */
     message->size = cvy_likely(r >= 0) ? size : cvy_min_size(before, message->capacity);
@@ -177,7 +176,7 @@ int covey_conn_recv_into(covey_conn *conn, void *to, size_t capacity, size_t *re
     if (r < 0)
         return r;
     size_t size = 0;
-    struct cvy_landing t = {to, capacity, NULL, SIZE_MAX, &size, NULL};
+    struct cvy_landing t = {to, capacity, NULL, SIZE_MAX, &size};
     r = recv_message(conn, &t, cvy_os_deadline(timeout), call);
     if (r >= 0 || r == -EMSGSIZE)
         *ret_size = size;

@@ -38,11 +38,11 @@ struct cvy_landing {
     struct covey_bytes *bytes; /* NULL: `to` does not grow */
     size_t most;               /* larger messages are refused */
     size_t *ret_size;
-    /* Over a pipe: others stay, -EBADMSG. NULL: any will do. `data` NULL: it is large. */
-    bool (*is_wanted)(const void *data, size_t size);
 };
 
 /* ---- pipes ---- */
+
+struct cvy_ticket; /* offer.h */
 
 /* What goes in one direction. */
 struct cvy_way {
@@ -105,9 +105,18 @@ bool cvy_pipe_recv_at_once(const struct cvy_end *end, void *to, size_t capacity,
                            size_t *ret_size);
 int cvy_pipe_send(struct cvy_end *end, struct covey_view message, int64_t deadline,
                   const char *call);
+/** A descriptor that comes in place of a message is dropped: COVEY_EPROTOCOL. */
 int cvy_pipe_recv(struct cvy_end *end, struct cvy_landing *target, int64_t deadline,
                   const char *call);
+/** Send or receive what tells where a descriptor is to be fetched. A message that comes in
+ * its place stays: COVEY_EPROTOCOL. */
+int cvy_pipe_send_ticket(struct cvy_end *end, const struct cvy_ticket *ticket,
+                         int64_t deadline, const char *call);
+int cvy_pipe_recv_ticket(struct cvy_end *end, struct cvy_ticket *ret_ticket,
+                         int64_t deadline, const char *call);
 int cvy_pipe_poll(struct cvy_end *end, int64_t deadline, const char *call);
+/** Nobody is going to have the descriptor: let the sender, if it is there, close its copy. */
+void cvy_ticket_refuse(const struct cvy_ticket *ticket);
 /** Whether there is a message or the end; and what to sleep on until there may be. */
 cvy_watch_look_fn cvy_pipe_is_ready;
 cvy_word *cvy_pipe_word(struct cvy_end *end);

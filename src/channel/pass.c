@@ -5,7 +5,6 @@
  * The family's memory cannot carry one: over a pipe goes what tells where to fetch it, see
  * offer.h. Offers are forgotten when the sender closes the pipe. */
 #include <errno.h>
-#include <string.h>
 
 #include "base/error.h"
 #include "channel/conn.h"
@@ -14,28 +13,20 @@
 
 #define PATIENCE COVEY_SEC(1) /* with the thread that is to give it */
 
-/* What goes over the pipe. */
-struct message {
-    char mark[8];
-    struct cvy_ticket ticket;
-};
-static const char mark[8] = "covey fd";
-
 /* ---- over a pipe ---- */
 
 static int send_over_pipe(struct cvy_end *end, int fd, int64_t deadline,
                           const char *call)
 {
-    struct message m = {.mark = ""};
-    memcpy(m.mark, mark, sizeof mark);
+    struct cvy_ticket ticket;
     int r =
-        cvy_offer_make(CVY_COUNTER_PIPES, end, fd, INT64_MAX, COVEY_NO_VIEW, &m.ticket);
+        cvy_offer_make(CVY_COUNTER_PIPES, end, fd, INT64_MAX, COVEY_NO_VIEW, &ticket);
     if (r < 0)
         return cvy_fail_os(r, "%s: descriptor %d", call, fd);
     atomic_store(&end->offers, 1);
-    r = cvy_pipe_send(end, COVEY_VIEW_OF(m), deadline, call);
+    r = cvy_pipe_send_ticket(end, &ticket, deadline, call);
     if (r < 0)
-        cvy_offer_take_back(&m.ticket);
+        cvy_offer_take_back(&ticket);
     return r;
 }
 
@@ -52,16 +43,17 @@ static int fetch(const struct cvy_ticket *ticket, int64_t deadline, int *ret_fd)
     return r;
 }
 
-static bool is_offer(const void *data, size_t size)
+void cvy_ticket_refuse(const struct cvy_ticket *ticket)
 {
-    return data && size == sizeof(struct message) &&
-           memcmp(data, mark, sizeof mark) == 0;
+    int fd;
+    if (fetch(ticket, cvy_os_now() + PATIENCE, &fd) >= 0)
+        cvy_os_close(fd);
 }
 
-/* Take the next message if there are places for two descriptors, that of the way to the
+/* Take the next ticket if there are places for two descriptors, that of the way to the
  * sender and the one to fetch; else it stays for another call. */
-static int recv_message(struct cvy_end *end, struct cvy_landing *t, int64_t deadline,
-                        const char *call)
+static int recv_ticket(struct cvy_end *end, struct cvy_ticket *ret_ticket,
+                       int64_t deadline, const char *call)
 {
     int r = cvy_pipe_poll(end, deadline, call);
     if (r < 0)
@@ -71,7 +63,7 @@ static int recv_message(struct cvy_end *end, struct cvy_landing *t, int64_t dead
         r = cvy_fail_os(second, "%s: no place for a descriptor", call);
     cvy_os_close(second);
     cvy_os_close(first);
-    return r < 0 ? r : cvy_pipe_recv(end, t, deadline, call);
+    return r < 0 ? r : cvy_pipe_recv_ticket(end, ret_ticket, deadline, call);
 }
 
 static int fail_fetch(int r, const char *call)
@@ -90,18 +82,12 @@ static int fail_fetch(int r, const char *call)
 static int recv_over_pipe(struct cvy_end *end, int *ret_fd, int64_t deadline,
                           const char *call)
 {
-    struct message m;
-    size_t size = 0;
-    struct cvy_landing t = {&m, sizeof m, NULL, SIZE_MAX, &size, is_offer};
-    int fd = -1, r = recv_message(end, &t, deadline, call);
-    if (r == -EBADMSG)
-        return cvy_fail(COVEY_EPROTOCOL, "%s: a message comes, and no descriptor",
-                        call);
+    struct cvy_ticket ticket;
+    int fd = -1, r = recv_ticket(end, &ticket, deadline, call);
     if (r < 0)
         return r;
-    m.ticket.name[sizeof m.ticket.name - 1] = 0;
     /* It was there in time; fetching it does not count. */
-    r = fetch(&m.ticket, cvy_max_i64(deadline, cvy_os_now() + PATIENCE), &fd);
+    r = fetch(&ticket, cvy_max_i64(deadline, cvy_os_now() + PATIENCE), &fd);
     if (r < 0)
         return fail_fetch(r, call);
     *ret_fd = fd;

@@ -148,14 +148,16 @@ static void sent(struct cvy_way *way, size_t size)
 }
 
 static int send_small(struct cvy_end *end, struct cvy_way *way,
-                      struct covey_view message, int64_t deadline, const char *call)
+                      struct covey_view message, bool is_ticket, int64_t deadline,
+                      const char *call)
 {
     struct cvy_shortage shortage = {0};
     for (;;) {
         int r = await_room(end, way, deadline, call);
         if (cvy_unlikely(r < 0))
             return r;
-        r = cvy_ring_put(&way->ring, &message, 1);
+        r = is_ticket ? cvy_ring_put_ticket(&way->ring, message)
+                      : cvy_ring_put(&way->ring, &message, 1);
         if (cvy_likely(r >= 0)) {
             sent(way, message.size);
             return 0;
@@ -210,8 +212,15 @@ int cvy_pipe_send(struct cvy_end *end, struct covey_view message, int64_t deadli
 {
     struct cvy_way *way = &cvy_pipe_of(end)->ways[end->index];
     return cvy_likely(message.size <= CVY_LARGEST_RECORD)
-               ? send_small(end, way, message, deadline, call)
+               ? send_small(end, way, message, false, deadline, call)
                : send_large(end, way, message, deadline, call);
+}
+
+int cvy_pipe_send_ticket(struct cvy_end *end, const struct cvy_ticket *ticket,
+                         int64_t deadline, const char *call)
+{
+    return send_small(end, &cvy_pipe_of(end)->ways[end->index],
+                      COVEY_VIEW(ticket, sizeof *ticket), true, deadline, call);
 }
 
 /* ---- receiving ---- */
@@ -221,21 +230,33 @@ static struct cvy_way *way_to(const struct cvy_end *end)
     return &cvy_pipe_of(end)->ways[!end->index];
 }
 
-/* Take what is at the head, under get_lock. `*ret_extent`: is still to be copied. */
+/* What was taken and is not in its place yet. */
+struct arrival {
+    cvy_ref extent; /* 0: none */
+    bool is_ticket; /* and no message */
+    struct cvy_ticket ticket;
+};
+
+/* Take what is at the head, under get_lock. `t` NULL: only a ticket is wanted. */
 static int take(struct cvy_ring *ring, const struct cvy_item *item,
-                struct cvy_landing *t, cvy_ref *ret_extent)
+                struct cvy_landing *t, struct arrival *arrival)
 {
+    if (cvy_unlikely(item->is_ticket)) {
+        memcpy(&arrival->ticket, item->data, sizeof arrival->ticket);
+        arrival->is_ticket = true;
+        cvy_ring_take(ring, item, 1);
+        return 0;
+    }
+    if (cvy_unlikely(!t))
+        return COVEY_EPROTOCOL;
     *t->ret_size = item->size;
-    if (cvy_unlikely(t->is_wanted != NULL) &&
-        !t->is_wanted(item->extent ? NULL : item->data, item->size))
-        return -EBADMSG;
     if (cvy_unlikely(item->size > t->most))
         return -EMSGSIZE;
     if (cvy_unlikely(item->size > t->capacity))
         return t->bytes ? -EAGAIN : -EMSGSIZE;
     if (cvy_unlikely(item->extent)) {
         cvy_ring_take_extent(ring, item);
-        *ret_extent = item->extent;
+        arrival->extent = item->extent;
         return 0;
     }
     if (item->size)
@@ -245,7 +266,7 @@ static int take(struct cvy_ring *ring, const struct cvy_item *item,
 }
 
 /* Returns: 0; -ENODATA: there is nothing; -EAGAIN: the target has to grow. */
-static int try_take(struct cvy_way *way, struct cvy_landing *t, cvy_ref *ret_extent,
+static int try_take(struct cvy_way *way, struct cvy_landing *t, struct arrival *arrival,
                     int64_t deadline)
 {
     struct cvy_item item;
@@ -255,7 +276,7 @@ static int try_take(struct cvy_way *way, struct cvy_landing *t, cvy_ref *ret_ext
     if (cvy_unlikely(r < 0))
         return r;
     r = cvy_ring_look(&way->ring, 0, &item);
-    r = r == -EAGAIN ? -ENODATA : take(&way->ring, &item, t, ret_extent);
+    r = r == -EAGAIN ? -ENODATA : take(&way->ring, &item, t, arrival);
     cvy_ring_unlock_get(&way->ring);
     if (cvy_likely(r >= 0))
         cvy_waiters_wake(&way->space, INT_MAX);
@@ -315,14 +336,14 @@ static int await(struct cvy_end *end, struct cvy_way *way, uint32_t gong,
     return r < 0 ? fail_empty(end, r, call) : 0;
 }
 
-static int take_next(struct cvy_end *end, struct cvy_landing *t, cvy_ref *ret_extent,
-                     int64_t deadline, const char *call)
+static int take_next(struct cvy_end *end, struct cvy_landing *t,
+                     struct arrival *arrival, int64_t deadline, const char *call)
 {
     struct cvy_way *way = way_to(end);
     struct cvy_spin spin = {0};
     for (;;) {
         uint32_t gong = cvy_gong();
-        int r = try_take(way, t, ret_extent, deadline);
+        int r = try_take(way, t, arrival, deadline);
         if (cvy_likely(r != -ENODATA))
             return r == -ETIMEDOUT ? fail_empty(end, r, call) : r;
         r = await(end, way, gong, &spin, deadline, call);
@@ -334,9 +355,9 @@ static int take_next(struct cvy_end *end, struct cvy_landing *t, cvy_ref *ret_ex
 int cvy_pipe_recv(struct cvy_end *end, struct cvy_landing *t, int64_t deadline,
                   const char *call)
 {
-    cvy_ref extent = 0;
+    struct arrival arrival = {0};
     for (;;) {
-        int r = take_next(end, t, &extent, deadline, call);
+        int r = take_next(end, t, &arrival, deadline, call);
         if (cvy_likely(r >= 0))
             break;
         if (r == -EMSGSIZE)
@@ -350,11 +371,31 @@ int cvy_pipe_recv(struct cvy_end *end, struct cvy_landing *t, int64_t deadline,
         t->to = t->bytes->data;
         t->capacity = t->bytes->capacity;
     }
-    if (cvy_unlikely(extent)) {
-        memcpy(t->to, cvy_at(extent), *t->ret_size);
-        cvy_extent_give(extent);
+    if (cvy_unlikely(arrival.extent)) {
+        memcpy(t->to, cvy_at(arrival.extent), *t->ret_size);
+        cvy_extent_give(arrival.extent);
         cvy_waiters_wake(&way_to(end)->space, INT_MAX); /* there is memory */
     }
+    cvy_ring_arrived();
+    cvy_watch_taken(end);
+    if (cvy_likely(!arrival.is_ticket))
+        return 0;
+    cvy_ticket_refuse(&arrival.ticket);
+    return cvy_fail(COVEY_EPROTOCOL,
+                    "%s: a descriptor came in place of a message, and was closed",
+                    call);
+}
+
+int cvy_pipe_recv_ticket(struct cvy_end *end, struct cvy_ticket *ret_ticket,
+                         int64_t deadline, const char *call)
+{
+    struct arrival arrival = {0};
+    int r = take_next(end, NULL, &arrival, deadline, call);
+    if (r == COVEY_EPROTOCOL)
+        return cvy_fail(r, "%s: a message comes, and no descriptor", call);
+    if (r < 0)
+        return r;
+    *ret_ticket = arrival.ticket;
     cvy_ring_arrived();
     cvy_watch_taken(end);
     return 0;

@@ -17,6 +17,7 @@
 #define CVY_RECORD_EXTENT  (UINT64_C(1) << 28)
 #define CVY_RECORD_PAD     (UINT64_C(1) << 29)
 #define CVY_RECORD_JUMP    (UINT64_C(1) << 30)
+#define CVY_RECORD_TICKET  (UINT64_C(1) << 31)
 #define CVY_RECORD_SIZES   (CVY_RECORD_EXTENT - 1)
 #define CVY_RECORD_OFFSETS ((UINT64_C(1) << 48) - 1)
 

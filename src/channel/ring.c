@@ -387,6 +387,14 @@ int cvy_ring_put(struct cvy_ring *ring, const struct covey_view *messages, size_
     return 0;
 }
 
+int cvy_ring_put_ticket(struct cvy_ring *ring, struct covey_view ticket)
+{
+    int r = make_room(ring, cvy_record_size(ticket.size));
+    if (r >= 0)
+        cvy_record_put(ring, ticket.data, ticket.size, CVY_RECORD_TICKET, ticket.size);
+    return r;
+}
+
 int cvy_extent_take(size_t size, cvy_ref *ret_ref)
 {
     cvy_region_lock();
@@ -457,6 +465,7 @@ int cvy_ring_look(struct cvy_ring *ring, uint64_t position, struct cvy_item *ret
                 .data = is_extent ? cvy_at(e->ref) : r->payload,
                 .size = is_extent ? e->size : cvy_record_size_in(word),
                 .extent = is_extent ? e->ref : 0,
+                .is_ticket = word & CVY_RECORD_TICKET,
             };
             return 0;
         }

@@ -9,8 +9,8 @@
  *
  *   record:  before 8 | word 8 | payload, up to a multiple of 16
  *            before: payload bytes ever put before this one
- *            word:   63 ... 32   31   30    29   28      27 ..... 0
- *                    ordinal     -    JUMP  PAD  EXTENT  size + 1      0: nothing here yet
+ *            word:   63 ... 32   31      30    29   28      27 ..... 0
+ *                    ordinal     TICKET  JUMP  PAD  EXTENT  size + 1   0: nothing here yet
  *
  * A put writes payload and the 0 behind it, then the record's word: that one store is the
  * commit. What the producers' side notes about itself (tail, put_ordinal, put_bytes) can
@@ -21,7 +21,8 @@
  * PAD fills the end of a segment where a record does not fit. When a segment is full the
  * next one is twice as large, and a JUMP leads there; when a large one is empty a JUMP
  * leads back to the first. What is larger than CVY_LARGEST_RECORD lies in a run of its own,
- * an extent, and the record says where: ref 8 | size 8.
+ * an extent, and the record says where: ref 8 | size 8. TICKET marks what is no message of
+ * the program's, but tells where a descriptor is to be fetched (offer.h).
  *
  * A position is  63 .. 48 segment's number | 47 .. 0 offset, ever growing in a segment. At
  * CVY_POSITION_FAR a JUMP leads to another segment that is as large.
@@ -75,6 +76,7 @@ struct cvy_item {
     const void *data;         /* in shared memory */
     size_t size;
     cvy_ref extent; /* 0: none */
+    bool is_ticket;
 };
 
 /** The rings of `object`; its memory comes with the first put. */
@@ -92,6 +94,8 @@ void cvy_ring_load(struct cvy_ring *ring, uint32_t *ret_items, uint64_t *ret_byt
 /** Append messages, all at once or none. -ENOMEM without a detail: no memory for more. */
 int cvy_ring_put(struct cvy_ring *ring, const struct covey_view *messages,
                  size_t count);
+/** Append one that is no message, but a ticket. -ENOMEM. */
+int cvy_ring_put_ticket(struct cvy_ring *ring, struct covey_view ticket);
 /** Append the extent at `ref`, which this process has in its hands. -ENOMEM. */
 int cvy_ring_put_extent(struct cvy_ring *ring, cvy_ref ref, size_t size);
 /** An extent that is large enough, in this process's hands. Takes no lock of the ring.

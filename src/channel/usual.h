@@ -63,7 +63,8 @@ static inline bool cvy_usual_take(struct cvy_ring *ring, void *to, size_t capaci
         return false;
     uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
     uint64_t word = cvy_usual_next_word(ring, head), size = cvy_record_size_in(word);
-    uint64_t unusual = word & (CVY_RECORD_PAD | CVY_RECORD_JUMP | CVY_RECORD_EXTENT);
+    uint64_t unusual = word & (CVY_RECORD_PAD | CVY_RECORD_JUMP | CVY_RECORD_EXTENT |
+                               CVY_RECORD_TICKET);
     if (cvy_unlikely(!word || unusual || size > capacity)) {
         cvy_usual_unlock(&ring->get_lock);
         return false;
