@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Queues whose producer has stopped, or died, between the store that commits and those that
- * note it, while consumers go on. */
+ * note it, while consumers go on; and consumers that die one after the other. */
 #include "channel/queue.h"
 #include "channel/record.h"
 #include "process_help.h"
@@ -58,17 +58,22 @@ TEST(queue_is_empty_behind_a_producer_that_has_stopped)
     covey_queue_free(q);
 }
 
-/* The next one who puts finds that its predecessor is dead. */
-static void die_having_the_lock(covey_queue *q)
+static void kill_one_doing(covey_queue *q, void (*what)(covey_queue *q))
 {
     int pid = family_fork(), status;
     if (!pid) {
         CHECK_OK(cvy_enter());
-        CHECK_OK(cvy_ring_lock_put(&q->ring, INT64_MAX));
-        raise(SIGKILL);
+        what(q);
     }
     CHECK_EQ(waitpid(pid, &status, 0), pid);
     CHECK_EQ(status, SIGKILL);
+}
+
+/* The next one who puts finds that its predecessor is dead. */
+static void die_having_the_lock(covey_queue *q)
+{
+    CHECK_OK(cvy_ring_lock_put(&q->ring, INT64_MAX));
+    raise(SIGKILL);
 }
 
 static void grow_and_die(bool consumers_are_faster)
@@ -85,7 +90,7 @@ static void grow_and_die(bool consumers_are_faster)
     /* As if it had ended behind the store of the JUMP into the new segment. */
     cvy_record_at(&q->ring, cvy_position_start_of(1))->word = 0;
     note(q, before);
-    die_having_the_lock(q);
+    kill_one_doing(q, die_having_the_lock);
     if (!consumers_are_faster)
         CHECK_OK(covey_queue_put(q, COVEY_VIEW("y", 1), COVEY_NOWAIT));
     for (int i = 0; i < 2; i++)
@@ -105,6 +110,71 @@ TEST(messages_go_on_behind_a_producer_that_died_leading_on)
 {
     grow_and_die(false);
     grow_and_die(true);
+}
+
+/* ---- consumers ---- */
+
+/* Who is about to take a message, and is killed before it has. */
+static void die_taking(covey_queue *q)
+{
+    CHECK_OK(cvy_ring_lock_get(&q->ring, INT64_MAX));
+    cvy_record_note_taking(&q->ring, 1);
+    raise(SIGKILL);
+}
+
+/* Who takes the lock over, and is killed before it has put anything right. */
+static void die_before_repair(covey_queue *q)
+{
+    uint32_t dead = 0;
+    CHECK_EQ(cvy_lock_wait(&q->ring.get_lock, INT64_MAX, &dead), CVY_OWNER_DIED);
+    CHECK_NE(dead, 0);
+    raise(SIGKILL);
+}
+
+TEST(message_that_comes_after_several_deaths_is_not_lost)
+{
+    covey_queue *q;
+    struct covey_bytes got = {0};
+    uint64_t lost = 99;
+    CHECK_OK(covey_queue_create(&q, 0, NULL));
+    CHECK_OK(covey_queue_put(q, COVEY_VIEW("x", 1), COVEY_NOWAIT));
+    kill_one_doing(q, die_taking);
+    for (int i = 0; i < 3; i++)
+        kill_one_doing(q, die_before_repair);
+    CHECK_OK(covey_queue_get(q, &got, COVEY_NOWAIT));
+    CHECK_EQ(got.size, 1);
+    CHECK_OK(covey_queue_lost(q, &lost)); /* sweeps the dead */
+    CHECK_EQ(lost, 0);
+    covey_bytes_free(&got);
+    covey_queue_free(q);
+}
+
+/* Who has taken it and is killed before it returns loses it, whoever dies then. */
+static void die_having_taken(covey_queue *q)
+{
+    struct cvy_item item;
+    CHECK_OK(cvy_ring_lock_get(&q->ring, INT64_MAX));
+    CHECK_OK(cvy_ring_look(&q->ring, 0, &item));
+    cvy_ring_take(&q->ring, &item, 1);
+    raise(SIGKILL);
+}
+
+TEST(message_that_was_taken_is_lost_once_after_several_deaths)
+{
+    covey_queue *q;
+    struct covey_bytes got = {0};
+    uint64_t lost = 99;
+    CHECK_OK(covey_queue_create(&q, 0, NULL));
+    for (int i = 0; i < 3; i++)
+        CHECK_OK(covey_queue_put(q, COVEY_VIEW("xyz", (size_t)i), COVEY_NOWAIT));
+    kill_one_doing(q, die_having_taken);
+    kill_one_doing(q, die_before_repair);
+    CHECK_OK(covey_queue_get(q, &got, COVEY_NOWAIT));
+    CHECK_EQ(got.size, 1);
+    CHECK_OK(covey_queue_lost(q, &lost));
+    CHECK_EQ(lost, 1);
+    covey_bytes_free(&got);
+    covey_queue_free(q);
 }
 
 CHECK_MAIN()

@@ -115,16 +115,34 @@ __attribute__((constructor)) static void hear_of_deaths(void)
     cvy_on_slot_death = thread_died;
 }
 
+static bool takes_from(const struct cvy_slot *slot, struct cvy_ring *ring)
+{
+    return __atomic_load_n(&slot->journal[CVY_J_RING], __ATOMIC_ACQUIRE) ==
+           cvy_ref_of(ring);
+}
+
+/* Region lock held: settle what the dead had taken. Not only `dead`, from whom the lock was
+ * taken over: it may have died before it had done this for the one before it. Journals are
+ * looked at again once their threads are known to be dead, since until then they write. */
+static void settle_takers(struct cvy_ring *ring, uint32_t dead)
+{
+    uint32_t high = atomic_load(&cvy_head->slot_high);
+    for (uint32_t i = 0; i < high; i++) {
+        struct cvy_slot *slot = cvy_slot_at(i);
+        uint32_t owner = cvy_slot_owner(i);
+        if (takes_from(slot, ring) &&
+            (owner == dead || cvy_slot_is_dead(owner, true)) && takes_from(slot, ring))
+            settle_journal(slot, ring);
+    }
+}
+
 static void repair_get(struct cvy_ring *ring, uint32_t dead)
 {
     cvy_region_lock();
     if (ring->get_extent && ring->get_extent_at != atomic_load(&ring->head))
         cvy_run_give(ring->get_extent);
     cvy_set64(&ring->get_extent, 0);
-    struct cvy_slot *slot = cvy_slot_at(CVY_INDEX_OF(dead));
-    if (cvy_slot_owner(CVY_INDEX_OF(dead)) == dead &&
-        slot->journal[CVY_J_RING] == cvy_ref_of(ring))
-        settle_journal(slot, ring);
+    settle_takers(ring, dead);
     cvy_region_unlock();
     give_old_segments(ring);
 }
