@@ -30,3 +30,13 @@ int cvy_copy_opts(void *to, size_t to_size, const void *from, size_t from_size,
     memcpy(to, from, from_size < to_size ? from_size : to_size);
     return 0;
 }
+
+int cvy_check_switches(const char *call, const struct cvy_switch *switches,
+                       size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!cvy_is_switch(switches[i].value))
+            return cvy_fail(-EINVAL, "%s: %s is none of COVEY_ON, COVEY_OFF, 0", call,
+                            switches[i].name);
+    return 0;
+}

@@ -27,4 +27,19 @@ static inline bool cvy_is_switch(enum covey_switch value)
     return value == COVEY_UNSET || value == COVEY_ON || value == COVEY_OFF;
 }
 
+/** A switch that the caller gave, and what its option is called. */
+struct cvy_switch {
+    const char *name;
+    enum covey_switch value;
+};
+
+/** Check some. Returns: 0; -EINVAL with the detail "`call`: ...". */
+int cvy_check_switches(const char *call, const struct cvy_switch *switches,
+                       size_t count);
+/** The same of a list such as {".keep", o.keep}, {".sparse", o.sparse}. */
+#define CVY_CHECK_SWITCHES(call, ...)                                                  \
+    cvy_check_switches((call), (const struct cvy_switch[]){__VA_ARGS__},               \
+                       sizeof((const struct cvy_switch[]){__VA_ARGS__}) /              \
+                           sizeof(struct cvy_switch))
+
 #endif

@@ -295,6 +295,8 @@ static int do_half(covey_conn *conn, struct covey_view key,
     struct covey_auth_opts o;
     struct cvy_auth auth;
     int r = CVY_TAKE_OPTS(&o, opts, call);
+    if (r >= 0)
+        r = CVY_CHECK_SWITCHES(call, {".allow_md5", o.allow_md5});
     if (r >= 0 && !key.data && key.size)
         r = cvy_fail(-EINVAL, "%s: a key of %zu bytes at NULL", call, key.size);
     if (r < 0)

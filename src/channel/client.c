@@ -85,6 +85,8 @@ int covey_client_connect(covey_conn **out, const char *address,
     int64_t deadline = cvy_os_deadline(timeout);
     int r = CVY_TAKE_OPTS(&o, opts, call);
     if (r >= 0)
+        r = CVY_CHECK_SWITCHES(call, {".allow_md5", o.allow_md5});
+    if (r >= 0)
         r = cvy_sync_begin(out, call);
     if (r >= 0 && (!address || (!o.authkey.data && o.authkey.size)))
         r = cvy_fail(-EINVAL, "%s: the address or the key is NULL", call);

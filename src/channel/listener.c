@@ -179,6 +179,9 @@ static int check_opts(struct covey_listener_opts *o,
                       const struct covey_listener_opts *opts, const char *call)
 {
     int r = CVY_TAKE_OPTS(o, opts, call);
+    if (r >= 0)
+        r = CVY_CHECK_SWITCHES(call, {".allow_md5", o->allow_md5},
+                               {".report_refused", o->report_refused});
     if (r < 0)
         return r;
     if (!o->authkey.data && o->authkey.size)

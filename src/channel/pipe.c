@@ -460,6 +460,8 @@ int covey_pipe_create(covey_conn **a, covey_conn **b,
     void *made = NULL;
     int r = CVY_TAKE_OPTS(&o, opts, call);
     if (r >= 0)
+        r = CVY_CHECK_SWITCHES(call, {".oneway", o.oneway});
+    if (r >= 0)
         r = cvy_sync_begin(a && b ? a : NULL, call);
     if (r >= 0 && o.capacity > INT64_MAX / 2)
         r = cvy_fail(-EINVAL, "%s: a capacity of %llu bytes", call,

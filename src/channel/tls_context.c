@@ -68,6 +68,8 @@ int cvy_tls_take(struct cvy_tls_settings *to, const struct covey_tls *from,
     struct covey_tls o;
     *to = (struct cvy_tls_settings){0};
     int r = CVY_TAKE_OPTS(&o, from, call);
+    if (r >= 0)
+        r = CVY_CHECK_SWITCHES(call, {".from_key of .tls", o.from_key});
     if (r < 0 || !from)
         return r;
     if (o.from_key != COVEY_ON)

@@ -176,6 +176,9 @@ int covey_manager_connect(covey_manager **out, const char *address,
     int64_t deadline = cvy_os_deadline(timeout);
     int r = CVY_TAKE_OPTS(&o, opts, call);
     if (r >= 0)
+        r = CVY_CHECK_SWITCHES(call, {".no_key", o.no_key},
+                               {".allow_md5", o.allow_md5});
+    if (r >= 0)
         r = cvy_sync_begin(out, call);
     if (r >= 0)
         r = cvy_manager_make(&m, address, &o, call);

@@ -62,6 +62,10 @@ int cvy_serve_take_opts(struct covey_manager_opts *to,
                         const struct covey_manager_opts *from, const char *call)
 {
     int r = CVY_TAKE_OPTS(to, from, call);
+    if (r >= 0)
+        r = CVY_CHECK_SWITCHES(
+            call, {".allow_md5", to->allow_md5}, {".outlive", to->outlive},
+            {".standard_types", to->standard_types}, {".segments", to->segments});
     if (r < 0)
         return r;
     if (!to->authkey.data && to->authkey.size)

@@ -220,6 +220,8 @@ int covey_pool_map_bytes(covey_pool *object, covey_task_fn *fn,
     struct cvy_work work = {.call = call, .n = n, .views = in, .bytes = out};
     int r = CVY_TAKE_OPTS(&opts, options, call);
     if (r >= 0)
+        r = CVY_CHECK_SWITCHES(call, {".detached", opts.detached});
+    if (r >= 0)
         r = cvy_pool_enter(object, call, true, &pool);
     if (r >= 0)
         r = cvy_check_views(call, in, 1, n);
@@ -240,6 +242,8 @@ int covey_pool_starmap(covey_pool *object, covey_task_fn *fn,
                             .width = width > 1 ? (uint32_t)width : 0,
                             .bytes = out};
     int r = CVY_TAKE_OPTS(&opts, options, call);
+    if (r >= 0)
+        r = CVY_CHECK_SWITCHES(call, {".detached", opts.detached});
     if (r >= 0)
         r = cvy_pool_enter(object, call, true, &pool);
     if (r >= 0)
@@ -295,6 +299,8 @@ int covey_pool_apply(covey_pool *object, covey_task_fn *fn, struct covey_view ar
     struct cvy_pool *pool = NULL;
     struct cvy_work work = {.call = call, .n = 1, .views = &arg, .bytes = ret_result};
     int r = CVY_TAKE_OPTS(&opts, options, call);
+    if (r >= 0)
+        r = CVY_CHECK_SWITCHES(call, {".detached", opts.detached});
     if (r >= 0)
         r = cvy_pool_enter(object, call, true, &pool);
     if (r >= 0)

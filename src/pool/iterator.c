@@ -153,6 +153,8 @@ static int start(covey_iterator **out, covey_pool *object, covey_task_fn *fn,
     struct cvy_code code;
     int r = CVY_TAKE_OPTS(&opts, options, call);
     if (r >= 0)
+        r = CVY_CHECK_SWITCHES(call, {".detached", opts.detached});
+    if (r >= 0)
         r = cvy_pool_enter(object, call, true, &pool);
     if (r >= 0 && (!out || !fn || !next))
         r = cvy_fail(-EINVAL, "%s: `out`, the function or the input is NULL", call);

@@ -433,6 +433,8 @@ int covey_pool_map(covey_pool *object, covey_task_fn *fn, const void *in,
                           .sum = {.first_failed = SIZE_MAX}};
     int r = CVY_TAKE_OPTS(&opts, options, call);
     if (r >= 0)
+        r = CVY_CHECK_SWITCHES(call, {".detached", opts.detached});
+    if (r >= 0)
         r = cvy_pool_enter(object, call, true, &map.pool);
     if (r >= 0)
         r = check_arguments(&map, n);

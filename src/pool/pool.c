@@ -122,6 +122,9 @@ static int take_options(struct covey_pool_opts *opts,
 {
     static const char call[] = "covey_pool_create";
     int r = CVY_TAKE_OPTS(opts, from, call);
+    if (r >= 0)
+        r = CVY_CHECK_SWITCHES(call, {".own_loop", opts->own_loop},
+                               {".measure", opts->measure});
     if (r < 0)
         return r;
     if (opts->name && (!opts->name[0] || strlen(opts->name) > 63))

@@ -181,6 +181,8 @@ int covey_pool_apply_async(covey_result **out, covey_pool *object, covey_task_fn
     struct cvy_pool *pool = NULL;
     int r = CVY_TAKE_OPTS(&opts, options, call);
     if (r >= 0)
+        r = CVY_CHECK_SWITCHES(call, {".detached", opts.detached});
+    if (r >= 0)
         r = enter_pool(object, call, fn, &pool);
     if (r >= 0 && arg.size && !arg.data)
         r = cvy_fail(-EINVAL, "%s: the argument is NULL", call);
@@ -259,6 +261,8 @@ int covey_pool_map_async(covey_result **out_result, covey_pool *object,
     size_t in_bytes = 0, out_bytes = 0;
     int r = CVY_TAKE_OPTS(&opts, options, call);
     if (r >= 0)
+        r = CVY_CHECK_SWITCHES(call, {".detached", opts.detached});
+    if (r >= 0)
         r = enter_pool(object, call, fn, &pool);
     if (r >= 0 && n && in_size && !in)
         r = cvy_fail(-EINVAL, "%s: `in` is NULL and `in_size` is %zu", call, in_size);
@@ -295,6 +299,8 @@ int covey_pool_starmap_async(covey_result **out_result, covey_pool *object,
     struct covey_map_opts opts;
     struct cvy_pool *pool = NULL;
     int r = CVY_TAKE_OPTS(&opts, options, call);
+    if (r >= 0)
+        r = CVY_CHECK_SWITCHES(call, {".detached", opts.detached});
     if (r >= 0)
         r = enter_pool(object, call, fn, &pool);
     if (r >= 0)

@@ -211,10 +211,22 @@ static int fill(struct covey_process *p, struct covey_process *self,
     return fill_child(&p->child, o);
 }
 
+static int check_switches(const struct covey_process_opts *o)
+{
+    return CVY_CHECK_SWITCHES(
+        "covey_process_create", {".daemon", o->daemon}, {".children", o->children},
+        {".die_with_parent", o->die_with_parent}, {".new_group", o->new_group},
+        {".keep_stdin", o->keep_stdin}, {".capture_stderr", o->capture_stderr},
+        {".crash_handler", o->crash_handler},
+        {".limits.core_dumps", o->limits.core_dumps});
+}
+
 static int prepare_opts(struct covey_process_opts *o,
                         const struct covey_process_opts *opts)
 {
     int r = CVY_TAKE_OPTS(o, opts, "covey_process_create");
+    if (r >= 0)
+        r = check_switches(o);
     if (r >= 0)
         r = check_opts(o);
     if (r >= 0 && o->method == COVEY_DEFAULT_METHOD)

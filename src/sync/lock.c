@@ -128,6 +128,8 @@ int covey_lock_create(covey_lock **out, const struct covey_lock_opts *opts)
     void *made;
     int r = CVY_TAKE_OPTS(&o, opts, call);
     if (r >= 0)
+        r = CVY_CHECK_SWITCHES(call, {".handoff", o.handoff});
+    if (r >= 0)
         r = cvy_sync_begin(out, call);
     if (r >= 0)
         r = cvy_sync_create(CVY_KIND_LOCK, sizeof(struct covey_lock), o.name,

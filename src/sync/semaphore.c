@@ -382,6 +382,8 @@ static int create(enum cvy_kind kind, void **out, unsigned value,
     struct covey_semaphore_opts o;
     int r = CVY_TAKE_OPTS(&o, opts, call);
     if (r >= 0)
+        r = CVY_CHECK_SWITCHES(call, {".signal", o.signal});
+    if (r >= 0)
         r = cvy_sync_begin(out, call);
     if (r >= 0 && value > VALUE_MAX)
         r = cvy_fail(-EOVERFLOW, "%s: %u permits, most are 2^31 - 1", call, value);

@@ -142,6 +142,8 @@ int cvy_shared_create(const struct cvy_shared_want *want, void **out)
     cvy_ref body = 0;
     int r = CVY_TAKE_OPTS(&o, want->opts, want->call);
     if (r >= 0)
+        r = CVY_CHECK_SWITCHES(want->call, {".synchronized", o.synchronized});
+    if (r >= 0)
         r = cvy_sync_begin(out, want->call);
     if (r >= 0)
         r = check_type(want, &item);
