@@ -40,8 +40,10 @@ static int try_take(covey_queue *q, cvy_queue_taker *take, void *ctx,
     if (cvy_ring_is_empty(&q->ring))
         return -ENODATA;
     int r = cvy_ring_lock_get(&q->ring, deadline);
-    if (cvy_unlikely(r < 0))
+    if (cvy_unlikely(r < 0)) {
+        cvy_waiters_wake(&q->items, 1); /* it may have been woken for what it leaves */
         return r;
+    }
     r = cvy_ring_look(&q->ring, 0, &item);
     r = r == -EAGAIN ? -ENODATA : take(q, &item, ctx);
     if (cvy_likely(r >= 0) && joinable(q))

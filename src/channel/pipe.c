@@ -97,8 +97,10 @@ static int await_room(const struct cvy_end *end, struct cvy_way *way, int64_t de
         if (cvy_unlikely(!cvy_pipe_peer_of(end)))
             return fail(end, -EPIPE, call);
         int r = cvy_ring_lock_put(&way->ring, deadline);
-        if (cvy_unlikely(r < 0))
+        if (cvy_unlikely(r < 0)) {
+            cvy_waiters_wake(&way->space, 1); /* it may have been woken for room */
             return fail_full(end, r, call);
+        }
         if (cvy_likely(has_budget(pipe, way)))
             return 0;
         cvy_ring_unlock_put(&way->ring);
@@ -273,8 +275,11 @@ static int try_take(struct cvy_way *way, struct cvy_landing *t, struct arrival *
     if (cvy_ring_is_empty(&way->ring))
         return -ENODATA;
     int r = cvy_ring_lock_get(&way->ring, deadline);
-    if (cvy_unlikely(r < 0))
+    if (cvy_unlikely(r < 0)) {
+        /* It may have been woken for what it leaves. */
+        cvy_waiters_wake(&way->items, 1);
         return r;
+    }
     r = cvy_ring_look(&way->ring, 0, &item);
     r = r == -EAGAIN ? -ENODATA : take(&way->ring, &item, t, arrival);
     cvy_ring_unlock_get(&way->ring);

@@ -120,8 +120,10 @@ int cvy_queue_await_room(covey_queue *q, size_t size, int64_t deadline,
     for (;;) {
         uint32_t gong = cvy_gong();
         int r = cvy_ring_lock_put(&q->ring, deadline);
-        if (r < 0)
+        if (r < 0) {
+            cvy_waiters_wake(&q->space, 1); /* it may have been woken for room */
             return fail_put(q, r, call);
+        }
         if (cvy_unlikely(atomic_load_explicit(&q->closed, memory_order_relaxed))) {
             cvy_ring_unlock_put(&q->ring);
             return fail_put(q, COVEY_ECLOSED, call);
