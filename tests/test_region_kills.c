@@ -472,4 +472,85 @@ TEST_TIMEOUT(killed_while_owing, 300)
     kill_and_settle("take over", leave_a_debt, enter, take_over_once, at_most_once);
 }
 
+/* ---- objects in objects ---- */
+
+static void *inner_of(const struct operation *o)
+{
+    return (char *)o->object + 128;
+}
+
+static void embed(void *context)
+{
+    struct operation *o = context;
+    cvy_object_embed(o->object, inner_of(o), CVY_KIND_TEST);
+}
+
+static void make_whole(void *context)
+{
+    make_object(context);
+    embed(context);
+}
+
+static void hold_and_release_inner(void *context)
+{
+    const struct operation *o = context;
+    (void)covey_hold(inner_of(o));
+    (void)covey_hold(inner_of(o));
+    (void)cvy_object_release(inner_of(o));
+}
+
+static void keep_inner(void *context)
+{
+    const struct operation *o = context;
+    void *keeper = family_object(128, 0);
+    CHECK_OK(cvy_object_keep(keeper, inner_of(o), "test"));
+    (void)cvy_object_release(keeper);
+}
+
+static void make_whole_held_by_inner(void *context)
+{
+    make_whole(context);
+    CHECK_OK(covey_hold(inner_of(context)));
+}
+
+static void release_whole_and_inner(void *context)
+{
+    (void)cvy_object_release(((struct operation *)context)->object);
+    (void)cvy_object_release(inner_of(context));
+}
+
+static const char *both_are_gone(void *context)
+{
+    const struct operation *o = context;
+    cvy_members_sweep();
+    if (cvy_object_check(o->object, CVY_KIND_TEST, "test") != COVEY_EFREED)
+        return "the whole object is not gone";
+    if (cvy_object_check(inner_of(o), CVY_KIND_TEST, "test") != COVEY_EFREED)
+        return "the inner object is not gone";
+    return check_books(context);
+}
+
+/* The survivor's own hold is the only one left. */
+static const char *both_are_left(void *context)
+{
+    const struct operation *o = context;
+    cvy_members_sweep();
+    if (cvy_object_check(o->object, CVY_KIND_TEST, "test") < 0 ||
+        cvy_object_check(inner_of(o), CVY_KIND_TEST, "test") < 0)
+        return "an object that is held has ended";
+    CHECK_OK(cvy_object_release(o->object));
+    return both_are_gone(context);
+}
+
+TEST_TIMEOUT(killed_while_using_inner_objects, 300)
+{
+    begin();
+    kill_and_settle("embed", NULL, make_object, embed, both_are_gone);
+    kill_and_settle("release both", NULL, make_whole_held_by_inner,
+                    release_whole_and_inner, both_are_gone);
+    kill_and_settle("hold an inner one", make_whole, enter, hold_and_release_inner,
+                    both_are_left);
+    kill_and_settle("keep an inner one", make_whole, enter, keep_inner, both_are_left);
+}
+
 CHECK_MAIN()

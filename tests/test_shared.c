@@ -209,6 +209,160 @@ TEST(copies_are_of_their_own)
     covey_array_free(other);
 }
 
+/* ---- a value's own lock, by itself ---- */
+
+/* Both can be used, and nothing else was counted as gone. */
+static void check_usable(covey_shared_value *value, uint64_t objects)
+{
+    int got = 0;
+    CHECK_EQ(family_usage().objects, objects);
+    CHECK_OK(covey_shared_value_set(value, &(int){7}, sizeof got));
+    CHECK_OK(covey_shared_value_get(value, &got, sizeof got));
+    CHECK_EQ(got, 7);
+    covey_rlock *lock = covey_shared_value_get_lock(value);
+    CHECK_OK(covey_rlock_acquire(lock, COVEY_NOWAIT));
+    CHECK_OK(covey_rlock_release(lock));
+    family_check();
+}
+
+TEST(condition_over_a_values_lock_leaves_the_value)
+{
+    covey_shared_value *value;
+    covey_condition *condition;
+    CHECK_OK(covey_shared_value_create(&value, 'i', NULL, NULL));
+    uint64_t objects = family_usage().objects;
+    for (int i = 0; i < 3; i++) {
+        CHECK_OK(covey_condition_create(
+            &condition,
+            COVEY_CONDITION_OPTS(.rlock = covey_shared_value_get_lock(value))));
+        CHECK_EQ(family_usage().objects, objects + 1);
+        CHECK_OK(covey_shared_value_acquire(value, COVEY_NOWAIT));
+        CHECK_OK(covey_condition_notify_all(condition));
+        CHECK_OK(covey_condition_release(condition));
+        covey_condition_free(condition);
+        check_usable(value, objects);
+    }
+    covey_shared_value_free(value);
+    CHECK_EQ(family_usage().objects, objects - 1);
+}
+
+TEST(value_lives_as_long_as_a_condition_over_its_lock)
+{
+    covey_shared_value *value;
+    covey_condition *condition;
+    CHECK_OK(covey_shared_value_create(&value, 'i', NULL, NULL));
+    uint64_t objects = family_usage().objects;
+    covey_rlock *lock = covey_shared_value_get_lock(value);
+    CHECK_OK(covey_condition_create(&condition, COVEY_CONDITION_OPTS(.rlock = lock)));
+    covey_shared_value_free(value);
+    check_usable(value, objects + 1);
+    CHECK_OK(covey_condition_acquire(condition, COVEY_NOWAIT));
+    CHECK_EQ(covey_rlock_locked(lock), 1);
+    CHECK_OK(covey_condition_release(condition));
+    covey_condition_free(condition);
+    CHECK_EQ(family_usage().objects, objects - 1);
+    CHECK_ERR(covey_rlock_acquire(lock, COVEY_NOWAIT), COVEY_EFREED);
+    family_check();
+}
+
+TEST(hold_of_a_lock_is_one_of_its_value)
+{
+    covey_shared_value *value;
+    covey_array *array;
+    CHECK_OK(covey_shared_value_create(&value, 'i', NULL, NULL));
+    CHECK_OK(covey_array_create(&array, 'i', 3, NULL, NULL));
+    uint64_t objects = family_usage().objects;
+    covey_rlock *lock = covey_shared_value_get_lock(value),
+                *other = covey_array_get_lock(array);
+    CHECK_OK(covey_hold(lock));
+    CHECK_OK(covey_hold(other));
+    covey_rlock_free(lock);
+    covey_rlock_free(lock); /* not held as such any more, which is told */
+    check_usable(value, objects);
+    covey_array_free(array);
+    CHECK_EQ(covey_array_len(array), 3);
+    covey_array_free(array); /* neither */
+    CHECK_OK(covey_rlock_acquire(other, COVEY_NOWAIT));
+    CHECK_OK(covey_rlock_release(other));
+    covey_rlock_free(other);
+    check_usable(value, objects - 1);
+    covey_shared_value_free(value);
+    family_check();
+}
+
+TEST(lock_of_a_freed_value_is_freed)
+{
+    covey_shared_value *value;
+    covey_array *neighbour; /* so that the memory stays as it was */
+    covey_condition *condition;
+    CHECK_OK(covey_array_create(&neighbour, 'i', 3, NULL, NULL));
+    CHECK_OK(covey_shared_value_create(&value, 'i', NULL, NULL));
+    covey_rlock *lock = covey_shared_value_get_lock(value);
+    covey_shared_value_free(value);
+    CHECK_ERR(covey_rlock_acquire(lock, COVEY_NOWAIT), COVEY_EFREED);
+    CHECK_ERR(covey_rlock_locked(lock), COVEY_EFREED);
+    CHECK_ERR(covey_hold(lock), COVEY_EFREED);
+    CHECK_ERR(covey_condition_create(&condition, COVEY_CONDITION_OPTS(.rlock = lock)),
+              COVEY_EFREED);
+    covey_rlock_free(lock);
+    covey_array_free(neighbour);
+    family_check();
+}
+
+struct locked {
+    struct shared *shared;
+    covey_rlock *locks[12];
+};
+
+static int hold_locks(struct covey_view arg)
+{
+    const struct locked *l = arg.data;
+    for (int i = 0; i < 12; i += 2)
+        CHECK_OK(covey_hold(l->locks[i]));
+    for (int i = 0; i < 12; i += 4)
+        covey_rlock_free(l->locks[i]);
+    family_tell(&l->shared->begun);
+    family_pause();
+}
+
+/* A page's memory goes back when nothing lives there: the neighbours must still count. */
+TEST_EACH_METHOD(killed_holder_of_locks_takes_no_neighbour_with_it)
+{
+    struct locked l = {.shared = share()};
+    covey_shared_value *values[12];
+    covey_lock *neighbour, *others[60];
+    CHECK_OK(covey_lock_create(&neighbour, NULL));
+    CHECK_OK(covey_lock_acquire(neighbour, COVEY_NOWAIT));
+    for (int i = 0; i < 12; i++) {
+        CHECK_OK(covey_shared_value_create(&values[i], 'i', NULL, NULL));
+        l.locks[i] = covey_shared_value_get_lock(values[i]);
+    }
+    for (int i = 0; i < 60; i++) /* on to other pages */
+        CHECK_OK(covey_lock_create(&others[i], NULL));
+    struct covey_process_opts *opts = OPTS();
+    memcpy(opts->holds, l.locks, sizeof l.locks);
+    covey_process *p = started(hold_locks, COVEY_VIEW_OF(l), opts);
+    family_await(&l.shared->begun, 1);
+    uint64_t objects = family_usage().objects - 2; /* less the process and a value */
+    covey_shared_value_free(values[11]);
+    check_usable(values[11], objects + 2);
+    CHECK_OK(covey_process_kill(p));
+    CHECK_EQ(end_of(p), -SIGKILL);
+    family_check();
+    CHECK_EQ(family_usage().objects, objects);
+    CHECK_ERR(covey_rlock_acquire(l.locks[11], COVEY_NOWAIT), COVEY_EFREED);
+    for (int i = 0; i < 11; i++) {
+        check_usable(values[i], objects - (uint64_t)i);
+        covey_shared_value_free(values[i]);
+    }
+    CHECK_EQ(covey_lock_locked(neighbour), 1);
+    CHECK_OK(covey_lock_release(neighbour));
+    for (int i = 0; i < 60; i++)
+        covey_lock_free(others[i]);
+    covey_lock_free(neighbour);
+    family_check();
+}
+
 /* ---- arrays ---- */
 
 TEST(array_is_bounds_checked)

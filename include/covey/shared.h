@@ -135,7 +135,8 @@ COVEY_API int covey_shared_value_release(covey_shared_value *value);
 /**
  * Its lock, where that is an rlock: the value's own or the one given.
  *
- * Returns:  the lock, which is not to be freed if it is the value's own; else NULL.
+ * Returns:  the lock, else NULL. Who holds the value's own, or makes a condition of it,
+ *           holds the value by that; it is freed as often as it was given to covey_hold.
  */
 COVEY_API covey_rlock *covey_shared_value_get_lock(covey_shared_value *value);
 
@@ -249,7 +250,8 @@ COVEY_API int covey_array_release(covey_array *array);
 /**
  * Its lock, where that is an rlock: the array's own or the one given.
  *
- * Returns:  the lock, which is not to be freed if it is the array's own; else NULL.
+ * Returns:  the lock, else NULL. Who holds the array's own, or makes a condition of it,
+ *           holds the array by that; it is freed as often as it was given to covey_hold.
  */
 COVEY_API covey_rlock *covey_array_get_lock(covey_array *array);
 

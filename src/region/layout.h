@@ -137,14 +137,18 @@ struct cvy_member {
 };
 _Static_assert(sizeof(struct cvy_member) == 128, "members share no cache line");
 
-/* What every object starts with; the rest of it is its kind's, 64 * n bytes in all. */
+/*
+ * What every object starts with; the rest of it is its kind's, 64 * n bytes in all. In it
+ * there may be an inner object, such as a value's own lock, which is handed out too: its
+ * size is 0, and all who hold it hold what it lies in.
+ */
 struct cvy_object {
     _Atomic uint32_t kind; /* [R] enum cvy_kind; anything else: freed */
-    uint32_t size;         /* [R] bytes, a multiple of 64, header included */
+    uint32_t size;         /* [R] bytes, a multiple of 64, header included; 0: inner */
     uint32_t holds;        /* [R] holds of all members */
     uint32_t flags;        /* [R] enum cvy_object_flag */
     cvy_ref holders;       /* [R] first of its hold nodes */
-    cvy_ref runs;          /* [R] first of the runs it owns */
+    cvy_ref runs;          /* [R] first of the runs it owns; inner: what it lies in */
     uint64_t run_pages;    /* [R] pages of those */
     cvy_ref grave; /* [R] next in head.graves or head.owed, once nobody holds it */
 };
@@ -184,17 +188,19 @@ enum cvy_object_flag {
     CVY_OBJECT_PRIVATE = 1, /* children are not born holding it */
     CVY_OBJECT_KEEPS = 2,   /* it holds another one, whose ref follows the header [R] */
     CVY_OBJECT_SHARED = 4,  /* more than one member has held it */
-    CVY_OBJECT_OWES = 8     /* somebody has to be told of its last hold's end */
+    CVY_OBJECT_OWES = 8,    /* somebody has to be told of its last hold's end */
+    CVY_OBJECT_INNER = 256  /* times n: its inner object begins at its line n > 0 */
 };
 
-/* One member's hold of one object, in both their lists. */
+/* One member's hold of one object, in both their lists, for one of its handles. */
 struct cvy_hold {
     cvy_ref object;
+    cvy_ref handle;  /* the object, or its inner one */
     uint32_t member; /* index */
     uint32_t count;
     cvy_ref member_next, member_previous;
     cvy_ref object_next, object_previous;
-    uint64_t reserved[2];
+    uint64_t reserved;
 };
 _Static_assert(sizeof(struct cvy_hold) == 64, "the smallest block");
 

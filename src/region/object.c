@@ -61,22 +61,66 @@ const char *cvy_kind_name(uint32_t kind)
     return "object";
 }
 
+/* ---- handles ---- */
+
+static bool is_in_area(const void *object)
+{
+    return cvy_head &&
+           (const char *)object >= (const char *)cvy_at(cvy_head->objects) &&
+           (const char *)object <
+               (const char *)cvy_at(cvy_head->objects) + cvy_head->object_bytes &&
+           (uintptr_t)object % LINE == 0;
+}
+
+/* NULL: it has none. */
+static struct cvy_object *inner_of(struct cvy_object *object)
+{
+    uint32_t line = object->flags / CVY_OBJECT_INNER;
+    return line ? (void *)((char *)object + (size_t)line * LINE) : NULL;
+}
+
+/* The object that is held where `handle` is: itself, or what it lies in. NULL: what is
+ * there is no object. */
+static struct cvy_object *whole_of(struct cvy_object *handle)
+{
+    if (cvy_likely(handle->size))
+        return handle;
+    struct cvy_object *whole = cvy_at(handle->runs);
+    return is_in_area(whole) && inner_of(whole) == handle ? whole : NULL;
+}
+
 /* ---- holds ---- */
 
-static struct cvy_hold *find_hold(const struct cvy_object *object,
-                                  uint32_t member_index)
+static struct cvy_hold *find_hold(struct cvy_object *handle, uint32_t member_index)
 {
-    for (cvy_ref r = object->holders; r;) {
+    struct cvy_object *object = whole_of(handle);
+    for (cvy_ref r = object ? object->holders : 0; r;) {
         struct cvy_hold *hold = cvy_at(r);
-        if (hold->member == member_index)
+        if (hold->member == member_index && hold->handle == cvy_ref_of(handle))
             return hold;
         r = hold->object_next;
     }
     return NULL;
 }
 
-static int hold_new(struct cvy_object *object, uint32_t member_index)
+static void add_to_holders(struct cvy_object *object, cvy_ref ref)
 {
+    struct cvy_hold *hold = cvy_at(ref);
+    hold->object_next = object->holders;
+    if (object->holders) {
+        struct cvy_hold *next = cvy_at(object->holders);
+        cvy_set64(&next->object_previous, ref);
+        if (next->member != hold->member && !(object->flags & CVY_OBJECT_SHARED))
+            cvy_set32(&object->flags, object->flags | CVY_OBJECT_SHARED);
+    }
+    cvy_set64(&object->holders, ref);
+    cvy_set32(&object->holds, object->holds + 1);
+}
+
+/* `handle` is alive. */
+static int hold_new(struct cvy_object *handle, uint32_t member_index)
+{
+    struct cvy_object *object = whole_of(handle);
     struct cvy_member *m = cvy_member_at(member_index);
     cvy_ref ref = 0;
     int r = cvy_block_take(sizeof(struct cvy_hold), &ref);
@@ -84,30 +128,25 @@ static int hold_new(struct cvy_object *object, uint32_t member_index)
         return r;
     struct cvy_hold *hold = cvy_at(ref);
     hold->object = cvy_ref_of(object); /* nobody's before the commit */
+    hold->handle = cvy_ref_of(handle);
     hold->member = member_index;
     hold->count = 1;
     hold->member_next = m->holds;
-    hold->object_next = object->holders;
     if (m->holds)
         cvy_set64(&((struct cvy_hold *)cvy_at(m->holds))->member_previous, ref);
-    if (object->holders) {
-        cvy_set64(&((struct cvy_hold *)cvy_at(object->holders))->object_previous, ref);
-        if (!(object->flags & CVY_OBJECT_SHARED))
-            cvy_set32(&object->flags, object->flags | CVY_OBJECT_SHARED);
-    }
     cvy_set64(&m->holds, ref);
     if (!(object->flags & CVY_OBJECT_PRIVATE))
         cvy_set32(&m->shared_holds, m->shared_holds + 1);
-    cvy_set64(&object->holders, ref);
-    cvy_set32(&object->holds, object->holds + 1);
+    add_to_holders(object, ref);
     return 0;
 }
 
-static int hold_add(struct cvy_object *object, uint32_t member_index)
+static int hold_add(struct cvy_object *handle, uint32_t member_index)
 {
-    struct cvy_hold *hold = find_hold(object, member_index);
+    struct cvy_hold *hold = find_hold(handle, member_index);
     if (!hold)
-        return hold_new(object, member_index);
+        return hold_new(handle, member_index);
+    struct cvy_object *object = cvy_at(hold->object);
     cvy_set32(&hold->count, hold->count + 1);
     cvy_set32(&object->holds, object->holds + 1);
     return 0;
@@ -117,6 +156,9 @@ static int hold_add(struct cvy_object *object, uint32_t member_index)
 static void end_object(struct cvy_object *object)
 {
     bool owes = object->flags & CVY_OBJECT_OWES;
+    struct cvy_object *inner = owes ? NULL : inner_of(object);
+    if (inner)
+        cvy_object_set_kind(inner, 0);
     cvy_ref *list = owes ? &cvy_head->owed : &cvy_head->graves;
     cvy_object_set_kind(object, owes ? atomic_load(&object->kind) | CVY_KIND_OWED
                                      : CVY_KIND_GRAVE);
@@ -172,7 +214,7 @@ static cvy_ref *kept_by(struct cvy_object *object)
 
 static void drop_kept(struct cvy_object *object)
 {
-    struct cvy_object *kept = cvy_at(*kept_by(object));
+    struct cvy_object *kept = whole_of(cvy_at(*kept_by(object)));
     cvy_set32(&object->flags, object->flags & ~(uint32_t)CVY_OBJECT_KEEPS);
     cvy_set32(&kept->holds, kept->holds - 1);
     if (!kept->holds)
@@ -314,15 +356,6 @@ void cvy_object_give_run(cvy_ref ref)
     cvy_region_unlock();
 }
 
-static bool is_in_area(const void *object)
-{
-    return cvy_head &&
-           (const char *)object >= (const char *)cvy_at(cvy_head->objects) &&
-           (const char *)object <
-               (const char *)cvy_at(cvy_head->objects) + cvy_head->object_bytes &&
-           (uintptr_t)object % LINE == 0;
-}
-
 int cvy_object_check(const void *object, enum cvy_kind kind, const char *call)
 {
     const char *name = cvy_kind_name(kind);
@@ -345,7 +378,7 @@ static int hold_living(struct cvy_object *object, uint32_t member_index)
     cvy_region_lock();
     uint32_t kind = atomic_load(&object->kind);
     int r = cvy_kind_is_living(kind) ? -EINVAL : COVEY_EFREED;
-    if (is_kind(kind))
+    if (is_kind(kind) && whole_of(object))
         r = hold_add(object, member_index);
     if (r < 0)
         cvy_rollback();
@@ -394,10 +427,12 @@ int cvy_object_join(void *mine, size_t at, uint64_t id, void **ret_object)
 
 int cvy_object_keep(void *object, void *kept, const char *call)
 {
-    struct cvy_object *keeper = object, *o = kept;
+    struct cvy_object *keeper = object, *handle = kept;
     cvy_region_lock();
-    bool is_alive = is_kind(atomic_load(&o->kind));
-    if (is_alive) {
+    struct cvy_object *o =
+        is_kind(atomic_load(&handle->kind)) ? whole_of(handle) : NULL;
+    bool is_alive = o;
+    if (o) {
         cvy_set64(kept_by(keeper), cvy_ref_of(kept));
         cvy_set32(&keeper->flags, keeper->flags | CVY_OBJECT_KEEPS);
         cvy_set32(&o->holds, o->holds + 1);
@@ -407,6 +442,17 @@ int cvy_object_keep(void *object, void *kept, const char *call)
                ? 0
                : cvy_fail(COVEY_EFREED, "%s: nobody holds the object at %p any more",
                           call, kept);
+}
+
+void cvy_object_embed(void *object, void *inner, enum cvy_kind kind)
+{
+    struct cvy_object *o = object, *in = inner;
+    uint32_t line = (uint32_t)((char *)inner - (char *)object) / LINE;
+    cvy_region_lock();
+    cvy_set32(&o->flags, o->flags | line * CVY_OBJECT_INNER);
+    cvy_set64(&in->runs, cvy_ref_of(object));
+    cvy_object_set_kind(in, kind);
+    cvy_region_unlock();
 }
 
 int covey_hold(const void *object)
@@ -419,9 +465,9 @@ int cvy_object_release_told(void *object, bool *ret_last)
 {
     int r = 0;
     cvy_region_lock();
-    struct cvy_object *o = object;
-    struct cvy_hold *hold = find_hold(o, CVY_INDEX_OF(cvy_member_owner()));
-    *ret_last = hold && o->holds == 1;
+    struct cvy_hold *hold = find_hold(object, CVY_INDEX_OF(cvy_member_owner()));
+    struct cvy_object *o = hold ? cvy_at(hold->object) : NULL;
+    *ret_last = o && o->holds == 1;
     if (*ret_last && o->flags & CVY_OBJECT_OWES) /* the caller tells of it */
         cvy_set32(&o->flags, o->flags & ~(uint32_t)CVY_OBJECT_OWES);
     if (hold)
@@ -546,12 +592,13 @@ static int copy_holds(uint32_t from_index, uint32_t to_index, bool again)
     cvy_region_lock();
     for (cvy_ref ref = cvy_member_at(from_index)->holds; ref && r >= 0;) {
         struct cvy_hold *hold = cvy_at(ref);
-        struct cvy_object *object = cvy_at(hold->object);
+        const struct cvy_object *object = cvy_at(hold->object);
+        struct cvy_object *handle = cvy_at(hold->handle);
         ref = hold->member_next;
         if (object->flags & CVY_OBJECT_PRIVATE ||
-            (again && find_hold(object, to_index)))
+            (again && find_hold(handle, to_index)))
             continue;
-        r = hold_new(object, to_index);
+        r = hold_new(handle, to_index);
         if (r < 0)
             cvy_rollback();
         else

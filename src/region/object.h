@@ -8,6 +8,10 @@
  * last hold's end puts it among the graves, where whoever has the region lock next takes
  * it apart in steps, each of them a transaction.
  *
+ * A handle may also point to an inner object, which has no life of its own: it is held and
+ * kept by holding and keeping what it lies in. A process has its holds by handle: those of
+ * an inner object are not released with the other one, nor the other way round.
+ *
  * Of the end of some objects somebody outside has to be told. Who releases the last hold
  * of one does that. If the last hold ends by a death instead, the object is kept among the
  * owed, invisible, until some process takes it, and with it the duty.
@@ -32,6 +36,9 @@ int cvy_object_add_run(void *object, uint64_t bytes, cvy_ref *ret_ref);
 /** Give a run of an object back. Takes the region lock. */
 void cvy_object_give_run(cvy_ref ref);
 
+/** Make `inner`, which lies in `object`, at one of its lines, and is zeroed or set by its
+ * kind but for the header, an object too; once, before others know it. Takes the lock. */
+void cvy_object_embed(void *object, void *inner, enum cvy_kind kind);
 /** Let an object the caller's process holds hold another one, once, until its own end: its
  * first 8 bytes are that one's ref then. Takes the region lock. COVEY_EFREED. */
 int cvy_object_keep(void *object, void *kept, const char *call);

@@ -390,11 +390,13 @@ int covey_condition_create(covey_condition **out,
     if (r < 0)
         return r;
     covey_condition *c = made;
-    atomic_store(&c->own.object.kind, CVY_KIND_RLOCK);
-    atomic_store(&c->own.depth, 1);
-    c->lock = cvy_ref_of(&c->own);
-    if (o.lock || o.rlock)
+    if (o.lock || o.rlock) {
         r = cvy_object_keep(c, o.lock ? (void *)o.lock : o.rlock, call);
+    } else {
+        atomic_store(&c->own.depth, 1);
+        cvy_object_embed(c, &c->own, CVY_KIND_RLOCK);
+        c->lock = cvy_ref_of(&c->own);
+    }
     if (r < 0)
         (void)cvy_object_release(c);
     else

@@ -134,6 +134,19 @@ static void fill(struct cvy_shared *s, uint64_t bytes, const void *initial, bool
         memset(data, 0, bytes);
 }
 
+static void set_lock(struct cvy_shared *s, const struct covey_shared_opts *o)
+{
+    if (o->synchronized == COVEY_OFF)
+        return;
+    if (o->lock || o->rlock) {
+        s->lock = cvy_ref_of(o->lock ? (void *)o->lock : o->rlock);
+        return;
+    }
+    atomic_store(&s->own.depth, 1);
+    cvy_object_embed(s, &s->own, CVY_KIND_RLOCK);
+    s->lock = cvy_ref_of(&s->own);
+}
+
 int cvy_shared_create(const struct cvy_shared_want *want, void **out)
 {
     struct covey_shared_opts o;
@@ -168,12 +181,7 @@ int cvy_shared_create(const struct cvy_shared_want *want, void **out)
     s->count = want->count;
     s->item_size = item;
     s->typecode = (unsigned char)want->typecode;
-    atomic_store(&s->own.object.kind, CVY_KIND_RLOCK);
-    atomic_store(&s->own.depth, 1);
-    if (o.synchronized != COVEY_OFF)
-        s->lock = cvy_ref_of(o.lock    ? (void *)o.lock
-                             : o.rlock ? (void *)o.rlock
-                                       : (void *)&s->own);
+    set_lock(s, &o);
     fill(s, bytes, want->initial, is_run);
     *out = s;
     return 0;
