@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What a process leaves that ends while it has or waits for something: in order, killed,
  * by _exit or by exec, and that who sleeps hears of it, not only at the end of a slice. */
+#include <sys/syscall.h>
+
 #include "sync_help.h"
 
 /* ---- ways to end --------------------------------------------------------------- */
@@ -273,6 +275,41 @@ TEST_EACH_METHOD_TIMEOUT(permits_of_a_process_that_ends_come_back, 60)
             CHECK_EQ(end_of(p), way == CRASH ? -SIGKILL : 0);
         }
     covey_bounded_semaphore_free(semaphore);
+}
+
+/* Its robust list is overwritten, as in a crash: only asking the kernel finds it dead. */
+static int have_permits_and_vanish(struct covey_view arg)
+{
+    static void *smashed[3] = {smashed};
+    struct stage *s = stage_of(arg);
+    CHECK_OK(covey_semaphore_acquire(s->object, COVEY_FOREVER));
+    CHECK_OK(covey_semaphore_acquire(s->other, COVEY_FOREVER));
+    CHECK_EQ(syscall(SYS_set_robust_list, smashed, sizeof smashed), 0);
+    family_tell(&s->begun);
+    return end_by(CRASH);
+}
+
+TEST_EACH_METHOD(permits_of_a_lost_process_are_found_by_looking_often)
+{
+    CHECK_OK(covey_family_configure(COVEY_FAMILY_OPTS(.slice = COVEY_MSEC(50))));
+    struct stage *s = stage_made();
+    covey_semaphore *one, *other;
+    CHECK_OK(covey_semaphore_create(&one, 1, NULL));
+    CHECK_OK(covey_semaphore_create(&other, 1, NULL));
+    s->object = one;
+    s->other = other;
+    covey_process *p = acting(have_permits_and_vanish, s);
+    family_await(&s->begun, 1);
+    int r;
+    while ((r = covey_semaphore_acquire(one, COVEY_NOWAIT)) == -ETIMEDOUT)
+        cvy_os_yield();
+    CHECK_OK(r);
+    while ((r = covey_semaphore_acquire(other, COVEY_MSEC(5))) == -ETIMEDOUT)
+        CHECK_ERR(covey_semaphore_acquire(one, COVEY_MSEC(5)), -ETIMEDOUT);
+    CHECK_OK(r);
+    CHECK_EQ(end_of(p), -SIGKILL);
+    covey_semaphore_free(one);
+    covey_semaphore_free(other);
 }
 
 static int sleep_for_a_permit(struct covey_view arg)

@@ -260,6 +260,18 @@ static void *strike_again_and_again(void *stop)
     return NULL;
 }
 
+/* As a crash that overwrote it does: the kernel marks nothing and rings no bell. */
+static void smash_robust_list(void)
+{
+    static struct {
+        void *list;
+        long offset;
+        void *pending;
+    } smashed;
+    smashed.list = &smashed;
+    CHECK_EQ(syscall(SYS_set_robust_list, &smashed, sizeof smashed), 0);
+}
+
 /* Its life word says for ever that it lives: only the kernel knows better. That others die
  * all the time does not keep the sleepers from asking. */
 TEST(owner_that_smashed_its_robust_list_is_found_among_many_deaths)
@@ -273,13 +285,7 @@ TEST(owner_that_smashed_its_robust_list_is_found_among_many_deaths)
     if (pid == 0) {
         CHECK_OK(cvy_enter());
         CHECK_EQ(cvy_lock_acquire(lock, INT64_MAX), 0);
-        static struct {
-            void *list;
-            long offset;
-            void *pending;
-        } smashed;
-        smashed.list = &smashed;
-        CHECK_EQ(syscall(SYS_set_robust_list, &smashed, sizeof smashed), 0);
+        smash_robust_list();
         family_tell(ready);
         family_pause();
     }
@@ -293,6 +299,69 @@ TEST(owner_that_smashed_its_robust_list_is_found_among_many_deaths)
     pthread_join(striker, NULL);
     CHECK_EQ(w.result, CVY_OWNER_DIED);
     CHECK_LE(w.end - start, COVEY_SEC(2));
+}
+
+enum { TURNS = 3 };
+
+/* Locks that a process had which died with its robust list smashed. */
+static void locks_of_a_lost_owner(cvy_word *locks[TURNS])
+{
+    cvy_word *ready = family_shared(sizeof *ready);
+    for (int i = 0; i < TURNS; i++)
+        locks[i] = make_lock();
+    int pid = family_fork();
+    if (pid == 0) {
+        CHECK_OK(cvy_enter());
+        for (int i = 0; i < TURNS; i++)
+            CHECK_EQ(cvy_lock_acquire(locks[i], INT64_MAX), 0);
+        smash_robust_list();
+        family_tell(ready);
+        family_pause();
+    }
+    family_await(ready, 1);
+    family_kill(pid);
+}
+
+/* Try for the locks in turn, `wait` for each, until all are taken over. */
+static void take_in_turn(cvy_word *locks[TURNS], covey_nsec wait)
+{
+    uint32_t dead;
+    for (int taken = 0, i = 0; taken < (1 << TURNS) - 1; i = (i + 1) % TURNS) {
+        if (taken & 1 << i)
+            continue;
+        int r = cvy_lock_wait(locks[i], cvy_os_deadline(wait), &dead);
+        CHECK(r == -ETIMEDOUT || r == CVY_OWNER_DIED);
+        taken |= (r == CVY_OWNER_DIED) << i;
+    }
+}
+
+TEST(short_waits_for_several_locks_in_turn_find_the_dead)
+{
+    family_found(COVEY_FAMILY_OPTS(.slice = COVEY_MSEC(50)));
+    cvy_word *locks[TURNS];
+    locks_of_a_lost_owner(locks);
+    take_in_turn(locks, COVEY_MSEC(5));
+}
+
+TEST(looks_without_sleeping_find_the_dead)
+{
+    family_found(COVEY_FAMILY_OPTS(.slice = COVEY_MSEC(50)));
+    cvy_word *locks[TURNS];
+    locks_of_a_lost_owner(locks);
+    take_in_turn(locks, COVEY_NOWAIT);
+}
+
+/* Who has only slices asks all the time, and sleeps and gives up nevertheless. */
+TEST(slice_of_no_length_does_not_keep_from_the_deadline)
+{
+    family_found(COVEY_FAMILY_OPTS(.slice = 1));
+    cvy_word word = 0;
+    int64_t end = cvy_os_now() + COVEY_MSEC(5);
+    int r;
+    while ((r = cvy_sleep(&word, 0, cvy_gong(), end, 64)) >= 0)
+        CHECK_EQ(r, CVY_SLICE);
+    CHECK_ERR(r, -ETIMEDOUT);
+    CHECK_GE(cvy_os_now(), end);
 }
 
 /* ---- many ---- */

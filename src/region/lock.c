@@ -28,7 +28,7 @@ static bool announce_waiter(cvy_word *lock, uint32_t *ret_seen)
 int cvy_lock_take(cvy_word *lock, struct cvy_taker *taker, int64_t deadline)
 {
     struct cvy_spin spin = {0};
-    bool ask_kernel = false;
+    bool ask_kernel = deadline <= 0 && cvy_slice_is_over(lock);
     for (;;) {
         uint32_t gong = cvy_gong(), seen = atomic_load(lock),
                  owner = seen & CVY_OWNER_MASK;
@@ -41,7 +41,8 @@ int cvy_lock_take(cvy_word *lock, struct cvy_taker *taker, int64_t deadline)
         if (deadline > 0 && cvy_spin(&spin))
             continue;
         /* Waiters may sleep that the dead one was to wake. */
-        if (!CVY_MUTANT(lock_dead_owner) && taker->is_dead(owner, ask_kernel) &&
+        if (!CVY_MUTANT(lock_dead_owner) &&
+            taker->is_dead(owner, ask_kernel && !CVY_MUTANT(lock_kernel_unasked)) &&
             atomic_compare_exchange_strong(lock, &seen, taker->me | CVY_WAITERS)) {
             taker->dead = owner;
             return CVY_OWNER_DIED;
@@ -53,7 +54,7 @@ int cvy_lock_take(cvy_word *lock, struct cvy_taker *taker, int64_t deadline)
         int r = cvy_sleep(lock, seen, gong, deadline, taker->what);
         if (r == -ETIMEDOUT || (r == -EINTR && taker->interruptible))
             return r;
-        ask_kernel = r == CVY_SLICE && !CVY_MUTANT(lock_kernel_unasked);
+        ask_kernel = r == CVY_SLICE;
         spin = (struct cvy_spin){0};
     }
 }

@@ -36,23 +36,39 @@ void cvy_gong_strike(void)
     (void)cvy_os_futex_wake(&cvy_head->gong, INT_MAX);
 }
 
-/* The slice this thread is in. It does not begin anew when a sleeper is woken for nothing
- * and sleeps on, or other deaths would keep it from ever asking about the one that counts. */
-static _Thread_local struct {
-    const cvy_word *word;
-    int64_t end;
-} slice;
+/* When the slices of this thread are over, by what it waits for, where some words share
+ * one; 0: none has begun. A slice does not begin anew when a sleeper is woken for
+ * nothing and sleeps on, or other deaths would keep it from ever asking about the one that
+ * counts, nor when it gives up and comes again, however long it stays away. */
+#define SLICES_LOG2 4u
+static _Thread_local int64_t slice_ends[1u << SLICES_LOG2]
+    __attribute__((tls_model("initial-exec")));
 
-static int64_t slice_end(const cvy_word *word, int64_t now, bool bell)
+static int64_t *slice_end(const cvy_word *word)
 {
-    int64_t length = (int64_t)cvy_head->slice;
+    uint64_t mixed = (uint64_t)(uintptr_t)word * UINT64_C(0x9e3779b97f4a7c15);
+    return &slice_ends[mixed >> (64 - SLICES_LOG2)];
+}
+
+/* Whether it is over. The next one begins with the next wait: who asks comes to sleep, or to
+ * its deadline, before it asks again. */
+static bool slice_is_over(const cvy_word *word, int64_t now, bool bell)
+{
+    int64_t *end = slice_end(word), length = (int64_t)cvy_head->slice;
+    if (*end && *end <= now) {
+        *end = 0;
+        return true;
+    }
     if (!bell && length > SLICE_WITHOUT_BELL)
         length = SLICE_WITHOUT_BELL;
-    if (slice.word != word || slice.end <= now) {
-        slice.word = word;
-        slice.end = length > INT64_MAX - now ? INT64_MAX : now + length;
-    }
-    return slice.end;
+    if (!*end)
+        *end = length > INT64_MAX - now ? INT64_MAX : now + length;
+    return false;
+}
+
+bool cvy_slice_is_over(const cvy_word *word)
+{
+    return slice_is_over(word, cvy_os_now(), bell_is_used() && cvy_os_has_waitv());
 }
 
 /* Sleep on `waits`, which has room for two more; `count` 1 without waitv. */
@@ -84,10 +100,14 @@ int cvy_sleep(cvy_word *word, uint32_t expected, uint32_t gong, int64_t deadline
     struct cvy_os_wait waits[3] = {{word, expected}};
     bool bell = bell_is_used() && cvy_os_has_waitv();
     int64_t now = cvy_os_now();
+    if (slice_is_over(word, now, bell))
+        return CVY_SLICE;
     if (deadline <= now)
         return -ETIMEDOUT;
-    return sleep_on(waits, 1, gong, bell, slice_end(word, now, bell), now, deadline,
-                    what);
+    int r = sleep_on(waits, 1, gong, bell, *slice_end(word), now, deadline, what);
+    if (r == CVY_SLICE)
+        *slice_end(word) = 0;
+    return r;
 }
 
 int cvy_sleep_many(const struct cvy_os_wait *words, unsigned count, uint32_t gong,
@@ -100,11 +120,16 @@ int cvy_sleep_many(const struct cvy_os_wait *words, unsigned count, uint32_t gon
     int64_t now = cvy_os_now(), end;
     if (n > MOST_WORDS)
         n = MOST_WORDS;
+    if (slice_is_over(words->word, now, bell))
+        return CVY_SLICE;
     if (deadline <= now)
         return -ETIMEDOUT;
     memcpy(waits, words, n * sizeof *words);
-    end = n < count ? now + SLICE_OF_MANY : slice_end(words->word, now, bell);
-    return sleep_on(waits, n, gong, bell, end, now, deadline, what);
+    end = n < count ? now + SLICE_OF_MANY : *slice_end(words->word);
+    int r = sleep_on(waits, n, gong, bell, end, now, deadline, what);
+    if (r == CVY_SLICE)
+        *slice_end(words->word) = 0;
+    return r;
 }
 
 bool cvy_may_ask(_Atomic uint32_t *asked)

@@ -22,6 +22,10 @@
  *             return r;
  *         ask_kernel = r == CVY_SLICE;
  *     }
+ *
+ * The slice of a thread at a word goes on from one wait to the next, so who waits again and
+ * again, each time for a shorter time than that, asks too; and so does who only looks, by
+ * cvy_slice_is_over.
  */
 #ifndef CVY_REGION_WAIT_H
 #define CVY_REGION_WAIT_H
@@ -39,8 +43,9 @@ static inline uint32_t cvy_gong(void)
 /**
  * Sleep while *word == expected and no death was heard since `gong`.
  * `what`: the object one waits for, for those who look at the family from outside.
- * Returns: CVY_WOKEN (look again), CVY_SLICE (look again and ask the kernel),
- *          -ETIMEDOUT at the deadline, -EINTR after a signal handler without SA_RESTART.
+ * Returns: CVY_WOKEN (look again), CVY_SLICE (look again and ask the kernel; at once if a
+ *          slice is over that began with an earlier wait), -ETIMEDOUT at the deadline,
+ *          -EINTR after a signal handler without SA_RESTART.
  */
 int cvy_sleep(cvy_word *word, uint32_t expected, uint32_t gong, int64_t deadline,
               cvy_ref what);
@@ -52,6 +57,9 @@ int cvy_sleep(cvy_word *word, uint32_t expected, uint32_t gong, int64_t deadline
  */
 int cvy_sleep_many(const struct cvy_os_wait *words, unsigned count, uint32_t gong,
                    int64_t deadline, cvy_ref what);
+
+/** For who does not sleep, when a look was in vain: whether to ask the kernel. */
+bool cvy_slice_is_over(const cvy_word *word);
 
 /**
  * Whether the caller, whose slice has ended, is to ask the kernel about all whom an object

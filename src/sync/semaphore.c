@@ -296,7 +296,8 @@ static bool announce_waiter(covey_semaphore *s)
 static int acquire_slowly(covey_semaphore *s, int64_t deadline)
 {
     struct cvy_spin spin = {.is_handover = is_signal(s)};
-    bool ask_kernel = false;
+    bool ask_kernel = deadline <= 0 && cvy_slice_is_over(cvy_low_half(&s->word)) &&
+                      cvy_may_ask(&s->asked);
     for (;;) {
         uint32_t gong = cvy_gong();
         int r = try_acquire(s);
