@@ -188,6 +188,41 @@ TEST_EACH_METHOD(family_of_who_closed_its_descriptors_is_found)
     things_free(&t);
 }
 
+/* The table of objects' pages is as large as the family may become, and mostly a hole. */
+TEST(looking_costs_the_family_no_memory)
+{
+    struct things t = things_new();
+    struct covey_family_snapshot *s;
+    uint64_t resident = family_usage().resident;
+    for (int i = 0; i < 2; i++) {
+        CHECK_OK(covey_family_snapshot(i ? getpid() : 0, &s));
+        CHECK_EQ(s->object_count, family_usage().objects);
+        covey_family_snapshot_free(s);
+        CHECK_LT(family_usage().resident, resident + 65536);
+    }
+    things_free(&t);
+}
+
+/* Places are used again, from the beginning, when all of them were used. */
+TEST(objects_are_seen_wherever_they_lie)
+{
+    struct covey_family_snapshot *s;
+    void *objects[3];
+    family_found(COVEY_FAMILY_OPTS(.reservation = 16 * MIB));
+    for (int i = 0; i < 3; i++) {
+        objects[i] = family_object(64, 0);
+        for (uint64_t used = 0; used < cvy_head->object_bytes * 2 / 3; used += CVY_PAGE)
+            for (int half = 0; half < 2; half++)
+                CHECK_OK(cvy_object_release(family_object(2048, 0)));
+    }
+    CHECK((char *)objects[1] > (char *)objects[0] && objects[2] < objects[1]);
+    CHECK_OK(covey_family_snapshot(0, &s));
+    CHECK_EQ(s->object_count, 3);
+    for (int i = 0; i < 3; i++)
+        CHECK_STR_EQ(object_at(s, objects[i])->kind, "object");
+    covey_family_snapshot_free(s);
+}
+
 TEST(what_cannot_be_looked_at_is_told)
 {
     struct covey_family_snapshot *s;

@@ -50,9 +50,12 @@ int cvy_place_take(uint32_t size, cvy_ref *ret_ref, cvy_ref *ret_left)
         if (!starts_page && at != left && !*live_on_page(left))
             *ret_left = left;
     }
-    if (at % CVY_PAGE ==
-        0) /* who emptied it may have died before it gave the page back */
+    if (at % CVY_PAGE == 0) {
+        /* who emptied it may have died before it gave the page back */
         memset(cvy_at(at), 0, CVY_PAGE);
+        if (at >= cvy_head->object_high)
+            cvy_set64(&cvy_head->object_high, at + CVY_PAGE);
+    }
     cvy_set64(&cvy_head->object_next, at + size);
     cvy_set32(live_on_page(at), *live_on_page(at) + 1);
     *ret_ref = at;

@@ -32,7 +32,7 @@
 #include "os/os.h"
 
 #define CVY_MAGIC  UINT64_C(0x59455641434f4331)
-#define CVY_LAYOUT 2u
+#define CVY_LAYOUT 3u
 #define CVY_PAGE   4096u
 
 /** An offset from the region's start; 0 is none. */
@@ -278,6 +278,7 @@ struct cvy_head {
     uint32_t member_count, thread_count;
     uint32_t reserved;
     cvy_ref object_next; /* where the next object goes */
+    cvy_ref object_high; /* pages at or above it never had one */
     uint64_t object_count;
     cvy_ref graves; /* objects nobody holds, being taken apart */
     cvy_ref owed;   /* those whose end somebody has to tell of before */

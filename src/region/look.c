@@ -204,7 +204,11 @@ static int add_object(const struct cvy_head *head, struct snapshot *s,
 static int add_objects(const struct cvy_head *head, struct snapshot *s)
 {
     const uint32_t *live = cvy_look_at(head, head->object_pages);
-    for (uint64_t page = 0; live && page < head->object_bytes / CVY_PAGE; page++) {
+    /* To read what was never written would give the family memory for it, for good. */
+    cvy_ref high = cvy_load64(&head->object_high);
+    uint64_t pages = high > head->objects ? (high - head->objects) / CVY_PAGE : 0;
+    pages = cvy_min_u64(pages, head->object_bytes / CVY_PAGE);
+    for (uint64_t page = 0; live && page < pages; page++) {
         if (!cvy_load32(&live[page]))
             continue;
         cvy_ref start = head->objects + page * CVY_PAGE;
