@@ -260,6 +260,32 @@ TEST(str_must_be_utf8)
 
 /* ---- typed getters ---------------------------------------------------------------- */
 
+/* A text that another program has cut within a character is no str, and changes nothing. */
+TEST(text_that_is_refused_leaves_the_buffer)
+{
+    const struct covey_shareable_item items[] = {covey_item_str("abc"),
+                                                 covey_item_str("\xc3\xbc")};
+    covey_shareable_list *list = list_of(items, 2);
+    struct covey_shareable_item item;
+    struct covey_bytes text = {0};
+    char *data = covey_memory_data(covey_shareable_list_memory(list), NULL);
+    const size_t second = 8 + 3 * 8 + 8; /* behind count, offsets and the first slot */
+
+    CHECK_MEM_EQ(data + second, "\xc3\xbc", 2);
+    data[second + 1] = 'z';
+    CHECK_OK(covey_shareable_list_get(list, 0, &text, &item));
+    const struct covey_bytes before = text;
+    CHECK_ERR(covey_shareable_list_get_str(list, 1, &text), -EILSEQ);
+    CHECK_ERR(covey_shareable_list_get(list, 1, &text, &item), -EILSEQ);
+    CHECK_MEM_EQ(&text, &before, sizeof text);
+    CHECK_STR_EQ(text.data, "abc");
+    CHECK(item.text.data == text.data);
+    CHECK_OK(covey_shareable_list_get_bytes(list, 1, &text));
+    CHECK_STR_EQ(text.data, "\xc3z");
+    covey_bytes_free(&text);
+    covey_shareable_list_free(list);
+}
+
 TEST(typed_getters_give_their_kind_only)
 {
     const struct covey_shareable_item items[] = {

@@ -288,6 +288,24 @@ static int get(const covey_shareable_list *list, size_t index,
     return 0;
 }
 
+/* Read an item for a caller, whose buffer changes with success only. Whether a text is valid
+ * is known of a copy: other processes may change the slot at any time. */
+static int get_or_leave(const covey_shareable_list *list, size_t index,
+                        struct covey_bytes *buffer,
+                        struct covey_shareable_item *ret_item, const char *call)
+{
+    struct covey_bytes copy = {0};
+    int r = get(list, index, buffer ? &copy : NULL, ret_item, call);
+
+    if (r == 0 && copy.data) {
+        covey_bytes_free(buffer);
+        *buffer = copy;
+    } else {
+        covey_bytes_free(&copy);
+    }
+    return r;
+}
+
 int covey_shareable_list_get(const covey_shareable_list *list, ptrdiff_t index,
                              struct covey_bytes *buffer,
                              struct covey_shareable_item *ret_item)
@@ -296,7 +314,7 @@ int covey_shareable_list_get(const covey_shareable_list *list, ptrdiff_t index,
     size_t at = 0;
     int r = find_place(list, index, ret_item, &at, call);
 
-    return r < 0 ? r : get(list, at, buffer, ret_item, call);
+    return r < 0 ? r : get_or_leave(list, at, buffer, ret_item, call);
 }
 
 static int find_slot(const covey_shareable_list *list, ptrdiff_t index,
@@ -377,7 +395,7 @@ static int get_text(const covey_shareable_list *list, ptrdiff_t index,
         return r;
     if (slot.kind != COVEY_ITEM_STR && (wants_str || slot.kind != COVEY_ITEM_BYTES))
         return cvy_fail(-EINVAL, "%s: item %zu is of another kind", call, at);
-    return wants_str ? get(list, at, buffer, &item, call)
+    return wants_str ? get_or_leave(list, at, buffer, &item, call)
                      : get_raw(list, at, buffer, &item, call);
 }
 
