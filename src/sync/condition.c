@@ -16,7 +16,9 @@
  *   - a waiter that is dead: passed over, its entry is freed with the lock held;
  *   - a waiter that is dead and was notified: another waiter who hears of the death marks
  *     itself notified, then frees the dead one's entry. If it dies in between, or two do
- *     it at once, there is one notification too many, never one too few;
+ *     it at once, there is one notification too many, never one too few. A mark that comes
+ *     too late, since the waiter has another by then, is therefore no notification: it is
+ *     for somebody else;
  *   - a notify that was not carried through: `notify` says whose it is and how many are
  *     left. Waiters who find that owner dead mark themselves and count down. Who comes to
  *     wait later was not meant: it first finishes that notify for those who were there. */
@@ -115,6 +117,17 @@ static cvy_entry *longest_waiting(covey_condition *c, bool *ret_any_dead)
     return best;
 }
 
+/* Notify who has waited longest. Who marks itself between choice and mark has inherited a
+ * notification: this one is another's. Returns: false if nobody waits. */
+static bool mark_longest_waiting(covey_condition *c)
+{
+    cvy_entry *entry;
+    while ((entry = longest_waiting(c, NULL)))
+        if (mark(entry))
+            return true;
+    return false;
+}
+
 /* Free the entries of the dead; the lock is held. Who was notified bequeaths that. */
 static void bury_waiters(covey_condition *c)
 {
@@ -124,10 +137,8 @@ static void bury_waiters(covey_condition *c)
         uint64_t seen = atomic_load(entry);
         if (!cvy_entry_has(seen) || !cvy_slot_is_dead(cvy_entry_owner(seen), false))
             continue;
-        bool bequeaths = seen & NOTIFIED && !CVY_MUTANT(condition_bury);
-        cvy_entry *heir = bequeaths ? longest_waiting(c, NULL) : NULL;
-        if (heir)
-            (void)mark(heir);
+        if (seen & NOTIFIED && !CVY_MUTANT(condition_bury))
+            (void)mark_longest_waiting(c);
         (void)atomic_compare_exchange_strong(entry, &seen, 0);
     }
 }
@@ -175,7 +186,8 @@ static bool inherit_from_waiter(covey_condition *c, cvy_entry *mine, bool ask_ke
             continue;
         if (CVY_MUTANT(condition_heir_late))
             atomic_store(entry, 0);
-        (void)mark(mine);
+        if (!mark(mine)) /* notified meanwhile: what the dead one had is another's */
+            return false;
         (void)atomic_compare_exchange_strong(entry, &seen, 0);
         return true;
     }
@@ -190,13 +202,11 @@ static void notify_one(covey_condition *c)
     bool any_dead = false;
     __builtin_prefetch(&c->tickets, 1); /* what a wait, often the next call, writes */
     cvy_entry *entry = longest_waiting(c, &any_dead);
-    if (any_dead) {
-        bury_waiters(c);
-        entry = longest_waiting(c, NULL);
-    }
     cvy_bell_arm(); /* who dies before the wake is to be heard */
-    if (entry)
-        (void)mark(entry);
+    if (any_dead)
+        bury_waiters(c);
+    if (any_dead || (entry && !mark(entry)))
+        (void)mark_longest_waiting(c);
 }
 
 static void notify_some(covey_condition *c, uint32_t n)
@@ -208,11 +218,7 @@ static void notify_some(covey_condition *c, uint32_t n)
         atomic_store(&c->notify, cvy_entry_of(cvy_thread_owner(), n));
     cvy_bell_arm(); /* who dies before the last wake is to be heard */
     bury_waiters(c);
-    for (uint32_t left = n; left; left--) {
-        cvy_entry *entry = longest_waiting(c, NULL);
-        if (!entry)
-            break;
-        (void)mark(entry);
+    for (uint32_t left = n; left && mark_longest_waiting(c); left--) {
         if (!CVY_MUTANT(condition_notify_note))
             atomic_store(&c->notify, cvy_entry_of(cvy_thread_owner(), left - 1));
     }
