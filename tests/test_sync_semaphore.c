@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Semaphores, bounded and not: counting, limits, waiting, and what makes them signals. */
+#include "sync/sync.h"
 #include "sync_help.h"
 
 #define MOST 2147483647u
@@ -310,6 +311,27 @@ TEST(permits_of_a_thread_that_ended_are_still_the_processs)
     CHECK_EQ(covey_semaphore_release(semaphore, 2), 0);
     CHECK_EQ(value_of(semaphore), 2);
     covey_semaphore_free(semaphore);
+}
+
+/* ---- who has them ------------------------------------------------------------ */
+
+/* Two threads of a process look for its entry. When the one takes it, the place before it is
+ * taken, and when the other takes it that place is free: it is not to get a second. */
+TEST(owner_has_one_entry_also_when_an_earlier_place_becomes_free)
+{
+    static struct cvy_table table;
+    CHECK(cvy_self() != NULL);
+    uint32_t me = cvy_member_owner(),
+             other = CVY_OWNER(CVY_INDEX_OF(me) + CVY_TABLE_INLINE, 1);
+    cvy_entry_is_free_fn *is_free = cvy_entry_member_is_dead;
+    cvy_entry *before = cvy_table_search(&table, other, is_free, NULL);
+    CHECK(before == cvy_table_first(&table, me));
+    atomic_store(before, cvy_entry_of(me, 0)); /* of one who lives */
+    cvy_entry *mine = cvy_table_search(&table, other, is_free, NULL);
+    CHECK(mine != NULL && mine != before);
+    atomic_store(before, 0);
+    CHECK(cvy_table_search(&table, other, is_free, NULL) == mine);
+    CHECK_EQ(atomic_load(before), 0);
 }
 
 /* ---- many ---------------------------------------------------------------------- */

@@ -126,10 +126,8 @@ static bool entry_is_free(void *object, uint64_t entry)
 static int find_entry(covey_barrier *b, cvy_entry **ret)
 {
     uint32_t me = cvy_thread_owner();
-    *ret = cvy_table_search(&b->arrivals, me, NULL, NULL);
-    while (!*ret) {
-        *ret = cvy_table_search(&b->arrivals, me, entry_is_free, b);
-        int r = *ret ? 0 : cvy_table_grow(&b->arrivals, b);
+    while (!(*ret = cvy_table_search(&b->arrivals, me, entry_is_free, b))) {
+        int r = cvy_table_grow(&b->arrivals, b);
         if (r < 0)
             return r;
     }

@@ -153,7 +153,8 @@ static bool entry_is_free(void *object, uint64_t entry)
 }
 
 /* This process's entry. A new one is taken under the guard, since what a dead owner of
- * the guard had changed may have to be put back. */
+ * the guard had changed may have to be put back, and since the process's other threads may
+ * be about to take one. */
 static int find_entry_slowly(covey_semaphore *s, cvy_entry **ret)
 {
     uint32_t me = cvy_member_owner();

@@ -74,7 +74,8 @@ static inline cvy_entry *cvy_table_first(struct cvy_table *table, uint32_t owner
 {
     return &table->first[CVY_INDEX_OF(owner) % CVY_TABLE_INLINE].entry;
 }
-/** The owner's entry. With `is_free`: or one taken for it, with nothing. NULL: none. */
+/** The owner's entry. With `is_free`: or if it has none one taken for it, with nothing; two
+ * threads that do so for one owner at once may take two. NULL: none. */
 cvy_entry *cvy_table_search(struct cvy_table *table, uint32_t owner,
                             cvy_entry_is_free_fn *is_free, void *object);
 /** Make room for more owners. Returns: 0; -ENOMEM, -EAGAIN, with the detail set. */

@@ -53,8 +53,9 @@ static cvy_entry *probe(void *entries, uint32_t count, size_t distance, uint32_t
     return NULL;
 }
 
-cvy_entry *cvy_table_search(struct cvy_table *table, uint32_t owner,
-                            cvy_entry_is_free_fn *is_free, void *object)
+/* As cvy_table_search; with `is_free` the first place that is the owner's or free. */
+static cvy_entry *search(struct cvy_table *table, uint32_t owner,
+                         cvy_entry_is_free_fn *is_free, void *object)
 {
     cvy_entry *found = probe(table->first, CVY_TABLE_INLINE, sizeof table->first[0],
                              owner, is_free, object);
@@ -66,6 +67,15 @@ cvy_entry *cvy_table_search(struct cvy_table *table, uint32_t owner,
                       is_free, object);
     }
     return found;
+}
+
+/* A place before the owner's may have become free since: its own goes first, or it would
+ * have two. */
+cvy_entry *cvy_table_search(struct cvy_table *table, uint32_t owner,
+                            cvy_entry_is_free_fn *is_free, void *object)
+{
+    cvy_entry *found = search(table, owner, NULL, NULL);
+    return found || !is_free ? found : search(table, owner, is_free, object);
 }
 
 int cvy_table_grow(struct cvy_table *table, void *object)
