@@ -352,7 +352,9 @@ static int wait_during_the_action(struct covey_view arg)
 static void *come_early(void *stage)
 {
     struct stage *s = stage;
-    s->numbers[5] = covey_barrier_wait(s->object, COVEY_MSEC(20), NULL);
+    int r = covey_barrier_wait(s->object, COVEY_FOREVER, NULL);
+    s->numbers[5] = r;
+    family_tell(&s->told);
     return NULL;
 }
 
@@ -370,26 +372,69 @@ static struct stage *stage_with_slow_action(covey_process **ret_waiter,
     return s;
 }
 
-/* Those who come during the action belong to the next time, and wait no longer for it
- * than they were told to. */
-TEST_EACH_METHOD_AND_THREAD(who_comes_during_the_action_is_of_the_next_time)
+static void let_act(struct stage *s, covey_process *waiter, covey_process *actor)
 {
-    covey_process *waiter, *actor;
-    struct stage *s = stage_with_slow_action(&waiter, &actor);
-    pthread_t thread = thread_of(come_early, s);
-    await_sleepers(s->object, 2);
-    int64_t end = cvy_os_now() + COVEY_MSEC(25);
-    while (cvy_os_now() < end) /* until the newcomer's time is over */
-        cvy_os_yield();
-    CHECK_EQ(covey_barrier_broken(s->object), 0);
     family_tell(&s->go);
     CHECK_EQ(end_of(waiter), 0);
     CHECK_EQ(end_of(actor), 0);
     CHECK_EQ(s->numbers[0], 0);
     CHECK_EQ(s->numbers[1], 0);
+}
+
+TEST_EACH_METHOD_AND_THREAD(who_comes_during_the_action_is_of_the_next_time)
+{
+    covey_process *waiter, *actor;
+    unsigned waiting = 4711;
+    struct stage *s = stage_with_slow_action(&waiter, &actor);
+    pthread_t thread = thread_of(come_early, s);
+    await_sleepers(s->object, 2);
+    let_act(s, waiter, actor);
+    do
+        CHECK_OK(covey_barrier_n_waiting(s->object, &waiting));
+    while (!waiting);
+    CHECK_EQ(waiting, 1);
+    CHECK_EQ(covey_barrier_wait(s->object, COVEY_FOREVER, NULL), 0);
     CHECK_EQ(pthread_join(thread, NULL), 0);
-    CHECK_EQ(s->numbers[5], -ETIMEDOUT);
-    CHECK_EQ(covey_barrier_broken(s->object), 1);
+    CHECK_EQ(s->numbers[5], 0);
+    covey_barrier_free(s->object);
+}
+
+/* As if they had not come. */
+TEST_EACH_METHOD_AND_THREAD(who_comes_during_the_action_waits_no_longer_than_told)
+{
+    covey_process *waiter, *actor;
+    struct stage *s = stage_with_slow_action(&waiter, &actor);
+    CHECK_ERR(covey_barrier_wait(s->object, COVEY_NOWAIT, NULL), -ETIMEDOUT);
+    CHECK_STR_HAS(covey_error_detail(), "covey_barrier_wait: the action still runs");
+    CHECK_ERR(covey_barrier_wait(s->object, COVEY_MSEC(20), NULL), -ETIMEDOUT);
+    CHECK_EQ(covey_barrier_broken(s->object), 0);
+    let_act(s, waiter, actor);
+    check_as_new(s->object);
+    covey_barrier_free(s->object);
+}
+
+static void ignore(int signal)
+{
+    (void)signal;
+}
+
+TEST_EACH_METHOD_AND_THREAD(signal_ends_the_wait_of_who_comes_during_the_action)
+{
+    covey_process *waiter, *actor;
+    struct stage *s = stage_with_slow_action(&waiter, &actor);
+    struct sigaction action = {.sa_handler = ignore}; /* without SA_RESTART */
+    CHECK_EQ(sigaction(SIGUSR1, &action, NULL), 0);
+    pthread_t thread = thread_of(come_early, s);
+    await_sleepers(s->object, 2);
+    while (!atomic_load(&s->told)) { /* it may just have been awake */
+        CHECK_EQ(pthread_kill(thread, SIGUSR1), 0);
+        cvy_os_yield();
+    }
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_EQ(s->numbers[5], -EINTR);
+    CHECK_EQ(covey_barrier_broken(s->object), 0);
+    let_act(s, waiter, actor);
+    check_as_new(s->object);
     covey_barrier_free(s->object);
 }
 

@@ -476,14 +476,17 @@ covey_barrier_create(covey_barrier **out, unsigned parties,
                      const struct covey_barrier_opts *opts) COVEY_MUST_CHECK;
 
 /**
- * Wait until all parties have come. The barrier is then ready for the next time.
+ * Wait until all parties have come. The barrier is then ready for the next time. While an
+ * action runs all have come, and wait for it without limit; who comes meanwhile waits for
+ * the next time to begin.
  *
  * `ret_index`: receives a number from 0 to parties - 1, another for each; may be NULL.
  * Returns:  0; COVEY_EBROKEN: it is broken, or was while this thread waited, or was reset:
- *           the detail says why; -ETIMEDOUT and -EINTR, which break it for all; what the
- *           action returned if that is negative and this thread called it; -ENOMEM, as if
- *           it had not come.
- * Blocks:   at most `timeout`.
+ *           the detail says why; -ETIMEDOUT and -EINTR, which break it for all, or, while
+ *           the action of those before still runs, leave it as if this thread had not come;
+ *           what the action returned if that is negative and this thread called it;
+ *           -ENOMEM, as if it had not come.
+ * Blocks:   at most `timeout`, and for those who have come while the action runs.
  */
 COVEY_API int covey_barrier_wait(covey_barrier *barrier, covey_nsec timeout,
                                  unsigned *ret_index);

@@ -163,6 +163,7 @@ struct waiting {
     const char *call;
     int64_t deadline;
     uint32_t generation;
+    bool has_come; /* it belongs to that generation; else it waits for the end of it */
 };
 
 /* Give up: nobody can be released any more in this generation. */
@@ -193,7 +194,8 @@ static int sleep_on(struct waiting *w, uint64_t seen, uint32_t gong)
                      w->deadline, cvy_ref_of(b));
 }
 
-/* Wait until this generation is over. */
+/* Wait until this generation is over. Who does not belong to it leaves it alone when its
+ * own time is over. */
 static int wait_for_others(struct waiting *w)
 {
     struct cvy_spin spin = {.is_handover = true};
@@ -216,6 +218,10 @@ static int wait_for_others(struct waiting *w)
         seen = atomic_load(&w->barrier->state);
         if (r >= 0 || generation_of(seen) != w->generation || seen & BROKEN)
             continue;
+        if (!w->has_come)
+            return cvy_fail(
+                r, r == -EINTR ? "%s: a signal came" : "%s: the action still runs",
+                w->call);
         if (seen & ACTION) /* all have come: that is no time-out */
             w->deadline = INT64_MAX;
         else if ((r = give_up(w, seen, r)) < 0)
@@ -252,9 +258,7 @@ static int arrive(struct waiting *w, bool *ret_acts)
     if (seen & BROKEN)
         return fail_broken(b, w->call);
     if (seen & ACTION) { /* of those before us; the next generation begins after it */
-        int64_t deadline = w->deadline;
         int r = wait_for_others(w);
-        w->deadline = deadline;
         return r == COVEY_EBROKEN ? 0 : r;
     }
     uint64_t note = cvy_entry_of(cvy_thread_owner(), mark_of(w->generation));
@@ -272,6 +276,7 @@ static int arrive(struct waiting *w, bool *ret_acts)
     if (CVY_MUTANT(barrier_late_note))
         atomic_store(w->mine, note);
     *ret_acts = is_last && b->has_action;
+    w->has_come = true;
     return (int)arrived_in(seen) + 1;
 }
 
