@@ -35,6 +35,7 @@ struct noun {
     int (*acquire)(void *object, covey_nsec timeout);
     int (*release)(void *object);
     int (*abandoned)(void *object);
+    void (*check_shown_free)(void *object);
 };
 
 static void *make_lock(void)
@@ -83,10 +84,22 @@ static int rlock_abandoned(void *lock)
 {
     return covey_rlock_abandoned(lock);
 }
+static void check_lock_shown_free(void *lock)
+{
+    CHECK_EQ(covey_lock_locked(lock), 0);
+    CHECK_REPR(lock, lock, "<Lock(owner=None)>");
+}
+static void check_rlock_shown_free(void *lock)
+{
+    CHECK_EQ(covey_rlock_locked(lock), 0);
+    CHECK_REPR(rlock, lock, "<RLock(None, 0)>");
+}
 
 static const struct noun nouns[] = {
-    {make_lock, free_lock, acquire_lock, release_lock, lock_abandoned},
-    {make_rlock, free_rlock, acquire_rlock, release_rlock, rlock_abandoned},
+    {make_lock, free_lock, acquire_lock, release_lock, lock_abandoned,
+     check_lock_shown_free},
+    {make_rlock, free_rlock, acquire_rlock, release_rlock, rlock_abandoned,
+     check_rlock_shown_free},
 };
 enum { NOUNS = sizeof nouns / sizeof *nouns };
 
@@ -130,8 +143,10 @@ TEST_EACH_METHOD_TIMEOUT(lock_of_a_process_that_ends_is_abandoned_once, 60)
                 atomic_store(&s->begun, 0);
                 covey_process *p = acting(have_and_end, s);
                 family_await(&s->begun, 1);
-                if (!sleeping)
+                if (!sleeping) {
                     CHECK_OK(covey_process_join(p, COVEY_FOREVER));
+                    nouns[n].check_shown_free(s->object);
+                }
                 check_abandoned_once(&nouns[n], s->object);
                 CHECK_EQ(end_of(p), way == CRASH ? -SIGKILL : 0);
                 nouns[n].free(s->object);

@@ -189,7 +189,8 @@ TEST(rlock_of_a_thread_that_ended_is_abandoned)
 {
     covey_rlock *lock = rlock_made();
     run_thread(take, lock);
-    CHECK_EQ(covey_rlock_locked(lock), 1);
+    CHECK_EQ(covey_rlock_locked(lock), 0);
+    CHECK_REPR(rlock, lock, "<RLock(None, 0)>");
     CHECK_EQ(covey_rlock_abandoned(lock), 0);
     CHECK_ERR(covey_rlock_release(lock), COVEY_ENOTOWNER);
     CHECK_EQ(covey_rlock_acquire(lock, COVEY_NOWAIT), COVEY_ABANDONED);

@@ -93,7 +93,7 @@ COVEY_API int covey_lock_acquire(covey_lock *lock, covey_nsec timeout);
  */
 COVEY_API int covey_lock_release(covey_lock *lock);
 
-/** Returns:  1 if anybody has the lock, else 0. */
+/** Returns:  1 if anybody has the lock; 0 if nobody does, or one who is dead. */
 COVEY_API int covey_lock_locked(covey_lock *lock);
 
 /**
@@ -107,7 +107,7 @@ COVEY_API int covey_lock_abandoned(covey_lock *lock);
 /**
  * Write what Python shows: `<Lock(owner=None)>`, `<Lock(owner=Process-1)>` or, in a
  * thread that is not the first, `<Lock(owner=Process-1|Thread-4711)>` with its thread id,
- * `<Lock(owner=SomeOtherThread)>`, `<Lock(owner=SomeOtherProcess)>`.
+ * `<Lock(owner=SomeOtherThread)>`, `<Lock(owner=SomeOtherProcess)>`. The dead are nobody.
  *
  * Returns:  0; -ENOMEM. `ret_text` ends with a NUL that its size omits.
  */
@@ -150,7 +150,7 @@ COVEY_API int covey_rlock_acquire(covey_rlock *lock, covey_nsec timeout);
  */
 COVEY_API int covey_rlock_release(covey_rlock *lock);
 
-/** Returns:  1 if anybody has the lock, else 0. */
+/** Returns:  1 if anybody has the lock; 0 if nobody does, or a thread that has ended. */
 COVEY_API int covey_rlock_locked(covey_rlock *lock);
 
 /** Returns:  1 if this thread has the lock and got it from an owner that died, else 0. */
@@ -158,7 +158,8 @@ COVEY_API int covey_rlock_abandoned(covey_rlock *lock);
 
 /**
  * Write what Python shows: `<RLock(None, 0)>`, `<RLock(MainProcess, 2)>`,
- * `<RLock(SomeOtherThread, nonzero)>`, `<RLock(SomeOtherProcess, nonzero)>`.
+ * `<RLock(SomeOtherThread, nonzero)>`, `<RLock(SomeOtherProcess, nonzero)>`. The dead are
+ * nobody.
  *
  * Returns:  0; -ENOMEM. `ret_text` ends with a NUL that its size omits.
  */

@@ -45,7 +45,7 @@ void cvy_lock_release(cvy_word *lock);
 /** Who takes a lock, where that is not a thread for covey's own purpose. */
 struct cvy_taker {
     uint32_t me; /* the owner word to write */
-    bool (*is_dead)(uint32_t owner, bool ask_kernel);
+    cvy_is_dead_fn *is_dead;
     cvy_ref what; /* waited for, for those who look from outside */
     bool interruptible;
     uint32_t dead; /* out: from whom it was taken over, with CVY_OWNER_DIED */

@@ -124,8 +124,8 @@ void cvy_members_sweep_asking(void);
 
 /** Whether the thread (member) that `owner` names is no more. `ask_kernel`: do not trust
  * its life word, which a crash may have overwritten. */
-bool cvy_slot_is_dead(uint32_t owner, bool ask_kernel);
-bool cvy_member_is_dead(uint32_t owner, bool ask_kernel);
+typedef bool cvy_is_dead_fn(uint32_t owner, bool ask_kernel);
+cvy_is_dead_fn cvy_slot_is_dead, cvy_member_is_dead;
 /** The number of the family's first process. */
 int cvy_member_first_pid(void);
 /** Whether the member's process runs no more, as the kernel says, even if it left before. */

@@ -36,16 +36,26 @@ static uint32_t taker_of(const struct covey_lock *lock)
     return lock->object.kind == CVY_KIND_RLOCK ? cvy_thread_owner() : lock_taker(lock);
 }
 
+/* What tells whether an owner of it is dead. */
+static cvy_is_dead_fn *death_of(const struct covey_lock *lock)
+{
+    if (lock->object.kind == CVY_KIND_RLOCK)
+        return cvy_slot_is_dead;
+    return lock->flags & CVY_LOCK_HANDOFF ? nobody_dies : cvy_member_is_dead;
+}
+
+uint32_t cvy_lock_owner(const struct covey_lock *lock)
+{
+    uint32_t owner = atomic_load(&lock->word) & CVY_OWNER_MASK;
+    return owner && !death_of(lock)(owner, false) ? owner : 0;
+}
+
 int cvy_lock_take_slowly(struct covey_lock *lock, int64_t deadline)
 {
     struct cvy_taker taker = {.me = taker_of(lock),
-                              .is_dead = cvy_member_is_dead,
+                              .is_dead = death_of(lock),
                               .what = cvy_ref_of(lock),
                               .interruptible = true};
-    if (lock->object.kind == CVY_KIND_RLOCK)
-        taker.is_dead = cvy_slot_is_dead;
-    else if (lock->flags & CVY_LOCK_HANDOFF)
-        taker.is_dead = nobody_dies;
     int r = cvy_lock_take(&lock->word, &taker, deadline);
     if (r < 0)
         return r;
@@ -214,7 +224,7 @@ int covey_lock_release(covey_lock *lock)
 int covey_lock_locked(covey_lock *lock)
 {
     int r = cvy_sync_enter(lock, CVY_KIND_LOCK, "covey_lock_locked");
-    return r < 0 ? r : (atomic_load(&lock->word) & CVY_OWNER_MASK) != 0;
+    return r < 0 ? r : cvy_lock_owner(lock) != 0;
 }
 
 int covey_lock_abandoned(covey_lock *lock)
@@ -239,8 +249,7 @@ static void owner_text(uint32_t member, uint32_t slot, char *text, size_t size)
 
 void cvy_lock_text(const struct covey_lock *lock, char *text, size_t size)
 {
-    uint32_t word = atomic_load(&lock->word) & CVY_OWNER_MASK,
-             depth = atomic_load(&lock->depth);
+    uint32_t word = cvy_lock_owner(lock), depth = atomic_load(&lock->depth);
     char owner[96] = "None";
     if (lock->object.kind == CVY_KIND_LOCK) {
         if (word)

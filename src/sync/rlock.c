@@ -83,7 +83,7 @@ int covey_rlock_release(covey_rlock *lock)
 int covey_rlock_locked(covey_rlock *lock)
 {
     int r = cvy_sync_enter(lock, CVY_KIND_RLOCK, "covey_rlock_locked");
-    return r < 0 ? r : (atomic_load(&lock->lock.word) & CVY_OWNER_MASK) != 0;
+    return r < 0 ? r : cvy_lock_owner(&lock->lock) != 0;
 }
 
 int covey_rlock_abandoned(covey_rlock *lock)

@@ -209,6 +209,8 @@ int cvy_lock_take_slowly(struct covey_lock *lock, int64_t deadline);
 void cvy_lock_wake_next(struct covey_lock *lock, uint32_t seen);
 /** Set the detail: who has the lock, or that a signal came. Returns: `r`. */
 int cvy_lock_fail(const struct covey_lock *lock, int r, const char *call);
+/** The owner word of who has it; 0: nobody, or one who is dead, so that it is free. */
+uint32_t cvy_lock_owner(const struct covey_lock *lock);
 /** Whether the caller has it: this process a lock, this thread an rlock. */
 bool cvy_lock_is_mine(const struct covey_lock *lock);
 bool cvy_lock_is_abandoned(const struct covey_lock *lock);
