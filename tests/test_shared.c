@@ -424,6 +424,11 @@ TEST(bad_arguments_are_told)
     CHECK_STR_HAS(covey_error_detail(), "bad typecode 'x'");
     CHECK_ERR(covey_shared_value_create(&value, 0, NULL, NULL), -EINVAL);
     CHECK_ERR(covey_shared_value_create_struct(&value, 0, NULL, NULL), -EINVAL);
+    CHECK_ERR(
+        covey_shared_value_create(
+            &value, 'i', NULL, COVEY_SHARED_OPTS(.synchronized = (enum covey_switch)7)),
+        -EINVAL);
+    CHECK_STR_HAS(covey_error_detail(), ".synchronized is none of COVEY_ON, COVEY_OFF");
     CHECK_ERR(covey_array_create(&array, 'd', SIZE_MAX / 4, NULL, NULL), -EOVERFLOW);
     CHECK_ERR(covey_array_create(&array, 'd', SIZE_MAX / 64, NULL, NULL), -ENOMEM);
     CHECK_OK(covey_shared_value_create(&value, 'i', NULL, NULL));

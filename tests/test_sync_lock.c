@@ -46,6 +46,10 @@ TEST(bad_options_make_no_lock)
     CHECK_ERR(covey_lock_create(&lock, &newer.opts), -EINVAL);
     CHECK_ERR(covey_lock_create(&lock, &(struct covey_lock_opts){.name = "no size"}),
               -EINVAL);
+    CHECK_ERR(
+        covey_lock_create(&lock, COVEY_LOCK_OPTS(.handoff = (enum covey_switch)7)),
+        -EINVAL);
+    CHECK_STR_HAS(covey_error_detail(), ".handoff is none of COVEY_ON, COVEY_OFF, 0");
     CHECK(lock == NULL);
     newer.more = 0;
     CHECK_OK(covey_lock_create(&lock, &newer.opts));

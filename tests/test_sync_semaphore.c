@@ -58,12 +58,17 @@ TEST(semaphore_has_the_permits_it_was_made_with)
 TEST(bad_options_make_no_semaphore)
 {
     const struct covey_semaphore_opts no_size = {.signal = COVEY_ON};
+    const struct covey_semaphore_opts no_switch = {.size = sizeof no_switch,
+                                                   .signal = (enum covey_switch)7};
     covey_semaphore *s = NULL;
     covey_bounded_semaphore *b = NULL;
     CHECK_ERR(covey_semaphore_create(NULL, 1, NULL), -EINVAL);
     CHECK_ERR(covey_bounded_semaphore_create(NULL, 1, NULL), -EINVAL);
     CHECK_ERR(covey_semaphore_create(&s, 1, &no_size), -EINVAL);
     CHECK_ERR(covey_bounded_semaphore_create(&b, 1, &no_size), -EINVAL);
+    CHECK_ERR(covey_semaphore_create(&s, 1, &no_switch), -EINVAL);
+    CHECK_ERR(covey_bounded_semaphore_create(&b, 1, &no_switch), -EINVAL);
+    CHECK_STR_HAS(covey_error_detail(), ".signal is none of COVEY_ON, COVEY_OFF, 0");
     CHECK_ERR(covey_semaphore_create(&s, MOST + 1, NULL), -EOVERFLOW);
     CHECK_ERR(covey_bounded_semaphore_create(&b, MOST + 1, NULL), -EOVERFLOW);
     CHECK_ERR(covey_semaphore_create(&s, UINT32_MAX, NULL), -EOVERFLOW);
