@@ -392,6 +392,22 @@ TEST(array_is_bounds_checked)
     covey_array_free(array);
 }
 
+/* Also from and to the array itself. */
+TEST(array_elements_may_be_moved)
+{
+    enum { COUNT = 1000 };
+    covey_array *array;
+    int numbers[COUNT];
+    for (int i = 0; i < COUNT; i++)
+        numbers[i] = i;
+    CHECK_OK(covey_array_create(&array, 'i', COUNT, numbers, NULL));
+    CHECK_OK(covey_array_set(array, 1, COUNT - 1, covey_array_data(array)));
+    CHECK_MEM_EQ(covey_array_at(array, 1), numbers, sizeof numbers - sizeof *numbers);
+    CHECK_OK(covey_array_get(array, 1, COUNT - 1, covey_array_data(array)));
+    CHECK_MEM_EQ(covey_array_data(array), numbers, sizeof numbers - sizeof *numbers);
+    covey_array_free(array);
+}
+
 TEST(character_arrays_are_strings)
 {
     covey_array *array, *numbers;

@@ -76,7 +76,7 @@ int cvy_shared_read(struct cvy_shared *s, size_t offset, void *to, size_t size,
     if (r < 0)
         return r;
     if (size)
-        memcpy(to, (const char *)cvy_at(s->data) + offset, size);
+        memmove(to, (const char *)cvy_at(s->data) + offset, size);
     if (s->lock)
         (void)cvy_shared_release(s, call);
     return r;
@@ -89,7 +89,7 @@ int cvy_shared_write(struct cvy_shared *s, size_t offset, const void *from, size
     if (r < 0)
         return r;
     if (size)
-        memcpy((char *)cvy_at(s->data) + offset, from, size);
+        memmove((char *)cvy_at(s->data) + offset, from, size);
     if (s->lock)
         (void)cvy_shared_release(s, call);
     return r;
