@@ -3,6 +3,7 @@
  * from Python, see value/differential. */
 #include <errno.h>
 #include <locale.h>
+#include <stdlib.h>
 
 #include "value_help.h"
 
@@ -121,6 +122,29 @@ TEST(shared_values_are_shared_again)
     CHECK(covey_value_equal(value, again));
     covey_value_free(value);
     covey_value_free(again);
+}
+
+TEST(a_long_int_is_written_once_however_often_it_is_there)
+{
+    enum { SIZE = 100000, TIMES = 1000 };
+    unsigned char *digits = calloc(1, SIZE);
+    covey_value *list = covey_value_list(), *number, *again = NULL;
+    struct covey_bytes pickle = {0};
+
+    digits[SIZE - 1] = 1;
+    number = covey_value_int_bytes(digits, SIZE);
+    for (int i = 0; i < TIMES; i++)
+        CHECK_OK(covey_value_append(list, covey_value_ref(number)));
+    CHECK_OK(covey_value_pickle(list, &pickle));
+    CHECK_LT(pickle.size, SIZE + 10 * TIMES);
+    CHECK_OK(covey_value_unpickle(&again, pickle.data, pickle.size, NULL));
+    CHECK_EQ(covey_value_equal(list, again), 1);
+    CHECK(covey_value_at(again, 0) == covey_value_at(again, TIMES - 1));
+    covey_value_free(again);
+    covey_value_free(list);
+    covey_value_free(number);
+    covey_bytes_free(&pickle);
+    free(digits);
 }
 
 TEST(batches_and_frames_are_as_stock_ones)

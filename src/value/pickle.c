@@ -216,6 +216,16 @@ static void memoize(struct writer *w, const covey_value *value)
     w->memoized++;
 }
 
+/* An int that is written by reference where it is there again. CPython writes each in full,
+ * and few bytes of a pickle would become as many as memory can hold. */
+static bool is_repeated_long(const covey_value *value)
+{
+    enum { MANY_LIMBS = 32 };
+
+    return !cvy_is_small(value) && cvy_as_big(value)->size >= MANY_LIMBS &&
+           is_shared(value);
+}
+
 /* ---- plain values -------------------------------------------------------------- */
 
 static void save(struct writer *w, const covey_value *value);
@@ -511,6 +521,9 @@ static void save_whole(struct writer *w, const covey_value *value)
     const struct cvy_seq *seq = cvy_as_seq(value);
 
     switch (value->kind) {
+    case COVEY_VALUE_INT:
+        put_long(w, value);
+        break;
     case COVEY_VALUE_STR:
     case COVEY_VALUE_BYTES:
         put_text(w, cvy_as_text(value));
@@ -571,7 +584,10 @@ static void save(struct writer *w, const covey_value *value)
         put_op(w, covey_value_truth(value) ? CVY_NEWTRUE : CVY_NEWFALSE, 0, 0);
         break;
     case COVEY_VALUE_INT:
-        put_int(w, value);
+        if (is_repeated_long(value))
+            save_node(w, value);
+        else
+            put_int(w, value);
         break;
     case COVEY_VALUE_FLOAT:
         put_float(w, cvy_as_float(value)->number);
