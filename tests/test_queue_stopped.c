@@ -112,6 +112,29 @@ TEST(messages_go_on_behind_a_producer_that_died_leading_on)
     grow_and_die(true);
 }
 
+TEST(jump_of_a_producer_that_died_is_no_message)
+{
+    covey_queue *q;
+    struct covey_bytes got = {0};
+    CHECK_OK(covey_queue_create(&q, 4, NULL));
+    CHECK_OK(covey_queue_put(q, COVEY_VIEW("x", 1), COVEY_NOWAIT));
+    CHECK_OK(covey_queue_get(q, &got, COVEY_NOWAIT));
+    q->ring.tail += CVY_POSITION_FAR; /* where the next one who puts leads on */
+    q->ring.head += CVY_POSITION_FAR;
+    struct stopped before = note_of(q);
+    CHECK_OK(covey_queue_put(q, COVEY_VIEW("lost", 4), COVEY_NOWAIT));
+    CHECK_EQ(cvy_position_number_of(q->ring.tail), 1);
+    cvy_record_at(&q->ring, cvy_position_start_of(1))->word = 0;
+    note(q, before);
+    kill_one_doing(q, die_having_the_lock);
+    check_load(q, 0, 0);
+    CHECK_ERR(covey_queue_get(q, &got, COVEY_NOWAIT), -ETIMEDOUT);
+    CHECK_OK(covey_queue_put(q, COVEY_VIEW("y", 1), COVEY_NOWAIT));
+    check_load(q, 1, 1);
+    covey_bytes_free(&got);
+    covey_queue_free(q);
+}
+
 /* ---- consumers ---- */
 
 /* Who is about to take a message, and is killed before it has. */

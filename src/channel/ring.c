@@ -206,7 +206,7 @@ void cvy_ring_load(struct cvy_ring *ring, uint32_t *ret_items, uint64_t *ret_byt
             if (word && items - 1 < UINT32_MAX / 2) {
                 *ret_items = items;
                 *ret_bytes = bytes - r->before;
-            } else if (word) {
+            } else if (word && !(word & (CVY_RECORD_PAD | CVY_RECORD_JUMP))) {
                 *ret_items = 1;
                 *ret_bytes = items_size(r, word);
             }
