@@ -494,9 +494,9 @@ static void make_whole(void *context)
 static void hold_and_release_inner(void *context)
 {
     const struct operation *o = context;
-    (void)covey_hold(inner_of(o));
-    (void)covey_hold(inner_of(o));
-    (void)cvy_object_release(inner_of(o));
+    CHECK_OK(covey_hold(inner_of(o)));
+    CHECK_OK(covey_hold(inner_of(o)));
+    CHECK_OK(cvy_object_release(inner_of(o)));
 }
 
 static void keep_inner(void *context)
