@@ -81,13 +81,18 @@ static int die_writing(struct covey_view arg)
 
 TEST_EACH_METHOD(value_of_a_dead_writer_is_flagged_once)
 {
-    covey_shared_value *value;
+    covey_shared_value *value, *copy = NULL;
     struct point point = {5, 6, 7}, got;
     CHECK_OK(covey_shared_value_create_struct(&value, sizeof point, &point, NULL));
     CHECK_EQ(run(die_writing, COVEY_VIEW_OF(value), OPTS()), -SIGKILL);
     CHECK_EQ(covey_shared_value_get(value, &got, sizeof got), COVEY_ABANDONED);
     CHECK(got.x == 1 && got.y == 6);
     CHECK_EQ(covey_shared_value_get(value, &got, sizeof got), 0);
+    CHECK_EQ(run(die_writing, COVEY_VIEW_OF(value), OPTS()), -SIGKILL);
+    CHECK_EQ(covey_shared_value_copy(value, &copy), COVEY_ABANDONED);
+    CHECK_EQ(covey_shared_value_get(copy, &got, sizeof got), 0);
+    CHECK(got.x == 1 && got.y == 6);
+    covey_shared_value_free(copy);
     covey_shared_value_free(value);
 }
 
@@ -445,6 +450,8 @@ TEST(bad_arguments_are_told)
             &value, 'i', NULL, COVEY_SHARED_OPTS(.synchronized = (enum covey_switch)7)),
         -EINVAL);
     CHECK_STR_HAS(covey_error_detail(), ".synchronized is none of COVEY_ON, COVEY_OFF");
+    CHECK_ERR(covey_shared_value_create_struct(&value, SIZE_MAX, NULL, NULL),
+              -EOVERFLOW);
     CHECK_ERR(covey_array_create(&array, 'd', SIZE_MAX / 4, NULL, NULL), -EOVERFLOW);
     CHECK_ERR(covey_array_create(&array, 'd', SIZE_MAX / 64, NULL, NULL), -ENOMEM);
     CHECK_OK(covey_shared_value_create(&value, 'i', NULL, NULL));

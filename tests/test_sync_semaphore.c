@@ -298,6 +298,12 @@ TEST_EACH_METHOD(permits_of_a_signal_are_used_up)
     semaphore = semaphore_made(2);
     CHECK_OK(covey_semaphore_release(semaphore, 1)); /* it holds none */
     check_a_signal_keeps(s, semaphore);
+    semaphore = semaphore_made(2);
+    CHECK_OK(covey_semaphore_acquire(semaphore, COVEY_NOWAIT));
+    CHECK_OK(covey_semaphore_release(semaphore, 2)); /* it holds one */
+    CHECK_OK(covey_semaphore_acquire(semaphore, COVEY_NOWAIT));
+    CHECK_OK(covey_semaphore_release(semaphore, 1)); /* for ever */
+    check_a_signal_keeps(s, semaphore);
 }
 
 static void *take(void *semaphore)

@@ -82,7 +82,7 @@ covey_shared_value_create(covey_shared_value **out, char typecode, const void *i
  * covey hands out.
  *
  * `size`:   in bytes, at least 1.
- * Returns:  as covey_shared_value_create.
+ * Returns:  as covey_shared_value_create; -EOVERFLOW for about 2^63 bytes and more.
  */
 COVEY_API int
 covey_shared_value_create_struct(covey_shared_value **out, size_t size,
@@ -143,7 +143,7 @@ COVEY_API covey_rlock *covey_shared_value_get_lock(covey_shared_value *value);
 /**
  * Make another value of the same type and content, with an rlock of its own.
  *
- * Returns:  0; -ENOMEM; -EINTR.
+ * Returns:  0; COVEY_ABANDONED, with the copy made; -ENOMEM; -EINTR.
  * Blocks:   while another process has the lock.
  */
 COVEY_API int covey_shared_value_copy(covey_shared_value *value,
@@ -158,8 +158,8 @@ COVEY_API void covey_shared_value_free(covey_shared_value *value);
  * Make an array of `count` values of the type `typecode`.
  *
  * `initial`: where they are copied from; NULL: all zero.
- * Returns:  0; -EINVAL for an unknown type code or bad options; -EOVERFLOW for more bytes
- *           than a size_t counts; -ENOMEM when the family's budget is used up.
+ * Returns:  0; -EINVAL for an unknown type code or bad options; -EOVERFLOW for about
+ *           2^63 bytes and more; -ENOMEM when the family's budget is used up.
  */
 COVEY_API int covey_array_create(covey_array **out, char typecode, size_t count,
                                  const void *initial,
@@ -258,7 +258,7 @@ COVEY_API covey_rlock *covey_array_get_lock(covey_array *array);
 /**
  * Make another array of the same type and content, with an rlock of its own.
  *
- * Returns:  0; -ENOMEM; -EINTR.
+ * Returns:  0; COVEY_ABANDONED, with the copy made; -ENOMEM; -EINTR.
  * Blocks:   while another process has the lock.
  */
 COVEY_API int covey_array_copy(covey_array *array, covey_array **out) COVEY_MUST_CHECK;

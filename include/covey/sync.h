@@ -12,7 +12,7 @@
  *   lock, rlock        whoever acquires it next gets it with the remark COVEY_ABANDONED:
  *                      what it protects may be half-written. Once; then it is as new.
  *   semaphore          its permits come back, unless the semaphore is used as a signal:
- *                      released by a process that holds none of it
+ *                      a process has released more than it holds
  *   condition          its notification goes to another waiter; a notify that it died
  *                      in is carried through by the waiters
  *   event              never depends on who waits
@@ -228,7 +228,8 @@ struct covey_semaphore_opts {
     /** Shown by covey_family_describe; its first 47 bytes count. */
     const char *name;
     /** On: permits are never given back for the dead. Without it a semaphore becomes a
-     * signal when it starts at 0 or a process that holds no permit releases it. */
+     * signal, for ever, when it starts at 0 or a process releases more permits than it
+     * holds: all of them are nobody's then. */
     enum covey_switch signal;
 };
 #define COVEY_SEMAPHORE_OPTS(...)                                                      \
