@@ -3,7 +3,9 @@
  * are their starter's in every respect. */
 #include <dlfcn.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "process_help.h"
 
@@ -57,6 +59,92 @@ TEST(server_that_was_killed_is_replaced)
     CHECK_EQ(end_of(p), 8); /* its children are not concerned */
     CHECK_NE(server_pid(), first);
 }
+
+/* ---- forks of the program's own, beside a start --------------------------------- */
+
+/* A fork in another thread while a start has its socket pair open: the child has both ends,
+ * of which nobody tells it, and keeps them. */
+static atomic_bool bystander_wanted;
+static int bystander;
+
+static void make_bystander(void)
+{
+    forks_beside_threads();
+    bystander = fork();
+    if (bystander == 0)
+        for (;;)
+            pause();
+}
+
+int socketpair(int domain, int type, int protocol, int ends[2])
+    __attribute__((visibility("default")));
+int socketpair(int domain, int type, int protocol, int ends[2])
+{
+    int r = (int)syscall(SYS_socketpair, domain, type, protocol, ends);
+    if (r == 0 && atomic_exchange(&bystander_wanted, false))
+        make_bystander();
+    return r;
+}
+
+/* The server's pid, with the bystander about, which is older. */
+static int server_beside_bystander(void)
+{
+    char pids[1024];
+    read_children(pids, sizeof pids);
+    char *rest = NULL, *at = strtok_r(pids, " ", &rest);
+    while (at && atoi(at) == bystander)
+        at = strtok_r(NULL, " ", &rest);
+    CHECK(at != NULL);
+    return at ? atoi(at) : -1;
+}
+
+TEST(server_that_was_killed_is_replaced_though_a_fork_has_its_socket)
+{
+    CHECK_OK(covey_set_forkserver_spares(0));
+    CHECK_OK(covey_set_log_level(COVEY_LOG_OFF));
+    (void)share();
+    atomic_store(&bystander_wanted, true);
+    CHECK_EQ(run(do_nothing, COVEY_NO_VIEW, SERVER_OPTS()), 0);
+    CHECK(!atomic_load(&bystander_wanted));
+    int first = server_beside_bystander();
+    CHECK_EQ(kill(first, SIGKILL), 0);
+    await_gone(first);
+    CHECK_EQ(run(do_nothing, COVEY_NO_VIEW, SERVER_OPTS()), 0);
+    CHECK_NE(server_beside_bystander(), first);
+    family_kill(bystander);
+}
+
+/* One that were not told would be killed, after a second. Who is told needs less, unless the
+ * machine is busy. */
+TEST(server_is_told_to_end_though_a_fork_has_its_socket)
+{
+    covey_nsec took = COVEY_FOREVER;
+    (void)share();
+    for (int i = 0; i < 10 && took >= COVEY_SEC(1); i++) {
+        atomic_store(&bystander_wanted, true);
+        CHECK_EQ(run(do_nothing, COVEY_NO_VIEW, SERVER_OPTS()), 0);
+        int64_t begin = cvy_os_now();
+        cvy_forkserver_stop();
+        took = cvy_os_now() - begin;
+        family_kill(bystander);
+    }
+    CHECK_LT(took, COVEY_SEC(1));
+}
+
+TEST(image_that_ends_without_a_word_is_noticed_though_a_fork_has_its_socket)
+{
+    CHECK_OK(covey_set_executable("/bin/false"));
+    (void)share();
+    covey_process *p =
+        made(do_nothing, COVEY_NO_VIEW, COVEY_PROCESS_OPTS(.method = COVEY_SPAWN));
+    atomic_store(&bystander_wanted, true);
+    CHECK_ERR(covey_process_start(p), COVEY_ESTART);
+    CHECK_STR_HAS(covey_error_detail(), "the child ended with exit code 1");
+    family_kill(bystander);
+    covey_process_free(p);
+}
+
+/* ---- killed at any time --------------------------------------------------------- */
 
 static atomic_bool killing;
 static atomic_int kills,

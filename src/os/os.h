@@ -205,6 +205,8 @@ int cvy_os_close_from(int lowest);
 /** One message, not empty, with at most 64 descriptors. Blocks while the buffer is full.
  * -EPIPE. */
 int cvy_os_send(int fd, const void *data, size_t size, const int *fds, size_t fd_count);
+/** End a socket for both sides, also where other processes have it. */
+void cvy_os_hang_up(int fd);
 /** Receive one message. Returns: its size, 0 at the end; -ETIMEDOUT; -EMSGSIZE if it (or
  * its descriptors) did not fit, -EMFILE if this process may not have so many: the message
  * is gone then. Blocks: until `deadline`. */

@@ -59,15 +59,37 @@ static int explain_silence(int pid)
                     ended.status == 127 ? " (a library may be missing)" : "");
 }
 
+/* A look costs a system call, and who ends closes its socket in all but rare cases. */
+#define LOOK_EVERY COVEY_MSEC(20)
+
+ssize_t cvy_image_recv(int pid, int socket, void *data, size_t size, int64_t deadline)
+{
+    size_t fds = 0;
+    int ready = 0;
+    for (bool ended = false; ready == 0 && !ended;) {
+        if (cvy_os_now() >= deadline)
+            return -ETIMEDOUT;
+        int64_t until = cvy_min_i64(deadline, cvy_os_deadline(LOOK_EVERY));
+        ready = cvy_os_poll_in(socket, until);
+        if (ready == 0 && cvy_os_await_end(pid, -1, 0) != -ETIMEDOUT) {
+            ended = true; /* what it said before is there by now */
+            ready = cvy_os_poll_in(socket, 0);
+        }
+    }
+    if (ready <= 0)
+        return ready;
+    ssize_t n = cvy_os_recv(socket, data, size, NULL, 0, &fds, deadline);
+    return n == -ECONNRESET ? 0 : n;
+}
+
 static int await_reply(int pid, int socket, covey_nsec timeout)
 {
     struct cvy_start_reply reply;
-    size_t fds = 0;
-    ssize_t n = cvy_os_recv(socket, &reply, sizeof reply, NULL, 0, &fds,
-                            cvy_os_deadline(timeout));
+    ssize_t n =
+        cvy_image_recv(pid, socket, &reply, sizeof reply, cvy_os_deadline(timeout));
     if (n == (ssize_t)sizeof reply && reply.code >= 0)
         return 0;
-    if (n == 0 || n == -ECONNRESET)
+    if (n == 0)
         return explain_silence(pid);
     cvy_start_undo(pid);
     if (n == -ETIMEDOUT)

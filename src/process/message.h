@@ -96,6 +96,10 @@ struct cvy_server_room {
 int cvy_exec_image(struct cvy_start_message *message, const int *fds, size_t fd_count,
                    const char *title, covey_nsec timeout, int *ret_socket,
                    void (*on_pid)(void *ctx, int pid), void *ctx);
+/** Receive a message from image `pid`, a child. Its end is known by itself: a child that the
+ * program forked beside its start may have its end of the socket, too.
+ * Returns: its size; 0 if the image has ended without one; -ETIMEDOUT. */
+ssize_t cvy_image_recv(int pid, int socket, void *data, size_t size, int64_t deadline);
 /** The life of a program image that covey started; returns only if it is none. */
 int cvy_image_live(int argc, char **argv);
 /** The server's life. */

@@ -131,13 +131,16 @@ static void stop_clones(void)
         cvy_start_undo(server.room->cloned);
 }
 
-/* A server ends when its socket does; its spares are ended here, being our children. */
+/* A server ends when its socket does, which a child of the program's own fork may have, too;
+ * its spares are ended here, being our children. */
 static void stop_server(void)
 {
     struct cvy_os_exit ended;
     int pid = server.pid;
     if (!pid)
         return;
+    if (cvy_os_is_kept(&server.socket))
+        cvy_os_hang_up(server.socket.fd);
     cvy_os_close_kept(&server.socket);
     if (cvy_os_wait_child(pid, -1, cvy_os_deadline(COVEY_SEC(1)), &ended) == -ETIMEDOUT)
         cvy_start_undo(pid);
@@ -337,9 +340,8 @@ static void ask_for_spares(void)
 static int await_answer(void)
 {
     struct cvy_server_answer answer;
-    size_t none = 0;
-    ssize_t n = cvy_os_recv(server.socket.fd, &answer, sizeof answer, NULL, 0, &none,
-                            INT64_MAX);
+    ssize_t n =
+        cvy_image_recv(server.pid, server.socket.fd, &answer, sizeof answer, INT64_MAX);
     if (n != (ssize_t)sizeof answer)
         return -EPIPE; /* dead, or out of step */
     server.room->cloned = 0;

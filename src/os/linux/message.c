@@ -67,6 +67,11 @@ int cvy_os_send(int fd, const void *data, size_t size, const int *fds, size_t fd
     return 0;
 }
 
+void cvy_os_hang_up(int fd)
+{
+    (void)shutdown(fd, SHUT_RDWR);
+}
+
 static void take_fds(struct msghdr *message, struct received *received)
 {
     struct cmsghdr *header;
