@@ -2,8 +2,10 @@
 /* Hosts that end, exec, or become daemons: in many ways, with processes running. */
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 #include "host.h"
+#include "thread_state.h"
 
 /* Between the test and a host of its own, in memory of the test's. */
 struct scene {
@@ -125,6 +127,53 @@ TEST_EACH_METHOD(fork_of_the_hosts_own_keeps_no_process_alive)
     CHECK_EQ(nothing_is_left_after(die_with_a_fork_left), -SIGKILL);
     CHECK_GT(scene->pid, 0);
     CHECK_EQ(kill(scene->pid, SIGKILL), 0);
+}
+
+/* A fork in another thread while the life-line is being made: between the system call and
+ * the note of what it gave. */
+static atomic_bool fork_wanted, fork_over;
+static atomic_int forking_thread;
+static int made_end, forked;
+
+static void *fork_once(void *arg)
+{
+    forks_beside_threads();
+    atomic_store(&forking_thread, cvy_os_tid());
+    forked = fork();
+    if (forked == 0)
+        _exit(fcntl(made_end, F_GETFD) != -1);
+    atomic_store(&fork_over, true);
+    return arg;
+}
+
+int pipe2(int ends[2], int flags) __attribute__((visibility("default")));
+int pipe2(int ends[2], int flags)
+{
+    static pthread_t thread;
+    int r = (int)syscall(SYS_pipe2, ends, flags);
+    if (r < 0 || !atomic_exchange(&fork_wanted, false))
+        return r;
+    made_end = ends[1];
+    CHECK_EQ(pthread_create(&thread, NULL, fork_once, NULL), 0);
+    CHECK_EQ(pthread_detach(thread), 0);
+    while (!atomic_load(&forking_thread))
+        sched_yield();
+    /* Until it has forked, or waits for what is being made. */
+    while (!atomic_load(&fork_over) &&
+           state_of_thread(atomic_load(&forking_thread)) != 'S')
+        sched_yield();
+    return r;
+}
+
+TEST(fork_beside_the_making_of_the_life_line_does_not_keep_it_open)
+{
+    CHECK(covey_current_process() != NULL);
+    atomic_store(&fork_wanted, true);
+    CHECK_GE(cvy_lifeline(), 0);
+    CHECK(!atomic_load(&fork_wanted));
+    while (!atomic_load(&fork_over))
+        sched_yield();
+    CHECK_EQ(host_wait(forked), 0);
 }
 
 /* ---- exec ---- */

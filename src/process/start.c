@@ -14,6 +14,7 @@
 #include "base/base.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "os/fork.h"
 #include "process/process.h"
 #include "region/member.h"
 #include "region/object.h"
@@ -22,23 +23,30 @@
 /* The pipe whose read end the children watch. Both ends are this process's: none before
  * the first start that needs it, and a new pipe when the program closed one of them. */
 static struct cvy_os_kept_fd lifeline_read = {.fd = -1}, lifeline_write = {.fd = -1};
+static pthread_mutex_t lifeline_mutex = PTHREAD_MUTEX_INITIALIZER;
 
-/* A child that the program forks by itself must not keep the pipe open. */
-__attribute__((constructor)) static void guard_against_forks(void)
+/* A child that the program forks by itself must not keep the pipe open, also where another
+ * thread is just making it. */
+__attribute__((constructor)) static void guard_forks(void)
 {
-    (void)pthread_atfork(NULL, NULL, cvy_lifeline_drop_write);
+    static struct cvy_os_fork_guard guard = {.mutex = &lifeline_mutex,
+                                             .in_child = cvy_lifeline_drop_write};
+    cvy_os_guard_forks(&guard);
 }
 
 /* Lock held. */
 static int make_lifeline(void)
 {
-    int ends[2], r = cvy_os_pipe(ends);
-    if (r < 0)
-        return r;
-    cvy_lifeline_drop();
-    lifeline_read = cvy_os_keep(ends[0]);
-    lifeline_write = cvy_os_keep(ends[1]);
-    return 0;
+    int ends[2];
+    (void)pthread_mutex_lock(&lifeline_mutex);
+    int r = cvy_os_pipe(ends);
+    if (r >= 0) {
+        cvy_lifeline_drop();
+        lifeline_read = cvy_os_keep(ends[0]);
+        lifeline_write = cvy_os_keep(ends[1]);
+    }
+    (void)pthread_mutex_unlock(&lifeline_mutex);
+    return r < 0 ? r : 0;
 }
 
 int cvy_lifeline(void)
