@@ -188,6 +188,58 @@ TEST_EACH_METHOD(a_replaced_sentinel_does_not_mislead)
     in_host(replace_while_one_is_watched);
 }
 
+static void replace_by_a_pidfd(void)
+{
+    int fd = -1, code = 0;
+    covey_process *p = host_start(host_sleep, COVEY_NO_VIEW);
+    CHECK_OK(covey_process_sentinel(p, &fd));
+    closefrom(3);
+    int own = family_fork();
+    if (own == 0)
+        for (;;)
+            pause();
+    int pidfd = cvy_os_pidfd_open(own);
+    if (pidfd >= 0)
+        CHECK_EQ(dup2(pidfd, fd), fd);
+    CHECK_OK(covey_process_kill(p));
+    CHECK_OK(covey_process_join(p, COVEY_SEC(20)));
+    CHECK_OK(covey_process_exitcode(p, &code));
+    CHECK_EQ(code, -SIGKILL);
+    family_kill(own); /* which ran until now */
+    covey_process_free(p);
+}
+
+/* A process of the host's under a sentinel's number is not taken for covey's. */
+TEST_EACH_METHOD(a_sentinel_replaced_by_a_pidfd_does_not_mislead)
+{
+    in_host(replace_by_a_pidfd);
+}
+
+static void replace_a_daemons_by_a_pidfd(void)
+{
+    int fd = -1;
+    covey_process *p = started(host_sleep, COVEY_NO_VIEW, OPTS(.daemon = COVEY_ON));
+    int daemon = pid_of(p);
+    CHECK_OK(covey_process_sentinel(p, &fd));
+    closefrom(3);
+    int own = family_fork();
+    if (own == 0)
+        for (;;)
+            pause();
+    int pidfd = cvy_os_pidfd_open(own);
+    if (pidfd >= 0)
+        CHECK_EQ(dup2(pidfd, fd), fd);
+    cvy_process_end(0); /* ends the daemon, and waits for it */
+    CHECK_EQ(waitpid(daemon, NULL, WNOHANG), -1);
+    family_kill(own);
+    cvy_os_exit(0);
+}
+
+TEST_EACH_METHOD(daemon_ends_though_its_sentinel_was_replaced_by_a_pidfd)
+{
+    in_host(replace_a_daemons_by_a_pidfd);
+}
+
 /* ---- the first three ---- */
 
 static int lacking; /* bits of descriptors that the host has not */

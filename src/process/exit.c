@@ -123,7 +123,7 @@ static void terminate_daemons(void)
     for (struct cvy_child *c = cvy_children(); c; c = c->next)
         if (cvy_process_has(c->process, CVY_PROCESS_DAEMON) &&
             c->process->method != COVEY_THREAD)
-            (void)cvy_os_kill(c->process->pid, c->pidfd, SIGTERM);
+            (void)cvy_os_kill(c->process->pid, -1, SIGTERM);
     cvy_children_unlock();
 }
 

@@ -62,7 +62,8 @@ static void reap(struct cvy_child *child)
     if (p->method == COVEY_THREAD) {
         join_thread(child->thread);
     } else {
-        int r = cvy_os_wait_child(p->pid, child->pidfd, 0, &ended);
+        /* Not by its pidfd, which the program may have replaced by anything. */
+        int r = cvy_os_wait_child(p->pid, -1, 0, &ended);
         if (r == -ETIMEDOUT)
             return;
         note_end(p, r, &ended);
@@ -81,7 +82,6 @@ static void reap(struct cvy_child *child)
 
 static int await_end(struct covey_process *p, struct cvy_child *child, int64_t deadline)
 {
-    /* Not by its pidfd, which the program may have replaced by anything. */
     if (p->method != COVEY_THREAD)
         return cvy_os_await_end(p->pid, -1, deadline);
     while (!atomic_load(&child->thread_done)) {
@@ -294,7 +294,7 @@ static int send_signal(struct covey_process *p, int signal, const char *call)
         return cvy_fail(-ENOTSUP, "%s: %s is a thread", call, p->name);
     cvy_children_lock();
     if (atomic_load(&p->state) == CVY_PROCESS_STARTED)
-        r = cvy_os_kill(p->pid, cvy_process_local(p)->pidfd, signal);
+        r = cvy_os_kill(p->pid, -1, signal);
     cvy_children_unlock();
     if (r == -ESRCH)
         return 0;
