@@ -232,6 +232,62 @@ TEST_EACH_METHOD(host_reaps_a_process_before_it_is_joined)
     host_ends(p, code);
 }
 
+/* A process that is no child of the host's, and has to run until that says go. Returns: its
+ * pid, and that of its parent, which sees to it. */
+static int make_stranger(struct shared *s, int *ret_parent)
+{
+    *ret_parent = family_fork();
+    if (*ret_parent == 0) {
+        int stranger = family_fork();
+        if (stranger == 0)
+            for (;;)
+                pause();
+        s->numbers[0] = stranger;
+        family_tell(&s->begun);
+        family_await(&s->go, 1);
+        family_kill(stranger);
+        _exit(0);
+    }
+    family_await(&s->begun, 1);
+    return s->numbers[0];
+}
+
+/* When the host has reaped a process, its number may be given to any other. */
+TEST(number_of_a_reaped_process_is_not_signalled)
+{
+    struct shared *s = share();
+    int code = 77, parent;
+    covey_process *p = started(host_return_arg, COVEY_VIEW_OF(code),
+                               COVEY_PROCESS_OPTS(.method = COVEY_FORK));
+    CHECK_EQ(host_wait(pid_of(p)), 77);
+    p->pid = make_stranger(s, &parent);
+    CHECK_OK(covey_process_interrupt(p));
+    CHECK_OK(covey_process_terminate(p));
+    CHECK_OK(covey_process_kill(p));
+    family_tell(&s->go);
+    family_join(parent);
+    host_ends(p, code);
+}
+
+TEST(number_of_a_reaped_daemon_is_not_signalled_at_the_end)
+{
+    struct shared *s = share();
+    int host = family_fork(), parent;
+    if (host == 0) {
+        covey_process *p =
+            started(host_sleep, COVEY_NO_VIEW,
+                    COVEY_PROCESS_OPTS(.method = COVEY_FORK, .daemon = COVEY_ON));
+        CHECK_EQ(kill(pid_of(p), SIGKILL), 0);
+        CHECK_EQ(host_wait(pid_of(p)), -SIGKILL);
+        p->pid = make_stranger(s, &parent);
+        cvy_process_end(0);
+        family_tell(&s->go);
+        family_join(parent);
+        _exit(0);
+    }
+    family_join(host);
+}
+
 TEST_EACH_METHOD(children_of_the_host_are_not_reaped)
 {
     size_t count = 0;

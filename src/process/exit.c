@@ -123,7 +123,7 @@ static void terminate_daemons(void)
     for (struct cvy_child *c = cvy_children(); c; c = c->next)
         if (cvy_process_has(c->process, CVY_PROCESS_DAEMON) &&
             c->process->method != COVEY_THREAD)
-            (void)cvy_os_kill(c->process->pid, -1, SIGTERM);
+            (void)cvy_process_signal(c->process, SIGTERM);
     cvy_children_unlock();
 }
 
@@ -155,7 +155,7 @@ static void join_children(void)
         (void)covey_log(COVEY_LOG_WARNING, "%s did not end by SIGTERM and is killed",
                         p->name);
         cvy_children_lock();
-        (void)cvy_os_kill(p->pid, -1, SIGKILL);
+        (void)cvy_process_signal(p, SIGKILL);
         cvy_children_unlock();
         (void)cvy_process_wait(p, INT64_MAX);
     }

@@ -284,6 +284,20 @@ int covey_process_sentinel(covey_process *p, int *ret_fd)
 
 /* ---- signals ---- */
 
+/* The program may have reaped it, or the system as SIGCHLD is ignored, and its number is
+ * another's then. A pidfd taken before it is seen to be a child keeps it from being so until
+ * the signal is sent. */
+int cvy_process_signal(struct covey_process *p, int signal)
+{
+    if (atomic_load(&p->state) != CVY_PROCESS_STARTED)
+        return 0;
+    int pidfd = cvy_os_pidfd_open(p->pid), r = 0;
+    if (cvy_os_await_end(p->pid, -1, 0) == -ETIMEDOUT)
+        r = cvy_os_kill(p->pid, pidfd, signal);
+    cvy_os_close(pidfd);
+    return r == -ESRCH ? 0 : r;
+}
+
 static int send_signal(struct covey_process *p, int signal, const char *call)
 {
     int r =
@@ -293,11 +307,8 @@ static int send_signal(struct covey_process *p, int signal, const char *call)
     if (p->method == COVEY_THREAD)
         return cvy_fail(-ENOTSUP, "%s: %s is a thread", call, p->name);
     cvy_children_lock();
-    if (atomic_load(&p->state) == CVY_PROCESS_STARTED)
-        r = cvy_os_kill(p->pid, -1, signal);
+    r = cvy_process_signal(p, signal);
     cvy_children_unlock();
-    if (r == -ESRCH)
-        return 0;
     return r < 0 ? cvy_fail_os(r, "%s: %s, pid %d", call, p->name, p->pid) : 0;
 }
 

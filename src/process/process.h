@@ -308,6 +308,9 @@ void cvy_exit_forget(void);
 /** Reap `p` if it ended by `deadline`; without checks. Returns: 0, -ETIMEDOUT. */
 int cvy_process_wait(struct covey_process *p, int64_t deadline);
 
+/** Signal it if it is a child still that has not ended; lock held. Returns: 0; -EPERM. */
+int cvy_process_signal(struct covey_process *p, int signal);
+
 /* ---- method.c ---- */
 
 enum covey_start_method cvy_method_chosen(void); /* COVEY_DEFAULT_METHOD if none */
