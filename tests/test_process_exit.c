@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* How processes end: exit codes, signals, waiting, hooks, and the order of an end. */
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 
 #include "process_help.h"
@@ -592,6 +593,50 @@ TEST(a_stop_of_a_traced_process_is_not_its_end)
     CHECK(WIFSTOPPED(status));
     CHECK_EQ(ptrace(PTRACE_CONT, pid_of(p), NULL, NULL), 0);
     CHECK_EQ(end_of(p), 7);
+}
+
+static int may_be_traced(struct covey_view arg)
+{
+    forks_beside_threads();
+    (void)prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
+    return run_for_ever(arg);
+}
+
+/* Traces a process, of whose end it has to be told first, until that says go. */
+static int make_tracer(struct shared *s, int pid)
+{
+    int tracer = family_fork();
+    if (tracer == 0) {
+        forks_beside_threads();
+        s->numbers[0] = ptrace(PTRACE_SEIZE, pid, NULL, NULL) < 0;
+        family_tell(&s->told);
+        family_await(&s->go, 1);
+        _exit(0);
+    }
+    family_await(&s->told, 1);
+    return tracer;
+}
+
+/* Until its tracer has been told, nobody can say how it ended. */
+TEST(a_traced_process_has_not_ended_before_its_tracer_lets_go)
+{
+    struct shared *s = share();
+    int code = 0;
+    covey_process *p = started(may_be_traced, COVEY_VIEW_OF(s),
+                               COVEY_PROCESS_OPTS(.method = COVEY_FORK));
+    family_await(&s->begun, 1);
+    int tracer = make_tracer(s, pid_of(p));
+    if (s->numbers[0])
+        SKIP("processes may not be traced here");
+    CHECK_EQ(kill(pid_of(p), SIGKILL), 0);
+    await_gone(pid_of(p));
+    CHECK_ERR(covey_process_join(p, COVEY_NOWAIT), -ETIMEDOUT);
+    CHECK_ERR(covey_process_join(p, COVEY_MSEC(20)), -ETIMEDOUT);
+    CHECK_ERR(covey_process_exitcode(p, &code), -EBUSY);
+    CHECK_EQ(covey_process_is_alive(p), 1);
+    family_tell(&s->go);
+    family_join(tracer);
+    CHECK_EQ(end_of(p), -SIGKILL);
 }
 
 CHECK_MAIN()

@@ -54,8 +54,9 @@ static void join_thread(pthread_t thread)
     (void)pthread_setcancelstate(cancel, NULL);
 }
 
-/* Lock held; it has ended. */
-static void reap(struct cvy_child *child)
+/* Lock held; it has ended. The object may be gone afterwards. Returns: false if it cannot be
+ * reaped yet, as somebody else who traces it has to be told of its end first. */
+static bool reap(struct cvy_child *child)
 {
     struct covey_process *p = child->process;
     struct cvy_os_exit ended = {0};
@@ -65,7 +66,7 @@ static void reap(struct cvy_child *child)
         /* Not by its pidfd, which the program may have replaced by anything. */
         int r = cvy_os_wait_child(p->pid, -1, 0, &ended);
         if (r == -ETIMEDOUT)
-            return;
+            return false;
         note_end(p, r, &ended);
         if (p->crash && child->tail_fd >= 0)
             cvy_capture_collect(p, child->tail_fd);
@@ -78,6 +79,7 @@ static void reap(struct cvy_child *child)
         cvy_child_free(child); /* which is part of the object */
         (void)cvy_object_release(p);
     }
+    return true;
 }
 
 static int await_end(struct covey_process *p, struct cvy_child *child, int64_t deadline)
@@ -95,14 +97,14 @@ static int await_end(struct covey_process *p, struct cvy_child *child, int64_t d
 
 int cvy_process_wait(struct covey_process *p, int64_t deadline)
 {
-    if (atomic_load(&p->state) == CVY_PROCESS_STOPPED)
-        return 0;
-    if (await_end(p, cvy_process_local(p), deadline) == -ETIMEDOUT)
-        return -ETIMEDOUT;
-    cvy_children_lock();
-    if (atomic_load(&p->state) == CVY_PROCESS_STARTED)
-        reap(cvy_process_local(p));
-    cvy_children_unlock();
+    for (bool over = atomic_load(&p->state) == CVY_PROCESS_STOPPED; !over;) {
+        if (await_end(p, cvy_process_local(p), deadline) == -ETIMEDOUT)
+            return -ETIMEDOUT;
+        cvy_children_lock();
+        over =
+            atomic_load(&p->state) != CVY_PROCESS_STARTED || reap(cvy_process_local(p));
+        cvy_children_unlock();
+    }
     return 0;
 }
 
@@ -112,7 +114,7 @@ void cvy_children_reap(void)
     for (struct cvy_child *c = cvy_children(), *next; c; c = next) {
         next = c->next;
         if (await_end(c->process, c, 0) != -ETIMEDOUT)
-            reap(c);
+            (void)reap(c);
     }
     cvy_children_unlock();
 }

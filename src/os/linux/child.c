@@ -130,17 +130,18 @@ int cvy_os_await_end(int pid, int pidfd, int64_t deadline)
         return -ETIMEDOUT;
     /* It is a child that has not been reaped, so the id is its own still. */
     if (pidfd < 0)
-        pidfd = own_pidfd = cvy_os_pidfd_open(pid);
-    if (pidfd >= 0) {
-        r = cvy_os_poll_in(pidfd, deadline);
-        cvy_os_close(own_pidfd);
-        return r > 0 ? 0 : r < 0 ? r : -ETIMEDOUT;
-    }
-    for (int64_t pause = COVEY_MSEC(1); r == 0 && !has_ended(&info); pause *= 2) {
+        own_pidfd = cvy_os_pidfd_open(pid);
+    if (pidfd >= 0 || own_pidfd >= 0)
+        (void)cvy_os_poll_in(pidfd < 0 ? own_pidfd : pidfd, deadline);
+    cvy_os_close(own_pidfd);
+    /* Whose tracer has not been told of its end yet has not ended for its parent. */
+    for (int64_t pause = COVEY_MSEC(1);;) {
+        r = call_waitid(P_PID, pid, flags, &info, &usage);
+        if (r < 0 || has_ended(&info))
+            return r;
         if (cvy_os_now() >= deadline)
             return -ETIMEDOUT;
-        cvy_clock_sleep(cvy_min_i64(pause, COVEY_MSEC(20)), deadline);
-        r = call_waitid(P_PID, pid, flags, &info, &usage);
+        cvy_clock_sleep(pause, deadline);
+        pause = cvy_min_i64(pause * 2, COVEY_MSEC(20));
     }
-    return r;
 }
