@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Hosts with threads: many, short-lived, cancelled, and a first one that ends early. */
 #include "host.h"
+#include "thread_state.h"
 
 /* ---- many ---- */
 
@@ -335,6 +336,74 @@ TEST_EACH_METHOD_TIMEOUT(starts_and_ends_leave_everything_as_it_was, 600)
     CHECK_EQ(after.objects, before.objects);
     CHECK_LE(after.used, before.used);
     CHECK_LE(pages[1], pages[0] + 64);
+}
+
+/* ---- what runs at the end of a thread ---- */
+
+static pthread_key_t at_thread_end;
+static struct shared *seen_at_thread_end;
+
+/* Its function is over, so it counts as ended. */
+static void use_covey_at_thread_end(void *p)
+{
+    size_t count = 0;
+    family_tell(&seen_at_thread_end->ended);
+    family_await(&seen_at_thread_end->go, 1);
+    CHECK_OK(covey_active_children(NULL, 0, &count));
+    CHECK_OK(covey_process_join(p, COVEY_FOREVER));
+    CHECK_EQ(covey_process_is_alive(p), 0);
+    family_tell(&seen_at_thread_end->told);
+}
+
+static int end_with_destructor(struct covey_view arg)
+{
+    (void)arg;
+    CHECK_EQ(pthread_setspecific(at_thread_end, covey_current_process()), 0);
+    return 4;
+}
+
+static covey_process *thread_about_to_end(struct shared *s)
+{
+    seen_at_thread_end = s;
+    CHECK_EQ(pthread_key_create(&at_thread_end, use_covey_at_thread_end), 0);
+    covey_process *p = started(end_with_destructor, COVEY_NO_VIEW,
+                               COVEY_PROCESS_OPTS(.method = COVEY_THREAD));
+    family_await(&s->ended, 1);
+    return p;
+}
+
+static cvy_word joiner_tid;
+
+static void *join_and_look(void *p)
+{
+    atomic_store(&joiner_tid, (uint32_t)cvy_os_tid());
+    CHECK_OK(covey_process_join(p, COVEY_FOREVER));
+    CHECK_EQ(atomic_load(&seen_at_thread_end->told), 1);
+    return NULL;
+}
+
+/* Who joins the thread waits for its destructors, and holds nobody up. */
+TEST(destructors_of_a_joined_thread_may_use_covey)
+{
+    struct shared *s = share();
+    pthread_t joiner;
+    covey_process *p = thread_about_to_end(s);
+    CHECK_EQ(pthread_create(&joiner, NULL, join_and_look, p), 0);
+    family_await(&joiner_tid, 1);
+    await_sleep((int)atomic_load(&joiner_tid));
+    family_tell(&s->go);
+    CHECK_EQ(pthread_join(joiner, NULL), 0);
+    host_ends(p, 4);
+}
+
+/* It reaps itself. */
+TEST(destructors_of_a_thread_that_nobody_joins_may_use_covey)
+{
+    struct shared *s = share();
+    covey_process *p = thread_about_to_end(s);
+    family_tell(&s->go);
+    family_await(&s->told, 1);
+    host_ends(p, 4);
 }
 
 CHECK_MAIN()

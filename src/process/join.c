@@ -45,24 +45,26 @@ static void note_end(struct covey_process *p, int reaped,
     }
 }
 
-/* pthread_join is a cancellation point. */
-static void join_thread(pthread_t thread)
+/* Destructors of the program's may still run at the end of a thread, and may use covey, so who
+ * waits for them holds no lock. Of two that wait for each other, or one that waits for itself,
+ * one is told so. pthread_join is a cancellation point. */
+static void end_thread(pthread_t thread, bool may_wait)
 {
     int cancel;
     (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-    (void)pthread_join(thread, NULL);
+    if (!may_wait || pthread_join(thread, NULL) == EDEADLK)
+        (void)pthread_detach(thread);
     (void)pthread_setcancelstate(cancel, NULL);
 }
 
-/* Lock held; it has ended. The object may be gone afterwards. Returns: false if it cannot be
- * reaped yet, as somebody else who traces it has to be told of its end first. */
+/* Lock held; it has ended, and the caller ends its thread. The object may be gone afterwards.
+ * Returns: false if it cannot be reaped yet, as somebody else who traces it has to be told of
+ * its end first. */
 static bool reap(struct cvy_child *child)
 {
     struct covey_process *p = child->process;
     struct cvy_os_exit ended = {0};
-    if (p->method == COVEY_THREAD) {
-        join_thread(child->thread);
-    } else {
+    if (p->method != COVEY_THREAD) {
         /* Not by its pidfd, which the program may have replaced by anything. */
         int r = cvy_os_wait_child(p->pid, -1, 0, &ended);
         if (r == -ETIMEDOUT)
@@ -98,12 +100,17 @@ static int await_end(struct covey_process *p, struct cvy_child *child, int64_t d
 int cvy_process_wait(struct covey_process *p, int64_t deadline)
 {
     for (bool over = atomic_load(&p->state) == CVY_PROCESS_STOPPED; !over;) {
-        if (await_end(p, cvy_process_local(p), deadline) == -ETIMEDOUT)
+        struct cvy_child *child = cvy_process_local(p);
+        bool is_thread = p->method == COVEY_THREAD;
+        if (await_end(p, child, deadline) == -ETIMEDOUT)
             return -ETIMEDOUT;
         cvy_children_lock();
-        over =
-            atomic_load(&p->state) != CVY_PROCESS_STARTED || reap(cvy_process_local(p));
+        bool is_mine = atomic_load(&p->state) == CVY_PROCESS_STARTED;
+        pthread_t thread = child->thread;
+        over = !is_mine || reap(child);
         cvy_children_unlock();
+        if (is_mine && is_thread)
+            end_thread(thread, cvy_os_now() < deadline);
     }
     return 0;
 }
@@ -113,8 +120,11 @@ void cvy_children_reap(void)
     cvy_children_lock();
     for (struct cvy_child *c = cvy_children(), *next; c; c = next) {
         next = c->next;
-        if (await_end(c->process, c, 0) != -ETIMEDOUT)
-            (void)reap(c);
+        if (await_end(c->process, c, 0) == -ETIMEDOUT)
+            continue;
+        if (c->process->method == COVEY_THREAD)
+            end_thread(c->thread, false);
+        (void)reap(c);
     }
     cvy_children_unlock();
 }

@@ -8,7 +8,7 @@
 #include "region/member.h"
 
 /* Publish the end: state first, then whoever waits or polls. The record may be gone as
- * soon as `thread_done` is set and this thread is joined. */
+ * soon as the lock is given back; waking who waits at its address then harms nobody. */
 static void announce_end(struct covey_process *p, int status)
 {
     struct cvy_child *child = cvy_process_local(p);
