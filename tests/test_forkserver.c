@@ -582,6 +582,91 @@ TEST_EACH_METHOD(child_has_the_starters_surroundings_at_the_start)
     check_surroundings(s, "(unset)", 0, files, count);
 }
 
+/* ---- the working folder --------------------------------------------------------- */
+
+/* Which one it is, as a name may be another's by now. */
+static void tell_folder(uint64_t folder[2])
+{
+    struct stat info;
+    CHECK_EQ(stat(".", &info), 0);
+    folder[0] = info.st_dev;
+    folder[1] = info.st_ino;
+}
+
+static int note_folder(struct covey_view arg)
+{
+    tell_folder((uint64_t *)(void *)shared_of(arg)->text);
+    return 0;
+}
+
+static void check_folder(struct shared *s, covey_process *p)
+{
+    uint64_t mine[2], its[2];
+    memset(s->text, 0, sizeof its);
+    CHECK_OK(covey_process_start(p));
+    CHECK_EQ(end_of(p), 0);
+    tell_folder(mine);
+    memcpy(its, s->text, sizeof its);
+    CHECK_EQ(its[0], mine[0]);
+    CHECK_EQ(its[1], mine[1]);
+}
+
+TEST_EACH_METHOD(folder_that_has_anothers_former_name_is_told_apart)
+{
+    struct shared *s = share();
+    char folder[] = "/tmp/covey-test-XXXXXX", moved[64];
+    CHECK(mkdtemp(folder) != NULL);
+    snprintf(moved, sizeof moved, "%s-moved", folder);
+    CHECK_EQ(chdir(folder), 0);
+    check_folder(s, made(note_folder, COVEY_VIEW_OF(s), OPTS()));
+    CHECK_EQ(rename(folder, moved), 0);
+    check_folder(s, made(note_folder, COVEY_VIEW_OF(s), OPTS()));
+    CHECK_EQ(mkdir(folder, 0700), 0);
+    check_folder(s, made(note_folder, COVEY_VIEW_OF(s), OPTS())); /* the moved one */
+    CHECK_EQ(chdir(folder), 0);
+    check_folder(s, made(note_folder, COVEY_VIEW_OF(s), OPTS()));
+    CHECK_EQ(chdir("/"), 0);
+    CHECK_EQ(rmdir(folder), 0);
+    CHECK_EQ(rmdir(moved), 0);
+}
+
+TEST_EACH_METHOD(folder_without_a_name_is_handed_down)
+{
+    struct shared *s = share();
+    char folder[] = "/tmp/covey-test-XXXXXX";
+    CHECK_EQ(run(do_nothing, COVEY_NO_VIEW, OPTS()), 0);
+    CHECK(mkdtemp(folder) != NULL);
+    CHECK_EQ(chdir(folder), 0);
+    CHECK_EQ(rmdir(folder), 0);
+    check_folder(s, made(note_folder, COVEY_VIEW_OF(s), OPTS()));
+}
+
+/* In a folder of this thread's alone, which nobody else can find. */
+static void *start_where_nobody_finds(void *p)
+{
+    char folder[] = "/tmp/covey-test-XXXXXX";
+    if (unshare(CLONE_FS) < 0)
+        SKIP("threads may have no folder of their own here");
+    CHECK(mkdtemp(folder) != NULL);
+    CHECK_EQ(chdir(folder), 0);
+    CHECK_EQ(rmdir(folder), 0);
+    CHECK_ERR(covey_process_start(p), COVEY_ESTART);
+    CHECK_STR_HAS(covey_error_detail(),
+                  "the starter's working folder, which has no path");
+    return NULL;
+}
+
+TEST(start_after_one_that_failed_has_the_folder_of_now)
+{
+    struct shared *s = share();
+    pthread_t thread;
+    CHECK_EQ(run(do_nothing, COVEY_NO_VIEW, SERVER_OPTS()), 0);
+    covey_process *p = made(note_folder, COVEY_VIEW_OF(s), SERVER_OPTS());
+    CHECK_EQ(pthread_create(&thread, NULL, start_where_nobody_finds, p), 0);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    check_folder(s, p);
+}
+
 TEST_EACH_METHOD(child_starts_also_where_the_working_folder_is_gone)
 {
     char folder[] = "/tmp/covey-test-XXXXXX";

@@ -27,7 +27,8 @@ struct cvy_os_context {
     unsigned char signal_mask[128];
     uint64_t limits[CVY_OS_LIMITS][2];
     unsigned char cpus[128];
-    char cwd[4096];
+    uint64_t folder[2]; /* device and inode of the working folder */
+    char cwd[4096];     /* its name when it was looked at */
 };
 
 /** Bytes of a context that are in use. */
@@ -42,8 +43,9 @@ size_t cvy_os_environment_size(void);
 /** The strings of the environment one after the other, each with its NUL. */
 void cvy_os_environment_copy(char *text, size_t size);
 
-/** Become as `wanted` in all that differs from `is`; the strings of `environment`, which
- * must stay, replace this process's if their hash differs. For a single-threaded process.
+/** Become as `wanted`, which is the parent's, in all that differs from `is`; the strings of
+ * `environment`, which must stay, replace this process's if their hash differs. For a
+ * single-threaded process.
  * Returns: 0; -errno with `*ret_what` naming it. */
 int cvy_os_context_become(const struct cvy_os_context *is,
                           const struct cvy_os_context *wanted, char *environment,

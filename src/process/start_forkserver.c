@@ -234,6 +234,7 @@ static int note_context(struct covey_process *p)
     struct cvy_os_context now;
     cvy_os_context_get(&now);
     size_t size = cvy_os_context_size(&now), room = cvy_round_up(sizeof now, 16);
+    p->context = 0; /* a start of it that failed may have left one */
     if (memcmp(&now, &server.room->context, size) == 0)
         return 0;
     size_t environment = now.environment == server.room->context.environment

@@ -193,6 +193,18 @@ static int get_limit(int which, struct rlimit *ret_limit)
 #endif
 }
 
+/* Which the working folder is, also where it has no name or may not be searched; zeros if
+ * that cannot be told. */
+static void get_folder(uint64_t ret_folder[2])
+{
+    struct stat info;
+
+    if (fstatat(AT_FDCWD, "", &info, AT_EMPTY_PATH) < 0)
+        memset(&info, 0, sizeof(info));
+    ret_folder[0] = info.st_dev;
+    ret_folder[1] = info.st_ino;
+}
+
 void cvy_os_context_get(struct cvy_os_context *ret_context)
 {
     struct cvy_os_context *c = ret_context;
@@ -205,6 +217,7 @@ void cvy_os_context_get(struct cvy_os_context *ret_context)
     c->umask = get_umask();
     if (getcwd(c->cwd, sizeof(c->cwd)) && c->cwd[0] == '/')
         c->cwd_size = (uint32_t)strlen(c->cwd) + 1;
+    get_folder(c->folder);
     memset(&mask, 0, sizeof(mask)); /* the system fills in less than all of it */
     if (pthread_sigmask(SIG_SETMASK, NULL, &mask) == 0)
         memcpy(c->signal_mask, &mask, sizeof(mask));
@@ -253,15 +266,46 @@ static int become_cpus(const struct cvy_os_context *wanted)
     return sched_setaffinity(0, sizeof(cpus), &cpus) < 0 ? -errno : 0;
 }
 
+static bool is_in_folder(const struct cvy_os_context *wanted)
+{
+    uint64_t folder[2];
+
+    get_folder(folder);
+    return !wanted->folder[1] || memcmp(folder, wanted->folder, sizeof(folder)) == 0;
+}
+
+/* A folder that was moved or removed, or may not be searched from the root, is found through
+ * the parent, while that stays there. */
+static int become_folder(const struct cvy_os_context *is,
+                         const struct cvy_os_context *wanted, const char **ret_what)
+{
+    char path[CVY_PROC_PATH_SIZE];
+    int error = ENOENT;
+
+    *ret_what =
+        wanted->cwd_size ? "working folder" : "working folder, which has no path";
+    if (is->cwd_size == wanted->cwd_size &&
+        memcmp(is->cwd, wanted->cwd, wanted->cwd_size) == 0 &&
+        memcmp(is->folder, wanted->folder, sizeof(is->folder)) == 0)
+        return 0;
+    if (wanted->cwd_size) {
+        if (chdir(wanted->cwd) < 0)
+            error = errno;
+        else if (is_in_folder(wanted))
+            return 0;
+    }
+    cvy_proc_path(path, "/proc/", getppid(), "/cwd");
+    return chdir(path) == 0 && is_in_folder(wanted) ? 0 : -error;
+}
+
 int cvy_os_context_become(const struct cvy_os_context *is,
                           const struct cvy_os_context *wanted, char *environment,
                           size_t environment_size, const char **ret_what)
 {
-    int r = 0;
+    int r = become_folder(is, wanted, ret_what);
 
-    *ret_what = "working folder";
-    if (wanted->cwd_size && strcmp(is->cwd, wanted->cwd) != 0 && chdir(wanted->cwd) < 0)
-        return -errno;
+    if (r < 0)
+        return r;
     umask((mode_t)wanted->umask);
     *ret_what = "processors";
     if (memcmp(is->cpus, wanted->cpus, sizeof(is->cpus)) != 0)
