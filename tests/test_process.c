@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Process objects: who is who, what state they are in, what may be asked when. */
+#include <sys/resource.h>
+
 #include "process_help.h"
 
 /* ---- names -------------------------------------------------------------------- */
@@ -479,6 +481,31 @@ TEST(what_is_no_process_object_is_refused)
     check_refused((covey_process *)(void *)((char *)p + 8), -EINVAL);
     covey_process_free(p);
     check_refused(p, COVEY_EFREED);
+}
+
+static void create_without_a_family(int code, const char *detail)
+{
+    covey_process *p = NULL;
+    CHECK_ERR(covey_process_create(&p, do_nothing, COVEY_NO_VIEW, NULL), code);
+    CHECK_STR_HAS(covey_error_detail(), detail);
+    CHECK(p == NULL);
+}
+
+TEST(creating_says_why_there_is_no_family)
+{
+    int pid = family_fork();
+    if (pid == 0) {
+        struct rlimit limit, none = {0};
+        CHECK_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+        none.rlim_max = limit.rlim_max;
+        CHECK_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+        create_without_a_family(-EMFILE, "Too many open files");
+        CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        cvy_attach_no_more();
+        create_without_a_family(COVEY_ESTATE, "");
+        _exit(0);
+    }
+    family_join(pid);
 }
 
 TEST(answers_need_room)

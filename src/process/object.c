@@ -245,7 +245,7 @@ int covey_process_create(covey_process **out, covey_target_fn *fn,
         return cvy_fail(-EINVAL, "covey_process_create: out or the argument is NULL");
     struct covey_process *self = cvy_self();
     if (!self)
-        return -ENOMEM;
+        return cvy_last_code();
     int r = prepare_opts(&o, opts);
     if (r >= 0 && fn)
         r = cvy_code_encode((cvy_code_fn *)fn, &code);
