@@ -65,7 +65,7 @@ static bool reap(struct cvy_child *child)
     struct covey_process *p = child->process;
     struct cvy_os_exit ended = {0};
     if (p->method != COVEY_THREAD) {
-        /* Not by its pidfd, which the program may have replaced by anything. */
+        /* Not by its sentinel, which the program may have replaced by anything. */
         int r = cvy_os_wait_child(p->pid, -1, 0, &ended);
         if (r == -ETIMEDOUT)
             return false;
@@ -264,9 +264,7 @@ static int make_sentinel(struct covey_process *p, struct cvy_child *child)
     if (p->method == COVEY_THREAD)
         return cvy_thread_sentinel(child);
     int fd = cvy_os_pidfd_open(p->pid);
-    if (fd >= 0)
-        child->pidfd = fd;
-    else if (fd != -EMFILE && fd != -ENFILE && fd != -ENOMEM && fd != -ESRCH)
+    if (fd < 0 && fd != -EMFILE && fd != -ENFILE && fd != -ENOMEM && fd != -ESRCH)
         fd = sentinel_by_thread(p->pid);
     return fd == -ESRCH ? cvy_os_ready_fd() : fd;
 }

@@ -91,9 +91,8 @@ struct cvy_child {
     const void *holds[16];
     const int *fds;
     size_t fd_count;
-    int pidfd;    /* -1 until wanted */
-    int sentinel; /* -1 until wanted; pidfd or a descriptor that is always ready */
-    int tail_fd;  /* what the child's stderr reader may leave behind, -1 */
+    int sentinel; /* -1 until wanted; for the program, which may replace it by anything */
+    int tail_fd; /* what the child's stderr reader may leave behind, -1 */
     bool listed;
     bool released;                       /* the program freed its object while it ran */
     const char *tail, *backtrace, *text; /* of the report; NULL until wanted */
