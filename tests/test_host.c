@@ -269,6 +269,21 @@ TEST(number_of_a_reaped_process_is_not_signalled)
     host_ends(p, code);
 }
 
+TEST(number_of_a_reaped_process_is_not_watched)
+{
+    struct shared *s = share();
+    int code = 77, parent, fd = -1;
+    covey_process *p = started(host_return_arg, COVEY_VIEW_OF(code),
+                               COVEY_PROCESS_OPTS(.method = COVEY_FORK));
+    CHECK_EQ(host_wait(pid_of(p)), 77);
+    p->pid = make_stranger(s, &parent);
+    CHECK_OK(covey_process_sentinel(p, &fd));
+    CHECK_EQ(cvy_os_poll_in(fd, 0), 1);
+    family_tell(&s->go);
+    family_join(parent);
+    host_ends(p, code);
+}
+
 TEST(number_of_a_reaped_daemon_is_not_signalled_at_the_end)
 {
     struct shared *s = share();

@@ -264,6 +264,10 @@ static int make_sentinel(struct covey_process *p, struct cvy_child *child)
     if (p->method == COVEY_THREAD)
         return cvy_thread_sentinel(child);
     int fd = cvy_os_pidfd_open(p->pid);
+    if (cvy_os_await_end(p->pid, -1, 0) == -ECHILD) { /* the number may be another's */
+        cvy_os_close(fd);
+        return cvy_os_ready_fd();
+    }
     if (fd < 0 && fd != -EMFILE && fd != -ENFILE && fd != -ENOMEM && fd != -ESRCH)
         fd = sentinel_by_thread(p->pid);
     return fd == -ESRCH ? cvy_os_ready_fd() : fd;
