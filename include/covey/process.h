@@ -270,7 +270,8 @@ COVEY_API int covey_process_join(covey_process *process, covey_nsec timeout);
 COVEY_API int covey_process_is_alive(covey_process *process);
 
 /**
- * How it ended: 0..255, or -N when signal N killed it.
+ * How it ended: 0..255, or -N when signal N killed it. A thread that ended by pthread_exit or
+ * was cancelled has 255.
  *
  * Returns:  0; COVEY_ENOTSTARTED; -EBUSY while it runs; COVEY_ECLOSED; COVEY_ENOTOWNER.
  */
@@ -413,7 +414,7 @@ COVEY_API int covey_active_children(covey_process **children, size_t capacity,
 /**
  * End this process as a return from its target would: exit hooks, children joined or
  * terminated, output flushed. In the main process it is exit(code). In a
- * COVEY_THREAD process only the thread ends.
+ * COVEY_THREAD process only the thread ends; exit() ends the whole process there, too.
  *
  * Threads: one ends the process; another one that calls this or exit() meanwhile waits until
  *          it has ended, so no hook may wait for that thread.

@@ -209,9 +209,12 @@ CVY_CHILD_CODE static bool begin_end(void)
 
 CVY_CHILD_CODE void cvy_process_end(int status)
 {
+    bool attached = cvy_process_page && atomic_load(&cvy_process_page->epoch);
+    if (attached && cvy_self_thread())
+        cvy_thread_exits_process(status);
     if (!begin_end() || !cvy_process_page)
         return;
-    if (!atomic_load(&cvy_process_page->epoch)) {
+    if (!attached) {
         end_unattached(status);
         return;
     }

@@ -98,7 +98,8 @@ struct cvy_child {
     const char *tail, *backtrace, *text; /* of the report; NULL until wanted */
     pthread_t thread;                    /* COVEY_THREAD */
     cvy_word thread_done;
-    int thread_bell; /* written to at its end, -1 until a sentinel is wanted */
+    bool thread_stays; /* it is in exit(): ended as a process, but cannot be joined */
+    int thread_bell;   /* written to at its end, -1 until a sentinel is wanted */
 };
 
 /* Fields are written by the creator before the start and after the reaping, by the child
@@ -218,6 +219,9 @@ int cvy_start_forkserver(struct covey_process *p, struct cvy_child *child);
 int cvy_start_thread(struct covey_process *p, struct cvy_child *child);
 /** End the calling thread, which is a process. */
 void cvy_thread_end(int status) __attribute__((noreturn));
+/** The calling thread, which is a process, ends the one it is in, or waits for that: who
+ * joins it must not wait for it. */
+void cvy_thread_exits_process(int status);
 /** A descriptor that becomes readable at its end; lock held. */
 int cvy_thread_sentinel(struct cvy_child *child);
 /** The end of the life-line pipe that children watch; -errno. */

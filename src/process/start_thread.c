@@ -7,26 +7,42 @@
 #include "process/process.h"
 #include "region/member.h"
 
+#define NO_RESULT 255 /* of a thread that does not return from its target */
+
 /* Publish the end: state first, then whoever waits or polls. The record may be gone as
- * soon as the lock is given back; waking who waits at its address then harms nobody. */
-static void announce_end(struct covey_process *p, int status)
+ * soon as the lock is given back. */
+static void announce_end(struct covey_process *p, bool stays)
 {
     struct cvy_child *child = cvy_process_local(p);
     uint64_t one = 1;
-    p->exit_status = status;
     cvy_self_set_thread(NULL);
     cvy_children_lock();
+    child->thread_stays = stays;
     if (child->thread_bell >= 0)
         (void)cvy_os_write_all(child->thread_bell, &one, sizeof one);
     atomic_store(&child->thread_done, 1);
-    cvy_children_unlock();
     (void)cvy_os_futex_wake(&child->thread_done, INT_MAX);
+    cvy_children_unlock();
+}
+
+/* However the thread ends: by return, pthread_exit, or cancellation. */
+static void end_of_thread(void *arg)
+{
+    if (cvy_self_thread() == arg)
+        announce_end(arg, false);
 }
 
 void cvy_thread_end(int status)
 {
-    announce_end(cvy_self_thread(), status);
+    cvy_self_thread()->exit_status = status;
     pthread_exit(NULL);
+}
+
+void cvy_thread_exits_process(int status)
+{
+    struct covey_process *p = cvy_self_thread();
+    p->exit_status = status;
+    announce_end(p, true);
 }
 
 static void *live(void *arg)
@@ -36,7 +52,11 @@ static void *live(void *arg)
     p->pid = cvy_os_tid();
     atomic_store(&p->setup, 1);
     (void)cvy_os_futex_wake(&p->setup, 1);
-    announce_end(p, cvy_process_run(p));
+    p->exit_status = NO_RESULT;
+    pthread_cleanup_push(end_of_thread, p);
+    p->exit_status = cvy_process_run(p);
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    pthread_cleanup_pop(1);
     return NULL;
 }
 
