@@ -119,4 +119,31 @@ TEST_EACH_METHOD(words_are_kept_when_their_reader_is_killed_by_showing_them)
     }
 }
 
+/* ---- that nobody wants to see ------------------------------------------------- */
+
+/* Leaves its words in the pipe. */
+static int be_killed_before_they_are_read(struct covey_view arg)
+{
+    (void)arg;
+    (void)pthread_mutex_lock(&cvy_own()->capture_mutex);
+    (void)!write(2, WORDS, strlen(WORDS));
+    raise(SIGKILL);
+    return 0;
+}
+
+TEST_EACH_METHOD(words_that_nobody_reads_do_not_kill_the_starter)
+{
+    struct covey_process_report r;
+    struct catcher c = catch_output(2);
+    close(c.pipe);
+    c.pipe = -1;
+    covey_process *p = started(be_killed_before_they_are_read, COVEY_NO_VIEW,
+                               OPTS(.capture_stderr = COVEY_ON));
+    CHECK_EQ(exitcode_of(p), -SIGKILL);
+    CHECK_OK(covey_process_report(p, &r));
+    CHECK_STR_EQ(r.stderr_tail, WORDS);
+    covey_process_free(p);
+    (void)caught(&c);
+}
+
 CHECK_MAIN()

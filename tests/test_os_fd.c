@@ -295,7 +295,7 @@ TEST(write_all_writes_all)
     close_both(ends);
 }
 
-TEST(write_to_a_closed_socket_is_no_signal)
+TEST(write_to_what_nobody_reads_is_no_signal)
 {
     int ends[2];
 
@@ -305,11 +305,21 @@ TEST(write_to_a_closed_socket_is_no_signal)
     CHECK_EQ(cvy_os_send(ends[1], "x", 1, NULL, 0), -EPIPE);
     cvy_os_close(ends[1]);
     CHECK_EQ(cvy_os_write_all(ends[1], "x", 1), -EBADF);
-    signal(SIGPIPE, SIG_IGN);
     CHECK_EQ(cvy_os_pipe(ends), 0);
     cvy_os_close(ends[0]);
     CHECK_EQ(cvy_os_write_all(ends[1], "x", 1), -EPIPE);
     cvy_os_close(ends[1]);
+}
+
+TEST(write_gives_up_where_nothing_is_read)
+{
+    static const char many[65537];
+    int ends[2];
+
+    CHECK_EQ(cvy_os_pipe(ends), 0);
+    CHECK_EQ(cvy_os_write_patiently(ends[1], many, 65536, 0), 0);
+    CHECK_EQ(cvy_os_write_patiently(ends[1], many, 1, 0), -ETIMEDOUT);
+    close_both(ends);
 }
 
 /* ---- messages ----------------------------------------------------------------- */

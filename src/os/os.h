@@ -219,8 +219,10 @@ int cvy_os_poll_in(int fd, int64_t deadline);
 ssize_t cvy_os_read_now(int fd, void *data, size_t size);
 /** Read; blocks. */
 ssize_t cvy_os_read(int fd, void *data, size_t size);
-/** Write all; blocks. SIGPIPE is not raised for sockets only. */
+/** Write all; blocks. SIGPIPE is not raised. */
 int cvy_os_write_all(int fd, const void *data, size_t size);
+/** The same, but -ETIMEDOUT when for `patience` nothing more could be written. */
+int cvy_os_write_patiently(int fd, const void *data, size_t size, covey_nsec patience);
 struct cvy_os_peer {
     int pid;
     uint32_t uid, gid;

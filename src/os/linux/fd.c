@@ -5,7 +5,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
@@ -312,25 +315,70 @@ static ssize_t write_some(int fd, const void *data, size_t size, bool *is_socket
     return cvy_call_write(fd, data, size);
 }
 
-int cvy_os_write_all(int fd, const void *data, size_t size)
+void cvy_pipe_signal_hold(struct cvy_pipe_signal *held)
 {
-    const char *at = data;
+    sigset_t pipe_only, pending;
+
+    sigemptyset(&pipe_only);
+    sigaddset(&pipe_only, SIGPIPE);
+    sigpending(&pending);
+    held->was_pending = sigismember(&pending, SIGPIPE) == 1;
+    pthread_sigmask(SIG_BLOCK, &pipe_only, &held->mask);
+}
+
+void cvy_pipe_signal_release(const struct cvy_pipe_signal *held, bool is_raised)
+{
+    const struct timespec at_once = {0};
+    sigset_t pipe_only;
+    int error = errno;
+
+    sigemptyset(&pipe_only);
+    sigaddset(&pipe_only, SIGPIPE);
+    if (is_raised && !held->was_pending)
+        (void)sigtimedwait(&pipe_only, NULL, &at_once);
+    pthread_sigmask(SIG_SETMASK, &held->mask, NULL);
+    errno = error;
+}
+
+/* A little at a time: what poll promises room for in a pipe. */
+static int write_pieces(int fd, const char *at, size_t size, covey_nsec patience)
+{
     bool is_socket = true;
 
-    CVY_FAULT_POINT("write", EIO);
     while (size) {
-        ssize_t r = write_some(fd, at, size, &is_socket);
+        int ready = poll_one(fd, POLLOUT, cvy_os_deadline(patience));
+        ssize_t r;
 
+        if (ready <= 0)
+            return ready < 0 ? ready : -ETIMEDOUT;
+        r = write_some(fd, at, cvy_min_size(size, PIPE_BUF), &is_socket);
         if (r >= 0) {
             at += r;
             size -= (size_t)r;
-        } else if (errno == EAGAIN) {
-            poll_one(fd, POLLOUT, INT64_MAX);
-        } else if (errno != EINTR) {
+        } else if (errno != EAGAIN && errno != EINTR) {
             return -errno;
         }
     }
     return 0;
+}
+
+int cvy_os_write_patiently(int fd, const void *data, size_t size, covey_nsec patience)
+{
+    struct cvy_pipe_signal held;
+    int r;
+
+    CVY_FAULT_POINT("write", EIO);
+    if (fd < 0)
+        return -EBADF;
+    cvy_pipe_signal_hold(&held);
+    r = write_pieces(fd, data, size, patience);
+    cvy_pipe_signal_release(&held, r == -EPIPE);
+    return r;
+}
+
+int cvy_os_write_all(int fd, const void *data, size_t size)
+{
+    return cvy_os_write_patiently(fd, data, size, COVEY_FOREVER);
 }
 
 int cvy_os_random(void *data, size_t size)

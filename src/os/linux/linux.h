@@ -5,6 +5,7 @@
 #ifndef CVY_OS_LINUX_H
 #define CVY_OS_LINUX_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -35,6 +36,15 @@ bool cvy_size_is_allowed(uint64_t size);
 /** The same open file under a number above 2, which a program may close or take for its
  * standard streams; `fd` is closed if it is not. Negative with errno stays. */
 int cvy_fd_above_std(int fd);
+
+/** A write to a pipe that nobody reads raises SIGPIPE in this thread: between these two it is
+ * held back, and taken back if that happened. errno stays. */
+struct cvy_pipe_signal {
+    sigset_t mask;
+    bool was_pending;
+};
+void cvy_pipe_signal_hold(struct cvy_pipe_signal *held);
+void cvy_pipe_signal_release(const struct cvy_pipe_signal *held, bool is_raised);
 
 /** The affinity has changed: ask again before the next spin. */
 void cvy_multicore_forget(void);

@@ -10,7 +10,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -415,27 +414,15 @@ static ssize_t write_parts(int fd, const struct covey_view parts[2], bool may_wa
     return syscall(SYS_writev, fd, vector, vector[1].iov_len ? 2 : 1);
 }
 
-/* A write to a pipe that nobody reads raises SIGPIPE in this thread: it is taken back. */
 static ssize_t write_without_signal(int fd, const struct covey_view parts[2],
                                     bool may_wait)
 {
-    const struct timespec at_once = {0};
-    sigset_t pipe_only, old, pending;
-    bool was_pending;
+    struct cvy_pipe_signal held;
     ssize_t r;
-    int error;
 
-    sigemptyset(&pipe_only);
-    sigaddset(&pipe_only, SIGPIPE);
-    sigpending(&pending);
-    was_pending = sigismember(&pending, SIGPIPE) == 1;
-    pthread_sigmask(SIG_BLOCK, &pipe_only, &old);
+    cvy_pipe_signal_hold(&held);
     r = write_parts(fd, parts, may_wait);
-    error = errno;
-    if (r < 0 && error == EPIPE && !was_pending)
-        (void)sigtimedwait(&pipe_only, NULL, &at_once);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    errno = error;
+    cvy_pipe_signal_release(&held, r < 0 && errno == EPIPE);
     return r;
 }
 
