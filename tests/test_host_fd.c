@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Hosts that close or replace descriptors which are not theirs, or lack the first three. */
+#include <sys/stat.h>
+
 #include "host.h"
 
 /* In a process of its own, which ends by exit(): the test's descriptors stay. */
@@ -168,6 +170,52 @@ static void use_after_replacing(void)
 TEST_EACH_METHOD(files_of_the_host_under_coveys_numbers_are_left_alone)
 {
     in_host(use_after_replacing);
+}
+
+static void end_after_replacing(void)
+{
+    struct shared *s = share();
+    struct stat info;
+    int sentinel = -1;
+    covey_process *p = started(run_until_told, COVEY_VIEW_OF(s),
+                               OPTS(.capture_stderr = COVEY_ON)),
+                  *thread = started(run_until_told, COVEY_VIEW_OF(s),
+                                    COVEY_PROCESS_OPTS(.method = COVEY_THREAD));
+    CHECK_OK(covey_process_sentinel(thread, &sentinel));
+    family_await(&s->begun, 2);
+    closefrom(3);
+    CHECK_EQ(memfd_create("a file of the host's", MFD_CLOEXEC), 3);
+    for (int fd = 4; fd < REPLACED; fd++)
+        CHECK_EQ(dup(3), fd);
+    family_tell(&s->go);
+    CHECK_OK(covey_process_join(p, COVEY_FOREVER));
+    CHECK_EQ(exitcode_of(thread), 0);
+    for (int fd = 3; fd < REPLACED; fd++)
+        CHECK_EQ(fstat(fd, &info), 0);
+    CHECK_EQ(info.st_size, 0);
+}
+
+/* Neither written to when a thread's end is told, nor closed when a child is reaped. */
+TEST_EACH_METHOD(files_of_the_host_are_left_alone_when_processes_end)
+{
+    in_host(end_after_replacing);
+}
+
+static void close_a_sentinel(void)
+{
+    struct shared *s = share();
+    int fd = -1;
+    covey_process *p = started(run_until_told, COVEY_VIEW_OF(s),
+                               COVEY_PROCESS_OPTS(.method = COVEY_THREAD));
+    CHECK_OK(covey_process_sentinel(p, &fd));
+    close(fd);
+    family_tell(&s->go);
+    CHECK_EQ(exitcode_of(p), 0);
+}
+
+TEST(closed_sentinel_of_a_thread_is_no_signal)
+{
+    in_host(close_a_sentinel);
 }
 
 static void replace_while_one_is_watched(void)

@@ -70,9 +70,9 @@ static bool reap(struct cvy_child *child)
         if (r == -ETIMEDOUT)
             return false;
         note_end(p, r, &ended);
-        if (p->crash && child->tail_fd >= 0)
-            cvy_capture_collect(p, child->tail_fd);
-        child->tail_fd = cvy_os_close(child->tail_fd);
+        if (p->crash && cvy_os_is_kept(&child->tail_fd))
+            cvy_capture_collect(p, child->tail_fd.fd);
+        cvy_os_close_kept(&child->tail_fd);
     }
     cvy_children_remove(child);
     atomic_store(&p->state, CVY_PROCESS_STOPPED);
@@ -223,7 +223,8 @@ int covey_process_exitcode(covey_process *p, int *ret_exitcode)
 
 /* Where the system has no pidfds (or denies them), a thread waits instead. */
 struct watch {
-    int pid, fd;
+    int pid;
+    struct cvy_os_kept_fd bell;
 };
 
 static void *watch_end(void *arg)
@@ -232,8 +233,9 @@ static void *watch_end(void *arg)
     uint64_t one = 1;
     cvy_free(arg);
     (void)cvy_os_await_end(watch.pid, -1, INT64_MAX);
-    (void)cvy_os_write_all(watch.fd, &one, sizeof one);
-    cvy_os_close(watch.fd);
+    if (cvy_os_is_kept(&watch.bell))
+        (void)cvy_os_write_all(watch.bell.fd, &one, sizeof one);
+    cvy_os_close_kept(&watch.bell);
     return NULL;
 }
 
@@ -246,7 +248,7 @@ static int sentinel_by_thread(int pid)
         cvy_free(watch);
         return r;
     }
-    *watch = (struct watch){pid, ends[1]};
+    *watch = (struct watch){pid, cvy_os_keep(ends[1])};
     r = cvy_os_run_aside(watch_end, watch);
     if (r < 0) {
         cvy_os_close(ends[0]);

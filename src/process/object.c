@@ -130,7 +130,7 @@ static int check_opts(const struct covey_process_opts *o)
 static int fill_child(struct cvy_child *child, const struct covey_process_opts *o)
 {
     cvy_ref ref;
-    child->sentinel = child->tail_fd = child->thread_bell = -1;
+    child->sentinel = child->tail_fd.fd = child->thread_bell.fd = -1;
     memcpy(child->holds, o->holds, sizeof child->holds);
     if (!o->fd_count || o->method == COVEY_FORK) /* a copy of this process has all */
         return 0;
@@ -148,8 +148,8 @@ void cvy_child_free(struct cvy_child *child)
     if (!child)
         return;
     cvy_os_close(child->sentinel);
-    cvy_os_close(child->tail_fd);
-    cvy_os_close(child->thread_bell);
+    cvy_os_close_kept(&child->tail_fd);
+    cvy_os_close_kept(&child->thread_bell);
 }
 
 /* "1:2" for the second one that "1" makes, and the name made of it. */
@@ -275,8 +275,8 @@ int covey_process_create(covey_process **out, covey_target_fn *fn,
 static void close_descriptors(struct cvy_child *child)
 {
     child->sentinel = cvy_os_close(child->sentinel);
-    child->tail_fd = cvy_os_close(child->tail_fd);
-    child->thread_bell = cvy_os_close(child->thread_bell);
+    cvy_os_close_kept(&child->tail_fd);
+    cvy_os_close_kept(&child->thread_bell);
 }
 
 int covey_process_close(covey_process *p)

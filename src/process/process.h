@@ -92,14 +92,15 @@ struct cvy_child {
     const int *fds;
     size_t fd_count;
     int sentinel; /* -1 until wanted; for the program, which may replace it by anything */
-    int tail_fd; /* what the child's stderr reader may leave behind, -1 */
+    struct cvy_os_kept_fd tail_fd; /* what the child's stderr reader may leave behind */
     bool listed;
     bool released;                       /* the program freed its object while it ran */
     const char *tail, *backtrace, *text; /* of the report; NULL until wanted */
     pthread_t thread;                    /* COVEY_THREAD */
     cvy_word thread_done;
     bool thread_stays; /* it is in exit(): ended as a process, but cannot be joined */
-    int thread_bell;   /* written to at its end, -1 until a sentinel is wanted */
+    struct cvy_os_kept_fd
+        thread_bell; /* written to at its end; if a sentinel is wanted */
 };
 
 /* Fields are written by the creator before the start and after the reaping, by the child

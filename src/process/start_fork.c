@@ -35,13 +35,13 @@ CVY_CHILD_CODE static int fork_it(struct covey_process *p, struct cvy_child *chi
         live_as_child(p, lifeline, tail);
     cvy_member_set_pid(p->member, pid);
     p->pid = pid;
-    child->tail_fd = tail[0];
+    child->tail_fd = cvy_os_keep(tail[0]);
     if (!cvy_start_waits(p))
         return 0;
     int r = cvy_start_await_setup(p);
     if (r < 0) {
         cvy_start_undo(pid);
-        child->tail_fd = -1;
+        child->tail_fd.fd = -1;
     }
     return r;
 }

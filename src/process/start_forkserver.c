@@ -455,13 +455,13 @@ int cvy_start_forkserver(struct covey_process *p, struct cvy_child *child)
     if (r >= 0) {
         p->pid = r;
         cvy_member_set_pid(p->member, r);
-        child->tail_fd = tail[0];
+        child->tail_fd = cvy_os_keep(tail[0]);
         r = cvy_start_waits(p) ? cvy_start_await_setup(p) : 0;
         if (r < 0)
             cvy_start_undo(p->pid);
         else
             return 0;
-        child->tail_fd = -1;
+        child->tail_fd.fd = -1;
     }
     cvy_os_close(tail[0]);
     return r;

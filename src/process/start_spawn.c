@@ -56,7 +56,7 @@ int cvy_start_spawn(struct covey_process *p, struct cvy_child *child)
         r = run_child(p, child, lifeline, tail);
     cvy_os_close(tail[1]);
     if (r >= 0)
-        child->tail_fd = tail[0];
+        child->tail_fd = cvy_os_keep(tail[0]);
     else
         cvy_os_close(tail[0]);
     return r < 0 ? r : 0;

@@ -18,8 +18,8 @@ static void announce_end(struct covey_process *p, bool stays)
     cvy_self_set_thread(NULL);
     cvy_children_lock();
     child->thread_stays = stays;
-    if (child->thread_bell >= 0)
-        (void)cvy_os_write_all(child->thread_bell, &one, sizeof one);
+    if (cvy_os_is_kept(&child->thread_bell))
+        (void)cvy_os_write_all(child->thread_bell.fd, &one, sizeof one);
     atomic_store(&child->thread_done, 1);
     (void)cvy_os_futex_wake(&child->thread_done, INT_MAX);
     cvy_children_unlock();
@@ -68,7 +68,7 @@ int cvy_thread_sentinel(struct cvy_child *child)
     int r = cvy_os_pipe(ends);
     if (r < 0)
         return r;
-    child->thread_bell = ends[1];
+    child->thread_bell = cvy_os_keep(ends[1]);
     return ends[0];
 }
 
