@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The last words of a child whose reader of them is killed at any point: kept as they
  * were, and shown. What the reader had in its hands may be shown twice. */
+#include <sched.h>
+#include <spawn.h>
+
 #include "kill_points.h"
 #include "os/faults.h"
 #include "process_help.h"
@@ -49,7 +52,9 @@ static const char *check_capture(void *context)
     int old = fcntl(2, F_DUPFD_CLOEXEC, 10);
     close(c->tail[1]);
     CHECK_EQ(dup2(c->shown[1], 2), 2);
-    cvy_capture_collect(c->p, c->tail[0]);
+    struct cvy_os_kept_fd rest = cvy_os_keep(c->tail[0]);
+    cvy_capture_collect(c->p, &rest);
+    cvy_capture_show();
     CHECK_EQ(dup2(old, 2), 2);
     ssize_t n = read(c->shown[0], shown, sizeof shown - 1);
     bool kept = atomic_load(&c->p->tail_written) == strlen(WORDS) &&
@@ -144,6 +149,132 @@ TEST_EACH_METHOD(words_that_nobody_reads_do_not_kill_the_starter)
     CHECK_STR_EQ(r.stderr_tail, WORDS);
     covey_process_free(p);
     (void)caught(&c);
+}
+
+/* The full pipe takes nothing more. */
+TEST_EACH_METHOD(words_that_cannot_be_shown_do_not_hold_a_join_up)
+{
+    static const char many[65536];
+    struct covey_process_report r;
+    struct catcher c = catch_output(2);
+    CHECK_EQ(write(2, many, sizeof many), sizeof many);
+    covey_process *p = started(be_killed_before_they_are_read, COVEY_NO_VIEW,
+                               OPTS(.capture_stderr = COVEY_ON));
+    CHECK_EQ(exitcode_of(p), -SIGKILL);
+    CHECK_OK(covey_process_report(p, &r));
+    CHECK_STR_EQ(r.stderr_tail, WORDS);
+    covey_process_free(p);
+    close(c.pipe);
+    c.pipe = -1;
+    (void)caught(&c);
+}
+
+/* ---- whose reader or writer is another ---------------------------------------- */
+
+#define MANY 100000 /* more than a pipe holds */
+
+static void write_many(void)
+{
+    static char many[MANY];
+    memset(many, 'm', sizeof many);
+    CHECK_EQ(write(2, many, sizeof many), sizeof many);
+}
+
+/* stderr is where nothing is looked at. */
+static int hide(void)
+{
+    int old = fcntl(2, F_DUPFD_CLOEXEC, 10),
+        null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    CHECK_EQ(dup2(null, 2), 2);
+    close(null);
+    return old;
+}
+
+static void show_again(int old)
+{
+    cvy_forkserver_stop(); /* which has the null device as stderr, too */
+    CHECK_EQ(dup2(old, 2), 2);
+    close(old);
+}
+
+static int write_after_replacing(struct covey_view arg)
+{
+    (void)arg;
+    closefrom(3);
+    CHECK_EQ(memfd_create("a file of its own", MFD_CLOEXEC), 3);
+    for (int fd = 4; fd < 60; fd++)
+        CHECK_EQ(dup(3), fd);
+    CHECK_EQ(write(3, "12345", 5), 5);
+    CHECK_EQ(lseek(3, 0, SEEK_SET), 0);
+    write_many();
+    CHECK_EQ(lseek(3, 0, SEEK_CUR), 0);
+    CHECK_EQ(lseek(3, 0, SEEK_END), 5);
+    return 7;
+}
+
+TEST_EACH_METHOD(captured_process_may_close_all_descriptors)
+{
+    struct covey_process_report r;
+    int old = hide();
+    covey_process *p =
+        started(write_after_replacing, COVEY_NO_VIEW, OPTS(.capture_stderr = COVEY_ON));
+    CHECK_EQ(exitcode_of(p), 7);
+    show_again(old);
+    CHECK_OK(covey_process_report(p, &r));
+    CHECK_EQ(strspn(r.stderr_tail, "m"), CVY_TAIL_BYTES);
+    covey_process_free(p);
+}
+
+static int leave_a_writer(struct covey_view arg)
+{
+    struct shared *s = shared_of(arg);
+    fflush(NULL);
+    int pid = fork();
+    if (pid == 0) {
+        family_await(&s->go, 1);
+        write_many();
+        family_tell(&s->ended);
+        family_pause();
+    }
+    s->numbers[1] = pid;
+    _exit(6);
+}
+
+TEST_EACH_METHOD(fork_of_a_captured_process_may_write_after_its_end)
+{
+    struct shared *s = share();
+    int old = hide();
+    CHECK_EQ(run(leave_a_writer, COVEY_VIEW_OF(s), OPTS(.capture_stderr = COVEY_ON)),
+             6);
+    show_again(old);
+    family_tell(&s->go);
+    family_await(&s->ended, 1);
+    CHECK_EQ(kill(s->numbers[1], SIGKILL), 0);
+}
+
+/* By a program that the fork handlers do not reach. */
+static int leave_a_flood(struct covey_view arg)
+{
+    char sh[] = "sh", c[] = "-c", command[] = "exec yes 1>&2";
+    char *argv[] = {sh, c, command, NULL};
+    int pid;
+    CHECK_EQ(posix_spawn(&pid, "/bin/sh", NULL, NULL, argv, environ), 0);
+    shared_of(arg)->numbers[1] = pid;
+    (void)pthread_mutex_lock(&cvy_own()->capture_mutex); /* the pipe becomes full */
+    while (cvy_os_readable(2) < 4096)
+        sched_yield();
+    raise(SIGKILL);
+    return 0;
+}
+
+TEST_EACH_METHOD(flood_of_a_captured_process_does_not_hold_a_join_up)
+{
+    struct shared *s = share();
+    int old = hide();
+    CHECK_EQ(run(leave_a_flood, COVEY_VIEW_OF(s), OPTS(.capture_stderr = COVEY_ON)),
+             -SIGKILL);
+    show_again(old);
+    await_gone(s->numbers[1]); /* nobody reads what it writes */
 }
 
 CHECK_MAIN()

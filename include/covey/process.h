@@ -204,7 +204,10 @@ struct covey_process_opts {
     enum covey_switch new_group;       /**< a process group of its own; default off */
     enum covey_switch keep_stdin;      /**< default off: its stdin is the null device */
     /** the last 4 KiB it writes to stderr become part of its report; default off. What it
-     * writes as a signal ends it may be shown twice */
+     * writes as a signal ends it may be shown twice, and not at all if the starter's stderr
+     * takes nothing for a second. What its own processes write counts as its, but for those
+     * that it forks without covey. Programs that it starts can write until it has been joined
+     * (then SIGPIPE). If it executes one itself, that can write 64 KiB and then waits for ever */
     enum covey_switch capture_stderr;
     enum covey_switch crash_handler; /**< a backtrace in the report when it crashes;
                                             default on, where the signal is unhandled */

@@ -200,6 +200,9 @@ void cvy_os_null_prepare(void);
 int cvy_os_null_to_stdin(void);
 /** A descriptor that polls readable from the start. */
 int cvy_os_ready_fd(void);
+/** Give the calling thread a table of descriptors of its own, where `first` and `second`, both
+ * above 1, are 0 and 1, and nothing else is open. -errno: it has the others' still. */
+int cvy_os_own_descriptors(int first, int second);
 /** Close every descriptor >= `lowest`. */
 int cvy_os_close_from(int lowest);
 /** One message, not empty, with at most 64 descriptors. Blocks while the buffer is full.
@@ -217,6 +220,8 @@ int cvy_os_poll_in(int fd, int64_t deadline);
 /** Read at most `size` bytes without waiting; by one reader at a time. Returns: bytes, 0
  * end, -EAGAIN. */
 ssize_t cvy_os_read_now(int fd, void *data, size_t size);
+/** How many bytes are in a pipe or socket. -errno. */
+int cvy_os_readable(int fd);
 /** Read; blocks. */
 ssize_t cvy_os_read(int fd, void *data, size_t size);
 /** Write all; blocks. SIGPIPE is not raised. */

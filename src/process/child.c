@@ -52,8 +52,7 @@ CVY_CHILD_CODE static int set_stdin(void)
     if (null < 0)
         return cvy_fail_os(null, "the null device for its stdin");
     r = cvy_os_dup_to(null, 0);
-    if (null > 0)
-        cvy_os_close(null);
+    cvy_os_close(null);
     return r < 0 ? cvy_fail_os(r, "its stdin") : 0;
 }
 

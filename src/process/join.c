@@ -70,8 +70,8 @@ static bool reap(struct cvy_child *child)
         if (r == -ETIMEDOUT)
             return false;
         note_end(p, r, &ended);
-        if (p->crash && cvy_os_is_kept(&child->tail_fd))
-            cvy_capture_collect(p, child->tail_fd.fd);
+        if (cvy_process_has(p, CVY_PROCESS_CAPTURE))
+            cvy_capture_collect(p, &child->tail_fd);
         cvy_os_close_kept(&child->tail_fd);
     }
     cvy_children_remove(child);
@@ -113,6 +113,7 @@ int cvy_process_wait(struct covey_process *p, int64_t deadline)
         if (is_mine && is_thread)
             end_thread(thread, may_wait);
     }
+    cvy_capture_show();
     return 0;
 }
 
@@ -128,6 +129,7 @@ void cvy_children_reap(void)
         (void)reap(c);
     }
     cvy_children_unlock();
+    cvy_capture_show();
 }
 
 /* ---- waiting ---- */

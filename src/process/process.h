@@ -280,10 +280,17 @@ int cvy_process_run(struct covey_process *p);
 int cvy_capture_begin(struct covey_process *p, int read_end, int write_end);
 /** In a child: the parent's capture is not ours. */
 void cvy_capture_forget(void);
+/** Around the fork of `p`: what it writes counts as its captured starter's, if it cannot
+ * outlive that. */
+void cvy_capture_fork_begins(const struct covey_process *p);
+void cvy_capture_fork_ends(void);
 /** Child, before an orderly end: what is still in the pipe. */
 void cvy_capture_finish(void);
-/** Creator, after the end: the rest that is in the pipe. */
-void cvy_capture_collect(struct covey_process *p, int read_end);
+/** Creator, after the end: the rest that is in the pipe becomes part of the tail; lock held. */
+void cvy_capture_collect(struct covey_process *p,
+                         const struct cvy_os_kept_fd *read_end);
+/** Show what this thread has collected; lock not held. */
+void cvy_capture_show(void);
 
 /* ---- crash.c ---- */
 

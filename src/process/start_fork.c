@@ -28,7 +28,9 @@ CVY_CHILD_CODE static void live_as_child(struct covey_process *p, int lifeline,
 CVY_CHILD_CODE static int fork_it(struct covey_process *p, struct cvy_child *child,
                                   int lifeline, const int tail[2])
 {
+    cvy_capture_fork_begins(p);
     int pid = cvy_os_fork();
+    cvy_capture_fork_ends();
     if (pid < 0)
         return cvy_fail_os(pid, "fork");
     if (pid == 0)

@@ -8,9 +8,11 @@
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -152,7 +154,7 @@ int cvy_os_open_null(void)
     int fd;
 
     CVY_FAULT_POINT("open", EMFILE);
-    fd = cvy_call_open("/dev/null", O_RDWR | O_CLOEXEC);
+    fd = cvy_fd_above_std(cvy_call_open("/dev/null", O_RDWR | O_CLOEXEC));
     return fd < 0 ? -errno : fd;
 }
 
@@ -261,6 +263,15 @@ int cvy_os_close_from(int lowest)
     return 0;
 }
 
+int cvy_os_own_descriptors(int first, int second)
+{
+    if (unshare(CLONE_FILES) < 0)
+        return -errno;
+    (void)cvy_raw_call(SYS_dup3, first, 0, O_CLOEXEC);
+    (void)cvy_raw_call(SYS_dup3, second, 1, O_CLOEXEC);
+    return cvy_os_close_from(2);
+}
+
 /* poll one descriptor. Returns: 1, or 0 at the deadline. */
 static int poll_one(int fd, short events, int64_t deadline)
 {
@@ -279,6 +290,13 @@ static int poll_one(int fd, short events, int64_t deadline)
 int cvy_os_poll_in(int fd, int64_t deadline)
 {
     return fd < 0 ? -EBADF : poll_one(fd, POLLIN, deadline);
+}
+
+int cvy_os_readable(int fd)
+{
+    int size = 0;
+
+    return ioctl(fd, FIONREAD, &size) < 0 ? -errno : size;
 }
 
 ssize_t cvy_os_read_now(int fd, void *data, size_t size)
