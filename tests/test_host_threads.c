@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Hosts with threads: many, short-lived, cancelled, and a first one that ends early. */
+#include <sys/resource.h>
+
 #include "host.h"
 #include "thread_state.h"
 
@@ -84,6 +86,33 @@ TEST_EACH_METHOD(process_outlives_the_thread_that_started_it)
         family_tell(&s->go);
         host_ends(p, i);
     }
+}
+
+static void *start_it(void *p)
+{
+    CHECK_OK(covey_process_start(p));
+    return NULL;
+}
+
+TEST_EACH_METHOD(process_outlives_the_thread_that_retried_its_start)
+{
+    struct shared *s = share();
+    struct rlimit limit, few;
+    pthread_t thread;
+    covey_process *p =
+        made(run_until_told, COVEY_VIEW_OF(s), OPTS(.capture_stderr = COVEY_ON));
+    CHECK_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    few = limit;
+    few.rlim_cur = 3;
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+    CHECK_ERR(covey_process_start(p), -EMFILE); /* by the first thread */
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    CHECK_EQ(pthread_create(&thread, NULL, start_it, p), 0);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    family_await(&s->begun, 1);
+    CHECK_ERR(covey_process_join(p, COVEY_MSEC(30)), -ETIMEDOUT);
+    family_tell(&s->go);
+    host_ends(p, 0);
 }
 
 static void *run_one(void *arg)

@@ -23,14 +23,20 @@ bool cvy_child_is_fork(void)
     return cvy_own()->birth == CHILD_BY_FORK;
 }
 
+/* The parent may be dead already, which nothing tells any more. */
+CVY_CHILD_CODE static void die_with_thread(const struct covey_process *p)
+{
+    if (cvy_os_die_with_thread(p->parent_pid) == -ESRCH)
+        cvy_os_exit(1);
+}
+
 CVY_CHILD_CODE static void watch_parent(const struct cvy_child_plan *plan)
 {
     static const uint32_t both =
         CVY_PROCESS_DIES_WITH_PARENT | CVY_PROCESS_BY_MAIN_THREAD;
     const struct covey_process *p = plan->process;
-    if ((atomic_load(&p->flags) & both) == both &&
-        cvy_os_die_with_thread(p->parent_pid) == -ESRCH)
-        cvy_os_exit(1); /* the parent is dead already */
+    if ((atomic_load(&p->flags) & both) == both)
+        die_with_thread(p);
     if (plan->lifeline < 0)
         return;
     cvy_lifeline_drop_write();
@@ -38,7 +44,7 @@ CVY_CHILD_CODE static void watch_parent(const struct cvy_child_plan *plan)
     if (r == -EPIPE)
         cvy_os_exit(1);
     if (r < 0)
-        (void)cvy_os_die_with_thread(p->parent_pid);
+        die_with_thread(p);
     if (plan->owns_lifeline)
         cvy_os_close(plan->lifeline);
 }

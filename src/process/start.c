@@ -268,6 +268,8 @@ int covey_process_start(covey_process *p)
     atomic_store(&p->setup, 0);
     if (cvy_lifeline_is_main_thread())
         atomic_fetch_or(&p->flags, CVY_PROCESS_BY_MAIN_THREAD);
+    else /* it may have tried, and failed */
+        atomic_fetch_and(&p->flags, ~(uint32_t)CVY_PROCESS_BY_MAIN_THREAD);
     r = p->method == COVEY_THREAD ? cvy_start_thread(p, child)
                                   : start_by_method(p, child);
     if (r < 0) {
