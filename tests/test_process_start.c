@@ -539,4 +539,21 @@ TEST_EACH_METHOD_AND_THREAD(log_goes_where_the_starters_goes)
     CHECK_OK(covey_set_log_level(COVEY_LOG_OFF));
 }
 
+static int log_below(struct covey_view arg)
+{
+    (void)arg;
+    return run(log_lines, COVEY_NO_VIEW,
+               COVEY_PROCESS_OPTS(.method = COVEY_FORK, .name = "Below"));
+}
+
+TEST(child_of_a_thread_logs_under_its_own_name)
+{
+    struct catcher c = catch_output(2);
+    CHECK_OK(covey_log_to_stderr(COVEY_LOG_ERROR));
+    CHECK_EQ(run(log_below, COVEY_NO_VIEW, COVEY_PROCESS_OPTS(.method = COVEY_THREAD)),
+             0);
+    CHECK_STR_HAS(caught(&c), "[ERROR/Below] loud\n");
+    CHECK_OK(covey_set_log_level(COVEY_LOG_OFF));
+}
+
 CHECK_MAIN()

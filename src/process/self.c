@@ -83,10 +83,16 @@ int covey_active_children(covey_process **out, size_t capacity, size_t *ret_coun
 
 /* ---- oneself ---- */
 
+void cvy_self_set_thread(struct covey_process *process)
+{
+    self_thread = process;
+    cvy_log_set_thread_name(process ? process->name : NULL);
+}
+
 CVY_CHILD_CODE void cvy_self_forget(void)
 {
     if (self_thread) /* writing would copy a page */
-        self_thread = NULL;
+        cvy_self_set_thread(NULL);
     cvy_exit_forget();
     cvy_forkserver_forget();
     cvy_capture_forget();
@@ -153,12 +159,6 @@ CVY_CHILD_CODE void cvy_self_become(struct covey_process *process)
 struct covey_process *cvy_self_thread(void)
 {
     return self_thread;
-}
-
-void cvy_self_set_thread(struct covey_process *process)
-{
-    self_thread = process;
-    cvy_log_set_thread_name(process ? process->name : NULL);
 }
 
 void cvy_self_renamed(const struct covey_process *process)
