@@ -260,6 +260,24 @@ TEST_EACH_METHOD(listed_descriptors_have_the_same_numbers)
     check_inherited(100, 60);
 }
 
+static int spawn_another(struct covey_view arg)
+{
+    (void)arg;
+    return run(do_nothing, COVEY_NO_VIEW, COVEY_PROCESS_OPTS(.method = COVEY_SPAWN));
+}
+
+/* Also where covey has its own descriptors. */
+TEST_EACH_METHOD(child_with_low_descriptors_can_spawn)
+{
+    int numbers[20];
+    for (size_t i = 0; i < 20; i++)
+        numbers[i] = fcntl(2, F_DUPFD_CLOEXEC, 3);
+    CHECK_EQ(run(spawn_another, COVEY_NO_VIEW, OPTS(.fds = numbers, .fd_count = 20)),
+             0);
+    for (size_t i = 0; i < 20; i++)
+        close(numbers[i]);
+}
+
 static int is_closed(struct covey_view arg)
 {
     return fcntl(*(const int *)arg.data, F_GETFD) < 0;

@@ -144,7 +144,9 @@ CVY_CHILD_CODE static void be_child(const struct server *s,
     }
     cvy_settings_take(&p->settings);
     int *keep[] = {&plan.lifeline, &plan.stderr_read, &plan.stderr_write};
-    int r = cvy_place_fds(fds, request->fd_numbers, request->fd_count, keep,
+    int r = cvy_region_make_way(request->fd_numbers, request->fd_count);
+    if (r >= 0)
+        r = cvy_place_fds(fds, request->fd_numbers, request->fd_count, keep,
                           request->fd_count ? CVY_ARRAY_SIZE(keep) : 0);
     if (r >= 0)
         r = take_context(s, p);

@@ -202,6 +202,24 @@ int cvy_region_map(const struct cvy_region_ticket *t, int fd)
     return 0;
 }
 
+CVY_CHILD_CODE int cvy_region_make_way(const int32_t *numbers, size_t count)
+{
+    int above = 3, moved;
+    bool is_in_the_way = false;
+    for (size_t i = 0; i < count; i++) {
+        is_in_the_way = is_in_the_way || numbers[i] == region_fd;
+        above = numbers[i] >= above ? numbers[i] + 1 : above;
+    }
+    if (!is_in_the_way || region_fd < 0)
+        return 0;
+    moved = cvy_os_dup(region_fd, above);
+    if (moved < 0)
+        return cvy_fail_os(moved, "a descriptor for the family's memory");
+    cvy_os_close(region_fd);
+    region_fd = moved;
+    return 0;
+}
+
 /* Whether our descriptor is still what it was. Returns: 0; -EBADF; -ESTALE. */
 static int look_at_descriptor(struct cvy_os_file_id *ret_id)
 {

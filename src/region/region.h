@@ -22,6 +22,8 @@ void cvy_region_abandon(void);
 /** Map the region of `ticket` from `fd`, which then belongs to the region. -EEXIST with
  * the detail set when something else lies at its address. */
 int cvy_region_map(const struct cvy_region_ticket *ticket, int fd);
+/** Move the region's descriptor above these numbers if it has one of them. */
+int cvy_region_make_way(const int32_t *numbers, size_t count);
 /** The ticket and the descriptor to pass with it, checked to be still ours; COVEY_ESTATE
  * when the program closed or replaced it. */
 int cvy_region_ticket(struct cvy_region_ticket *ret_ticket, int *ret_fd);
