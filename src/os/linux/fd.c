@@ -348,13 +348,14 @@ void cvy_pipe_signal_release(const struct cvy_pipe_signal *held, bool is_raised)
 {
     const struct timespec at_once = {0};
     sigset_t pipe_only;
-    int error = errno;
+    int error = errno, cancel = cvy_os_disable_cancel(); /* which sigtimedwait heeds */
 
     sigemptyset(&pipe_only);
     sigaddset(&pipe_only, SIGPIPE);
     if (is_raised && !held->was_pending)
         (void)sigtimedwait(&pipe_only, NULL, &at_once);
     pthread_sigmask(SIG_SETMASK, &held->mask, NULL);
+    cvy_os_restore_cancel(cancel);
     errno = error;
 }
 
