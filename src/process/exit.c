@@ -209,12 +209,11 @@ CVY_CHILD_CODE static bool begin_end(void)
 
 CVY_CHILD_CODE void cvy_process_end(int status)
 {
-    bool attached = cvy_process_page && atomic_load(&cvy_process_page->epoch);
-    if (attached && cvy_self_thread())
+    if (cvy_self_thread())
         cvy_thread_exits_process(status);
     if (!begin_end() || !cvy_process_page)
         return;
-    if (!attached) {
+    if (!atomic_load(&cvy_process_page->epoch)) {
         end_unattached(status);
         return;
     }

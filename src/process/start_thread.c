@@ -54,7 +54,9 @@ static void *live(void *arg)
     (void)cvy_os_futex_wake(&p->setup, 1);
     p->exit_status = NO_RESULT;
     pthread_cleanup_push(end_of_thread, p);
-    p->exit_status = cvy_process_run(p);
+    int status = cvy_process_run(p);
+    if (cvy_self_thread() == p) /* not in a fork that returned as well */
+        p->exit_status = status;
     (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
     pthread_cleanup_pop(1);
     return NULL;
