@@ -117,10 +117,10 @@ static void add_to_holders(struct cvy_object *object, cvy_ref ref)
     cvy_set32(&object->holds, object->holds + 1);
 }
 
-/* `handle` is alive. */
-static int hold_new(struct cvy_object *handle, uint32_t member_index)
+/* `handle` is the object or its inner one. */
+static int hold_new(struct cvy_object *object, struct cvy_object *handle,
+                    uint32_t member_index)
 {
-    struct cvy_object *object = whole_of(handle);
     struct cvy_member *m = cvy_member_at(member_index);
     cvy_ref ref = 0;
     int r = cvy_block_take(sizeof(struct cvy_hold), &ref);
@@ -141,12 +141,12 @@ static int hold_new(struct cvy_object *handle, uint32_t member_index)
     return 0;
 }
 
-static int hold_add(struct cvy_object *handle, uint32_t member_index)
+static int hold_add(struct cvy_object *object, struct cvy_object *handle,
+                    uint32_t member_index)
 {
     struct cvy_hold *hold = find_hold(handle, member_index);
     if (!hold)
-        return hold_new(handle, member_index);
-    struct cvy_object *object = cvy_at(hold->object);
+        return hold_new(object, handle, member_index);
     cvy_set32(&hold->count, hold->count + 1);
     cvy_set32(&object->holds, object->holds + 1);
     return 0;
@@ -275,7 +275,7 @@ static int create_locked(enum cvy_kind kind, uint32_t size, uint32_t flags,
     struct cvy_object *object = cvy_at(ref);
     clear(object, size);
     object->flags = flags;
-    r = hold_new(object, CVY_INDEX_OF(cvy_member_owner()));
+    r = hold_new(object, object, CVY_INDEX_OF(cvy_member_owner()));
     if (r >= 0 && body)
         r = cvy_run_take(body, CVY_RUN_OBJECT, ref, ret_body);
     if (r < 0)
@@ -373,13 +373,14 @@ int cvy_object_check(const void *object, enum cvy_kind kind, const char *call)
     return cvy_fail(COVEY_EFREED, "%s: the %s at %p was freed", call, name, object);
 }
 
-static int hold_living(struct cvy_object *object, uint32_t member_index)
+static int hold_living(struct cvy_object *handle, uint32_t member_index)
 {
     cvy_region_lock();
-    uint32_t kind = atomic_load(&object->kind);
+    uint32_t kind = atomic_load(&handle->kind);
+    struct cvy_object *object = is_kind(kind) ? whole_of(handle) : NULL;
     int r = cvy_kind_is_living(kind) ? -EINVAL : COVEY_EFREED;
-    if (is_kind(kind) && whole_of(object))
-        r = hold_add(object, member_index);
+    if (object)
+        r = hold_add(object, handle, member_index);
     if (r < 0)
         cvy_rollback();
     cvy_region_unlock();
@@ -406,7 +407,7 @@ static int join(struct cvy_object *mine, size_t at, uint64_t id, void **ret_obje
     cvy_region_lock();
     struct cvy_object *found = find_id(atomic_load(&mine->kind), at, id);
     if (found)
-        r = hold_add(found, CVY_INDEX_OF(cvy_member_owner()));
+        r = hold_add(found, found, CVY_INDEX_OF(cvy_member_owner()));
     else
         cvy_set64(id_of(mine, at), id);
     if (r < 0)
@@ -498,7 +499,7 @@ static int take_owed(struct cvy_object *object, cvy_ref *link)
     cvy_set64(link, object->grave);
     cvy_object_set_kind(object, atomic_load(&object->kind) & ~(uint32_t)CVY_KIND_OWED);
     cvy_set64(&cvy_head->object_count, cvy_head->object_count + 1);
-    int r = hold_new(object, CVY_INDEX_OF(cvy_member_owner()));
+    int r = hold_new(object, object, CVY_INDEX_OF(cvy_member_owner()));
     if (r < 0)
         cvy_rollback();
     return r;
@@ -592,13 +593,13 @@ static int copy_holds(uint32_t from_index, uint32_t to_index, bool again)
     cvy_region_lock();
     for (cvy_ref ref = cvy_member_at(from_index)->holds; ref && r >= 0;) {
         struct cvy_hold *hold = cvy_at(ref);
-        const struct cvy_object *object = cvy_at(hold->object);
+        struct cvy_object *object = cvy_at(hold->object);
         struct cvy_object *handle = cvy_at(hold->handle);
         ref = hold->member_next;
         if (object->flags & CVY_OBJECT_PRIVATE ||
             (again && find_hold(handle, to_index)))
             continue;
-        r = hold_new(handle, to_index);
+        r = hold_new(object, handle, to_index);
         if (r < 0)
             cvy_rollback();
         else
