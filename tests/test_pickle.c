@@ -131,6 +131,7 @@ TEST(a_long_int_is_written_once_however_often_it_is_there)
     covey_value *list = covey_value_list(), *number, *again = NULL;
     struct covey_bytes pickle = {0};
 
+    CHECK(digits);
     digits[SIZE - 1] = 1;
     number = covey_value_int_bytes(digits, SIZE);
     for (int i = 0; i < TIMES; i++)

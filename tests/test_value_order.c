@@ -254,6 +254,7 @@ TEST(a_long_int_is_hashed_once_wherever_it_is)
     unsigned char *bytes = calloc(1, SIZE);
     uint64_t hash;
 
+    CHECK(bytes);
     bytes[SIZE - 1] = 1;
     number = covey_value_int_bytes(bytes, SIZE);
     for (int i = 0; i < TIMES; i++) /* 2^37 limbs */
