@@ -14,7 +14,7 @@ struct scene {
 static struct scene *scene;
 
 /* How many instructions lie between two points; a race is open for some dozens. */
-#define STRIDE family_long(7, 1)
+#define STRIDE family_long(13, 1)
 
 /* ---- those who wait, and what stands for them ---------------------------------- */
 
@@ -92,8 +92,7 @@ static cvy_entry *entry_of_ticket(uint32_t ticket)
     for (cvy_entry *e; (e = cvy_table_next(&scene->c->waiters, &at));)
         if (cvy_entry_has(atomic_load(e)) == ticket)
             return e;
-    CHECK(!"an entry has that ticket");
-    return NULL;
+    check_failed(__FILE__, __LINE__, "no entry has ticket %u", ticket);
 }
 
 /* ---- the stage ------------------------------------------------------------------ */
