@@ -336,6 +336,8 @@ bool cvy_os_has_output(FILE *stream);
 /** _exit; builds with sanitizers or coverage check for leaks and write their data first,
  * and a leak makes the status another one. */
 void cvy_os_exit(int status) __attribute__((noreturn));
+/** By SIGKILL, as the kernel would have done for who came too late to ask for that. */
+void cvy_os_die(void) __attribute__((noreturn));
 /** Set what ps shows for this thread; cut after 15 bytes. */
 /** Let this process ignore SIGINT. */
 void cvy_os_ignore_interrupt(void);

@@ -27,7 +27,7 @@ bool cvy_child_is_fork(void)
 CVY_CHILD_CODE static void die_with_thread(const struct covey_process *p)
 {
     if (cvy_os_die_with_thread(p->parent_pid) == -ESRCH)
-        cvy_os_exit(1);
+        cvy_os_die();
 }
 
 CVY_CHILD_CODE static void watch_parent(const struct cvy_child_plan *plan)
@@ -42,7 +42,7 @@ CVY_CHILD_CODE static void watch_parent(const struct cvy_child_plan *plan)
     cvy_lifeline_drop_write();
     int r = cvy_os_die_with_pipe(plan->lifeline);
     if (r == -EPIPE)
-        cvy_os_exit(1);
+        cvy_os_die();
     if (r < 0)
         die_with_thread(p);
     if (plan->owns_lifeline)

@@ -109,7 +109,7 @@ CVY_CHILD_CODE static void watch_as_wanted(const struct covey_process *p)
     if (cvy_lifeline_is_needed(p))
         return;
     if (cvy_os_die_with_thread(p->parent_pid) == -ESRCH)
-        cvy_os_exit(1);
+        cvy_os_die();
     cvy_os_line_drop();
 }
 
@@ -172,7 +172,7 @@ CVY_CHILD_CODE static void be_spare(const struct server *s, struct cvy_spare *sp
     cvy_os_close(s->socket);
     cvy_self_forget();
     if (cvy_os_line_watch(line) < 0)
-        cvy_os_exit(1);
+        cvy_os_die();
     uint32_t state = CVY_SPARE_BORN;
     if (atomic_compare_exchange_strong(&spare->state, &state, CVY_SPARE_IDLE))
         state = CVY_SPARE_IDLE;

@@ -84,6 +84,12 @@ CVY_CHILD_CODE void cvy_os_exit(int status)
     _exit(status);
 }
 
+CVY_CHILD_CODE void cvy_os_die(void)
+{
+    (void)kill(getpid(), SIGKILL);
+    cvy_os_exit(1); /* the first process of a pid namespace cannot kill itself */
+}
+
 int cvy_os_pidfd_open(int pid)
 {
     int fd;
