@@ -142,8 +142,6 @@ int covey_lock_create(covey_lock **out, const struct covey_lock_opts *opts)
     if (r >= 0)
         r = cvy_sync_begin(out, call);
     if (r >= 0)
-        r = cvy_sync_check_switch(o.handoff, "handoff", call);
-    if (r >= 0)
         r = cvy_sync_create(CVY_KIND_LOCK, sizeof(struct covey_lock), o.name,
                             offsetof(struct covey_lock, name), &made);
     if (r < 0)

@@ -387,8 +387,6 @@ static int create(enum cvy_kind kind, void **out, unsigned value,
         r = CVY_CHECK_SWITCHES(call, {".signal", o.signal});
     if (r >= 0)
         r = cvy_sync_begin(out, call);
-    if (r >= 0)
-        r = cvy_sync_check_switch(o.signal, "signal", call);
     if (r >= 0 && value > VALUE_MAX)
         r = cvy_fail(-EOVERFLOW, "%s: %u permits, most are 2^31 - 1", call, value);
     if (r >= 0)

@@ -111,9 +111,6 @@ static int check_type(const struct cvy_shared_want *want, size_t *ret_item)
 
 static int check_opts(const struct covey_shared_opts *o, const char *call)
 {
-    int r = cvy_sync_check_switch(o->synchronized, "synchronized", call);
-    if (r < 0)
-        return r;
     if (o->lock && o->rlock)
         return cvy_fail(-EINVAL, "%s: both .lock and .rlock", call);
     if ((o->lock || o->rlock) && o->synchronized == COVEY_OFF)

@@ -8,21 +8,12 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "base/opts.h"
 #include "region/slot.h"
 #include "region/undo.h"
 
 int cvy_sync_begin(const void *out, const char *call)
 {
     return out ? cvy_enter() : cvy_fail(-EINVAL, "%s: out is NULL", call);
-}
-
-int cvy_sync_check_switch(enum covey_switch value, const char *name, const char *call)
-{
-    return cvy_is_switch(value)
-               ? 0
-               : cvy_fail(-EINVAL, "%s: .%s is none of COVEY_ON, COVEY_OFF, 0", call,
-                          name);
 }
 
 int cvy_sync_create(enum cvy_kind kind, size_t size, const char *name, size_t name_at,

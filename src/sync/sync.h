@@ -183,8 +183,6 @@ int cvy_sync_begin(const void *out, const char *call);
 /** Make an object; its name lies at `name_at`. */
 int cvy_sync_create(enum cvy_kind kind, size_t size, const char *name, size_t name_at,
                     void **out);
-/** -EINVAL if a switch that the caller gave, as `name`, is none. */
-int cvy_sync_check_switch(enum covey_switch value, const char *name, const char *call);
 /** What every free does: release the hold, log what is wrong with the pointer. */
 void cvy_sync_free(void *object, enum cvy_kind kind, const char *call);
 /** Set `ret_text` to a text, with a NUL behind. */
