@@ -35,7 +35,8 @@ int cvy_check_switches(const char *call, const struct cvy_switch *switches,
                        size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (!cvy_is_switch(switches[i].value))
+        if (switches[i].value != COVEY_UNSET && switches[i].value != COVEY_ON &&
+            switches[i].value != COVEY_OFF)
             return cvy_fail(-EINVAL, "%s: %s is none of COVEY_ON, COVEY_OFF, 0", call,
                             switches[i].name);
     return 0;

@@ -3,7 +3,6 @@
 #ifndef CVY_BASE_OPTS_H
 #define CVY_BASE_OPTS_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 #include <covey/base.h>
@@ -20,12 +19,6 @@ int cvy_copy_opts(void *to, size_t to_size, const void *from, size_t from_size,
 /** The same for a pointer `from` to a struct that begins with `size_t size`, or NULL. */
 #define CVY_TAKE_OPTS(to, from, call)                                                  \
     cvy_copy_opts((to), sizeof *(to), (from), (from) ? (from)->size : 0, (call))
-
-/** Whether a switch that the caller gave is one of the three that there are. */
-static inline bool cvy_is_switch(enum covey_switch value)
-{
-    return value == COVEY_UNSET || value == COVEY_ON || value == COVEY_OFF;
-}
 
 /** A switch that the caller gave, and what its option is called. */
 struct cvy_switch {

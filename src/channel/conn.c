@@ -246,8 +246,9 @@ int covey_conn_open_fd(covey_conn **out, int fd, const struct covey_conn_opts *o
     int r = CVY_TAKE_OPTS(&o, opts, call);
     if (r >= 0)
         r = cvy_sync_begin(out, call);
-    if (r >= 0 && (!cvy_is_switch(o.readable) || !cvy_is_switch(o.writable)))
-        r = cvy_fail(-EINVAL, "%s: .readable and .writable are on or off", call);
+    if (r >= 0)
+        r = CVY_CHECK_SWITCHES(call, {".readable", o.readable},
+                               {".writable", o.writable});
     if (r < 0)
         return r;
     r = cvy_os_stream_kind(fd, &kind, &readable, &writable);

@@ -68,12 +68,11 @@ static int take_opts(struct covey_memory_opts *o, const struct covey_memory_opts
 {
     int r = CVY_TAKE_OPTS(o, opts, call);
 
+    if (r >= 0)
+        r = CVY_CHECK_SWITCHES(call, {".readonly", o->readonly}, {".keep", o->keep},
+                               {".sparse", o->sparse});
     if (r < 0)
         return r;
-    if (!cvy_is_switch(o->readonly) || !cvy_is_switch(o->keep) ||
-        !cvy_is_switch(o->sparse))
-        return cvy_fail(-EINVAL, "%s: .readonly, .keep and .sparse are on or off",
-                        call);
     if (creates && o->readonly == COVEY_ON)
         return cvy_fail(-EINVAL, "%s: .readonly is for covey_memory_open", call);
     if (!creates && (o->keep == COVEY_ON || o->sparse == COVEY_ON || o->permissions))

@@ -273,10 +273,10 @@ int covey_family_configure(const struct covey_family_opts *opts)
                         o.reservation);
     if (o.slice < 0)
         return cvy_fail(-EINVAL, "covey_family_configure: negative slice");
-    if (!cvy_is_switch(o.core_dump) || !cvy_is_switch(o.bell))
-        return cvy_fail(-EINVAL,
-                        "covey_family_configure: %s is none of COVEY_ON, COVEY_OFF, 0",
-                        cvy_is_switch(o.bell) ? "core_dump" : "bell");
+    r = CVY_CHECK_SWITCHES("covey_family_configure", {".core_dump", o.core_dump},
+                           {".bell", o.bell});
+    if (r < 0)
+        return r;
     cvy_family_opts = o;
     return 0;
 }
