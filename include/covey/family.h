@@ -64,7 +64,8 @@ struct covey_family_snapshot {
  * `pid`:    of any of its processes; 0: the caller's own family.
  * Returns:  0; -ESRCH if there is no such process, or it is in no family; -EACCES if this
  *           user may not look at it; -EPERM if it has closed all descriptors, and this
- *           process lacks CAP_CHECKPOINT_RESTORE; -EPROTO if its covey is of another version; -ENOMEM.
+ *           process lacks CAP_CHECKPOINT_RESTORE; -EPROTO if its covey is of another
+ *           version; -ENOMEM.
  * Owner:    the snapshot is the caller's, for covey_family_snapshot_free.
  */
 COVEY_API int

@@ -247,8 +247,8 @@ COVEY_API int covey_pool_starmap(covey_pool *pool, covey_task_fn *fn,
  * covey_call_return_value.
  *
  * Returns:  as covey_pool_map; COVEY_ETYPE if `list` is none; the error that sticks to it;
- *           the errors of covey_value_pickle. `*out` is set when all items were run, to whatever end;
- *           else untouched.
+ *           the errors of covey_value_pickle. `*out` is set when all items were run, to
+ *           whatever end; else untouched.
  */
 COVEY_API int covey_pool_map_values(covey_pool *pool, covey_task_fn *fn,
                                     const covey_value *list, covey_value **out,

@@ -580,7 +580,8 @@ struct covey_unpickle_opts {
  *
  * Returns:  0; COVEY_EPICKLE for a malformed pickle, or none; -EMSGSIZE beyond a limit;
  *           -ENOTSUP for cycles, persistent ids, extension codes, out-of-band buffers,
- *           and other things that cannot be kept; -ENOMEM. The detail tells position and reason.
+ *           and other things that cannot be kept; -ENOMEM. The detail tells position
+ *           and reason.
  */
 COVEY_API int
 covey_value_unpickle(covey_value **out, const void *data, size_t size,

@@ -338,7 +338,6 @@ bool cvy_os_has_output(FILE *stream);
 void cvy_os_exit(int status) __attribute__((noreturn));
 /** By SIGKILL, as the kernel would have done for who came too late to ask for that. */
 void cvy_os_die(void) __attribute__((noreturn));
-/** Set what ps shows for this thread; cut after 15 bytes. */
 /** Let this process ignore SIGINT. */
 void cvy_os_ignore_interrupt(void);
 /** Get what cvy_os_on_crash needs, so that children need not: a stack, and whom to call. */

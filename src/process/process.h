@@ -99,8 +99,7 @@ struct cvy_child {
     pthread_t thread;                    /* COVEY_THREAD */
     cvy_word thread_done;
     bool thread_stays; /* it is in exit(): ended as a process, but cannot be joined */
-    struct cvy_os_kept_fd
-        thread_bell; /* written to at its end; if a sentinel is wanted */
+    struct cvy_os_kept_fd thread_bell; /* written to at its end, if that is wanted */
 };
 
 /* Fields are written by the creator before the start and after the reaping, by the child
@@ -151,9 +150,8 @@ struct cvy_own {
     struct covey_process *_Atomic self;
     struct cvy_child *children; /* that were started; under children_mutex */
     pthread_mutex_t children_mutex, hooks_mutex, server_mutex, capture_mutex;
-    uint32_t birth; /* child.c: how it will end */
-    cvy_word
-        ending; /* exit.c: the id of the thread that called cvy_process_end first */
+    uint32_t birth;  /* child.c: how it will end */
+    cvy_word ending; /* exit.c: the id of the thread that ends it */
 };
 _Static_assert(sizeof(struct cvy_own) <= sizeof(((struct cvy_process_page *)0)->room),
                "the room");

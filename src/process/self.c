@@ -159,8 +159,7 @@ CVY_CHILD_CODE void cvy_self_become(struct covey_process *process)
 struct covey_process *cvy_self_thread(void)
 {
     bool attached = cvy_process_page && atomic_load(&cvy_process_page->epoch);
-    return attached ? self_thread
-                    : NULL; /* else it may be the parent's, before a fork */
+    return attached ? self_thread : NULL; /* which may be the parent's, before a fork */
 }
 
 void cvy_self_renamed(const struct covey_process *process)
