@@ -280,7 +280,7 @@ int cvy_os_wait_child(int pid, int pidfd, int64_t deadline,
                       struct cvy_os_exit *ret_exit);
 /** Wait for a child's end without reaping it. Several threads may at once.
  * Returns: 0: it can be reaped; -ETIMEDOUT; -ECHILD not, or no longer, a child of ours. */
-int cvy_os_await_end(int pid, int pidfd, int64_t deadline);
+int cvy_os_await_end(int pid, int64_t deadline);
 /** When process `pid` began, in ticks since boot; identifies it with its pid.
  * -ESRCH; -ENOENT without /proc. A zombie counts as gone (-ESRCH). */
 int cvy_os_start_time(int pid, uint64_t *ret_ticks);

@@ -71,7 +71,7 @@ ssize_t cvy_image_recv(int pid, int socket, void *data, size_t size, int64_t dea
             return -ETIMEDOUT;
         int64_t until = cvy_min_i64(deadline, cvy_os_deadline(LOOK_EVERY));
         ready = cvy_os_poll_in(socket, until);
-        if (ready == 0 && cvy_os_await_end(pid, -1, 0) != -ETIMEDOUT) {
+        if (ready == 0 && cvy_os_await_end(pid, 0) != -ETIMEDOUT) {
             ended = true; /* what it said before is there by now */
             ready = cvy_os_poll_in(socket, 0);
         }

@@ -87,7 +87,7 @@ static bool reap(struct cvy_child *child)
 static int await_end(struct covey_process *p, struct cvy_child *child, int64_t deadline)
 {
     if (p->method != COVEY_THREAD)
-        return cvy_os_await_end(p->pid, -1, deadline);
+        return cvy_os_await_end(p->pid, deadline);
     while (!atomic_load(&child->thread_done)) {
         struct cvy_os_wait wait = {&child->thread_done, 0};
         if (cvy_os_now() >= deadline)
@@ -234,7 +234,7 @@ static void *watch_end(void *arg)
     struct watch watch = *(struct watch *)arg;
     uint64_t one = 1;
     cvy_free(arg);
-    (void)cvy_os_await_end(watch.pid, -1, INT64_MAX);
+    (void)cvy_os_await_end(watch.pid, INT64_MAX);
     if (cvy_os_is_kept(&watch.bell))
         (void)cvy_os_write_all(watch.bell.fd, &one, sizeof one);
     cvy_os_close_kept(&watch.bell);
@@ -269,7 +269,7 @@ static int make_sentinel(struct covey_process *p, struct cvy_child *child)
     if (p->method == COVEY_THREAD)
         return cvy_thread_sentinel(child);
     int fd = cvy_os_pidfd_open(p->pid);
-    if (cvy_os_await_end(p->pid, -1, 0) == -ECHILD) { /* the number may be another's */
+    if (cvy_os_await_end(p->pid, 0) == -ECHILD) { /* the number may be another's */
         cvy_os_close(fd);
         return cvy_os_ready_fd();
     }
@@ -311,7 +311,7 @@ int cvy_process_signal(struct covey_process *p, int signal)
     if (atomic_load(&p->state) != CVY_PROCESS_STARTED)
         return 0;
     int pidfd = cvy_os_pidfd_open(p->pid), r = 0;
-    if (cvy_os_await_end(p->pid, -1, 0) == -ETIMEDOUT)
+    if (cvy_os_await_end(p->pid, 0) == -ETIMEDOUT)
         r = cvy_os_kill(p->pid, pidfd, signal);
     cvy_os_close(pidfd);
     return r == -ESRCH ? 0 : r;

@@ -287,7 +287,7 @@ static bool give_up(struct covey_process *p)
 static void free_if_dead(struct cvy_spare *spare, int pid)
 {
     uint32_t go = CVY_SPARE_GO;
-    if (!pid || cvy_os_await_end(pid, -1, 0) == -ETIMEDOUT || spare->pid != pid)
+    if (!pid || cvy_os_await_end(pid, 0) == -ETIMEDOUT || spare->pid != pid)
         return;
     spare->pid = 0;
     (void)atomic_compare_exchange_strong(&spare->state, &go, CVY_SPARE_NONE);

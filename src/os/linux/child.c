@@ -117,9 +117,9 @@ int cvy_os_wait_child(int pid, int pidfd, int64_t deadline,
     return r > 0 ? 0 : r < 0 ? r : -ETIMEDOUT;
 }
 
-int cvy_os_await_end(int pid, int pidfd, int64_t deadline)
+int cvy_os_await_end(int pid, int64_t deadline)
 {
-    int own_pidfd = -1, flags = deadline == INT64_MAX ? WNOWAIT : WNOWAIT | WNOHANG;
+    int pidfd, flags = deadline == INT64_MAX ? WNOWAIT : WNOWAIT | WNOHANG;
     struct rusage usage;
     siginfo_t info;
     int r = call_waitid(P_PID, pid, flags, &info, &usage);
@@ -129,11 +129,10 @@ int cvy_os_await_end(int pid, int pidfd, int64_t deadline)
     if (cvy_os_now() >= deadline)
         return -ETIMEDOUT;
     /* It is a child that has not been reaped, so the id is its own still. */
-    if (pidfd < 0)
-        own_pidfd = cvy_os_pidfd_open(pid);
-    if (pidfd >= 0 || own_pidfd >= 0)
-        (void)cvy_os_poll_in(pidfd < 0 ? own_pidfd : pidfd, deadline);
-    cvy_os_close(own_pidfd);
+    pidfd = cvy_os_pidfd_open(pid);
+    if (pidfd >= 0)
+        (void)cvy_os_poll_in(pidfd, deadline);
+    cvy_os_close(pidfd);
     /* Whose tracer has not been told of its end yet has not ended for its parent. */
     for (int64_t pause = COVEY_MSEC(1);;) {
         r = call_waitid(P_PID, pid, flags, &info, &usage);
