@@ -188,6 +188,29 @@ TEST_EACH_METHOD(family_of_who_closed_its_descriptors_is_found)
     things_free(&t);
 }
 
+static void *look_while_cancelled(void *ret_text)
+{
+    CHECK_EQ(pthread_cancel(pthread_self()), 0);
+    CHECK_OK(covey_family_describe(getpid(), ret_text));
+    pthread_testcancel();
+    return NULL;
+}
+
+/* What is looked at is found in files, at which a thread may be cancelled. */
+TEST(thread_is_not_cancelled_while_it_looks)
+{
+    struct things t = things_new();
+    struct covey_bytes text = {0};
+    void *result = NULL;
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, look_while_cancelled, &text), 0);
+    CHECK_EQ(pthread_join(thread, &result), 0);
+    CHECK(result == PTHREAD_CANCELED);
+    CHECK_STR_HAS(text.data, "queue q at ");
+    covey_bytes_free(&text);
+    things_free(&t);
+}
+
 /* The table of objects' pages is as large as the family may become, and mostly a hole. */
 TEST(looking_costs_the_family_no_memory)
 {

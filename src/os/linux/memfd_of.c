@@ -81,10 +81,12 @@ int cvy_os_map_memfd_of(int pid, const char *name, const void **ret_memory,
 {
     struct stat status;
     void *memory;
-    int fd = find_memfd(pid, name), error = 0;
+    int error = 0, cancel = cvy_os_disable_cancel(); /* which opendir and fopen heed */
+    int fd = find_memfd(pid, name);
 
     if (fd == -ESRCH)
         fd = find_mapped(pid, name);
+    cvy_os_restore_cancel(cancel);
     fd = fd >= 0 ? cvy_fd_above_std(fd) : fd;
     if (fd < 0)
         return fd;
