@@ -14,7 +14,6 @@
 #include "region/wait.h"
 
 #define PROGRESS_STEP COVEY_MSEC(50)
-#define LOOK_EVERY    64u /* items */
 #define WIDTH_MOST    4096u
 
 bool cvy_map_needs_flow(const struct cvy_pool *pool, const struct covey_map_opts *opts)
@@ -53,7 +52,7 @@ static bool collect(struct gather *g)
     while (cvy_flow_take(&g->flow, &done)) {
         g->exchange->put(g->ctx, &done);
         cvy_flow_release(&g->flow, &done);
-        if (++count % LOOK_EVERY == 0)
+        if (++count % CVY_LOOK_EVERY == 0)
             cvy_map_look_meanwhile(&g->flow.map);
     }
     return count > 0;

@@ -13,10 +13,9 @@
 #include "region/member.h"
 #include "region/wait.h"
 
-#define MAGIC      0x69746572u
-#define STOP_TIME  COVEY_MSEC(1) /* between looks whether readers have stopped */
-#define BATCHES    8u
-#define LOOK_EVERY 64u /* results */
+#define MAGIC     0x69746572u
+#define STOP_TIME COVEY_MSEC(1) /* between looks whether readers have stopped */
+#define BATCHES   8u
 
 #define NO_MEMORY_SIZE 32
 
@@ -381,7 +380,7 @@ static int give_next(struct covey_iterator *it, struct cvy_done *done,
                      struct covey_bytes *ret_bytes)
 {
     int r = give(it, done, ret_bytes);
-    if (++it->given % LOOK_EVERY == 0)
+    if (++it->given % CVY_LOOK_EVERY == 0)
         cvy_map_look_meanwhile(&it->flow.map);
     return r;
 }

@@ -310,7 +310,8 @@ void cvy_map_call_all(struct cvy_map *map);
 /** See to the workers: those that died, and what died with them. */
 void cvy_map_look_after(struct cvy_map *map, bool slice);
 /** The same from time to time, and to limits, by who has something else to do all the time
- * and so does not come to wait. */
+ * and so does not come to wait; to be called at least each CVY_LOOK_EVERY items. */
+#define CVY_LOOK_EVERY 64u
 void cvy_map_look_meanwhile(struct cvy_map *map);
 /** Nothing more begins: what still runs at the time `patience` is ended with its worker,
  * or waited for where that cannot be. */
