@@ -311,6 +311,22 @@ TEST(wait_tells_how_a_child_ended)
     CHECK_EQ(cvy_os_wait_child(-1, -1, 0, &end), -ECHILD);
 }
 
+/* Also where it ignores and blocks what it can. */
+TEST(who_dies_was_killed)
+{
+    struct cvy_os_exit ended;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        sigset_t all;
+        sigfillset(&all);
+        sigprocmask(SIG_BLOCK, &all, NULL);
+        cvy_os_die();
+    }
+    CHECK_EQ(cvy_os_wait_child(pid, -1, INT64_MAX, &ended), 0);
+    CHECK_EQ(ended.status, -SIGKILL);
+}
+
 TEST(wait_tells_what_a_child_used)
 {
     struct cvy_os_exit end;
