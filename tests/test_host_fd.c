@@ -236,12 +236,9 @@ TEST_EACH_METHOD(a_replaced_sentinel_does_not_mislead)
     in_host(replace_while_one_is_watched);
 }
 
-static void replace_by_a_pidfd(void)
+/* A process of the host's own, with its pidfd under that number. */
+static int start_under(int fd)
 {
-    int fd = -1, code = 0;
-    covey_process *p = host_start(host_sleep, COVEY_NO_VIEW);
-    CHECK_OK(covey_process_sentinel(p, &fd));
-    closefrom(3);
     int own = family_fork();
     if (own == 0)
         for (;;)
@@ -249,6 +246,16 @@ static void replace_by_a_pidfd(void)
     int pidfd = cvy_os_pidfd_open(own);
     if (pidfd >= 0)
         CHECK_EQ(dup2(pidfd, fd), fd);
+    return own;
+}
+
+static void replace_by_a_pidfd(void)
+{
+    int fd = -1, code = 0;
+    covey_process *p = host_start(host_sleep, COVEY_NO_VIEW);
+    CHECK_OK(covey_process_sentinel(p, &fd));
+    closefrom(3);
+    int own = start_under(fd);
     CHECK_OK(covey_process_kill(p));
     CHECK_OK(covey_process_join(p, COVEY_SEC(20)));
     CHECK_OK(covey_process_exitcode(p, &code));
@@ -270,13 +277,7 @@ static void replace_a_daemons_by_a_pidfd(void)
     int daemon = pid_of(p);
     CHECK_OK(covey_process_sentinel(p, &fd));
     closefrom(3);
-    int own = family_fork();
-    if (own == 0)
-        for (;;)
-            pause();
-    int pidfd = cvy_os_pidfd_open(own);
-    if (pidfd >= 0)
-        CHECK_EQ(dup2(pidfd, fd), fd);
+    int own = start_under(fd);
     cvy_process_end(0); /* ends the daemon, and waits for it */
     CHECK_EQ(waitpid(daemon, NULL, WNOHANG), -1);
     family_kill(own);

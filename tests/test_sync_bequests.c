@@ -2,9 +2,8 @@
 /* One who was notified dies while somebody notifies and its heir takes what it leaves, at
  * points all along either. As many wake as were notified: one too many, but never one too
  * few. Slices are too long to help. */
-#include "stepper.h"
 #include "sync/sync.h"
-#include "sync_help.h"
+#include "sync_step.h"
 
 struct scene {
     covey_condition *c;
@@ -99,12 +98,7 @@ static cvy_entry *entry_of_ticket(uint32_t ticket)
 
 static void begin(void)
 {
-    cpu_set_t before;
-    if (SANITIZED || !stepper_works())
-        SKIP(
-            "processes may not be traced here, or a sanitizer makes ten steps of each");
-    (void)stage_with_bell_only();
-    CHECK_EQ(stepper_pin(&before, sizeof before), 0);
+    begin_to_step();
     scene = family_shared(sizeof *scene);
 }
 

@@ -2,9 +2,8 @@
 /* Who releases is late: it has woken nobody, because nobody slept, and is interrupted
  * before it notes that nobody does. Meanwhile others come and sleep; all are woken. Slices
  * are too long to help, and nobody dies. */
-#include "stepper.h"
 #include "sync/sync.h"
-#include "sync_help.h"
+#include "sync_step.h"
 
 struct late {
     void *object;
@@ -105,12 +104,7 @@ static int sleeper(void)
 
 static void begin(void)
 {
-    cpu_set_t before;
-    if (SANITIZED || !stepper_works())
-        SKIP(
-            "processes may not be traced here, or a sanitizer makes ten steps of each");
-    (void)stage_with_bell_only();
-    CHECK_EQ(stepper_pin(&before, sizeof before), 0);
+    begin_to_step();
     late = family_shared(sizeof *late);
 }
 
