@@ -87,6 +87,33 @@ TEST_EACH_METHOD(putter_that_runs_out_of_time_at_the_lock_wakes_another)
     covey_queue_free(q);
 }
 
+static void use_up_memory(covey_queue *q)
+{
+    struct covey_loan loan;
+    for (size_t size = MIB; size >= 1024; size /= 4)
+        while (covey_queue_reserve(q, size, &loan) >= 0)
+            continue;
+}
+
+TEST_EACH_METHOD(putter_for_which_there_is_no_memory_wakes_another)
+{
+    static char large[CVY_LARGEST_RECORD / 2];
+    covey_queue *q;
+    CHECK_OK(covey_family_configure(
+        COVEY_FAMILY_OPTS(.slice = COVEY_SEC(100), .budget = 8 * MIB)));
+    struct stage *s = stage_made();
+    CHECK_OK(covey_queue_create(&q, 1, NULL));
+    CHECK_OK(covey_queue_put(q, COVEY_VIEW("x", 1), COVEY_NOWAIT));
+    s->object = q;
+    covey_process *p = acting(put_one, s);
+    await_sleepers(q, 1);
+    use_up_memory(q);
+    take_silently(&q->ring);
+    CHECK_ERR(covey_queue_put(q, COVEY_VIEW_OF(large), COVEY_NOWAIT), -ENOMEM);
+    CHECK_EQ(end_of(p), 0);
+    covey_queue_free(q);
+}
+
 static struct cvy_way *pipe_made(struct stage *s, struct cvy_pipe **ret_pipe)
 {
     covey_conn *from, *to;

@@ -164,6 +164,8 @@ static int await_memory(covey_queue *q, struct cvy_shortage *shortage, size_t si
 {
     int r = cvy_shortage_wait(shortage, &q->ring, &q->space, others_may_take(q),
                               deadline, cvy_ref_of(q));
+    if (r < 0)
+        cvy_waiters_wake(&q->space, 1); /* it may have been woken for room */
     if (r == -ENOMEM)
         return deadline > 0 && cvy_queue_is_lonely(q)
                    ? fail_put(q, COVEY_EPEERDIED, call)
