@@ -154,6 +154,7 @@ COVEY_API int covey_start_method_from_name(const char *name,
  * must contain the targets. NULL: back to the default.
  *
  * Returns:  0; -ENOMEM; -EINVAL for an empty path.
+ * Threads:  none may start a process meanwhile.
  */
 COVEY_API int covey_set_executable(const char *path);
 
@@ -354,7 +355,11 @@ COVEY_API int covey_process_interrupt(covey_process *process);
  */
 COVEY_API int covey_process_close(covey_process *process);
 
-/** Drop this process's hold of the object, NULL is fine. A process that runs goes on. */
+/**
+ * Drop this process's hold of the object, NULL is fine. A process that runs goes on.
+ *
+ * Threads:  none may be in a call with the object, as with all that is freed.
+ */
 COVEY_API void covey_process_free(covey_process *process);
 
 /**
