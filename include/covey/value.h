@@ -14,8 +14,8 @@
  *      covey_value_ref gives you one more where you want to keep it.
  *   3. What looks into a value gives a `const covey_value *`: borrowed, valid as long as
  *      the container is alive and not changed.
- *   4. Only containers change, and only while you alone hold them and they are in no
- *      other; else a change is COVEY_ESTATE. covey_value_copy gives one of your own.
+ *   4. Only containers change, and only while you alone hold them and they were never put
+ *      into another; else a change is COVEY_ESTATE. covey_value_copy gives one of your own.
  *
  * Hence values never have cycles, a value that others can see never changes, and any
  * number of places may share one. Making and putting can be nested without a check in
@@ -422,7 +422,7 @@ COVEY_API int covey_value_next(const covey_value *container, size_t *position,
 
 /* ---- changing containers ------------------------------------------------------ */
 /* All of these return COVEY_ESTATE for a container that you do not hold alone or that
- * lies in another, COVEY_ETYPE for one of another kind. Putting a container into itself is
+ * was put into another, COVEY_ETYPE for one of another kind. Putting a container into itself is
  * COVEY_ESTATE too; the only reference to it is not taken then. */
 
 /**
