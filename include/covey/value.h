@@ -14,8 +14,9 @@
  *      covey_value_ref gives you one more where you want to keep it.
  *   3. What looks into a value gives a `const covey_value *`: borrowed, valid as long as
  *      the container is alive and not changed.
- *   4. Only containers change, and only while you alone hold them and they were never put
- *      into another; else a change is COVEY_ESTATE. covey_value_copy gives one of your own.
+ *   4. Only containers change, and only while you alone hold them and they were not put
+ *      into another, whether or not that is still there; covey_value_take and the like take
+ *      them out. Else a change is COVEY_ESTATE. covey_value_copy gives one of your own.
  *
  * Hence values never have cycles, a value that others can see never changes, and any
  * number of places may share one. Making and putting can be nested without a check in
