@@ -292,14 +292,19 @@ TEST_EACH_METHOD_TIMEOUT(permits_of_a_process_that_ends_come_back, 60)
     covey_bounded_semaphore_free(semaphore);
 }
 
-/* Its robust list is overwritten, as in a crash: only asking the kernel finds it dead. */
-static int have_permits_and_vanish(struct covey_view arg)
+/* The robust list is overwritten, as in a crash: only asking the kernel finds it dead. */
+static void smash_robust_list(void)
 {
     static void *smashed[3] = {smashed};
+    CHECK_EQ(syscall(SYS_set_robust_list, smashed, sizeof smashed), 0);
+}
+
+static int have_permits_and_vanish(struct covey_view arg)
+{
     struct stage *s = stage_of(arg);
     CHECK_OK(covey_semaphore_acquire(s->object, COVEY_FOREVER));
     CHECK_OK(covey_semaphore_acquire(s->other, COVEY_FOREVER));
-    CHECK_EQ(syscall(SYS_set_robust_list, smashed, sizeof smashed), 0);
+    smash_robust_list();
     family_tell(&s->begun);
     return end_by(CRASH);
 }
@@ -325,6 +330,38 @@ TEST_EACH_METHOD(permits_of_a_lost_process_are_found_by_looking_often)
     CHECK_EQ(end_of(p), -SIGKILL);
     covey_semaphore_free(one);
     covey_semaphore_free(other);
+}
+
+static int wait_and_vanish(struct covey_view arg)
+{
+    struct stage *s = stage_of(arg);
+    CHECK_OK(covey_condition_acquire(s->object, COVEY_FOREVER));
+    smash_robust_list();
+    return covey_condition_wait(s->object, COVEY_FOREVER);
+}
+
+/* What a waiter was told that is dead, and is not known to be, was for those who waited
+ * then. The slice is over at each look. */
+TEST_EACH_METHOD(who_comes_later_does_not_inherit_from_a_lost_waiter)
+{
+    CHECK_OK(covey_family_configure(COVEY_FAMILY_OPTS(.slice = 1)));
+    struct stage *s = stage_made();
+    covey_condition *c;
+    siginfo_t info;
+    CHECK_OK(covey_condition_create(&c, NULL));
+    s->object = c;
+    covey_process *p = acting(wait_and_vanish, s);
+    await_sleepers(c, 1);
+    CHECK_OK(covey_process_kill(p));
+    CHECK_EQ(waitid(P_PID, (id_t)pid_of(p), &info, WEXITED | WNOWAIT), 0);
+    CHECK_OK(covey_condition_acquire(c, COVEY_FOREVER));
+    CHECK_ERR(covey_condition_wait(c, COVEY_NOWAIT), -ETIMEDOUT);
+    CHECK_OK(covey_condition_notify(c, 1));
+    for (int i = 0; i < 3; i++)
+        CHECK_ERR(covey_condition_wait(c, COVEY_NOWAIT), -ETIMEDOUT);
+    CHECK_OK(covey_condition_release(c));
+    CHECK_EQ(end_of(p), -SIGKILL);
+    covey_condition_free(c);
 }
 
 static int sleep_for_a_permit(struct covey_view arg)
