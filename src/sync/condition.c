@@ -255,7 +255,8 @@ static void finish_notify(covey_condition *c)
 static int sleep_on(covey_condition *c, cvy_entry *mine, int64_t deadline)
 {
     struct cvy_spin spin = {.is_handover = true};
-    bool ask_kernel = false; /* nor does who only looks: it comes too late to inherit */
+    bool ask_kernel =
+        false; /* who only looks never does: the dead were told before it came */
     for (;;) {
         uint32_t gong = cvy_gong();
         uint64_t seen = atomic_load(mine);
