@@ -3,6 +3,7 @@
 #include "stepper.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <sched.h>
@@ -141,7 +142,10 @@ static bool may_sleep(struct stepper *s)
     s->called = false;
 #if defined(__x86_64__)
     struct user_regs_struct regs;
-    if (ptrace(PTRACE_GETREGS, s->pid, NULL, &regs) < 0 || !is_call(s, regs.rip))
+    if (ptrace(PTRACE_GETREGS, s->pid, NULL, &regs) < 0)
+        return false;
+    s->place = regs.rip;
+    if (!is_call(s, regs.rip))
         return false;
     s->called = true;
     int operation = (int)regs.rsi & FUTEX_CMD_MASK;
@@ -216,6 +220,60 @@ enum stepper_event stepper_step(struct stepper *s, int64_t deadline)
     return r == s->pid && WIFSTOPPED(s->status) && WSTOPSIG(s->status) == SIGTRAP
                ? STEPPER_STEPPED
                : STEPPER_LOST;
+}
+
+#if defined(__x86_64__)
+/* Wait until it stops; it may sleep before that. Returns: as waitpid. */
+static int await_stop(struct stepper *s, int64_t deadline)
+{
+    for (unsigned looks = 1;; looks++) {
+        int r = waitpid(s->pid, &s->status, WNOHANG);
+        if (r != 0)
+            return r;
+        if (looks % 16 == 0 &&
+            (stepper_state_of(s->pid) == 'S' || cvy_os_now() >= deadline))
+            return 0;
+        sched_yield();
+    }
+}
+
+/* Take the breakpoint at its last byte away again. */
+static bool leave_breakpoint(const struct stepper *s, unsigned long place, long code)
+{
+    struct user_regs_struct regs;
+    if (ptrace(PTRACE_GETREGS, s->pid, NULL, &regs) < 0 || regs.rip != place + 1)
+        return false;
+    regs.rip = place;
+    return ptrace(PTRACE_SETREGS, s->pid, NULL, &regs) == 0 &&
+           ptrace(PTRACE_POKETEXT, s->pid, place, code) == 0;
+}
+#endif
+
+enum stepper_event stepper_run_to(struct stepper *s, unsigned long place,
+                                  int64_t deadline)
+{
+#if defined(__x86_64__)
+    errno = 0;
+    long code = ptrace(PTRACE_PEEKTEXT, s->pid, place, NULL);
+    if (errno || ptrace(PTRACE_POKETEXT, s->pid, place, (code & ~0xffL) | 0xcc) < 0 ||
+        ptrace(PTRACE_CONT, s->pid, NULL, (long)s->signal) < 0)
+        return STEPPER_LOST;
+    s->signal = 0;
+    int r = await_stop(s, deadline);
+    if (r == 0) {
+        s->asleep = true;
+        return STEPPER_ASLEEP;
+    }
+    return r == s->pid && WIFSTOPPED(s->status) && WSTOPSIG(s->status) == SIGTRAP &&
+                   leave_breakpoint(s, place, code)
+               ? STEPPER_STEPPED
+               : STEPPER_LOST;
+#else
+    (void)s;
+    (void)place;
+    (void)deadline;
+    return STEPPER_LOST;
+#endif
 }
 
 void stepper_describe(const struct stepper *s, char *text, size_t size)

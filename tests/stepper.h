@@ -32,6 +32,7 @@ struct stepper {
     bool called;   /* its last instruction was a system call */
     int signal;    /* is given to it with the next step; 0 none */
     int status;    /* of the last wait, for messages */
+    unsigned long place; /* of its last instruction; 0 if that cannot be told */
 };
 
 enum stepper_event {
@@ -51,6 +52,10 @@ void stepper_begin(struct stepper_progress *progress);
 int stepper_start(struct stepper *s);
 /* One instruction, or the rest of the system call it sleeps in, at most until `deadline`. */
 enum stepper_event stepper_step(struct stepper *s, int64_t deadline);
+/* At full speed to the instruction at `place`. Returns: STEPPED: that is its next one;
+ * ASLEEP: it does not come there, and is good for nothing but to be killed; LOST. */
+enum stepper_event stepper_run_to(struct stepper *s, unsigned long place,
+                                  int64_t deadline);
 static inline bool stepper_is_done(const struct stepper *s)
 {
     return atomic_load(&s->progress->done);

@@ -133,6 +133,22 @@ struct crash_verdict {
 void crash_run(const struct crash_case *c, const struct crash_options *options,
                struct crash_verdict *verdict);
 
+/* ---- places that can be run to ---- */
+
+/* Where an instruction is reached for the first time. */
+struct crash_mark {
+    long steps; /* before it */
+    unsigned long place;
+    unsigned naps; /* before it */
+};
+void crash_marks_forget(void);
+/* In the order of `steps`, for each of them: whether it becomes a mark is decided here. */
+void crash_marks_note(long steps, unsigned naps, unsigned long place);
+/* The last one with more than `from` and at most `to` steps; NULL. */
+const struct crash_mark *crash_marks_find(long from, long to, unsigned naps);
+/* The victim did not come there: forget it, and those that lie behind it. */
+void crash_marks_drop(const struct crash_mark *missed);
+
 /* For hooks: let the first victim begin and run to its point; kill it. */
 void crash_first_start(void);
 void crash_first_kill(void);

@@ -23,9 +23,13 @@ struct run {
     long limit;     /* points to pass */
     bool by_change; /* counted are changes of the shared state, else instructions */
     long steps, changes;
-    long last;  /* steps when it last changed */
-    bool ended; /* the operation has ended before the limit */
+    long last;     /* steps when it last changed */
+    unsigned naps; /* how often it slept */
+    bool ended;    /* the operation has ended before the limit */
+    bool missed;   /* it did not come to its mark, and so not to the point */
 };
+
+#define TO_THE_END 100000000L /* as a limit */
 
 /* ---- the victims ---------------------------------------------------------------- */
 
@@ -170,38 +174,86 @@ static const char *get_past_sleep(bool *called)
     return event == STEPPER_LOST ? lost(&victim) : NULL;
 }
 
+/* At full speed to the last mark before the point, if there is one. Whoever polls for a
+ * stopped one does so in steps. */
+static const char *run_to_mark(struct run *run, bool will_poll)
+{
+    const struct crash_mark *mark = NULL;
+    if (options->way == CRASH_KILL && !stepper_is_done(&victim))
+        mark = crash_marks_find(run->steps,
+                                will_poll && run->limit > POLLS ? POLLS : run->limit,
+                                run->naps);
+    if (!mark)
+        return NULL;
+    enum stepper_event event =
+        stepper_run_to(&victim, mark->place, cvy_os_now() + helpers_limit);
+    if (event == STEPPER_LOST)
+        return lost(&victim);
+    run->missed = event == STEPPER_ASLEEP;
+    run->steps = mark->steps;
+    if (run->missed)
+        crash_marks_drop(mark);
+    return NULL;
+}
+
+static unsigned long robust_head, pending; /* the victim's, if it is watched */
+
+static void watch_begin(const struct run *run)
+{
+    crash_watch_begin();
+    if (the_case->watch)
+        the_case->watch();
+    robust_head = stepper_robust_head(&victim);
+    pending = stepper_pending(&victim, robust_head);
+    if (run->limit == TO_THE_END)
+        crash_marks_forget();
+}
+
+/* What the last step has changed. */
+static void watch_step(struct run *run)
+{
+    unsigned long before = pending;
+    pending = stepper_pending(&victim, robust_head);
+    if (crash_watch_changed() || pending != before || victim.called || victim.asleep) {
+        run->changes++;
+        run->last = run->steps;
+    }
+}
+
 static const char *step_to_point(struct run *run)
 {
-    bool called = false;
-    unsigned long head = stepper_robust_head(&victim), pending = 0, before;
-    bool watched = run->by_change || run->limit > 1000000;
+    bool called = false, watched = run->by_change || run->limit == TO_THE_END;
+    bool runs = !watched; /* to the next mark */
     if (watched)
-        crash_watch_begin();
-    if (watched && the_case->watch)
-        the_case->watch();
-    pending = stepper_pending(&victim, head);
+        watch_begin(run);
     while (!is_there(run)) {
         const char *is = NULL;
-        if (run->steps > POLLS && the_case->asleep && first.pid && !called) {
-            called = true;
+        bool polls = the_case->asleep && first.pid && !called;
+        if (runs) {
+            is = run_to_mark(run, polls);
+            runs = false;
+            if (is || run->missed)
+                return is;
+            continue;
+        }
+        if (run->steps > POLLS && polls) {
+            called = runs = true;
             the_case->asleep();
         } else if (victim.asleep) {
             is = get_past_sleep(&called);
+            run->naps++;
+            runs = true;
         } else if (stepper_step(&victim, 0) == STEPPER_LOST) {
             is = lost(&victim);
+        } else if (run->limit == TO_THE_END) {
+            crash_marks_note(run->steps, run->naps, victim.place);
         }
         if (is)
             return is;
+        runs = runs && !watched;
         run->steps++;
-        before = pending;
-        if (watched) {
-            pending = stepper_pending(&victim, head);
-            if (crash_watch_changed() || pending != before || victim.called ||
-                victim.asleep) {
-                run->changes++;
-                run->last = run->steps;
-            }
-        }
+        if (watched)
+            watch_step(run);
     }
     run->ended = is_over();
     return NULL;
@@ -408,9 +460,12 @@ static bool go_to(struct run *run, struct crash_verdict *verdict)
 static bool go_through(bool by_change, long last, struct crash_verdict *verdict)
 {
     for (long at = 0;;) {
-        struct run run = {.limit = at, .by_change = by_change};
-        if (!go_to(&run, verdict))
-            return false;
+        struct run run;
+        do {
+            run = (struct run){.limit = at, .by_change = by_change};
+            if (!go_to(&run, verdict))
+                return false;
+        } while (run.missed);
         if (run.ended)
             return true;
         at += by_change || at < last + AFTERMATH || options->at_length ? 1 : STRIDE;
@@ -440,7 +495,7 @@ static bool go_through_all(struct crash_verdict *verdict)
 {
     bool by_change = !options->all || the_case->flags & CRASH_BRIEF ||
                      (the_case->flags & CRASH_THIN && !options->at_length);
-    struct run trace = {.limit = 100000000, .by_change = false};
+    struct run trace = {.limit = TO_THE_END};
     first_at = INT64_MAX;
     if (!go_to(&trace, verdict))
         return false;
@@ -451,9 +506,12 @@ static bool go_through_all(struct crash_verdict *verdict)
     if (!the_case->first_operate || the_case->flags & CRASH_FIRST_ENDS)
         return go_through(by_change, last, verdict);
     long most = first_changes;
-    for (first_at = 0; first_at <= most; first_at++)
-        if (!go_through(by_change, last, verdict))
+    for (first_at = 0; first_at <= most; first_at++) {
+        trace = (struct run){.limit = TO_THE_END}; /* for its marks */
+        if ((!by_change && !go_to(&trace, verdict)) ||
+            !go_through(by_change, last, verdict))
             return false;
+    }
     return true;
 }
 
