@@ -255,8 +255,7 @@ static void finish_notify(covey_condition *c)
 static int sleep_on(covey_condition *c, cvy_entry *mine, int64_t deadline)
 {
     struct cvy_spin spin = {.is_handover = true};
-    bool ask_kernel =
-        false; /* who only looks never does: the dead were told before it came */
+    bool ask_kernel = false; /* never for a look: the dead were told before it came */
     for (;;) {
         uint32_t gong = cvy_gong();
         uint64_t seen = atomic_load(mine);
