@@ -39,12 +39,12 @@ static const struct digest {
     {"sha3_256", "SHA3-256"}, {"sha3_384", "SHA3-384"},
 };
 
-static bool same(const unsigned char *a, const unsigned char *b, size_t size)
+bool cvy_auth_same(const void *a, const void *b, size_t size)
 {
-    volatile unsigned char differs =
-        0; /* in a time that does not depend on the bytes */
+    const unsigned char *x = a, *y = b;
+    volatile unsigned char differs = 0;
     for (size_t i = 0; i < size; i++)
-        differs |= (unsigned char)(a[i] ^ b[i]);
+        differs |= (unsigned char)(x[i] ^ y[i]);
     return !differs;
 }
 
@@ -103,7 +103,8 @@ static int verify(struct cvy_auth *a, const unsigned char *reply, size_t size)
         return fail_md5("the other side answers");
     int r = cvy_mac(digest->crypto_name, a->key, COVEY_VIEW(a->own, a->own_size), mac,
                     &mac_size);
-    if (r >= 0 && (size - prefix != mac_size || !same(reply + prefix, mac, mac_size)))
+    if (r >= 0 &&
+        (size - prefix != mac_size || !cvy_auth_same(reply + prefix, mac, mac_size)))
         r = cvy_fail(COVEY_EAUTH, "the other side has another key");
     explicit_bzero(mac, sizeof mac);
     return r;

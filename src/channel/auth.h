@@ -47,6 +47,8 @@ void cvy_auth_said(struct cvy_auth *auth);
 int cvy_auth_hear(struct cvy_auth *auth, const struct cvy_auth_message *message);
 /** What to tell it after that has failed. Returns: whether there is something. */
 bool cvy_auth_refusal(const struct cvy_auth *auth, struct cvy_auth_message *ret);
+/** Whether they are the same bytes, in a time that does not depend on them. */
+bool cvy_auth_same(const void *a, const void *b, size_t size);
 
 /** Go on over a connection. Returns: 0: done; -ETIMEDOUT: not yet; COVEY_EAUTH; as covey_conn_recv. */
 int cvy_auth_go_on(struct cvy_auth *auth, covey_conn *conn, int64_t deadline);

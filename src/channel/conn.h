@@ -116,7 +116,7 @@ int cvy_pipe_recv_ticket(struct cvy_end *end, struct cvy_ticket *ret_ticket,
                          int64_t deadline, const char *call);
 int cvy_pipe_poll(struct cvy_end *end, int64_t deadline, const char *call);
 /** Nobody is going to have the descriptor: let the sender, if it is there, close its copy. */
-void cvy_ticket_refuse(const struct cvy_ticket *ticket);
+void cvy_ticket_refuse(const struct cvy_end *end, const struct cvy_ticket *ticket);
 /** Whether there is a message or the end; and what to sleep on until there may be. */
 cvy_watch_look_fn cvy_pipe_is_ready;
 cvy_word *cvy_pipe_word(struct cvy_end *end);

@@ -4,7 +4,7 @@
  *   PROVES   that it knows the key of the process, and is shown the same
  *   ASKS     for one offer
  *   WAITS    while another one gets that
- *   GETS     the descriptor is on its way to it
+ *   GETS     the descriptor is on its way to it, after the proof of who gives it
  *
  * Nobody is waited for, so one that is silent or stopped holds up nobody else. An offer is
  * used up when its customer answers or closes, which CPython before 3.14 does. When it
@@ -42,9 +42,9 @@ void cvy_customer_begin(struct cvy_customer *c, enum cvy_counter counter, int fd
 static int hear_bytes(struct cvy_customer *c)
 {
     while (c->key_got < sizeof c->key) {
-        ssize_t n =
-            cvy_os_stream_read(c->talk.fd, CVY_OS_STREAM_UNIX,
-                               (char *)c->key + c->key_got, sizeof c->key - c->key_got);
+        ssize_t n = cvy_os_stream_read(c->talk.fd, CVY_OS_STREAM_UNIX,
+                                       (char *)&c->key + c->key_got,
+                                       sizeof c->key - c->key_got);
         if (n <= 0)
             return n < 0 ? (int)n : COVEY_EEOF;
         c->key_got += (size_t)n;
@@ -68,16 +68,31 @@ static int hear_pickle(struct cvy_customer *c)
     if (r >= 0)
         r = covey_value_unpack(request, "(K, O)", &key, &pid);
     covey_value_free(request);
-    c->key[0] = key;
+    c->key = key;
     return r;
+}
+
+/* What its fetcher wants to see before it takes anything. */
+static int show(const struct cvy_customer *c, uint64_t proof)
+{
+    const struct covey_view parts[2] = {COVEY_VIEW_OF(proof), COVEY_NO_VIEW};
+    if (c->counter != CVY_COUNTER_PIPES)
+        return 0; /* they have proved themselves to each other */
+    ssize_t n = cvy_os_stream_write(c->talk.fd, CVY_OS_STREAM_UNIX, parts, false);
+    if (n < 0)
+        return (int)n;
+    return n == (ssize_t)sizeof proof ? 0 : COVEY_EPROTOCOL;
 }
 
 static int give(struct cvy_customer *c)
 {
-    int fd = cvy_offer_begin(c->counter, c->key);
+    uint64_t proof = 0;
+    int fd = cvy_offer_begin(c->counter, c->key, &proof);
     if (fd < 0)
         return fd;
-    int r = cvy_os_stream_send_fd(c->talk.fd, 1, fd);
+    int r = show(c, proof);
+    if (r >= 0)
+        r = cvy_os_stream_send_fd(c->talk.fd, 1, fd);
     if (r < 0)
         cvy_offer_end(c->key, false);
     return r == -EAGAIN ? COVEY_EPROTOCOL : r; /* it does not read what it was sent */

@@ -73,10 +73,10 @@ static void remove_offer(struct cvy_offer **place)
     cvy_free(o);
 }
 
-static struct cvy_offer **find(const uint64_t key[2])
+static struct cvy_offer **find(uint64_t key)
 {
     struct cvy_offer **place = &offers;
-    while (*place && memcmp((*place)->key, key, sizeof(*place)->key) != 0)
+    while (*place && (*place)->key[0] != key)
         place = &(*place)->next;
     return place;
 }
@@ -113,7 +113,7 @@ static int64_t expire(void)
     return next;
 }
 
-int cvy_offer_begin(enum cvy_counter counter, const uint64_t key[2])
+int cvy_offer_begin(enum cvy_counter counter, uint64_t key, uint64_t *ret_proof)
 {
     struct cvy_offer *o = *find(key);
     if (!o || o->counter != counter || !cvy_os_is_kept(&o->fd))
@@ -121,10 +121,11 @@ int cvy_offer_begin(enum cvy_counter counter, const uint64_t key[2])
     if (o->is_in_hand)
         return -EAGAIN;
     o->is_in_hand = true;
+    *ret_proof = o->key[1];
     return o->fd.fd;
 }
 
-void cvy_offer_end(const uint64_t key[2], bool was_given)
+void cvy_offer_end(uint64_t key, bool was_given)
 {
     struct cvy_offer **place = find(key);
     if (*place && was_given)
@@ -398,6 +399,7 @@ static int add(struct cvy_offer *o, int fd, struct covey_view new_authkey,
         authkey_size = cvy_min_size(new_authkey.size, sizeof authkey);
         memcpy(authkey, new_authkey.data, authkey_size);
     }
+    *ret_ticket = (struct cvy_ticket){.member = cvy_member_owner()};
     memcpy(ret_ticket->key, o->key, sizeof o->key);
     memcpy(ret_ticket->name, counters[o->counter].name, sizeof ret_ticket->name);
     return 0;
@@ -431,7 +433,7 @@ int cvy_offer_make(enum cvy_counter counter, const struct cvy_end *end, int fd,
 void cvy_offer_take_back(const struct cvy_ticket *ticket)
 {
     (void)pthread_mutex_lock(&mutex);
-    struct cvy_offer **place = find(ticket->key);
+    struct cvy_offer **place = find(ticket->key[0]);
     if (*place)
         remove_offer(place);
     if (!offers)

@@ -16,7 +16,7 @@
 
 /** Where one comes to fetch, and how one asks there. */
 enum cvy_counter {
-    CVY_COUNTER_PIPES = 0, /* the key's bytes, and nothing else */
+    CVY_COUNTER_PIPES = 0, /* by half of the key, and is shown the other half first */
     CVY_COUNTER_PICKLES,   /* as CPython's resource sharer: a handshake with the key of
                               the process, and the pickle of (key, pid) */
     CVY_COUNTERS
@@ -27,8 +27,13 @@ enum cvy_counter {
 
 /** What to tell one that is to fetch it. */
 struct cvy_ticket {
-    uint64_t key[2]; /* for pickles the first, which is less than 2^63 */
-    char name[40];   /* abstract */
+    /* What one asks by, for pickles less than 2^63; and what is shown then, over pipes.
+     * Anybody can have the name as soon as its process is dead, but only who has the
+     * family's memory knows the second. */
+    uint64_t key[2];
+    char name[40];      /* abstract */
+    uint32_t member;    /* who offers it */
+    uint32_t is_holder; /* of the end it is sent by, as who uses another's may not be */
 };
 
 /** Offer a copy of `fd` until a deadline; of `end`, if it is that of a pipe. `authkey`: for
@@ -55,8 +60,8 @@ struct cvy_customer {
     } step;
     int64_t deadline;
     int64_t moved_at; /* when it last did anything */
-    uint64_t key[2];
-    size_t key_got; /* bytes of it that have come, at the counter of pipes */
+    uint64_t key;     /* that it asks by */
+    size_t key_got;   /* bytes of it that have come, at the counter of pipes */
     struct cvy_os_kept_fd fd;
     unsigned char authkey[CVY_OFFER_AUTHKEY]; /* that of when it came */
     struct cvy_talk talk;
@@ -70,10 +75,10 @@ bool cvy_customer_go_on(struct cvy_customer *customer);
 /** Send it away, whatever it was at, and close its descriptor. */
 void cvy_customer_leave(struct cvy_customer *customer);
 
-/** Take an offer in hand for somebody. Returns: its descriptor; -ENOENT;
- * -EAGAIN: somebody else has it in hand. */
-int cvy_offer_begin(enum cvy_counter counter, const uint64_t key[2]);
+/** Take an offer in hand for somebody. `*ret_proof`: the other half of its key. Returns: its
+ * descriptor; -ENOENT; -EAGAIN: somebody else has it in hand. */
+int cvy_offer_begin(enum cvy_counter counter, uint64_t key, uint64_t *ret_proof);
 /** It was given, or not after all: then it is there for others again. */
-void cvy_offer_end(const uint64_t key[2], bool was_given);
+void cvy_offer_end(uint64_t key, bool was_given);
 
 #endif

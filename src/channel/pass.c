@@ -3,7 +3,11 @@
  *
  * Over an AF_UNIX socket a descriptor goes with a byte, as CPython's send_handle has it.
  * The family's memory cannot carry one: over a pipe goes what tells where to fetch it, see
- * offer.h. Offers are forgotten when the sender closes the pipe. */
+ * offer.h. Offers are forgotten when the sender closes the pipe.
+ *
+ * The name of where to fetch it is no secret, and anybody's once the sender is gone. So who
+ * is there shows first that it has the family's memory, and is waited for only while the
+ * sender could still come. */
 #include <errno.h>
 
 #include "base/error.h"
@@ -11,9 +15,10 @@
 #include "channel/offer.h"
 #include "channel/talk.h"
 
-#define PATIENCE COVEY_SEC(1) /* with the thread that is to give it */
+#define PATIENCE  COVEY_SEC(1) /* with the thread that is to give it */
+#define NEXT_LOOK COVEY_MSEC(100)
 
-/* ---- over a pipe ---- */
+/* ---- sending over a pipe ---- */
 
 static int send_over_pipe(struct cvy_end *end, int fd, int64_t deadline,
                           const char *call)
@@ -24,31 +29,107 @@ static int send_over_pipe(struct cvy_end *end, int fd, int64_t deadline,
     if (r < 0)
         return cvy_fail_os(r, "%s: descriptor %d", call, fd);
     atomic_store(&end->offers, 1);
+    ticket.is_holder = cvy_object_is_held_by(end, ticket.member);
     r = cvy_pipe_send_ticket(end, &ticket, deadline, call);
     if (r < 0)
         cvy_offer_take_back(&ticket);
     return r;
 }
 
-/* Fetch what was offered. */
-static int fetch(const struct cvy_ticket *ticket, int64_t deadline, int *ret_fd)
+/* ---- fetching ---- */
+
+/* What came, and whom from. */
+struct errand {
+    const struct cvy_end *end; /* that it came by */
+    const struct cvy_ticket *ticket;
+    int64_t deadline;
+};
+
+/* Whether nobody can give it any more: who has offered it is dead, or has closed its end. */
+static bool giver_is_gone(const struct errand *e)
+{
+    struct cvy_end *peer = cvy_pipe_peer_of(e->end);
+    uint32_t giver = e->ticket->member;
+    return !peer || cvy_member_is_dead(giver, true) ||
+           (e->ticket->is_holder && !cvy_object_is_held_by(peer, giver));
+}
+
+/* For how long to wait before looking at the giver again: who has its name may be another
+ * one by now, who says nothing. */
+static int64_t next_look(const struct errand *e)
+{
+    return cvy_min_i64(e->deadline, cvy_os_now() + NEXT_LOOK);
+}
+
+/* It did not come until then. Returns: -EAGAIN: look again; COVEY_EEOF; -ETIMEDOUT. */
+static int go_on_waiting(const struct errand *e)
+{
+    if (giver_is_gone(e))
+        return COVEY_EEOF;
+    return cvy_os_now() >= e->deadline ? -ETIMEDOUT : -EAGAIN;
+}
+
+/* Go to where the giver is, or whoever has its name. Returns: a descriptor. */
+static int go_there(const struct errand *e)
 {
     struct cvy_os_address address;
-    cvy_os_address_abstract(ticket->name, &address);
-    int peer = cvy_os_connect(&address, cvy_max_i64(deadline, 1));
-    if (peer < 0)
-        return peer;
-    int r = cvy_talk_fetch(peer, COVEY_VIEW_OF(ticket->key), deadline, ret_fd);
-    cvy_os_close(peer);
+    int r = -EAGAIN;
+    cvy_os_address_abstract(e->ticket->name, &address);
+    while (r == -EAGAIN) {
+        r = cvy_os_connect(&address, cvy_max_i64(next_look(e), 1));
+        if (r == -ETIMEDOUT)
+            r = go_on_waiting(e);
+    }
     return r;
 }
 
-void cvy_ticket_refuse(const struct cvy_ticket *ticket)
+/* Be shown what only the giver can. Returns: 0; COVEY_EAUTH: it is another one. */
+static int await_proof(const struct errand *e, int fd)
 {
+    unsigned char proof[sizeof e->ticket->key[1]];
+    size_t got = 0;
+    while (got < sizeof proof) {
+        ssize_t n =
+            cvy_os_stream_read(fd, CVY_OS_STREAM_UNIX, proof + got, sizeof proof - got);
+        if (n == 0)
+            return COVEY_EEOF;
+        if (n < 0 && n != -EAGAIN)
+            return (int)n;
+        got += n > 0 ? (size_t)n : 0;
+        int r = n > 0 ? 1 : cvy_os_poll_in(fd, next_look(e));
+        if (!r)
+            r = go_on_waiting(e);
+        if (r < 0 && r != -EAGAIN)
+            return r;
+    }
+    return cvy_auth_same(proof, &e->ticket->key[1], sizeof proof) ? 0 : COVEY_EAUTH;
+}
+
+/* Fetch what was offered. */
+static int fetch(const struct errand *e, int *ret_fd)
+{
+    int fd = go_there(e);
+    if (fd < 0)
+        return fd;
+    int place = cvy_talk_ask(fd, COVEY_VIEW_OF(e->ticket->key[0]), e->deadline);
+    int r = place < 0 ? place : await_proof(e, fd);
+    if (r >= 0)
+        r = cvy_talk_take(fd, place, e->deadline, ret_fd);
+    else
+        cvy_os_close(place);
+    cvy_os_close(fd);
+    return r;
+}
+
+void cvy_ticket_refuse(const struct cvy_end *end, const struct cvy_ticket *ticket)
+{
+    const struct errand e = {end, ticket, cvy_os_now() + PATIENCE};
     int fd;
-    if (fetch(ticket, cvy_os_now() + PATIENCE, &fd) >= 0)
+    if (fetch(&e, &fd) >= 0)
         cvy_os_close(fd);
 }
+
+/* ---- receiving over a pipe ---- */
 
 /* Take the next ticket if there are places for two descriptors, that of the way to the
  * sender and the one to fetch; else it stays for another call. */
@@ -71,6 +152,7 @@ static int fail_fetch(int r, const char *call)
     switch (r) {
     case -ECONNREFUSED:
     case COVEY_EEOF:
+    case COVEY_EAUTH: /* another one has its name */
         return cvy_fail(COVEY_EPEERDIED, "%s: who sent the descriptor is gone", call);
     case COVEY_EPROTOCOL:
         return cvy_fail(r, "%s: what came has no descriptor with it", call);
@@ -87,7 +169,9 @@ static int recv_over_pipe(struct cvy_end *end, int *ret_fd, int64_t deadline,
     if (r < 0)
         return r;
     /* It was there in time; fetching it does not count. */
-    r = fetch(&ticket, cvy_max_i64(deadline, cvy_os_now() + PATIENCE), &fd);
+    const struct errand e = {end, &ticket,
+                             cvy_max_i64(deadline, cvy_os_now() + PATIENCE)};
+    r = fetch(&e, &fd);
     if (r < 0)
         return fail_fetch(r, call);
     *ret_fd = fd;

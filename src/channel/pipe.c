@@ -385,7 +385,7 @@ int cvy_pipe_recv(struct cvy_end *end, struct cvy_landing *t, int64_t deadline,
     cvy_watch_taken(end);
     if (cvy_likely(!arrival.is_ticket))
         return 0;
-    cvy_ticket_refuse(&arrival.ticket);
+    cvy_ticket_refuse(end, &arrival.ticket);
     return cvy_fail(COVEY_EPROTOCOL,
                     "%s: a descriptor came in place of a message, and was closed",
                     call);

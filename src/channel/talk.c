@@ -93,12 +93,12 @@ int cvy_talk_prove(struct cvy_talk *t)
 
 /* ---- fetching a descriptor ---- */
 
-/* A descriptor comes. `spare` keeps a place for it until the last moment. */
-static int receive(int fd, int spare, int64_t deadline, int *ret_fd)
+/* A descriptor comes. `place` keeps one for it until the last moment. */
+static int receive(int fd, int place, int64_t deadline, int *ret_fd)
 {
     unsigned char count;
     int r = cvy_os_poll_in(fd, deadline);
-    cvy_os_close(spare);
+    cvy_os_close(place);
     if (r <= 0)
         return r < 0 ? r : -ETIMEDOUT;
     r = cvy_os_stream_recv_fd(fd, &count, ret_fd);
@@ -127,21 +127,29 @@ static int send_request(int fd, struct covey_view request, int64_t deadline)
     return 0;
 }
 
-int cvy_talk_fetch(int fd, struct covey_view request, int64_t deadline, int *ret_fd)
+int cvy_talk_ask(int fd, struct covey_view request, int64_t deadline)
+{
+    int place = cvy_os_dup(fd, 3);
+    int r = place < 0 ? place : send_request(fd, request, deadline);
+    if (r >= 0)
+        return place;
+    cvy_os_close(place);
+    return r == -EPIPE || r == -ECONNRESET ? COVEY_EEOF : r;
+}
+
+int cvy_talk_take(int fd, int place, int64_t deadline, int *ret_fd)
 {
     const struct covey_view thanks[2] = {
         COVEY_VIEW(&(const unsigned char){CVY_TALK_THANKS}, 1), COVEY_NO_VIEW};
-    int spare = cvy_os_dup(fd, 3), r = spare < 0 ? spare : 0;
-    if (r < 0)
-        return r;
-    r = send_request(fd, request, deadline);
-    if (r < 0) {
-        cvy_os_close(spare);
-        return r == -EPIPE || r == -ECONNRESET ? COVEY_EEOF : r;
-    }
-    r = receive(fd, spare, deadline, ret_fd);
+    int r = receive(fd, place, deadline, ret_fd);
     /* Who waits for no answer does not mind: it has closed, or will not read it. */
     if (r >= 0)
         (void)cvy_os_stream_write(fd, CVY_OS_STREAM_UNIX, thanks, false);
     return r;
+}
+
+int cvy_talk_fetch(int fd, struct covey_view request, int64_t deadline, int *ret_fd)
+{
+    int place = cvy_talk_ask(fd, request, deadline);
+    return place < 0 ? place : cvy_talk_take(fd, place, deadline, ret_fd);
 }

@@ -35,13 +35,16 @@ int cvy_talk_hear(struct cvy_talk *talk, struct cvy_auth_message *ret);
 int cvy_talk_prove(struct cvy_talk *talk);
 
 /**
- * Ask for a descriptor by some bytes, receive it, and answer that it has come. One that
- * could not be received, for want of a free place, is not asked for.
+ * Ask for a descriptor by some bytes; receive it, and answer that it has come. One that
+ * could not be received, for want of a free place, is not asked for: asking returns a
+ * descriptor that keeps the place, which receiving closes. Fetching is both.
  *
  * Returns: 0; -ETIMEDOUT; COVEY_EEOF: the other side has closed; COVEY_EPROTOCOL: what
  * came has no descriptor with it, or the request is too long; -EMFILE and others of the
  * system.
  */
+int cvy_talk_ask(int fd, struct covey_view request, int64_t deadline);
+int cvy_talk_take(int fd, int place, int64_t deadline, int *ret_fd);
 int cvy_talk_fetch(int fd, struct covey_view request, int64_t deadline, int *ret_fd);
 
 #endif

@@ -580,6 +580,20 @@ unsigned cvy_object_who_holds(const void *object)
     return held;
 }
 
+bool cvy_object_is_held_by(const void *object, uint32_t owner)
+{
+    const struct cvy_object *o = object;
+    bool is_held = false;
+    cvy_region_lock();
+    for (cvy_ref ref = o->holders; ref && !is_held;) {
+        const struct cvy_hold *hold = cvy_at(ref);
+        is_held = cvy_member_owner_at(hold->member) == owner;
+        ref = hold->object_next;
+    }
+    cvy_region_unlock();
+    return is_held && !cvy_member_is_dead(owner, false);
+}
+
 bool cvy_object_is_lonely(const void *object)
 {
     unsigned held = cvy_object_who_holds(object);

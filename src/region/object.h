@@ -81,6 +81,8 @@ enum cvy_held {
     CVY_HELD_BY_OTHERS_ONCE = 4
 };
 unsigned cvy_object_who_holds(const void *object);
+/** Whether the living member `owner` holds it. Takes the lock. */
+bool cvy_object_is_held_by(const void *object, uint32_t owner);
 /** Whether others have held the object, and none of them lives and holds it. Takes the
  * lock. */
 bool cvy_object_is_lonely(const void *object);
