@@ -14,9 +14,8 @@
 
 /* ---- sharers that are none ---- */
 
-static int listening(void)
+static int listening_at(struct own_name own)
 {
-    struct own_name own = own_name();
     const char *name = own.text + 1;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     socklen_t size =
@@ -26,6 +25,11 @@ static int listening(void)
     CHECK_EQ(bind(fd, (const struct sockaddr *)&address, size), 0);
     CHECK_EQ(listen(fd, 8), 0);
     return fd;
+}
+
+static int listening(void)
+{
+    return listening_at(own_name());
 }
 
 TEST(sharer_that_says_nothing_is_waited_for_no_longer_than_allowed)
@@ -297,6 +301,59 @@ TEST_EACH_METHOD(receiver_of_another_user_is_told_so)
     bare_free(&b);
     pair_free(&p);
     await_end_of_thread();
+}
+
+/* Another user's, which has whoever comes answer its challenge. Its exit code is how many
+ * bytes it was told. */
+static int challenge_as_another_user(struct own_name own, int ready)
+{
+    char answer[100];
+    CHECK_EQ(setresuid(65533, 65533, 65533), 0);
+    int fd = listening_at(own);
+    close(ready);
+    int peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+    static const char challenge[] = "\0\0\0\47#CHALLENGE#{sha256}01234567890123456789";
+    (void)!send(peer, challenge, sizeof challenge - 1,
+                MSG_NOSIGNAL); /* it may be gone */
+    ssize_t n = read(peer, answer, sizeof answer);
+    _exit(n < 0 ? 0 : (int)n);
+}
+
+static int fetch_from_another_user(struct covey_view arg)
+{
+    const struct pair *p = arg.data;
+    covey_value *value = value_from(p->b);
+    covey_conn *conn = NULL;
+    CHECK_EQ(setresuid(65534, 65534, 65534), 0);
+    CHECK_ERR(covey_conn_from_value(&conn, value, COVEY_SEC(20)), -EACCES);
+    CHECK_STR_HAS(covey_error_detail(), "user 65533 offers it");
+    _exit(0); /* a sanitizer cannot look into a process with two users */
+}
+
+TEST_EACH_METHOD(receiver_of_another_user_proves_nothing_to_it)
+{
+    struct own_name own = own_name();
+    int ready[2], status;
+    char byte;
+    if (geteuid() != 0)
+        SKIP("needs root to become another user");
+    CHECK_EQ(pipe2(ready, O_CLOEXEC), 0);
+    int pid = fork();
+    if (!pid) {
+        close(ready[0]);
+        challenge_as_another_user(own, ready[1]);
+    }
+    close(ready[1]);
+    CHECK_EQ(read(ready[0], &byte, 1), 0);
+    struct pair p = pair_new(NULL);
+    covey_value *value = conn_at(python_of(own), 1);
+    CHECK_OK(covey_conn_send_value(p.a, value, COVEY_SEC(20)));
+    CHECK_EQ(run(fetch_from_another_user, COVEY_VIEW_OF(p), OPTS()), 0);
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    CHECK_EQ(status, 0);
+    close(ready[0]);
+    covey_value_free(value);
+    pair_free(&p);
 }
 
 /* ---- no descriptor free ---- */

@@ -255,17 +255,25 @@ static int ask(int fd, const covey_value *key, int64_t deadline, int *ret_fd)
     return r;
 }
 
+/* Whether it is worth asking there. The proof is an HMAC of what the other side has drawn,
+ * which is for no other user to get, but for root, who could read the key. */
+static int check_user(int fd, bool trusts_root)
+{
+    uint32_t user;
+    if ((trusts_root && cvy_os_peer_is_own(fd)) || cvy_os_is_peers_own(fd, &user))
+        return 0;
+    return cvy_fail(-EACCES,
+                    "user %u offers it, to processes of the same user and of root only",
+                    (unsigned)user);
+}
+
 /* The other side has ended in the middle of the proof, maybe because it lets in no other
  * users: then it does so before it says anything. */
 static int fail_proof(const struct cvy_talk *talk)
 {
-    uint32_t user;
     bool is_at_the_begin = !talk->got && !talk->auth.half && !talk->auth.step;
-    if (!is_at_the_begin || cvy_os_is_peers_own(talk->fd, &user))
-        return COVEY_EEOF;
-    return cvy_fail(-EACCES,
-                    "user %u offers it, to processes of the same user and of root only",
-                    (unsigned)user);
+    int r = is_at_the_begin ? check_user(talk->fd, false) : 0;
+    return r < 0 ? r : COVEY_EEOF;
 }
 
 /* Prove to each other that both know the key, and ask for it. */
@@ -273,11 +281,14 @@ static int prove_and_ask(int fd, const struct parcel *parcel,
                          const struct covey_bytes *key, int64_t deadline, int *ret_fd)
 {
     struct cvy_talk talk = {.fd = fd};
+    int r = check_user(fd, true);
+    if (r < 0)
+        return r;
     /* MD5, which CPython before 3.12 wants, will do if the system says that it is the
      * same user. */
     cvy_auth_begin(&talk.auth, COVEY_VIEW(key->data, key->size), cvy_os_peer_is_own(fd),
                    CVY_AUTH_ANSWER, CVY_AUTH_DELIVER);
-    int r = -EAGAIN;
+    r = -EAGAIN;
     while (r == -EAGAIN) {
         r = cvy_talk_prove(&talk);
         if (r != -EAGAIN)
