@@ -2,6 +2,7 @@
 /* Forks of a program beside its other threads. */
 #include <dlfcn.h>
 
+#include "channel/conn.h"
 #include "conn_help.h"
 #include "object_help.h"
 #include "pool_help.h"
@@ -83,6 +84,87 @@ TEST(all_that_forks_have_to_await_is_known_before_the_program_begins)
     CHECK_EQ(registrations, before);
     use_manager();
     CHECK_EQ(registrations, before);
+}
+
+/* ---- connections in the middle of messages ---- */
+
+enum { LARGE = 1 << 20 };
+
+/* The child's copies as they are when another thread was between freeing what is kept and
+ * noting so; the size is nobody else's. */
+static void make_stale(struct covey_bytes *kept)
+{
+    kept->data = malloc(1111);
+    CHECK(kept->data != NULL);
+    free(kept->data);
+}
+
+/* One that is in the middle of a message each way. Returns: in the child 0. */
+static int fork_in_messages(struct bare *b)
+{
+    static char large[LARGE];
+    struct covey_bytes got = {0};
+    forks_beside_threads();
+    *b = bare_new();
+    struct cvy_stream *s = cvy_stream_of(b->conn);
+    write_hex(b->fd, "00000004 6162");
+    CHECK_ERR(covey_conn_recv(b->conn, &got, COVEY_NOWAIT), -ETIMEDOUT);
+    CHECK_EQ(covey_conn_send(b->conn, COVEY_VIEW_OF(large), COVEY_NOWAIT),
+             COVEY_PENDING);
+    void *in = s->in.data, *out = s->out.data;
+    make_stale(&s->in);
+    make_stale(&s->out);
+    int pid = family_fork();
+    if (pid) {
+        s->in.data = in;
+        s->out.data = out;
+    }
+    return pid;
+}
+
+/* The parent goes on with both. */
+static void finish_messages(struct bare *b)
+{
+    static char bytes[4096];
+    write_hex(b->fd, "6364");
+    recv_text(b->conn, "abcd");
+    for (size_t left = 4 + LARGE; left;) {
+        int r = covey_conn_flush(b->conn, COVEY_NOWAIT);
+        CHECK(r == 0 || r == -ETIMEDOUT);
+        ssize_t n = read(b->fd, bytes, left < sizeof bytes ? left : sizeof bytes);
+        CHECK_GT(n, 0);
+        left -= (size_t)n;
+    }
+}
+
+TEST(child_goes_on_with_a_connection_in_the_middle_of_messages)
+{
+    struct bare b;
+    int pid = fork_in_messages(&b);
+    if (!pid) {
+        recv_text(b.conn, "next");
+        send_text(b.conn, "from the child");
+        bare_free(&b);
+        exit(0);
+    }
+    finish_messages(&b);
+    write_hex(b.fd, "00000004 6e657874");
+    reads_hex(b.fd, "0000000e 66726f6d20746865206368696c64");
+    family_join(pid);
+    bare_free(&b);
+}
+
+TEST(child_closes_a_connection_in_the_middle_of_messages)
+{
+    struct bare b;
+    int pid = fork_in_messages(&b);
+    if (!pid) {
+        bare_free(&b);
+        exit(0);
+    }
+    family_join(pid);
+    finish_messages(&b);
+    bare_free(&b);
 }
 
 CHECK_MAIN()

@@ -515,9 +515,7 @@ void cvy_stream_close(struct cvy_stream *s)
         cvy_tls_end(s->tls);
     cvy_stream_disown(s);
     s->tls = cvy_tls_free(s->tls);
-    covey_bytes_free(&s->in);
-    covey_bytes_free(&s->out);
-    s->out_done = 0;
+    cvy_turns_drop_kept(s);
     if (is_sharer && cvy_is_attached())
         cvy_stream_leave(s);
 }

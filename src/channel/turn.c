@@ -12,6 +12,7 @@
 #include <errno.h>
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "region/lock.h"
 #include "region/slot.h"
 
@@ -74,12 +75,46 @@ static void end(const struct direction *d, enum cvy_after after)
     cvy_lock_release(d->lock);
 }
 
+/* What another process's thread may have been about to free at the fork is not touched; leak
+ * checkers see that it is known. */
+static void leave(void *memory)
+{
+    static struct left {
+        struct left *next;
+        void *memory;
+    } * _Atomic all;
+    struct left *left = memory ? cvy_malloc(sizeof *left) : NULL;
+    if (!left)
+        return;
+    left->memory = memory;
+    left->next = atomic_load(&all);
+    while (!atomic_compare_exchange_weak(&all, &left->next, left))
+        continue;
+}
+
+static void drop(struct covey_bytes *kept, uint32_t member)
+{
+    if (cvy_process_page && member == cvy_member_owner()) {
+        covey_bytes_free(kept);
+        return;
+    }
+    leave(kept->data);
+    *kept = (struct covey_bytes){0};
+}
+
+void cvy_turns_drop_kept(struct cvy_stream *s)
+{
+    drop(&s->in, s->in_of);
+    drop(&s->out, s->out_of);
+    s->out_done = 0;
+}
+
 /* It is this process's turn: drop what is a copy of another process's. */
 static void drop_copies(struct covey_bytes *kept, uint32_t *member)
 {
     if (cvy_likely(*member == cvy_member_owner()))
         return;
-    covey_bytes_free(kept);
+    drop(kept, *member);
     *member = cvy_member_owner();
 }
 

@@ -25,6 +25,11 @@ void cvy_turn_end_receiving(struct cvy_stream *stream, enum cvy_after after);
  * thread need not be attached. */
 void cvy_turns_give_up(struct cvy_stream *stream);
 
+/** Drop what is kept of messages in the middle, for good. In a fork child that has not had
+ * its turn it is as it was at a moment when a thread of the parent may have been changing
+ * it; then its memory is left alone. */
+void cvy_turns_drop_kept(struct cvy_stream *stream);
+
 /** The detail for what a call on a stream returns. Returns: `result`; COVEY_EBROKEN for an
  * end that is none of the other side's. */
 int cvy_stream_fail(const struct cvy_stream *stream, int result, const char *call);
