@@ -306,6 +306,45 @@ TEST(wrong_key_is_refused_and_the_next_is_accepted)
     covey_listener_free(l);
 }
 
+struct hook {
+    covey_listener *listener;
+    uint64_t lines, refused;
+};
+
+static void count_refused(void *ctx, int level, const char *line)
+{
+    struct hook *h = ctx;
+    covey_conn *conn = NULL;
+    CHECK_EQ(level, COVEY_LOG_INFO);
+    CHECK_STR_HAS(line, "was refused");
+    h->lines++;
+    h->refused = refused(h->listener);
+    CHECK_ERR(covey_listener_accept(h->listener, &conn, COVEY_NOWAIT), -ETIMEDOUT);
+}
+
+TEST(log_hook_may_use_the_listener_that_refuses)
+{
+    covey_listener *l = listener_at(NULL, COVEY_LISTENER_OPTS(KEY, .max_pending = 1));
+    struct hook h = {.listener = l};
+    struct client wrong;
+    covey_conn *conn;
+    CHECK_OK(covey_set_log_level(COVEY_LOG_INFO));
+    CHECK_OK(covey_set_log_hook(count_refused, &h));
+    client_start(&wrong, covey_listener_address(l), COVEY_CLIENT_OPTS(WRONG_KEY));
+    while (!h.lines)
+        CHECK_ERR(covey_listener_accept(l, &conn, COVEY_MSEC(5)), -ETIMEDOUT);
+    CHECK_EQ(client_result(&wrong), COVEY_EAUTH);
+    CHECK_EQ(h.refused, 1);
+    int first = bare_client(l), second = bare_client(l); /* which is one too many */
+    CHECK_ERR(covey_listener_accept(l, &conn, COVEY_NOWAIT), -ETIMEDOUT);
+    CHECK_EQ(h.lines, 2);
+    CHECK_EQ(h.refused, 2);
+    CHECK_OK(covey_set_log_hook(NULL, NULL));
+    close(first);
+    close(second);
+    covey_listener_free(l);
+}
+
 TEST(refused_peers_are_reported_if_wanted)
 {
     covey_listener *l = listener_at(

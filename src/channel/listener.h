@@ -45,8 +45,8 @@ struct covey_listener {
 int cvy_listener_adopt(covey_listener **out, int fd,
                        const struct covey_listener_opts *opts) COVEY_MUST_CHECK;
 
-/** Take in who has come, and let those who are at it go on. Mutex held. `*out`: receives
- * the next that is accepted, if any. Returns: 0; of the system; of a peer that failed. */
+/** Take in who has come, and let those who are at it go on. Mutex held, but not while a line
+ * is logged. `*out`: receives the next that is accepted, if any. Returns: 0; of the system; of a peer that failed. */
 int cvy_pending_go_on(struct covey_listener *l, covey_conn **out, const char *call);
 /** When the first of them runs out of time; INT64_MAX: never. Mutex held. */
 int64_t cvy_pending_deadline(const struct covey_listener *l);

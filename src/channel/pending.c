@@ -41,15 +41,18 @@ int64_t cvy_pending_deadline(const struct covey_listener *l)
     return l->pending ? l->pending->deadline : INT64_MAX; /* the oldest comes first */
 }
 
-/* A peer has failed. Returns: `r`, or 0 if nobody wants to know. */
+/* A peer has failed. Returns: `r`, or 0 if nobody wants to know. The program's hook, which may
+ * use the listener, is called without the mutex: what the list is may have changed then. */
 static int refuse(struct covey_listener *l, const char *peer, int r)
 {
     cvy_detail_prefix("%s was refused", *peer ? peer : "a peer");
     l->refused++;
     if (l->report_refused)
         return r;
+    (void)pthread_mutex_unlock(&l->mutex);
     (void)covey_log(COVEY_LOG_INFO, "listener %s: %s", l->address,
                     covey_error_detail());
+    (void)pthread_mutex_lock(&l->mutex);
     return 0;
 }
 
@@ -91,7 +94,7 @@ static int add_pending(struct covey_listener *l, covey_conn *conn, int fd,
                        covey_conn **out)
 {
     int r = 0;
-    if (l->pending_count >= l->max_pending) {
+    while (l->pending_count >= l->max_pending && r >= 0) {
         r = cvy_fail(COVEY_EAUTH, "others came while it was slow");
         r = refuse_pending(l, &l->pending, r);
     }
