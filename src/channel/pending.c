@@ -190,12 +190,14 @@ int cvy_pending_go_on(struct covey_listener *l, covey_conn **out, const char *ca
     int count = r < 0 ? 0 : cvy_os_set_wait(l->set, tags, TAGS, 0);
     if (count < 0)
         return cvy_fail_os(count, "%s: %s", call, l->address);
+    bool has_come = false;
     for (int i = 0; i < count && r >= 0 && !*out; i++) {
-        struct cvy_pending **link = tags[i] ? find(l, tags[i]) : NULL;
-        if (!link)
-            r = take_in(l, out, call);
-        else if (*link) /* it may have made room for another one meanwhile */
+        struct cvy_pending **link = find(l, tags[i]);
+        if (!tags[i])
+            has_come = true;
+        else if (*link) /* it may have gone meanwhile */
             r = go_on(l, link, out);
     }
-    return r;
+    /* Last: it fails as long as descriptors are short, and those who are in have theirs. */
+    return has_come && r >= 0 && !*out ? take_in(l, out, call) : r;
 }
