@@ -349,6 +349,24 @@ TEST(message_that_keeps_going_takes_no_more_than_its_time)
     covey_conn_free(conn);
 }
 
+TEST(who_does_not_wait_is_given_and_takes_only_some)
+{
+    int fd;
+    size_t size;
+    covey_conn *conn = endless(&fd);
+    char *data = calloc(1, LARGE);
+    CHECK(data != NULL);
+    CHECK_ERR(covey_conn_recv_into(conn, data, LARGE, &size, COVEY_NOWAIT), -ETIMEDOUT);
+    CHECK_LT(lseek(fd, 0, SEEK_CUR), LARGE / 2);
+    covey_conn_free(conn);
+    conn = endless(&fd);
+    CHECK_EQ(covey_conn_send(conn, COVEY_VIEW(data, LARGE), COVEY_NOWAIT),
+             COVEY_PENDING);
+    CHECK_LT(lseek(fd, 0, SEEK_CUR), LARGE / 2);
+    covey_conn_free(conn);
+    free(data);
+}
+
 /* ---- memory ---- */
 
 static atomic_size_t allocated;

@@ -372,6 +372,24 @@ TEST(a_message_in_pieces_is_received_piece_by_piece)
     ends_free(&e);
 }
 
+/* More than one call may decrypt lies in the socket. */
+TEST(a_receive_looks_at_the_clock_before_it_has_all_that_is_there)
+{
+    enum { SIZE = 160000 };
+    struct ends e = connected(BY_KEY, BY_KEY);
+    unsigned char *data = malloc(SIZE), *got = malloc(SIZE);
+    size_t size;
+    fill(data, SIZE, 3);
+    CHECK_OK(covey_conn_send(e.client, COVEY_VIEW(data, SIZE), COVEY_NOWAIT));
+    CHECK_ERR(covey_conn_recv_into(e.server, got, SIZE, &size, 1), -ETIMEDOUT);
+    CHECK_OK(covey_conn_recv_into(e.server, got, SIZE, &size, LONG));
+    CHECK_EQ(size, SIZE);
+    CHECK_MEM_EQ(got, data, SIZE);
+    free(data);
+    free(got);
+    ends_free(&e);
+}
+
 /* ---- waiting ---- */
 
 TEST(what_was_read_ahead_counts_for_who_waits)

@@ -19,15 +19,26 @@
 
 #define LARGEST_JOINT 16384u
 #define FIRST_PIECE   (UINT64_C(1) << 20)
-#define MOST_PIECES   64u /* of a message, for who does not want to wait */
+#define MOST_AT_ONCE  ((size_t)1 << 20)    /* between looks at the clock */
+#define MOST_NOT_WAIT (UINT64_C(4) << 20)  /* for who does not want to wait */
+#define LEAST_PIECE   (MOST_NOT_WAIT / 64) /* a smaller one costs as much */
 
-/* Whether the time is up in a message that could go on at once: one that is sent as fast
- * as it is received must not keep either side for longer. */
-static bool is_late(int64_t deadline, unsigned *pieces)
+/* Whether the time is up in a message that could go on at once, after a piece of `size`
+ * bytes: one that is sent as fast as it is received must not keep either side for longer.
+ * `spent` is what pieces have cost who does not want to wait. */
+static bool is_late(int64_t deadline, uint64_t size, uint64_t *spent)
 {
     if (deadline == INT64_MAX)
         return false;
-    return deadline > 0 ? cvy_os_now() >= deadline : ++*pieces >= MOST_PIECES;
+    *spent += cvy_max_u64(size, LEAST_PIECE);
+    return deadline > 0 ? cvy_os_now() >= deadline : *spent >= MOST_NOT_WAIT;
+}
+
+/* How much of `size` bytes to ask the system for: as long as the other side keeps up it
+ * would go on with all of them, whatever the time. */
+static uint64_t at_once(uint64_t size, int64_t deadline)
+{
+    return deadline == INT64_MAX ? size : cvy_min_u64(size, MOST_AT_ONCE);
 }
 
 /* Returns: the end that it is, which cvy_stream_fail says more about. */
@@ -56,12 +67,14 @@ static struct outgoing outgoing_of(struct covey_view body)
 }
 
 /* What the next write has in it. */
-static void next_parts(const struct outgoing *o, struct covey_view parts[2])
+static void next_parts(const struct outgoing *o, int64_t deadline,
+                       struct covey_view parts[2])
 {
     parts[1] = COVEY_NO_VIEW;
     if (o->done >= o->header_size) {
         uint64_t at = o->done - o->header_size;
-        parts[0] = COVEY_VIEW((const char *)o->body.data + at, o->body.size - at);
+        parts[0] = COVEY_VIEW((const char *)o->body.data + at,
+                              at_once(o->body.size - at, deadline));
         return;
     }
     bool is_long = o->header_size == CVY_FRAME_HEADER;
@@ -75,17 +88,17 @@ static void next_parts(const struct outgoing *o, struct covey_view parts[2])
  * of the message is, and nothing can be at once. */
 static int write_out(struct cvy_stream *s, struct outgoing *o, int64_t deadline)
 {
-    unsigned pieces = 0;
+    uint64_t spent = 0;
     while (o->done < o->total) {
         struct covey_view parts[2];
-        next_parts(o, parts);
+        next_parts(o, deadline, parts);
         ssize_t n =
             cvy_socket_write(s->tls, s->fd, s->fd_kind, parts, deadline == INT64_MAX);
         if (n == -ECONNABORTED)
             return note_given_up(s, -EPIPE);
         if (n >= 0) {
             o->done += (uint64_t)n;
-            if (o->done < o->total && is_late(deadline, &pieces))
+            if (o->done < o->total && is_late(deadline, (uint64_t)n, &spent))
                 return -ETIMEDOUT;
             continue;
         }
@@ -367,15 +380,16 @@ static int read_body(struct cvy_stream *s, struct cvy_landing *t, int64_t deadli
     struct cvy_landing kept = {
         .to = s->in.data, .capacity = s->in.capacity, .bytes = &s->in};
     struct cvy_landing *to = got ? &kept : t;
-    unsigned pieces = 0;
+    uint64_t spent = 0;
     int r = grow(to, size, got);
     while (r >= 0 && got < size) {
-        ssize_t n = read_some(s, (char *)to->to + got,
-                              cvy_min_u64(size, to->capacity) - got, NULL, deadline);
+        uint64_t room = cvy_min_u64(size, to->capacity) - got;
+        ssize_t n =
+            read_some(s, (char *)to->to + got, at_once(room, deadline), NULL, deadline);
         got += n > 0 ? (uint64_t)n : 0;
         if (n < 0)
             r = (int)n;
-        else if (got < size && is_late(deadline, &pieces))
+        else if (got < size && is_late(deadline, (uint64_t)n, &spent))
             r = -ETIMEDOUT;
         else if (got == to->capacity)
             r = grow(to, size, got);

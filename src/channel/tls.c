@@ -333,6 +333,7 @@ ssize_t cvy_tls_read(struct cvy_tls *t, void *data, size_t size)
     const struct cvy_tls_functions *f = cvy_tls_library();
     size_t got = 0, some;
     int result = 1, r = 0;
+    size = cvy_min_size(size, MOST_AT_ONCE);
     lock(t);
     while (got < size && result == 1) {
         f->ERR_clear_error();

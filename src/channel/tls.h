@@ -77,8 +77,8 @@ bool cvy_tls_is_shaken(const struct cvy_tls *tls);
 /** The handshake, with waiting. Returns: 0; -ETIMEDOUT; as above. */
 int cvy_tls_shake_until(struct cvy_tls *tls, int64_t deadline);
 
-/** Read what is there, until `size` bytes have come or nothing is left. Returns: bytes, 0
- * at the end, -EAGAIN; COVEY_EPROTOCOL, COVEY_EAUTH with the detail set; of the system. */
+/** Read what is there, until `size` bytes have come or nothing is left; but no more than
+ * takes a moment, so that callers can look at the clock. Returns: bytes, 0 at the end, -EAGAIN; COVEY_EPROTOCOL, COVEY_EAUTH with the detail set; of the system. */
 ssize_t cvy_tls_read(struct cvy_tls *tls, void *data, size_t size);
 /** Write what there is room for. The last byte of a record counts when the record has gone
  * out wholly, so the rest that has to be offered again makes callers come back for it; who
