@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What TLS is told by options, and what it reads of files: own ones, and a peer's. */
+/* What TLS is told by options, and what it reads of files: own ones, and a peer's. What
+ * fails inside of libssl, and what that leaves. */
+#include <dlfcn.h>
+
 #include "tls_help.h"
 
 /* ---- options ---- */
@@ -85,6 +88,82 @@ TEST(a_peer_with_more_than_100_kib_of_certificates_is_refused)
     CHECK_LT(client_result(&client), 0);
     covey_listener_free(l);
     certificates_free(&c);
+}
+
+/* ---- libssl ---- */
+
+/* The queue of errors of this thread, which the program has in common with covey. */
+struct queue {
+    unsigned long (*first)(void), (*last)(void);
+};
+
+static struct queue queue_of_errors(void)
+{
+    static const char *const names[] = {"libcrypto.so.3", "libcrypto.so.1.1"};
+    void *library = NULL, *(*open_file)(const char *path, const char *mode) = NULL;
+    struct queue q;
+    for (int i = 0; i < 2 && !library; i++)
+        library = dlopen(names[i], RTLD_NOW | RTLD_NOLOAD);
+    CHECK(library != NULL);
+    *(void **)&q.first = dlsym(library, "ERR_peek_error");
+    *(void **)&q.last = dlsym(library, "ERR_peek_last_error");
+    *(void **)&open_file = dlsym(library, "BIO_new_file");
+    CHECK(q.first && q.last && open_file);
+    CHECK_EQ(q.first(), 0);
+    CHECK(open_file("/nonexistent/file", "r") == NULL); /* entries of the program's */
+    return q;
+}
+
+TEST(what_fails_leaves_nothing_in_the_queue_of_errors)
+{
+    covey_listener *l = NULL;
+    covey_conn *conn;
+    struct client client;
+    struct certificates c;
+    CHECK_OK(covey_listener_create(&l, ANY_PORT,
+                                   COVEY_LISTENER_OPTS(.authkey = SECRET, .tls = BY_KEY,
+                                                       .report_refused = COVEY_ON)));
+    client_start(&client, covey_listener_address(l),
+                 COVEY_CLIENT_OPTS(.authkey = COVEY_VIEW("another", 7), .tls = BY_KEY));
+    CHECK_ERR(covey_listener_accept(l, &conn, LONG), COVEY_EAUTH);
+    CHECK_LT(client_result(&client), 0);
+    covey_listener_free(l);
+    certificates_make(&c);
+    struct covey_tls tls = shows(&c, "server", "ca");
+    tls.certificate = tls.key;
+    bad(&tls, SECRET, -EINVAL, "server.key: no certificate");
+    certificates_free(&c);
+    (void)queue_of_errors(); /* which looks that it is empty */
+}
+
+TEST(what_the_program_has_in_the_queue_of_errors_stays)
+{
+    covey_listener *l = NULL;
+    covey_conn *conn;
+    struct client client;
+    char byte;
+    size_t size;
+    CHECK_OK(covey_listener_create(
+        &l, ANY_PORT, COVEY_LISTENER_OPTS(.authkey = SECRET, .tls = BY_KEY)));
+    client_start(&client, covey_listener_address(l),
+                 COVEY_CLIENT_OPTS(.authkey = SECRET, .tls = BY_KEY));
+    CHECK_OK(covey_listener_accept(l, &conn, LONG));
+    CHECK_OK(client_result(&client));
+    const struct queue q = queue_of_errors();
+    unsigned long first = q.first(), last = q.last();
+    CHECK(first != 0);
+    CHECK_ERR(covey_conn_recv_into(conn, &byte, 1, &size, COVEY_NOWAIT), -ETIMEDOUT);
+    CHECK_ERR(covey_conn_poll(conn, COVEY_NOWAIT), -ETIMEDOUT);
+    send_text(client.conn, "there");
+    recv_text(conn, "there");
+    send_text(conn, "and back");
+    covey_conn_free(conn);
+    recv_text(client.conn, "and back");
+    CHECK_ERR(covey_conn_recv_into(client.conn, &byte, 1, &size, LONG), COVEY_EEOF);
+    CHECK(q.first() == first && q.last() == last);
+    covey_conn_free(client.conn);
+    covey_listener_free(l);
+    CHECK(q.first() == first && q.last() == last);
 }
 
 CHECK_MAIN()

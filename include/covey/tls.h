@@ -26,7 +26,9 @@
  * ```
  *
  * It is TLS 1.3, and no other: what both sides run is covey, so there is nobody old to talk
- * to. libssl is loaded at the first use; without it there is -ELIBACC.
+ * to. libssl is loaded at the first use; without it there is -ELIBACC. In the thread's queue
+ * of errors (ERR_get_error) covey leaves nothing. What the program has in there stays, but for
+ * handshakes and the reading of files, before which libssl itself empties it.
  *
  * A connection with TLS belongs to the process that made it, and one thread at a time
  * receives on it: COVEY_EFORKED in a fork child; -ENOTSUP where it would be put into a

@@ -40,6 +40,7 @@ static int read_socket(BIO *bio, char *to, int size)
         t->is_strange =
             (unsigned char)to[0] < FIRST_RECORD || (unsigned char)to[0] > LAST_RECORD;
     }
+    t->wants_more = n == -EAGAIN;
     if (n == -EAGAIN)
         f->BIO_set_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY);
     else if (n < 0)
@@ -114,14 +115,21 @@ static int connect_bio(struct cvy_tls *t)
     return 0;
 }
 
+/* The other side has said that this is the end. */
+static void hear(const SSL *ssl, int where, int alert)
+{
+    struct cvy_tls *t = cvy_tls_library()->SSL_get_ex_data(ssl, 0);
+    t->at_end |= where == SSL_CB_READ_ALERT && (alert & 0xFF) == SSL_AD_CLOSE_NOTIFY;
+}
+
 static int open_session(struct cvy_tls *t)
 {
     const struct cvy_tls_functions *f = cvy_tls_library();
     const struct cvy_tls_context *c = t->context;
-    f->ERR_clear_error();
     t->ssl = f->SSL_new(c->ctx);
     if (!t->ssl || f->SSL_set_ex_data(t->ssl, 0, t) != 1 || connect_bio(t) < 0)
         return cvy_fail(-ENOMEM, "TLS: no memory for a connection");
+    f->SSL_set_info_callback(t->ssl, hear);
     if (c->accepts) {
         f->SSL_set_accept_state(t->ssl);
         return 0;
@@ -143,7 +151,9 @@ int cvy_tls_begin(struct cvy_tls **out, const struct cvy_tls_context *context, i
     t->fd = fd;
     t->kind = kind;
     t->context = context;
+    cvy_tls_begin_errors();
     int r = open_session(t);
+    cvy_tls_end_errors();
     if (r < 0)
         cvy_tls_free(t);
     else
@@ -161,12 +171,16 @@ bool cvy_tls_is_own(const struct cvy_tls *t)
     return cvy_process_page && t->member == cvy_member_owner();
 }
 
+/* Before libssl is called, and after it. */
 static void lock(struct cvy_tls *t)
 {
     (void)pthread_mutex_lock(&t->mutex);
+    cvy_tls_begin_errors();
+    t->has_older = cvy_tls_library()->ERR_peek_error() != 0;
 }
 static void unlock(struct cvy_tls *t)
 {
+    cvy_tls_end_errors();
     (void)pthread_mutex_unlock(&t->mutex);
 }
 
@@ -175,7 +189,6 @@ void cvy_tls_end(struct cvy_tls *t)
     if (!cvy_tls_is_own(t) || t->context)
         return;
     lock(t);
-    cvy_tls_library()->ERR_clear_error();
     (void)cvy_tls_library()->SSL_shutdown(t->ssl);
     (void)flush(t);
     unlock(t);
@@ -199,9 +212,11 @@ struct cvy_tls *cvy_tls_free(struct cvy_tls *t)
         leave(t);
         return NULL;
     }
+    cvy_tls_begin_errors();
     cvy_tls_library()->SSL_free(t->ssl);
     if (t->method)
         cvy_tls_library()->BIO_meth_free(t->method);
+    cvy_tls_end_errors();
     covey_bytes_free(&t->out);
     (void)pthread_mutex_destroy(&t->mutex);
     cvy_free(t);
@@ -216,11 +231,18 @@ static const char *reason_text(unsigned long error)
     return text ? text : "it fails";
 }
 
+/* The first error is the one with the cause; the last is surely of this call. */
+static unsigned long error_of(const struct cvy_tls *t)
+{
+    const struct cvy_tls_functions *f = cvy_tls_library();
+    return t->has_older ? f->ERR_peek_last_error() : f->ERR_peek_error();
+}
+
 /* The handshake has failed for a reason of TLS. */
 static int fail_handshake(const struct cvy_tls *t)
 {
     const struct cvy_tls_functions *f = cvy_tls_library();
-    unsigned long error = f->ERR_peek_error();
+    unsigned long error = error_of(t);
     unsigned reason = error & 0xFFF; /* in libssl 1.1 as in 3 */
     long verdict = f->SSL_get_verify_result(t->ssl);
     bool uses_key = t->context && t->context->uses_key;
@@ -243,23 +265,22 @@ static int fail_handshake(const struct cvy_tls *t)
                              : "");
 }
 
-/* What a call of libssl that failed says. Returns: 0: the end; -EAGAIN; negative, with a
- * detail if it is a code of covey's. */
-static int why(struct cvy_tls *t, int result)
+/* What a call of libssl that failed says. SSL_get_error would take an entry of the program's
+ * in the queue of errors for one of this call. Returns: 0: the end; -EAGAIN; negative, with
+ * a detail if it is a code of covey's. */
+static int why(struct cvy_tls *t)
 {
-    const struct cvy_tls_functions *f = cvy_tls_library();
-    int kind = f->SSL_get_error(t->ssl, result);
-    if (kind == SSL_ERROR_WANT_READ)
+    if (t->wants_more)
         return -EAGAIN;
     if (t->failure)
         return t->failure;
-    if (kind == SSL_ERROR_ZERO_RETURN || t->at_end)
+    if (t->at_end)
         return 0;
     /* Who refuses the certificate of a client does it after that has done its part. */
     if (!t->is_private)
         return fail_handshake(t);
     return cvy_fail(COVEY_EPROTOCOL, "TLS: what came is broken: %s",
-                    reason_text(f->ERR_peek_error()));
+                    reason_text(error_of(t)));
 }
 
 /* ---- the handshake ---- */
@@ -269,9 +290,9 @@ bool cvy_tls_is_shaken(const struct cvy_tls *t)
     return !t->context;
 }
 
-static int fail_shake(struct cvy_tls *t, int result)
+static int fail_shake(struct cvy_tls *t)
 {
-    int r = why(t, result);
+    int r = why(t);
     if (r == 0)
         return cvy_fail(COVEY_EEOF,
                         "TLS: the other side has closed the connection in the "
@@ -284,9 +305,8 @@ static int fail_shake(struct cvy_tls *t, int result)
 static int shake(struct cvy_tls *t)
 {
     const struct cvy_tls_functions *f = cvy_tls_library();
-    f->ERR_clear_error();
-    int result = f->SSL_do_handshake(t->ssl);
-    int r = result == 1 ? 0 : fail_shake(t, result);
+    t->wants_more = false;
+    int r = f->SSL_do_handshake(t->ssl) == 1 ? 0 : fail_shake(t);
     int flushed = r == 0 || r == -EAGAIN ? flush(t) : 0;
     if (flushed == -EAGAIN)
         return cvy_fail(COVEY_EPROTOCOL, "TLS: the other side does not read");
@@ -336,12 +356,12 @@ ssize_t cvy_tls_read(struct cvy_tls *t, void *data, size_t size)
     size = cvy_min_size(size, MOST_AT_ONCE);
     lock(t);
     while (got < size && result == 1) {
-        f->ERR_clear_error();
+        t->wants_more = false;
         result = f->SSL_read_ex(t->ssl, (char *)data + got, size - got, &some);
         if (result == 1)
             got += some;
         else
-            r = why(t, result); /* told again by the next call, if something has come */
+            r = why(t); /* told again by the next call, if something has come */
     }
     t->is_private |= got > 0;
     (void)flush(t); /* what TLS answers by itself */
@@ -378,10 +398,9 @@ static ssize_t encrypt(struct cvy_tls *t, const struct covey_view parts[2])
            total = cvy_min_size(parts[0].size + parts[1].size, MOST_AT_ONCE);
     while (done < total) {
         struct covey_view piece = piece_at(parts, done, joint);
-        f->ERR_clear_error();
-        int result = f->SSL_write_ex(t->ssl, piece.data, piece.size, &some);
-        if (result != 1) {
-            int r = why(t, result);
+        t->wants_more = false;
+        if (f->SSL_write_ex(t->ssl, piece.data, piece.size, &some) != 1) {
+            int r = why(t);
             return r ? r : -EPIPE;
         }
         done += some;
@@ -420,9 +439,8 @@ bool cvy_tls_has_input(struct cvy_tls *t)
     char byte;
     size_t size;
     lock(t);
-    f->ERR_clear_error();
-    int result = f->SSL_peek_ex(t->ssl, &byte, 1, &size);
-    bool has = result == 1 || why(t, result) != -EAGAIN;
+    t->wants_more = false;
+    bool has = f->SSL_peek_ex(t->ssl, &byte, 1, &size) == 1 || why(t) != -EAGAIN;
     unlock(t);
     return has;
 }

@@ -215,7 +215,6 @@ static int set_up(struct cvy_tls_context *c, const struct cvy_tls_settings *s,
                   struct covey_view authkey)
 {
     const struct cvy_tls_functions *f = cvy_tls_library();
-    f->ERR_clear_error();
     c->ctx = f->SSL_CTX_new(f->TLS_method());
     if (!c->ctx)
         return cvy_fail(-ENOMEM, "TLS: no memory");
@@ -253,7 +252,9 @@ int cvy_tls_context_create(struct cvy_tls_context **out,
     c->accepts = accepts;
     c->uses_key = settings->mode == CVY_TLS_FROM_KEY;
     memcpy(c->server_name, settings->server_name, sizeof c->server_name);
+    cvy_tls_begin_errors();
     r = set_up(c, settings, authkey);
+    cvy_tls_end_errors();
     if (r < 0)
         cvy_tls_context_free(c);
     else
@@ -265,7 +266,9 @@ void cvy_tls_context_free(struct cvy_tls_context *c)
 {
     if (!c)
         return;
+    cvy_tls_begin_errors();
     cvy_tls_library()->SSL_CTX_free(c->ctx); /* sessions have holds of their own */
+    cvy_tls_end_errors();
     explicit_bzero(c->psk, sizeof c->psk);
     cvy_free(c);
 }

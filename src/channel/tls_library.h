@@ -45,7 +45,7 @@
     X(SSL_peek_ex)                                                                     \
     X(SSL_write_ex)                                                                    \
     X(SSL_pending)                                                                     \
-    X(SSL_get_error)                                                                   \
+    X(SSL_set_info_callback)                                                           \
     X(SSL_shutdown)                                                                    \
     X(SSL_CIPHER_find)                                                                 \
     X(SSL_SESSION_new)                                                                 \
@@ -55,8 +55,10 @@
     X(SSL_SESSION_set_protocol_version)                                                \
     X(X509_VERIFY_PARAM_set1_ip_asc)                                                   \
     X(X509_verify_cert_error_string)                                                   \
-    X(ERR_clear_error)                                                                 \
+    X(ERR_set_mark)                                                                    \
+    X(ERR_pop_to_mark)                                                                 \
     X(ERR_peek_error)                                                                  \
+    X(ERR_peek_last_error)                                                             \
     X(ERR_reason_error_string)                                                         \
     X(BIO_meth_new)                                                                    \
     X(BIO_meth_free)                                                                   \

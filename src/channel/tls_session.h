@@ -33,7 +33,20 @@ struct cvy_tls {
     bool is_strange; /* the first of them begins no record of TLS */
     bool is_private; /* a byte inside of TLS has come */
     bool at_end;     /* nothing more comes */
+    bool wants_more; /* the socket had nothing for the last call of libssl */
+    bool has_older;  /* libssl's queue of errors has what is not of this call */
     int failure;     /* of the system, or of memory; 0: none */
 };
+
+/* libssl says what has failed in a queue of the thread, which is the program's, too: its
+ * entries stay, as far as libssl lets them, and none are added. */
+static inline void cvy_tls_begin_errors(void)
+{
+    (void)cvy_tls_library()->ERR_set_mark();
+}
+static inline void cvy_tls_end_errors(void)
+{
+    (void)cvy_tls_library()->ERR_pop_to_mark();
+}
 
 #endif
