@@ -166,4 +166,41 @@ TEST(what_the_program_has_in_the_queue_of_errors_stays)
     CHECK(q.first() == first && q.last() == last);
 }
 
+/* What is asked for while there is none. */
+static atomic_bool is_short;
+
+static void *short_malloc(size_t size)
+{
+    return atomic_load(&is_short) ? NULL : malloc(size);
+}
+
+static void *short_realloc(void *memory, size_t size)
+{
+    return atomic_load(&is_short) ? NULL : realloc(memory, size);
+}
+
+TEST(a_send_without_memory_ends_the_direction)
+{
+    covey_listener *l = NULL;
+    covey_conn *conn;
+    struct client client;
+    CHECK_OK(covey_set_allocator(short_malloc, short_realloc, free));
+    CHECK_OK(covey_listener_create(
+        &l, ANY_PORT, COVEY_LISTENER_OPTS(.authkey = SECRET, .tls = BY_KEY)));
+    client_start(&client, covey_listener_address(l),
+                 COVEY_CLIENT_OPTS(.authkey = SECRET, .tls = BY_KEY));
+    CHECK_OK(covey_listener_accept(l, &conn, LONG));
+    CHECK_OK(client_result(&client));
+    atomic_store(&is_short, true);
+    int r = covey_conn_send(conn, COVEY_VIEW("lost", 4), LONG);
+    atomic_store(&is_short, false);
+    CHECK_ERR(r, -ENOMEM);
+    CHECK_ERR(covey_conn_send(conn, COVEY_VIEW("none", 4), LONG), COVEY_EBROKEN);
+    send_text(client.conn, "the other way is whole");
+    recv_text(conn, "the other way is whole");
+    covey_conn_free(conn);
+    covey_conn_free(client.conn);
+    covey_listener_free(l);
+}
+
 CHECK_MAIN()

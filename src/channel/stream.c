@@ -189,7 +189,7 @@ static int send_in_turn(struct cvy_stream *s, struct covey_view message,
         return r;
     struct outgoing o = outgoing_of(message);
     r = write_out(s, &o, deadline);
-    if (cvy_likely(r >= 0) || !o.done)
+    if (cvy_likely(r >= 0) || (!o.done && !(s->tls && cvy_tls_is_torn(s->tls))))
         return r;
     if (r == -ETIMEDOUT) {
         r = keep_rest(s, &o);

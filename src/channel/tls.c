@@ -175,6 +175,8 @@ bool cvy_tls_is_own(const struct cvy_tls *t)
 static void lock(struct cvy_tls *t)
 {
     (void)pthread_mutex_lock(&t->mutex);
+    if (t->failure != -ECONNABORTED) /* which the system tells only once */
+        t->failure = 0;
     cvy_tls_begin_errors();
     t->has_older = cvy_tls_library()->ERR_peek_error() != 0;
 }
@@ -411,7 +413,7 @@ static ssize_t encrypt(struct cvy_tls *t, const struct covey_view parts[2])
 ssize_t cvy_tls_write(struct cvy_tls *t, const struct covey_view parts[2])
 {
     lock(t);
-    ssize_t n = flush(t);
+    ssize_t n = t->is_torn ? COVEY_EBROKEN : flush(t);
     if (n == 0 && t->owes) {
         t->owes = false;
         n = 1;
@@ -420,9 +422,18 @@ ssize_t cvy_tls_write(struct cvy_tls *t, const struct covey_view parts[2])
         int r = some > 0 ? flush(t) : 0;
         t->owes = r == -EAGAIN;
         n = r < 0 && r != -EAGAIN ? r : t->owes ? some - 1 : some;
+        t->is_torn = n < 0 && n != -EPIPE && n != -ECONNABORTED;
     }
     unlock(t);
     return n;
+}
+
+bool cvy_tls_is_torn(struct cvy_tls *t)
+{
+    lock(t);
+    bool is_torn = t->is_torn;
+    unlock(t);
+    return is_torn;
 }
 
 bool cvy_tls_is_ahead(struct cvy_tls *t)

@@ -83,8 +83,11 @@ ssize_t cvy_tls_read(struct cvy_tls *tls, void *data, size_t size);
 /** Write what there is room for. The last byte of a record counts when the record has gone
  * out wholly, so the rest that has to be offered again makes callers come back for it; who
  * has been told -EAGAIN in the middle of a message goes on with that message. Returns: bytes,
- * maybe 0; -EAGAIN; -EPIPE; as cvy_tls_read. */
+ * maybe 0; -EAGAIN; -EPIPE; COVEY_EBROKEN: it is torn; as cvy_tls_read. */
 ssize_t cvy_tls_write(struct cvy_tls *tls, const struct covey_view parts[2]);
+/** Whether a write has failed after a record was begun: part of what it was given may go
+ * out still, so that nothing can follow. */
+bool cvy_tls_is_torn(struct cvy_tls *tls);
 /** The same with or without TLS (`tls` NULL): from and to a descriptor. */
 static inline ssize_t cvy_socket_read(struct cvy_tls *tls, int fd,
                                       enum cvy_os_stream_kind kind, void *data,

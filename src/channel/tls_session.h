@@ -35,7 +35,8 @@ struct cvy_tls {
     bool at_end;     /* nothing more comes */
     bool wants_more; /* the socket had nothing for the last call of libssl */
     bool has_older;  /* libssl's queue of errors has what is not of this call */
-    int failure;     /* of the system, or of memory; 0: none */
+    bool is_torn;    /* records that are in no write's result were begun */
+    int failure;     /* of the system, or of memory, in this call; 0: none */
 };
 
 /* libssl says what has failed in a queue of the thread, which is the program's, too: its
