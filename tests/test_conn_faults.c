@@ -232,4 +232,26 @@ TEST(a_call_that_fails_while_a_connection_is_carried_leaves_nothing)
         cvy_os_yield();
 }
 
+/* Returns: whether a call failed. */
+static bool listen_with(long nth, const char *path)
+{
+    covey_listener *l = NULL;
+    cvy_faults_arm(nth, 0);
+    int r = covey_listener_create(&l, path, NULL);
+    const char *failed = cvy_faults_last();
+    cvy_faults_arm(0, 0);
+    CHECK_EQ(r < 0, access(path, F_OK) < 0);
+    covey_listener_free(l);
+    CHECK_EQ(access(path, F_OK), -1);
+    return failed != NULL;
+}
+
+TEST(a_listener_that_cannot_be_made_leaves_no_path)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/tmp/covey-test-no-path-%d", (int)getpid());
+    for (long nth = 1; listen_with(nth, path); nth++)
+        CHECK_LT(nth, 200);
+}
+
 CHECK_MAIN()

@@ -96,16 +96,23 @@ static void forget_path(struct covey_listener *l)
 
 /* ---- entering ---- */
 
+static int open_set(struct covey_listener *l)
+{
+    int set = cvy_os_set_create();
+    l->set = set < 0 ? -1 : set;
+    return set < 0 ? set : 0;
+}
+
 /* Have a set with the socket in it. */
 static int make_set(struct covey_listener *l)
 {
-    int set = cvy_os_set_create();
-    int r = set < 0 ? set : cvy_os_set_add(set, l->fd, 0);
+    int r = l->set < 0 ? open_set(l) : 0;
+    if (r >= 0)
+        r = cvy_os_set_add(l->set, l->fd, 0);
     if (r < 0) {
-        cvy_os_close(set);
+        l->set = cvy_os_close(l->set);
         return r;
     }
-    l->set = set;
     atomic_store(&l->member, cvy_member_owner());
     return 0;
 }
@@ -205,6 +212,19 @@ static int fresh_address(struct cvy_os_address *ret)
     return 0;
 }
 
+/* It listens. */
+static int begin_at(struct covey_listener *l, const struct cvy_os_address *asked)
+{
+    struct cvy_os_address address = *asked;
+    int r = cvy_os_local_address(l->fd, &address);
+    if (r >= 0)
+        r = make_set(l);
+    if (r < 0)
+        return r;
+    cvy_os_address_write(&address, l->address);
+    return cvy_os_address_is_path(&address) ? note_path(l) : 0;
+}
+
 static int listen_at(struct covey_listener *l, const char *text, size_t backlog,
                      const char *call)
 {
@@ -214,18 +234,17 @@ static int listen_at(struct covey_listener *l, const char *text, size_t backlog,
                  : fresh_address(&address);
     if (r < 0)
         return text ? cvy_fail(r, "%s: address %s: %s", call, text, why) : r;
-    l->fd = cvy_os_listen(&address, (int)(backlog ? backlog : DEFAULT_BACKLOG));
-    if (l->fd < 0)
-        return cvy_fail_os(l->fd, "%s: address %s", call, text ? text : "of its own");
-    r = cvy_os_local_address(l->fd, &address);
+    r = open_set(l); /* first: a path that there is no number left for would stay */
+    if (r >= 0) {
+        l->fd = cvy_os_listen(&address, (int)(backlog ? backlog : DEFAULT_BACKLOG));
+        r = l->fd < 0 ? l->fd : begin_at(l, &address);
+    }
     if (r >= 0)
-        r = make_set(l);
-    if (r < 0)
-        return cvy_fail_os(r, "%s: address %s", call, text ? text : "of its own");
-    cvy_os_address_write(&address, l->address);
-    if (cvy_os_address_is_path(&address))
-        r = note_path(l);
-    return r < 0 ? cvy_fail_os(r, "%s: address %s", call, text) : 0;
+        return 0;
+    if (l->fd >= 0 && cvy_os_address_is_path(&address))
+        (void)cvy_os_unlink(text);
+    l->set = cvy_os_close(l->set);
+    return cvy_fail_os(r, "%s: address %s", call, text ? text : "of its own");
 }
 
 static int make_context(struct covey_listener *l, const struct covey_listener_opts *o,

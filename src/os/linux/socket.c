@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -23,6 +24,8 @@
 #include "os/linux/calls.h"
 #include "os/linux/linux.h"
 #include "os/os.h"
+
+#define PATH_AT offsetof(struct sockaddr_un, sun_path)
 
 static sa_family_t family_of(const struct cvy_os_address *address)
 {
@@ -54,17 +57,14 @@ static void send_at_once(int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
-static int bind_and_listen(int fd, const struct cvy_os_address *address, int backlog)
+static int bind_to(int fd, const struct cvy_os_address *address)
 {
     int on = 1;
 
     if (family_of(address) != AF_UNIX)
         (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     CVY_FAULT_POINT("bind", EADDRINUSE);
-    if (bind(fd, sockaddr_of(address), address->size) < 0)
-        return -errno;
-    CVY_FAULT_POINT("listen", EADDRINUSE);
-    return listen(fd, backlog) < 0 ? -errno : 0;
+    return bind(fd, sockaddr_of(address), address->size) < 0 ? -errno : 0;
 }
 
 /* A peer may be gone again between the look and the accept, which must not wait. */
@@ -73,6 +73,12 @@ static int accept_at_once(int fd)
     int flags = fcntl(fd, F_GETFL);
 
     return fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -errno : 0;
+}
+
+static int listen_at_once(int fd, int backlog)
+{
+    CVY_FAULT_POINT("listen", EADDRINUSE);
+    return listen(fd, backlog) < 0 ? -errno : accept_at_once(fd);
 }
 
 int cvy_os_adopt_listening(int fd)
@@ -95,11 +101,14 @@ int cvy_os_listen(const struct cvy_os_address *address, int backlog)
 
     if (fd < 0)
         return fd;
-    r = bind_and_listen(fd, address, backlog);
-    if (r >= 0)
-        r = accept_at_once(fd);
-    if (r >= 0)
-        return fd;
+    r = bind_to(fd, address);
+    if (r >= 0) {
+        r = listen_at_once(fd, backlog);
+        if (r >= 0)
+            return fd;
+        if (cvy_os_address_is_path(address))
+            (void)cvy_os_unlink((const char *)address->raw + PATH_AT);
+    }
     cvy_os_close(fd);
     return r;
 }
