@@ -470,6 +470,34 @@ TEST(listener_can_be_polled)
     covey_listener_free(l);
 }
 
+/* Nobody else comes, so only the time can make it readable. */
+TEST(who_polls_is_told_of_a_peer_that_takes_too_long)
+{
+    covey_listener *l =
+        listener_at(NULL, COVEY_LISTENER_OPTS(KEY, .report_refused = COVEY_ON,
+                                              .handshake_timeout = COVEY_MSEC(20)));
+    struct covey_wait_item item = covey_wait_listener(l);
+    struct pollfd p = {.events = POLLIN};
+    covey_conn *conn;
+    int r;
+    for (int i = 0; i < 4; i++) {
+        int fd = bare_client(l);
+        CHECK_OK(i % 2 ? covey_listener_fd(l, &p.fd) : 0);
+        do
+            if (i % 2)
+                CHECK_EQ(poll(&p, 1, 20000), 1);
+            else
+                CHECK_OK(covey_wait(&item, 1, COVEY_SEC(20), NULL));
+        while ((r = covey_listener_accept(l, &conn, COVEY_NOWAIT)) == -ETIMEDOUT);
+        CHECK_ERR(r, COVEY_EAUTH);
+        CHECK_STR_HAS(covey_error_detail(), "in time");
+        CHECK_EQ(refused(l), i + 1);
+        CHECK_ERR(covey_wait(&item, 1, COVEY_NOWAIT, NULL), -ETIMEDOUT);
+        close(fd);
+    }
+    covey_listener_free(l);
+}
+
 TEST(client_gives_up_at_its_deadline)
 {
     covey_listener *l = listener_at(NULL, COVEY_LISTENER_OPTS(.backlog = 1));

@@ -427,7 +427,8 @@ COVEY_API int covey_listener_refused(covey_listener *listener, uint64_t *ret_cou
 
 /**
  * A descriptor that polls readable when accept with COVEY_NOWAIT has something to do,
- * which need not end with a connection. It belongs to the listener.
+ * which need not end with a connection: a peer goes on proving itself, or its time is up.
+ * It belongs to the listener.
  *
  * Returns:  0; COVEY_ECLOSED; -EMFILE.
  */

@@ -122,8 +122,9 @@ static int make_set(struct covey_listener *l)
 static void drop_copies(struct covey_listener *l)
 {
     (void)pthread_mutex_init(&l->mutex, NULL);
-    l->set =
-        cvy_os_close(l->set); /* first: what is taken out of it is the parent's, too */
+    /* First: what is taken out of it is the parent's, too. */
+    l->set = cvy_os_close(l->set);
+    l->timer = cvy_os_close(l->timer);
     cvy_pending_drop_all(l);
 }
 
@@ -290,7 +291,7 @@ static int create(covey_listener **out, const char *address, int fd,
     if (!l)
         return cvy_fail(-ENOMEM, "%s: no memory", call);
     l->magic = MAGIC;
-    l->fd = l->set = -1;
+    l->fd = l->set = l->timer = -1;
     l->has_key = o.authkey.data != NULL;
     l->allow_md5 = o.allow_md5 == COVEY_ON;
     l->report_refused = o.report_refused == COVEY_ON;
@@ -338,6 +339,7 @@ int covey_listener_accept(covey_listener *listener, covey_conn **out,
     while (r >= 0) {
         lock(listener);
         r = cvy_pending_go_on(listener, &conn, call);
+        cvy_pending_set_timer(listener);
         int64_t next = cvy_pending_deadline(listener);
         if (conn) {
             const char *peer = covey_conn_peer(conn);
@@ -394,9 +396,15 @@ int covey_listener_fd(covey_listener *listener, int *ret_fd)
     int r = enter(listener, call);
     if (r >= 0 && !ret_fd)
         r = cvy_fail(-EINVAL, "%s: ret_fd is NULL", call);
-    if (r >= 0)
-        *ret_fd = listener->set;
-    return r;
+    if (r < 0)
+        return r;
+    lock(listener);
+    r = cvy_pending_add_timer(listener);
+    unlock(listener);
+    if (r < 0)
+        return cvy_fail_os(r, "%s: %s", call, listener->address);
+    *ret_fd = listener->set;
+    return 0;
 }
 
 /* ---- the end ---- */
@@ -414,6 +422,7 @@ int covey_listener_close(covey_listener *listener)
     }
     listener->fd = cvy_os_close(listener->fd);
     listener->set = cvy_os_close(listener->set);
+    listener->timer = cvy_os_close(listener->timer);
     return 0;
 }
 

@@ -24,8 +24,11 @@ struct covey_listener {
      * for the process that `maker` says, has made its own. */
     _Atomic uint32_t member, maker;
     int fd;                /* -1: closed */
-    int set;               /* `fd`, by tag 0, and those of the pending */
+    int set;               /* `fd`, by tag 0, those of the pending, and `timer` */
     pthread_mutex_t mutex; /* of all that follows */
+    int timer;        /* makes the set readable for a peer whose time is up; -1: the
+                              program does not poll it, or no peer is ever pending */
+    int64_t rings_at; /* what it is set to */
     struct cvy_pending *pending;
     size_t pending_count, max_pending;
     uint32_t last_tag;
@@ -50,6 +53,10 @@ int cvy_listener_adopt(covey_listener **out, int fd,
 int cvy_pending_go_on(struct covey_listener *l, covey_conn **out, const char *call);
 /** When the first of them runs out of time; INT64_MAX: never. Mutex held. */
 int64_t cvy_pending_deadline(const struct covey_listener *l);
+/** Have a timer in the set for that. Mutex held. Returns: 0; of the system. */
+int cvy_pending_add_timer(struct covey_listener *l);
+/** Set it anew where that is needed. Mutex held. */
+void cvy_pending_set_timer(struct covey_listener *l);
 /** Drop all of them. Mutex held. */
 void cvy_pending_drop_all(struct covey_listener *l);
 

@@ -11,7 +11,8 @@
 #include "base/memory.h"
 #include "channel/listener.h"
 
-#define TAGS 16
+#define TAGS      16
+#define TIMER_TAG UINT32_MAX
 
 /* Take `*link` out of the list and the set. Returns: it. */
 static struct cvy_pending *take_out(struct covey_listener *l, struct cvy_pending **link)
@@ -39,6 +40,32 @@ void cvy_pending_drop_all(struct covey_listener *l)
 int64_t cvy_pending_deadline(const struct covey_listener *l)
 {
     return l->pending ? l->pending->deadline : INT64_MAX; /* the oldest comes first */
+}
+
+int cvy_pending_add_timer(struct covey_listener *l)
+{
+    if (l->timer >= 0 || !(l->has_key || l->tls))
+        return 0;
+    int timer = cvy_os_timer_create();
+    int r = timer < 0 ? timer : cvy_os_set_add(l->set, timer, TIMER_TAG);
+    if (r < 0) {
+        cvy_os_close(timer);
+        return r;
+    }
+    l->timer = timer;
+    l->rings_at = INT64_MAX;
+    cvy_pending_set_timer(l);
+    return 0;
+}
+
+/* It is not put off each time that somebody has proved himself, but when it has rung. */
+void cvy_pending_set_timer(struct covey_listener *l)
+{
+    int64_t deadline = cvy_pending_deadline(l);
+    if (l->timer < 0 || (deadline >= l->rings_at && cvy_os_now() < l->rings_at))
+        return;
+    cvy_os_timer_set(l->timer, deadline);
+    l->rings_at = deadline;
 }
 
 /* A peer has failed. Returns: `r`, or 0 if nobody wants to know. The program's hook, which may
@@ -108,7 +135,7 @@ static int add_pending(struct covey_listener *l, covey_conn *conn, int fd,
     p->deadline = cvy_os_deadline(l->handshake_timeout);
     do
         p->tag = ++l->last_tag;
-    while (!p->tag);
+    while (!p->tag || p->tag == TIMER_TAG);
     cvy_auth_begin(&p->auth, COVEY_VIEW(l->key.data, l->key.size), l->allow_md5,
                    CVY_AUTH_DELIVER, CVY_AUTH_ANSWER);
     while (*link)
@@ -195,7 +222,7 @@ int cvy_pending_go_on(struct covey_listener *l, covey_conn **out, const char *ca
         struct cvy_pending **link = find(l, tags[i]);
         if (!tags[i])
             has_come = true;
-        else if (*link) /* it may have gone meanwhile */
+        else if (*link) /* no timer, nor one that has gone meanwhile */
             r = go_on(l, link, out);
     }
     /* Last: it fails as long as descriptors are short, and those who are in have theirs. */
