@@ -146,4 +146,14 @@ static inline void fill(unsigned char *to, size_t size, unsigned seed)
         to[i] = (unsigned char)(seed * 31 + i * 7 + (i >> 8));
 }
 
+/* ---- listeners ---- */
+
+static inline covey_listener *listener_at(const char *address,
+                                          const struct covey_listener_opts *opts)
+{
+    covey_listener *l = NULL;
+    CHECK_OK(covey_listener_create(&l, address, opts));
+    return l;
+}
+
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Listeners and clients: addresses, deadlines, keys, and peers that misbehave. */
+/* Listeners and clients: paths, deadlines, keys, and peers that misbehave. For addresses see
+ * test_addresses.c. */
 #include <net/if.h>
 #include <sched.h>
 #include <sys/ioctl.h>
@@ -11,14 +12,6 @@
 
 #define KEY       .authkey = COVEY_VIEW("secret", 6)
 #define WRONG_KEY .authkey = COVEY_VIEW("Secret", 6)
-
-static covey_listener *listener_at(const char *address,
-                                   const struct covey_listener_opts *opts)
-{
-    covey_listener *l = NULL;
-    CHECK_OK(covey_listener_create(&l, address, opts));
-    return l;
-}
 
 /* A bare socket that has connected. */
 static int bare_client(covey_listener *l)
@@ -40,108 +33,6 @@ static uint64_t refused(covey_listener *l)
     uint64_t count = 0;
     CHECK_OK(covey_listener_refused(l, &count));
     return count;
-}
-
-/* ---- addresses ---- */
-
-static void talks_at(const char *address, const char *shown, const char *peer)
-{
-    covey_listener *l = listener_at(address, NULL);
-    covey_conn *client, *server;
-    CHECK_STR_HAS(covey_listener_address(l), shown);
-    CHECK(covey_listener_last_accepted(l) == NULL);
-    CHECK_OK(
-        covey_client_connect(&client, covey_listener_address(l), NULL, COVEY_SEC(20)));
-    CHECK_OK(covey_listener_accept(l, &server, COVEY_SEC(20)));
-    CHECK_STR_HAS(covey_conn_peer(server), peer);
-    CHECK_STR_EQ(covey_listener_last_accepted(l), covey_conn_peer(server));
-    CHECK_STR_EQ(covey_conn_peer(client), covey_listener_address(l));
-    send_text(client, "from client");
-    recv_text(server, "from client");
-    send_text(server, "from server");
-    recv_text(client, "from server");
-    covey_conn_free(client);
-    covey_conn_free(server);
-    covey_listener_free(l);
-}
-
-static bool has_ipv6(void)
-{
-    int fd = socket(AF_INET6, SOCK_STREAM, 0);
-    struct sockaddr_in6 {
-        sa_family_t family;
-        uint16_t port;
-        uint32_t flow;
-        unsigned char address[16];
-        uint32_t scope;
-    } a = {.family = AF_INET6, .address = {[15] = 1}};
-    bool ok = fd >= 0 && bind(fd, (struct sockaddr *)(void *)&a, sizeof a) == 0;
-    close(fd);
-    return ok;
-}
-
-TEST(listens_at_addresses_of_every_kind)
-{
-    char path[64];
-    snprintf(path, sizeof path, "/tmp/covey-test-%d", (int)getpid());
-    talks_at("127.0.0.1:0", "127.0.0.1:", "127.0.0.1:");
-    talks_at("localhost:0", "127.0.0.1:", "127.0.0.1:");
-    talks_at("@covey-test-listener", "@covey-test-listener", "");
-    talks_at(path, path, "");
-    talks_at(NULL, "@covey-", "");
-    CHECK_EQ(access(path, F_OK), -1);
-}
-
-TEST(listens_at_ipv6)
-{
-    if (!has_ipv6())
-        SKIP("no IPv6");
-    talks_at("[::1]:0", "[::1]:", "[::1]:");
-}
-
-TEST(host_may_be_missing)
-{
-    covey_listener *l = listener_at(":0", NULL);
-    covey_conn *client, *server;
-    char address[64];
-    CHECK_STR_HAS(covey_listener_address(l), "0.0.0.0:");
-    snprintf(address, sizeof address, "%s", covey_listener_address(l) + 7);
-    CHECK_OK(covey_client_connect(&client, address, NULL, COVEY_SEC(20)));
-    CHECK_OK(covey_listener_accept(l, &server, COVEY_SEC(20)));
-    covey_conn_free(client);
-    covey_conn_free(server);
-    covey_listener_free(l);
-}
-
-TEST(bad_addresses_are_refused)
-{
-    static const char *const bad[] = {
-        "",  "name",  "host:",   "1.2.3.4:x", ":65536",     "1.2.3.4:-1",
-        "@", "[::1]", "[::1:80", "::1:80",    "[nothing]:1"};
-    covey_listener *l = NULL;
-    covey_conn *conn = NULL;
-    char text[200];
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        CHECK_ERR(covey_listener_create(&l, bad[i], NULL), -EINVAL);
-        CHECK_ERR(covey_client_connect(&conn, bad[i], NULL, COVEY_NOWAIT), -EINVAL);
-    }
-    memset(text, 'a', sizeof text);
-    text[0] = '/';
-    text[199] = 0;
-    CHECK_ERR(covey_listener_create(&l, text, NULL), -ENAMETOOLONG);
-    text[0] = '@';
-    CHECK_ERR(covey_client_connect(&conn, text, NULL, 0), -ENAMETOOLONG);
-    CHECK_ERR(covey_listener_create(&l, "/nowhere/at/all", NULL), -ENOENT);
-    CHECK_ERR(covey_client_connect(&conn, "/nowhere/at/all", NULL, 0), -ENOENT);
-    CHECK_ERR(covey_client_connect(&conn, "@nobody-listens", NULL, COVEY_SEC(1)),
-              -ECONNREFUSED);
-    CHECK_ERR(covey_client_connect(&conn, NULL, NULL, 0), -EINVAL);
-    CHECK_ERR(covey_client_connect(NULL, "@x", NULL, 0), -EINVAL);
-    CHECK_ERR(covey_listener_create(NULL, "@x", NULL), -EINVAL);
-    CHECK_ERR(covey_listener_create(
-                  &l, "@x", COVEY_LISTENER_OPTS(.authkey = COVEY_VIEW(NULL, 3))),
-              -EINVAL);
-    CHECK(l == NULL && conn == NULL);
 }
 
 TEST(address_in_use_is_an_error)

@@ -213,8 +213,9 @@ static int fresh_address(struct cvy_os_address *ret)
     return 0;
 }
 
-/* It listens. */
-static int begin_at(struct covey_listener *l, const struct cvy_os_address *asked)
+/* It listens. An abstract name is told as it was given, whatever bytes it has. */
+static int begin_at(struct covey_listener *l, const struct cvy_os_address *asked,
+                    const char *text)
 {
     struct cvy_os_address address = *asked;
     int r = cvy_os_local_address(l->fd, &address);
@@ -222,7 +223,10 @@ static int begin_at(struct covey_listener *l, const struct cvy_os_address *asked
         r = make_set(l);
     if (r < 0)
         return r;
-    cvy_os_address_write(&address, l->address);
+    if (text && *text == '@')
+        memcpy(l->address, text, strnlen(text, sizeof l->address - 1));
+    else
+        cvy_os_address_write(&address, l->address);
     return cvy_os_address_is_path(&address) ? note_path(l) : 0;
 }
 
@@ -238,7 +242,7 @@ static int listen_at(struct covey_listener *l, const char *text, size_t backlog,
     r = open_set(l); /* first: a path that there is no number left for would stay */
     if (r >= 0) {
         l->fd = cvy_os_listen(&address, (int)(backlog ? backlog : DEFAULT_BACKLOG));
-        r = l->fd < 0 ? l->fd : begin_at(l, &address);
+        r = l->fd < 0 ? l->fd : begin_at(l, &address, text);
     }
     if (r >= 0)
         return 0;

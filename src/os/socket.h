@@ -37,7 +37,8 @@ struct cvy_os_address {
  */
 int cvy_os_address_read(const char *text, bool to_listen,
                         struct cvy_os_address *ret_address, const char **ret_why);
-/** Write it in that form; "" for a socket without a name. */
+/** Write it in that form; "" for a socket without a name. Control characters of an abstract
+ * name become %XX, which is not read as such. */
 void cvy_os_address_write(const struct cvy_os_address *address,
                           char text[CVY_OS_ADDRESS_TEXT]);
 /** Whether it is a name in the file system; and the address of an abstract name. */

@@ -4,6 +4,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stddef.h>
@@ -186,7 +187,8 @@ int cvy_os_address_read(const char *text, bool to_listen,
     return r;
 }
 
-/* An abstract name's bytes that are no plain characters are written as %XX. */
+/* An abstract name's bytes are written as they are, by which it is read. Control characters
+ * would make a mess of logs, and 0 ends a text: they are written as %XX, and stay so. */
 static void write_unix(const struct sockaddr_un *un, size_t size, char *text)
 {
     size_t at = 0, count = size > PATH_AT ? size - PATH_AT : 0;
@@ -202,12 +204,26 @@ static void write_unix(const struct sockaddr_un *un, size_t size, char *text)
     for (size_t i = 1; i < count && at + 4 < CVY_OS_ADDRESS_TEXT; i++) {
         unsigned char c = (unsigned char)un->sun_path[i];
 
-        if (c > ' ' && c < 0x7f)
+        if (c >= ' ' && c != 0x7f)
             text[at++] = (char)c;
         else
             at += (size_t)snprintf(text + at, 4, "%%%02X", c);
     }
     text[at] = '\0';
+}
+
+/* A link-local address is one of many without its link. */
+static void write_v6(const struct sockaddr_in6 *v6, char *text)
+{
+    char host[INET6_ADDRSTRLEN] = "", link[IF_NAMESIZE + 1] = "";
+
+    inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof(host));
+    if (v6->sin6_scope_id) {
+        link[0] = '%';
+        if (!if_indextoname(v6->sin6_scope_id, link + 1))
+            snprintf(link + 1, IF_NAMESIZE, "%u", v6->sin6_scope_id);
+    }
+    snprintf(text, CVY_OS_ADDRESS_TEXT, "[%s%s]:%u", host, link, ntohs(v6->sin6_port));
 }
 
 void cvy_os_address_write(const struct cvy_os_address *address,
@@ -219,7 +235,7 @@ void cvy_os_address_write(const struct cvy_os_address *address,
         struct sockaddr_in6 v6;
         struct sockaddr_un un;
     } a;
-    char host[INET6_ADDRSTRLEN] = "";
+    char host[INET_ADDRSTRLEN] = "";
 
     memset(&a, 0, sizeof(a));
     memcpy(&a, address->raw, cvy_min_size(address->size, sizeof(a)));
@@ -230,8 +246,7 @@ void cvy_os_address_write(const struct cvy_os_address *address,
         inet_ntop(AF_INET, &a.v4.sin_addr, host, sizeof(host));
         snprintf(text, CVY_OS_ADDRESS_TEXT, "%s:%u", host, ntohs(a.v4.sin_port));
     } else if (a.any.sa_family == AF_INET6) {
-        inet_ntop(AF_INET6, &a.v6.sin6_addr, host, sizeof(host));
-        snprintf(text, CVY_OS_ADDRESS_TEXT, "[%s]:%u", host, ntohs(a.v6.sin6_port));
+        write_v6(&a.v6, text);
     }
 }
 
