@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Addresses of listeners: how they are written, and that clients come by what is told. */
+#include <arpa/inet.h>
+#include <dlfcn.h>
 #include <ifaddrs.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -107,6 +109,111 @@ TEST(host_may_be_missing)
     covey_conn_free(server);
     covey_listener_free(l);
 }
+
+TEST(all_of_ipv6_is_all_of_ipv4_too)
+{
+    static const char *const hosts[] = {"127.0.0.1", "[::1]", ""};
+    if (!has_ipv6())
+        SKIP("no IPv6");
+    covey_listener *l = listener_at("[::]:0", NULL);
+    talks_at("[::]:0", "[::]:", "[::1]:");
+    for (size_t i = 0; i < 3; i++) {
+        covey_conn *client, *server;
+        char address[64];
+        snprintf(address, sizeof address, "%s%s", hosts[i],
+                 strrchr(covey_listener_address(l), ':'));
+        CHECK_OK(covey_client_connect(&client, address, NULL, COVEY_SEC(20)));
+        CHECK_OK(covey_listener_accept(l, &server, COVEY_SEC(20)));
+        covey_conn_free(client);
+        covey_conn_free(server);
+    }
+    covey_listener_free(l);
+}
+
+/* ---- names with several addresses ---- */
+
+/* In a block of its own, as the one that frees it wants. */
+static struct addrinfo *one_address(const char *host, const char *port,
+                                    struct addrinfo *next)
+{
+    struct addrinfo *a = calloc(1, sizeof *a + sizeof(struct sockaddr_in));
+    struct sockaddr_in *in = (void *)(a + 1);
+    CHECK(a != NULL);
+    in->sin_family = AF_INET;
+    in->sin_port = htons((uint16_t)atoi(port));
+    CHECK_EQ(inet_pton(AF_INET, host, &in->sin_addr), 1);
+    a->ai_family = AF_INET;
+    a->ai_socktype = SOCK_STREAM;
+    a->ai_addr = (struct sockaddr *)in;
+    a->ai_addrlen = sizeof *in;
+    a->ai_next = next;
+    return a;
+}
+
+/* In place of the system's: two.test is 127.0.0.2 and then 127.0.0.1. */
+int getaddrinfo(const char *host, const char *port, const struct addrinfo *hints,
+                struct addrinfo **ret)
+{
+    int (*usual)(const char *, const char *, const struct addrinfo *,
+                 struct addrinfo **);
+    *(void **)&usual = dlsym(RTLD_NEXT, "getaddrinfo");
+    if (strcmp(host, "two.test") != 0)
+        return usual(host, port, hints, ret);
+    *ret = one_address("127.0.0.2", port, one_address("127.0.0.1", port, NULL));
+    return 0;
+}
+
+static void comes_by_name(covey_listener *l, covey_nsec timeout)
+{
+    covey_conn *client, *server;
+    char address[64];
+    snprintf(address, sizeof address, "two.test%s",
+             strrchr(covey_listener_address(l), ':'));
+    CHECK_OK(covey_client_connect(&client, address, NULL, timeout));
+    CHECK_OK(covey_listener_accept(l, &server, COVEY_SEC(20)));
+    CHECK_STR_EQ(covey_conn_peer(client), address);
+    covey_conn_free(client);
+    covey_conn_free(server);
+}
+
+TEST(all_addresses_of_a_name_are_tried)
+{
+    covey_listener *l = listener_at("127.0.0.1:0", NULL);
+    covey_conn *client = NULL;
+    char address[64];
+    comes_by_name(l, COVEY_SEC(20));
+    comes_by_name(l, COVEY_FOREVER);
+    snprintf(address, sizeof address, "two.test%s",
+             strrchr(covey_listener_address(l), ':'));
+    covey_listener_free(l);
+    CHECK_ERR(covey_client_connect(&client, address, NULL, COVEY_SEC(20)),
+              -ECONNREFUSED);
+}
+
+/* Its backlog is full, so that newcomers hear nothing. */
+TEST(an_address_that_does_not_answer_leaves_time_for_the_next)
+{
+    covey_listener *l = listener_at("127.0.0.1:0", NULL), *silent;
+    covey_conn *conns[8], *conn;
+    char address[64];
+    int n = 0, r = 0;
+    snprintf(address, sizeof address, "127.0.0.2%s",
+             strrchr(covey_listener_address(l), ':'));
+    silent = listener_at(address, COVEY_LISTENER_OPTS(.backlog = 1));
+    while (n < 8 &&
+           (r = covey_client_connect(&conns[n], address, NULL, COVEY_MSEC(100))) >= 0)
+        n++;
+    CHECK_ERR(r, -ETIMEDOUT);
+    comes_by_name(l, COVEY_SEC(2));
+    while (n)
+        covey_conn_free(conns[--n]);
+    while (covey_listener_accept(silent, &conn, COVEY_NOWAIT) >= 0)
+        covey_conn_free(conn);
+    covey_listener_free(silent);
+    covey_listener_free(l);
+}
+
+/* ---- what is none ---- */
 
 TEST(bad_addresses_are_refused)
 {

@@ -374,11 +374,13 @@ struct covey_listener_opts {
                                    __VA_ARGS__})
 
 /**
- * Listen at an address: "host:port" or "[v6]:port" for TCP, where port 0 is any free one
- * and no host all of this machine's addresses; "/path" or "./path" for a socket in the
- * file system, which must not exist and is removed at the end; "@name" for an abstract
- * name. NULL: a fresh abstract name, to which only processes of the same user, and root,
- * may connect. A listener without a key takes everybody who reaches it.
+ * Listen at an address: "host:port" or "[v6]:port" for TCP, where port 0 is any free one;
+ * ":port" is 0.0.0.0, all of this machine's addresses of IPv4, and "[::]:port" all of
+ * both, whatever the system's default; "/path" or "./path" for a socket in the file system,
+ * which must not exist and is removed at the end; "@name" for an abstract name. NULL: a
+ * fresh abstract name, to which only processes of the same user, and root, may connect. Of
+ * a host's name the first address counts. A listener without a key takes everybody who
+ * reaches it.
  *
  * Returns:  0; -EINVAL for a bad address or options; -EADDRINUSE, -EADDRNOTAVAIL, -EACCES,
  *           -ENOENT ... of the system; -ENAMETOOLONG; -ENOMEM. With `.tls`: -ELIBACC without
@@ -453,7 +455,8 @@ struct covey_client_opts {
 /**
  * Connect to a listener, and prove to each other that both know the key.
  *
- * `address`: as in covey_listener_create; no host is this machine.
+ * `address`: as in covey_listener_create; no host is 127.0.0.1. Of a name up to eight
+ * addresses are tried one after the other, each for its share of the time that is left.
  * Returns:  0; -ETIMEDOUT; COVEY_EAUTH; -ECONNREFUSED, -ENOENT, -EHOSTUNREACH, also if
  *           nobody answered until the system gave up ... of the system;
  *           -EINVAL for a bad address or options; COVEY_EEOF, COVEY_ETRUNCATED,

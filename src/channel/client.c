@@ -7,6 +7,8 @@
 #include "channel/auth.h"
 #include "channel/conn.h"
 
+#define MOST_ADDRESSES 8 /* of a name */
+
 static int prove(covey_conn *conn, const struct covey_client_opts *o, bool with_tls,
                  int64_t deadline)
 {
@@ -33,15 +35,40 @@ static int encrypt(struct cvy_stream *stream, const struct cvy_tls_context *cont
     return r < 0 ? r : cvy_tls_shake_until(stream->tls, deadline);
 }
 
+/* Until when the first of `count` addresses is tried, so that one which does not answer
+ * leaves time for the others. */
+static int64_t share_of(int64_t deadline, int count)
+{
+    int64_t now = cvy_os_now();
+    return deadline == INT64_MAX || deadline <= now ? deadline
+                                                    : now + (deadline - now) / count;
+}
+
+/* One after the other. Returns: a descriptor; why the first did not take us; or, if it
+ * just did not answer, the next. */
+static int connect_to_one_of(const struct cvy_os_address *addresses, int count,
+                             int64_t deadline)
+{
+    int result = -ETIMEDOUT;
+    for (int i = 0; i < count; i++) {
+        int r = cvy_os_connect(&addresses[i], share_of(deadline, count - i));
+        if (r >= 0)
+            return r;
+        if (result == -ETIMEDOUT)
+            result = r;
+    }
+    return result;
+}
+
 /* A name or path goes as it is given, except that no host is this machine. */
 static int connect_to(int *ret_fd, const char *text, int64_t deadline, const char *call)
 {
-    struct cvy_os_address address;
+    struct cvy_os_address addresses[MOST_ADDRESSES];
     const char *why = "";
-    int r = cvy_os_address_read(text, false, &address, &why);
+    int r = cvy_os_address_read_all(text, addresses, MOST_ADDRESSES, &why);
     if (r < 0)
         return cvy_fail(r, "%s: address %s: %s", call, text, why);
-    r = cvy_os_connect(&address, deadline);
+    r = connect_to_one_of(addresses, r, deadline);
     if (r < 0)
         return cvy_fail_os(r, "%s: %s", call, text);
     *ret_fd = r;

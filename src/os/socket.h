@@ -30,13 +30,17 @@ struct cvy_os_address {
 #define CVY_OS_ADDRESS_TEXT 256
 
 /**
- * Read "host:port", "[v6]:port", "/path", "./path", "@abstract". An empty host is any
- * (to listen), or this machine. Names are looked up, which may take long and is not
+ * Read "host:port", "[v6]:port", "/path", "./path", "@abstract". An empty host is any of
+ * IPv4 (to listen), or this machine. Names are looked up, which may take long and is not
  * async-signal-safe; numbers and "localhost" are not. `why` receives what is wrong.
  * Returns: 0; -EINVAL; -ENAMETOOLONG; -EADDRNOTAVAIL: no such host.
  */
 int cvy_os_address_read(const char *text, bool to_listen,
                         struct cvy_os_address *ret_address, const char **ret_why);
+/** The same to connect to, with all that a name stands for, the best first. Returns: how
+ * many, at least 1; as above. */
+int cvy_os_address_read_all(const char *text, struct cvy_os_address *ret_addresses,
+                            size_t capacity, const char **ret_why);
 /** Write it in that form; "" for a socket without a name. Control characters of an abstract
  * name become %XX, which is not read as such. */
 void cvy_os_address_write(const struct cvy_os_address *address,
@@ -47,7 +51,7 @@ void cvy_os_address_abstract(const char *name, struct cvy_os_address *ret_addres
 
 /* ---- sockets ---- */
 
-/** Listen at an address. A path that exists is -EADDRINUSE. */
+/** Listen at an address, at [::] for IPv4, too. A path that exists is -EADDRINUSE. */
 int cvy_os_listen(const struct cvy_os_address *address, int backlog);
 /** Have a socket that somebody else has opened as cvy_os_listen gives one. -EINVAL: it does
  * not listen; -ENOTSOCK; -EBADF. */

@@ -91,13 +91,15 @@ static int read_port(const char *text, uint16_t *ret_port, const char **ret_why)
     return 0;
 }
 
-/* A host by its name. */
+/* A host by its name. Returns: how many addresses it has, of those that there is room for;
+ * negative. */
 static int look_up(const char *host, uint16_t port, struct cvy_os_address *ret,
-                   const char **ret_why)
+                   size_t capacity, const char **ret_why)
 {
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     struct addrinfo *found = NULL;
     char service[8];
+    size_t count = 0;
     int r;
 
     CVY_FAULT_POINT("getaddrinfo", EADDRNOTAVAIL);
@@ -107,14 +109,15 @@ static int look_up(const char *host, uint16_t port, struct cvy_os_address *ret,
         *ret_why = gai_strerror(r);
         return -EADDRNOTAVAIL;
     }
-    set(ret, found->ai_addr,
-        cvy_min_size(found->ai_addrlen, sizeof(struct sockaddr_in6)));
+    for (struct addrinfo *a = found; a && count < capacity; a = a->ai_next)
+        set(&ret[count++], a->ai_addr,
+            cvy_min_size(a->ai_addrlen, sizeof(struct sockaddr_in6)));
     freeaddrinfo(found);
-    return 0;
+    return (int)count;
 }
 
 static int read_host(const char *host, uint16_t port, bool is_v6,
-                     struct cvy_os_address *ret, const char **ret_why)
+                     struct cvy_os_address *ret, size_t capacity, const char **ret_why)
 {
     struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(port)};
     struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
@@ -122,10 +125,10 @@ static int read_host(const char *host, uint16_t port, bool is_v6,
     if (is_v6) {
         if (inet_pton(AF_INET6, host, &v6.sin6_addr) == 1) {
             set(ret, &v6, sizeof(v6));
-            return 0;
+            return 1;
         }
         if (strchr(host, '%')) /* with a scope */
-            return look_up(host, port, ret, ret_why);
+            return look_up(host, port, ret, capacity, ret_why);
         *ret_why = "what is in brackets is no IPv6 address";
         return -EINVAL;
     }
@@ -134,12 +137,13 @@ static int read_host(const char *host, uint16_t port, bool is_v6,
     else if (!strcmp(host, "localhost"))
         v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     else if (inet_pton(AF_INET, host, &v4.sin_addr) != 1)
-        return look_up(host, port, ret, ret_why);
+        return look_up(host, port, ret, capacity, ret_why);
     set(ret, &v4, sizeof(v4));
-    return 0;
+    return 1;
 }
 
-static int read_ip(const char *text, struct cvy_os_address *ret, const char **ret_why)
+static int read_ip(const char *text, struct cvy_os_address *ret, size_t capacity,
+                   const char **ret_why)
 {
     const char *colon = strrchr(text, ':');
     char host[256];
@@ -167,24 +171,38 @@ static int read_ip(const char *text, struct cvy_os_address *ret, const char **re
         return -EINVAL;
     }
     r = read_port(colon + 1, &port, ret_why);
-    return r < 0 ? r : read_host(host, port, is_v6, ret, ret_why);
+    return r < 0 ? r : read_host(host, port, is_v6, ret, capacity, ret_why);
+}
+
+static int read_any(const char *text, struct cvy_os_address *ret, size_t capacity,
+                    const char **ret_why)
+{
+    int r;
+
+    if (*text != '@' && !strchr(text, '/'))
+        return read_ip(text, ret, capacity, ret_why);
+    r = *text == '@' ? read_abstract(text + 1, ret, ret_why)
+                     : read_path(text, ret, ret_why);
+    return r < 0 ? r : 1;
 }
 
 int cvy_os_address_read(const char *text, bool to_listen,
                         struct cvy_os_address *ret_address, const char **ret_why)
 {
     struct cvy_os_address address = {.is_listening = to_listen};
-    int r;
+    int r = read_any(text, &address, 1, ret_why);
 
-    if (*text == '@')
-        r = read_abstract(text + 1, &address, ret_why);
-    else if (strchr(text, '/'))
-        r = read_path(text, &address, ret_why);
-    else
-        r = read_ip(text, &address, ret_why);
-    if (r >= 0)
-        *ret_address = address;
-    return r;
+    if (r < 0)
+        return r;
+    *ret_address = address;
+    return 0;
+}
+
+int cvy_os_address_read_all(const char *text, struct cvy_os_address *ret_addresses,
+                            size_t capacity, const char **ret_why)
+{
+    memset(ret_addresses, 0, capacity * sizeof(*ret_addresses));
+    return read_any(text, ret_addresses, capacity, ret_why);
 }
 
 /* An abstract name's bytes are written as they are, by which it is read. Control characters

@@ -59,10 +59,12 @@ static void send_at_once(int fd)
 
 static int bind_to(int fd, const struct cvy_os_address *address)
 {
-    int on = 1;
+    const int on = 1, off = 0;
 
     if (family_of(address) != AF_UNIX)
         (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    if (family_of(address) == AF_INET6)
+        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
     CVY_FAULT_POINT("bind", EADDRINUSE);
     return bind(fd, sockaddr_of(address), address->size) < 0 ? -errno : 0;
 }
