@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -400,6 +401,57 @@ TEST(log_line_has_level_and_process_name)
     covey_log(COVEY_LOG_WARNING, "text");
     CHECK_STR_EQ(capture_next(&capture), "[WARNING/Process-1] text\n");
     capture_end(&capture);
+}
+
+/* In a child: log to a pipe without a reader, while SIGPIPE is as said. Returns: the status;
+ * what it exits with is whether SIGPIPE is pending then. */
+static int status_of_lost_log(void (*prepare)(void))
+{
+    int ends[2], status = -1;
+    sigset_t pending;
+    pid_t pid;
+
+    CHECK_EQ(pipe(ends), 0);
+    pid = fork();
+    if (pid == 0) {
+        close(ends[0]);
+        dup2(ends[1], STDERR_FILENO);
+        covey_log_to_stderr(COVEY_LOG_INFO);
+        if (prepare)
+            prepare();
+        errno = EDOM;
+        covey_log(COVEY_LOG_ERROR, "nobody reads this");
+        if (errno != EDOM)
+            _exit(10);
+        sigpending(&pending);
+        _exit(sigismember(&pending, SIGPIPE));
+    }
+    close(ends[0]);
+    close(ends[1]);
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
+static void block_pipe_signal(void)
+{
+    sigset_t only;
+
+    sigemptyset(&only);
+    sigaddset(&only, SIGPIPE);
+    sigprocmask(SIG_BLOCK, &only, NULL);
+}
+
+static void have_pipe_signal_pending(void)
+{
+    block_pipe_signal();
+    raise(SIGPIPE);
+}
+
+TEST(log_without_a_reader_is_no_signal)
+{
+    CHECK_EQ(status_of_lost_log(NULL), 0);
+    CHECK_EQ(status_of_lost_log(block_pipe_signal), 0);
+    CHECK_EQ(WEXITSTATUS(status_of_lost_log(have_pipe_signal_pending)), 1);
 }
 
 TEST(log_drops_lines_below_the_level)

@@ -41,6 +41,7 @@ static atomic_uint hooks_claimed; /* numbers given to writers, the last one's ho
 static atomic_uint hook_current;  /* number of the hook in force; 0: none was set yet */
 
 static const char *(*_Atomic process_name)(void);
+static void (*_Atomic write_line)(const char *line, size_t size);
 static _Thread_local char thread_name[NAME_SIZE]
     __attribute__((tls_model("initial-exec")));
 
@@ -177,6 +178,11 @@ void cvy_log_ask_process_name(const char *(*fn)(void))
     atomic_store(&process_name, fn);
 }
 
+void cvy_log_write_by(void (*fn)(const char *line, size_t size))
+{
+    atomic_store(&write_line, fn);
+}
+
 void cvy_log_set_thread_name(const char *name)
 {
     copy_name(thread_name, name ? name : "");
@@ -206,6 +212,19 @@ static size_t format_head(char *line, int level)
     return length < 0 ? 0 : (size_t)length;
 }
 
+static void to_stderr(const char *line, size_t size)
+{
+    void (*fn)(const char *, size_t) = atomic_load(&write_line);
+    int cancel;
+
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    if (fn)
+        fn(line, size);
+    else
+        (void)fwrite(line, 1, size, stderr);
+    (void)pthread_setcancelstate(cancel, NULL);
+}
+
 CVY_CHILD_CODE int cvy_log_is_on(int level)
 {
     void *ctx;
@@ -226,7 +245,6 @@ int covey_log(int level, const char *format, ...)
     void *ctx;
     size_t length;
     va_list args;
-    int cancel;
 
     if (!cvy_log_is_on(level))
         return 0;
@@ -242,9 +260,7 @@ int covey_log(int level, const char *format, ...)
     } else if (atomic_load(&log_to_stderr) == 1) {
         length = strlen(line);
         line[length] = '\n';
-        (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-        fwrite(line, 1, length + 1, stderr);
-        (void)pthread_setcancelstate(cancel, NULL);
+        to_stderr(line, length + 1);
     }
     errno = saved_errno;
     return 0;

@@ -5,6 +5,8 @@
 #ifndef CVY_BASE_LOG_H
 #define CVY_BASE_LOG_H
 
+#include <stddef.h>
+
 /** What a spawned child takes over from its parent. */
 struct cvy_log_state {
     int level;
@@ -21,6 +23,10 @@ void cvy_log_ask_process_name(const char *(*fn)(void));
 /** The name in the lines of this thread instead, for a process that is a thread; NULL:
  * the process's again. */
 void cvy_log_set_thread_name(const char *name);
+
+/** What writes a line to stderr, so that no reader is no signal for this process; until it
+ * is set the C library does. errno may change. */
+void cvy_log_write_by(void (*fn)(const char *line, size_t size));
 
 /** Whether a line of this level would go anywhere; to save the work of making it. */
 int cvy_log_is_on(int level);

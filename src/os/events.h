@@ -42,5 +42,7 @@ uint64_t cvy_os_raise_open_files(void);
 void cvy_os_on_terminate(void (*fn)(void));
 /** The same for SIGINT. */
 void cvy_os_on_interrupt(void (*fn)(void));
+/** Writing where nobody reads is an error only, no signal, in such a process. */
+void cvy_os_ignore_lost_readers(void);
 
 #endif

@@ -327,6 +327,7 @@ static int serve(struct settings *s)
 {
     (void)covey_log_to_stderr(s->log_level);
     (void)cvy_os_raise_open_files();
+    cvy_os_ignore_lost_readers(); /* stdout's and stderr's may go before the server */
     cvy_os_find_service_manager();
     cvy_os_on_terminate(stop);
     cvy_os_on_interrupt(stop);

@@ -177,6 +177,11 @@ void cvy_os_on_terminate(void (*fn)(void))
     install(SIGTERM);
 }
 
+void cvy_os_ignore_lost_readers(void)
+{
+    (void)signal(SIGPIPE, SIG_IGN);
+}
+
 void cvy_os_on_interrupt(void (*fn)(void))
 {
     on_interrupt = fn;
