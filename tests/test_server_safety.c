@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 #include "server_box.h"
 #include "server_help.h"
@@ -468,6 +469,31 @@ TEST(a_client_that_never_reads_is_left_after_a_while)
     covey_conn_free(other);
     control_ok(&server, "decref", ident);
     still_serves(&server);
+}
+
+TEST(a_manager_that_ends_sleeps_until_its_replies_are_read)
+{
+    char ident[64];
+    struct rusage used;
+    int status = -1;
+    struct server server = start((struct covey_manager_opts){0});
+    server_create(&server, "Box", ident);
+    covey_conn *lazy = server_session(&server, "lazy");
+    covey_conn *newcomer = NULL;
+    REQUEST(lazy, ident, "big", "(i)", 4 << 20);
+    CHECK_OK(covey_conn_poll(lazy, COVEY_SEC(20)));
+    control_ok(&server, "shutdown", NULL);
+    /* One who comes too late is no reason to look again and again. */
+    int r =
+        covey_client_connect(&newcomer, server.address,
+                             COVEY_CLIENT_OPTS(.authkey = SERVER_KEY), COVEY_NOWAIT);
+    CHECK_LT(r, 0);
+    CHECK_EQ(wait4(server.pid, &status, 0, &used), server.pid);
+    CHECK_EQ(status, 0);
+    CHECK_EQ(used.ru_utime.tv_sec + used.ru_stime.tv_sec, 0);
+    CHECK_LT(used.ru_utime.tv_usec + used.ru_stime.tv_usec, 150000);
+    covey_conn_free(newcomer);
+    covey_conn_free(lazy);
 }
 
 /* ---- limits ---- */

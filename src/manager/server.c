@@ -257,6 +257,18 @@ static bool has_output(const struct cvy_server *server)
     return server->slow_first != NULL;
 }
 
+/* All else that the loop watches stays ready from now on: nobody heeds it any more. */
+static void watch_only_connections(struct cvy_server *server)
+{
+    cvy_os_close(server->events);
+    server->events = cvy_os_events_create();
+    for (struct cvy_connection *c = server->connections, *next; c; c = next) {
+        next = c->next;
+        if (cvy_os_events_add(server->events, c->fd, c->kinds, &c->source) < 0)
+            cvy_connection_end(c, "it cannot be watched any more");
+    }
+}
+
 static void write_the_rest(struct cvy_server *server)
 {
     struct cvy_os_event events[EVENTS];
@@ -268,6 +280,7 @@ static void write_the_rest(struct cvy_server *server)
         else
             cvy_connection_finish(c);
     }
+    watch_only_connections(server);
     while (has_output(server) && cvy_os_now() < until) {
         int64_t next = server->lanes.first ? cvy_os_deadline(COVEY_MSEC(1)) : until;
         int count = cvy_os_events_wait(server->events, events, EVENTS, next);
