@@ -208,6 +208,8 @@ void cvy_stream_leave(struct cvy_stream *stream);
  * of the shared state to its end. */
 void cvy_stream_close(struct cvy_stream *stream);
 void cvy_stream_free(struct cvy_stream *stream);
+/** Free it, but for what it is made of, which is the caller's then. Returns: the descriptor. */
+int cvy_stream_dissolve(struct cvy_stream *stream, struct cvy_tls **ret_tls);
 
 /** covey_client_connect, with a context of the caller's in place of `opts->tls`; NULL:
  * without TLS. */

@@ -541,3 +541,14 @@ void cvy_stream_free(struct cvy_stream *s)
     atomic_store(&s->kind, 0);
     cvy_free(s);
 }
+
+int cvy_stream_dissolve(struct cvy_stream *s, struct cvy_tls **ret_tls)
+{
+    int fd = s->fd;
+    (void)cvy_stream_flush(s, 0, "covey_conn_close");
+    *ret_tls = s->tls;
+    s->tls = NULL;
+    s->kept.fd = -1;
+    cvy_stream_free(s);
+    return fd;
+}

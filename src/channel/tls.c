@@ -161,11 +161,6 @@ int cvy_tls_begin(struct cvy_tls **out, const struct cvy_tls_context *context, i
     return r;
 }
 
-void cvy_tls_move(struct cvy_tls *t, int fd)
-{
-    t->fd = fd;
-}
-
 bool cvy_tls_is_own(const struct cvy_tls *t)
 {
     return cvy_process_page && t->member == cvy_member_owner();

@@ -64,8 +64,6 @@ struct cvy_tls;
  * handshake is done. */
 int cvy_tls_begin(struct cvy_tls **out, const struct cvy_tls_context *context, int fd,
                   enum cvy_os_stream_kind kind) COVEY_MUST_CHECK;
-/** The same socket has another number. */
-void cvy_tls_move(struct cvy_tls *tls, int fd);
 /** Whether this process began it. If not, nothing but cvy_tls_free may be done. */
 bool cvy_tls_is_own(const struct cvy_tls *tls);
 

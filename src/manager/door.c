@@ -50,16 +50,10 @@ int cvy_door_next(covey_listener *listener, struct cvy_newcomer *ret)
     if (r < 0)
         return r;
     struct cvy_stream *s = cvy_stream_of(conn); /* no end of a pipe */
-    int fd = cvy_os_dup(s->fd, 3);
-    if (fd >= 0) {
-        *ret = (struct cvy_newcomer){.fd = fd, .tls = s->tls};
-        memcpy(ret->peer, s->peer, strnlen(s->peer, sizeof ret->peer - 1));
-        if (s->tls)
-            cvy_tls_move(s->tls, fd);
-        s->tls = NULL;
-    }
-    covey_conn_free(conn);
-    return fd < 0 ? cvy_fail_os(fd, "one more connection") : 1;
+    *ret = (struct cvy_newcomer){0};
+    memcpy(ret->peer, s->peer, strnlen(s->peer, sizeof ret->peer - 1));
+    ret->fd = cvy_stream_dissolve(s, &ret->tls);
+    return 1;
 }
 
 int64_t cvy_door_deadline(covey_listener *listener)

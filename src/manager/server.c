@@ -32,8 +32,10 @@
 static void pause_accepting(struct cvy_server *server, const char *why)
 {
     int fd;
-    (void)covey_log(COVEY_LOG_WARNING, "manager %s: %s; newcomers wait",
-                    server->address, why);
+    if (!server->is_short)
+        (void)covey_log(COVEY_LOG_WARNING, "manager %s: %s; newcomers wait",
+                        server->address, why);
+    server->is_short = true;
     if (covey_listener_fd(server->listener, &fd) == 0)
         (void)cvy_os_events_change(server->events, fd, 0, &server->listener_source);
     server->accept_again = cvy_os_deadline(ACCEPT_PAUSE);
@@ -64,6 +66,8 @@ static void accept_some(struct cvy_server *server)
         int r = cvy_door_next(server->listener, &newcomer);
         if (r < 0)
             pause_accepting(server, covey_error_detail());
+        if (!r)
+            server->is_short = false; /* nobody waits any more */
         if (r <= 0)
             return;
         if (server->connection_count >= server->limits.max_sessions)

@@ -353,6 +353,7 @@ struct cvy_server {
     struct cvy_lanes lanes;
     size_t connection_count;
     int64_t accept_again; /* newcomers wait until then; 0: they need not */
+    bool is_short;        /* of what it takes to accept all who have come */
     struct cvy_jobs *jobs;
     struct cvy_crews *crews;
     struct cvy_segments *segments; /* NULL: it looks after none */
