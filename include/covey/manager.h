@@ -288,8 +288,8 @@ COVEY_API int
 covey_manager_serve_forever(const struct covey_manager_opts *opts) COVEY_MUST_CHECK;
 
 /**
- * Let all covey_manager_serve_forever of this process return soon. May be called by a
- * signal handler.
+ * Let all covey_manager_serve_forever of this process return soon, also those that do not
+ * serve yet. May be called by a signal handler.
  */
 COVEY_API void covey_manager_stop(void);
 

@@ -18,6 +18,8 @@
  * waits until nobody looks. */
 static struct cvy_server *_Atomic serving[MOST_SERVERS];
 static _Atomic int lookers;
+/* How often they were asked to stop: one that is not in there yet asks when it is. */
+static _Atomic unsigned stops;
 
 static int enter_serving(struct cvy_server *server)
 {
@@ -41,6 +43,7 @@ static void leave_serving(struct cvy_server *server)
 
 void covey_manager_stop(void)
 {
+    atomic_fetch_add(&stops, 1);
     atomic_fetch_add(&lookers, 1);
     for (int i = 0; i < MOST_SERVERS; i++) {
         struct cvy_server *server = atomic_load(&serving[i]);
@@ -48,6 +51,11 @@ void covey_manager_stop(void)
             cvy_server_stop(server);
     }
     atomic_fetch_sub(&lookers, 1);
+}
+
+unsigned cvy_serve_stops(void)
+{
+    return atomic_load(&stops);
 }
 
 /* ---- options ---- */
@@ -129,7 +137,7 @@ static int open_door(struct cvy_server *server, const struct covey_manager_opts 
 }
 
 int cvy_serve(const struct covey_manager_opts *o, struct cvy_registry *registry,
-              const char *call)
+              unsigned stops_before, const char *call)
 {
     struct cvy_server server = {.registry = registry, .parent = -1, .events = -1};
     set_limits(&server, o);
@@ -144,6 +152,8 @@ int cvy_serve(const struct covey_manager_opts *o, struct cvy_registry *registry,
     if (r >= 0) {
         if (o->ready)
             o->ready(o->context, server.address);
+        if (cvy_serve_stops() != stops_before)
+            cvy_server_stop(&server);
         r = cvy_server_run(&server);
         leave_serving(&server);
     }
@@ -161,6 +171,7 @@ int covey_manager_serve_forever(const struct covey_manager_opts *opts)
     struct covey_manager_opts o;
     struct cvy_registry registry = {0};
     struct covey_bytes own = {0};
+    unsigned before = cvy_serve_stops();
     int r = cvy_serve_take_opts(&o, opts, call);
     if (r >= 0 && !o.authkey.data) {
         r = covey_authkey(&own);
@@ -169,7 +180,7 @@ int covey_manager_serve_forever(const struct covey_manager_opts *opts)
     if (r >= 0)
         r = cvy_types_get(&registry, o.standard_types != COVEY_OFF);
     if (r >= 0)
-        r = cvy_serve(&o, &registry, call);
+        r = cvy_serve(&o, &registry, before, call);
     cvy_registry_free(&registry);
     covey_bytes_free(&own);
     return r;

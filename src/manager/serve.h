@@ -30,8 +30,11 @@ int cvy_types_to_value(covey_value **out) COVEY_MUST_CHECK;
 int cvy_serve_take_opts(struct covey_manager_opts *to,
                         const struct covey_manager_opts *from,
                         const char *call) COVEY_MUST_CHECK;
-/** Serve until the end. `o` is checked, its key is there. */
+/** How often covey_manager_stop was called. */
+unsigned cvy_serve_stops(void);
+/** Serve until the end. `o` is checked, its key is there. It stops if that has been asked
+ * for since there were `stops_before`. */
 int cvy_serve(const struct covey_manager_opts *o, struct cvy_registry *registry,
-              const char *call) COVEY_MUST_CHECK;
+              unsigned stops_before, const char *call) COVEY_MUST_CHECK;
 
 #endif

@@ -187,6 +187,7 @@ static int serve_plan(const covey_value *plan)
     if (r < 0)
         return r;
     o.tls = cvy_tls_options(&settings, &tls);
+    unsigned before = cvy_serve_stops();
     if (!is_thread) {
         cvy_os_ignore_interrupt();
         cvy_os_on_terminate(covey_manager_stop);
@@ -197,7 +198,7 @@ static int serve_plan(const covey_value *plan)
     if (r >= 0)
         r = cvy_functions_from_value(&registry.functions, functions);
     if (r >= 0)
-        r = cvy_serve(&o, &registry, "covey_manager_start");
+        r = cvy_serve(&o, &registry, before, "covey_manager_start");
     if (r < 0)
         tell_once(&pipe, r, covey_error_detail());
     cvy_registry_free(&registry);
