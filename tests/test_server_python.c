@@ -381,8 +381,12 @@ TEST(wrong_use_of_the_command_is_told)
          "--authkey-file", "/nowhere/key");
     SAYS(1, "a key has 1 to 256 bytes", "serve", "--address", "127.0.0.1:0",
          "--authkey-file", "/dev/null");
-    SAYS(1, "address nowhere", "serve", "--address", "nowhere", "--authkey-file",
+    SAYS(1, "/: Is a directory", "serve", "--address", "127.0.0.1:0", "--authkey-file",
+         "/");
+    SAYS(2, "address nowhere", "serve", "--address", "nowhere", "--authkey-file",
          "/proc/self/comm");
+    SAYS(2, "certificate", "serve", "--address", "127.0.0.1:0", "--authkey-file",
+         "/proc/self/comm", "--tls-certificate", "/proc/self/comm");
 }
 
 CHECK_MAIN()

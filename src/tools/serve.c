@@ -279,12 +279,17 @@ static int read_key(const char *path, unsigned char key[KEY_MAX + 2],
         fprintf(stderr, "covey serve: %s: %s\n", path, strerror(errno));
         return -errno;
     }
+    errno = 0;
     size_t size = fread(key, 1, KEY_MAX + 2, file);
-    int failed = ferror(file);
+    int error = ferror(file) ? errno : 0;
     (void)fclose(file);
+    if (error) {
+        fprintf(stderr, "covey serve: %s: %s\n", path, strerror(error));
+        return -error;
+    }
     if (size > 0 && size < KEY_MAX + 2 && key[size - 1] == '\n')
         size--;
-    if (failed || !size || size > KEY_MAX) {
+    if (!size || size > KEY_MAX) {
         fprintf(stderr, "covey serve: %s: a key has 1 to %d bytes\n", path, KEY_MAX);
         return -EINVAL;
     }
@@ -332,13 +337,14 @@ static int serve(struct settings *s)
     cvy_os_on_terminate(stop);
     cvy_os_on_interrupt(stop);
     s->opts.ready = say_ready;
-    if (covey_manager_serve_forever(&s->opts) == 0) {
+    int r = covey_manager_serve_forever(&s->opts);
+    if (r >= 0) {
         if (!is_ending) /* a client has asked for it */
             tell_manager("STOPPING=1");
         return EXIT_SUCCESS;
     }
     fprintf(stderr, "covey serve: %s\n", covey_error_detail());
-    return CVY_TOOL_FAILED;
+    return r == -EINVAL ? CVY_TOOL_USAGE : CVY_TOOL_FAILED;
 }
 
 int cvy_tool_serve(int argc, char **argv)
@@ -350,8 +356,10 @@ int cvy_tool_serve(int argc, char **argv)
     int r = take_socket(&s);
     if (r >= 0)
         r = take_options(argc, argv, &s);
-    if (r > 0)
-        return fputs(help, stdout) < 0;
+    if (r > 0) {
+        fputs(help, stdout);
+        return cvy_tool_printed();
+    }
     if (r < 0) {
         fputs("`covey serve --help` tells more\n", stderr);
         return CVY_TOOL_USAGE;

@@ -8,6 +8,10 @@
 /** Exit statuses besides EXIT_SUCCESS: the work failed; it was called wrongly. */
 enum { CVY_TOOL_FAILED = 1, CVY_TOOL_USAGE = 2 };
 
+/** What was asked for has been printed. Returns: the exit status, 1 after saying why if it
+ * could not be written. */
+int cvy_tool_printed(void);
+
 /** `covey serve`. argv[0] is "serve". Returns: the exit status. */
 int cvy_tool_serve(int argc, char **argv);
 
