@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* A manager that has run out of descriptors: who comes waits, and is not lost. */
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "server_help.h"
 
@@ -96,6 +99,45 @@ TEST(newcomers_wait_for_the_last_descriptor_and_that_is_told_once)
     covey_conn_free(me);
     server_stop(&server);
     munmap(told, sizeof *told);
+}
+
+static void stop_at_once(void *context, const char *address)
+{
+    (void)context, (void)address;
+    covey_manager_stop();
+}
+
+/* Wherever it fails for want of a descriptor. */
+TEST(a_socket_is_the_managers_only_if_that_has_served)
+{
+    const struct sockaddr_un nowhere = {.sun_family = AF_UNIX};
+    struct rlimit usual, few;
+    int fills[FEW] = {0}, count = 0, failures = 0, r,
+        fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    CHECK_EQ(bind(fd, (const struct sockaddr *)(const void *)&nowhere,
+                  sizeof nowhere.sun_family),
+             0);
+    CHECK_EQ(listen(fd, 10), 0);
+    CHECK_OK(covey_init(0, NULL));
+    CHECK_EQ(getrlimit(RLIMIT_NOFILE, &usual), 0);
+    few = (struct rlimit){FEW, usual.rlim_max};
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+    while ((fills[count] = dup(0)) >= 0)
+        count++;
+    while ((r = covey_manager_serve_forever(
+                COVEY_MANAGER_OPTS(.listen_fd = fd, .authkey = SERVER_KEY,
+                                   .ready = stop_at_once))) < 0) {
+        CHECK_EQ(r, -EMFILE);
+        CHECK_GE(fcntl(fd, F_GETFD), 0);
+        failures++;
+        CHECK_GT(count, 0);
+        close(fills[--count]);
+    }
+    CHECK_GE(failures, 3);
+    CHECK_EQ(fcntl(fd, F_GETFD), -1);
+    while (count)
+        close(fills[--count]);
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &usual), 0);
 }
 
 CHECK_MAIN()

@@ -251,7 +251,8 @@ struct covey_manager_opts {
      * named memory removed that it may remove; default off. */
     enum covey_switch segments;
     /** Of covey_manager_serve_forever, in place of `.address`: a socket that listens, which
-     * is closed at the end. Who has made its path removes that. Default: none. */
+     * is closed when that returns 0, and stays yours if it fails. Who has made its path
+     * removes that. Default: none. */
     int listen_fd;
     /** Not NULL: all clients have to speak TLS, see covey/tls.h. covey_manager_start
      * connects with the same options, so that its certificate serves both sides. Calls

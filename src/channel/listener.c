@@ -424,7 +424,7 @@ int covey_listener_close(covey_listener *listener)
     } else {
         drop_copies(listener);
     }
-    listener->fd = cvy_os_close(listener->fd);
+    listener->fd = listener->keeps_fd ? -1 : cvy_os_close(listener->fd);
     listener->set = cvy_os_close(listener->set);
     listener->timer = cvy_os_close(listener->timer);
     return 0;
@@ -448,4 +448,11 @@ void covey_listener_free(covey_listener *listener)
     (void)pthread_mutex_destroy(&listener->mutex);
     listener->magic = 0;
     cvy_free(listener);
+}
+
+void cvy_listener_give_back(covey_listener *listener)
+{
+    if (listener)
+        listener->keeps_fd = true;
+    covey_listener_free(listener);
 }

@@ -34,7 +34,7 @@ struct covey_listener {
     uint32_t last_tag;
     covey_nsec handshake_timeout;
     bool has_key, allow_md5, report_refused, same_user;
-    bool has_accepted;
+    bool has_accepted, keeps_fd;
     struct covey_bytes key;
     struct cvy_tls_context *tls; /* NULL: none */
     uint64_t refused;
@@ -48,8 +48,12 @@ struct covey_listener {
 int cvy_listener_adopt(covey_listener **out, int fd,
                        const struct covey_listener_opts *opts) COVEY_MUST_CHECK;
 
-/** Take in who has come, and let those who are at it go on. Mutex held, but not while a line
- * is logged. `*out`: receives the next that is accepted, if any. Returns: 0; of the system; of a peer that failed. */
+/** Free one of those, but for its socket, which is the caller's again. */
+void cvy_listener_give_back(covey_listener *listener);
+
+/** Take in who has come, and let those who are at it go on. Mutex held, but not while a
+ * line is logged. `*out`: receives the next that is accepted, if any. Returns: 0; of the
+ * system; of a peer that failed. */
 int cvy_pending_go_on(struct covey_listener *l, covey_conn **out, const char *call);
 /** When the first of them runs out of time; INT64_MAX: never. Mutex held. */
 int64_t cvy_pending_deadline(const struct covey_listener *l);

@@ -41,6 +41,11 @@ int cvy_door_open(covey_listener **out, const char *address, int fd,
     return r;
 }
 
+void cvy_door_give_back(covey_listener *listener)
+{
+    cvy_listener_give_back(listener);
+}
+
 int cvy_door_next(covey_listener *listener, struct cvy_newcomer *ret)
 {
     covey_conn *conn;

@@ -17,6 +17,9 @@ int cvy_door_open(covey_listener **out, const char *address, int fd,
                   struct covey_view key,
                   const struct covey_listener_opts *opts) COVEY_MUST_CHECK;
 
+/** Close it, but for `fd` of cvy_door_open, which is the caller's again. */
+void cvy_door_give_back(covey_listener *listener);
+
 struct cvy_newcomer {
     int fd;
     struct cvy_tls *tls; /* NULL: none */

@@ -158,7 +158,10 @@ int cvy_serve(const struct covey_manager_opts *o, struct cvy_registry *registry,
         leave_serving(&server);
     }
     cvy_segments_close(&server);
-    covey_listener_free(server.listener);
+    if (r < 0 && o->listen_fd)
+        cvy_door_give_back(server.listener);
+    else
+        covey_listener_free(server.listener);
     cvy_os_close(server.flag);
     if (r < 0)
         cvy_detail_prefix("%s", call);
