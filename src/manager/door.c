@@ -10,13 +10,14 @@
 #include "base/log.h"
 #include "channel/listener.h"
 
-/* Whether a path's socket has nobody who listens. */
+/* Whether a path's socket has nobody who listens. Connecting to a file of another kind is
+ * refused, too. */
 static bool is_left_over(const char *path)
 {
     struct cvy_os_address address;
     const char *why;
     if (cvy_os_address_read(path, false, &address, &why) < 0 ||
-        !cvy_os_address_is_path(&address))
+        !cvy_os_address_is_path(&address) || !cvy_os_path_is_socket(path))
         return false;
     int fd = cvy_os_connect(&address, cvy_os_deadline(COVEY_SEC(1)));
     if (fd >= 0)

@@ -74,6 +74,8 @@ int cvy_os_stream_pair(int ret_ends[2]);
 int cvy_os_local_address(int fd, struct cvy_os_address *ret_address);
 /** What the file system knows of a socket's name, to see whether it is still the same. */
 int cvy_os_path_id(const char *path, uint64_t *ret_device, uint64_t *ret_inode);
+/** Whether a socket is there, and no other kind of file, nor a link. */
+bool cvy_os_path_is_socket(const char *path);
 int cvy_os_unlink(const char *path);
 /** Where a path leads to after the working folder changes; as it is where that cannot be
  * told. */

@@ -307,6 +307,13 @@ int cvy_os_path_id(const char *path, uint64_t *ret_device, uint64_t *ret_inode)
     return 0;
 }
 
+bool cvy_os_path_is_socket(const char *path)
+{
+    struct stat info;
+
+    return lstat(path, &info) == 0 && S_ISSOCK(info.st_mode);
+}
+
 int cvy_os_unlink(const char *path)
 {
     return unlink(path) < 0 ? -errno : 0;
