@@ -79,4 +79,77 @@ TEST(a_file_and_a_link_at_the_path_stay)
     folder_free();
 }
 
+/* Another one has the folder: it may be about to listen there. */
+TEST(nothing_is_replaced_in_a_folder_that_another_has_locked)
+{
+    covey_listener *l;
+    folder_make();
+    int taker = open(folder, O_RDONLY | O_CLOEXEC), holder = bound();
+    uint64_t old = inode();
+    CHECK_EQ(flock(taker, LOCK_EX), 0);
+    CHECK_ERR(serve_at_path(), -EADDRINUSE);
+    CHECK_EQ(inode(), old);
+    CHECK_EQ(unlink(path), 0);
+    CHECK_OK(covey_listener_create(&l, path, NULL)); /* which replaces nothing */
+    covey_listener_free(l);
+    close(holder);
+    close(taker);
+    folder_free();
+}
+
+/* Where a manager was killed several want to be the next. */
+enum { RIVALS = 4, ROUNDS = 40 };
+
+static void say_served(void *context, const char *address)
+{
+    (void)address;
+    CHECK_EQ(write(*(int *)context, "y", 1), 1);
+}
+
+static void rival(int gate, int results)
+{
+    char byte;
+    CHECK_EQ(read(gate, &byte, 1), 0);
+    CHECK_ERR(covey_manager_serve_forever(
+                  COVEY_MANAGER_OPTS(.address = path, .authkey = SERVER_KEY,
+                                     .ready = say_served, .context = &results)),
+              -EADDRINUSE);
+    CHECK_EQ(write(results, "n", 1), 1);
+    _exit(0);
+}
+
+TEST(of_those_who_replace_a_socket_at_once_one_serves)
+{
+    folder_make();
+    close(bound());
+    for (int round = 0; round < ROUNDS; round++) {
+        int gate[2], results[2], pids[RIVALS], served = 0;
+        char byte = 0;
+        CHECK_EQ(pipe(gate), 0);
+        CHECK_EQ(pipe(results), 0);
+        for (int i = 0; i < RIVALS; i++) {
+            pids[i] = fork();
+            CHECK_GE(pids[i], 0);
+            if (!pids[i]) {
+                close(gate[1]);
+                rival(gate[0], results[1]);
+            }
+        }
+        close(gate[0]);
+        close(gate[1]);
+        for (int i = 0; i < RIVALS; i++) {
+            CHECK_EQ(read(results[0], &byte, 1), 1);
+            served += byte == 'y';
+        }
+        CHECK_EQ(served, 1);
+        for (int i = 0; i < RIVALS; i++) {
+            (void)kill(pids[i], SIGKILL);
+            CHECK_EQ(waitpid(pids[i], NULL, 0), pids[i]);
+        }
+        close(results[0]);
+        close(results[1]);
+    }
+    folder_free();
+}
+
 CHECK_MAIN()

@@ -385,6 +385,7 @@ struct covey_listener_opts {
  * Returns:  0; -EINVAL for a bad address or options; -EADDRINUSE, -EADDRNOTAVAIL, -EACCES,
  *           -ENOENT ... of the system; -ENAMETOOLONG; -ENOMEM. With `.tls`: -ELIBACC without
  *           libssl; -ENOENT, -EACCES ... of a file, -EINVAL of what is in it.
+ * Blocks:   at a path, while somebody has locked its folder by flock, at most 0.2 s.
  * Fork:     fork children may accept, too; the creator removes the path.
  */
 COVEY_API int

@@ -201,7 +201,7 @@ struct covey_manager_opts {
     /** sizeof(struct covey_manager_opts); COVEY_MANAGER_OPTS fills it. */
     size_t size;
     /** As in covey_listener_create; default: a fresh abstract name. A path whose socket
-     * nobody listens at is replaced. */
+     * nobody listens at is replaced, unless somebody keeps its folder locked by flock. */
     const char *address;
     /** What clients have to know; default: covey_authkey. */
     struct covey_view authkey;

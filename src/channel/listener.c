@@ -230,9 +230,49 @@ static int begin_at(struct covey_listener *l, const struct cvy_os_address *asked
     return cvy_os_address_is_path(&address) ? note_path(l) : 0;
 }
 
-static int listen_at(struct covey_listener *l, const char *text, size_t backlog,
-                     const char *call)
+/* Where a listener is to be. */
+struct place {
+    const char *address; /* NULL: a fresh one */
+    int fd;              /* not -1: it listens already */
+    bool is_replaced;    /* a path is taken over if nobody listens there */
+};
+
+/* Whether nobody listens at the socket of a path. One whose queue is full has somebody.
+ * Connecting to a file of another kind is refused, too. */
+static bool is_left_over(const struct cvy_os_address *address, const char *path)
 {
+    if (!cvy_os_path_is_socket(path))
+        return false;
+    int fd = cvy_os_connect(address, 0);
+    cvy_os_close(fd);
+    return fd == -ECONNREFUSED;
+}
+
+/* A socket that does not listen yet looks like one that is left over; and of two who find
+ * one the slower would remove what the faster has just put there. So whoever makes one locks
+ * the folder meanwhile. If another keeps it locked, nothing is replaced. */
+static int listen_at_path(const struct cvy_os_address *address,
+                          const struct place *place, int backlog)
+{
+    const char *path = place->address;
+    int lock = cvy_os_lock_folder(path);
+    int fd = cvy_os_listen(address, backlog);
+    if (fd == -EADDRINUSE && place->is_replaced && lock != -EAGAIN &&
+        is_left_over(address, path)) {
+        (void)covey_log(COVEY_LOG_INFO,
+                        "%s: nobody listens at this socket; it is replaced", path);
+        if (cvy_os_unlink(path) == 0)
+            fd = cvy_os_listen(address, backlog);
+    }
+    cvy_os_unlock_folder(lock);
+    return fd;
+}
+
+static int listen_at(struct covey_listener *l, const struct place *place,
+                     size_t backlog_wanted, const char *call)
+{
+    int backlog = (int)(backlog_wanted ? backlog_wanted : DEFAULT_BACKLOG);
+    const char *text = place->address;
     struct cvy_os_address address = {.is_listening = 1};
     const char *why = "";
     int r = text ? cvy_os_address_read(text, true, &address, &why)
@@ -241,7 +281,9 @@ static int listen_at(struct covey_listener *l, const char *text, size_t backlog,
         return text ? cvy_fail(r, "%s: address %s: %s", call, text, why) : r;
     r = open_set(l); /* first: a path that there is no number left for would stay */
     if (r >= 0) {
-        l->fd = cvy_os_listen(&address, (int)(backlog ? backlog : DEFAULT_BACKLOG));
+        l->fd = text && cvy_os_address_is_path(&address)
+                    ? listen_at_path(&address, place, backlog)
+                    : cvy_os_listen(&address, backlog);
         r = l->fd < 0 ? l->fd : begin_at(l, &address, text);
     }
     if (r >= 0)
@@ -281,8 +323,7 @@ static int listen_by(struct covey_listener *l, int fd, const char *call)
     return r < 0 ? cvy_fail_os(r, "%s: descriptor %d", call, fd) : 0;
 }
 
-/* `fd` not -1: it listens already. */
-static int create(covey_listener **out, const char *address, int fd,
+static int create(covey_listener **out, const struct place *place,
                   const struct covey_listener_opts *opts, const char *call)
 {
     struct covey_listener_opts o;
@@ -299,7 +340,7 @@ static int create(covey_listener **out, const char *address, int fd,
     l->has_key = o.authkey.data != NULL;
     l->allow_md5 = o.allow_md5 == COVEY_ON;
     l->report_refused = o.report_refused == COVEY_ON;
-    l->same_user = !address && fd < 0;
+    l->same_user = !place->address && place->fd < 0;
     l->max_pending = o.max_pending ? o.max_pending : DEFAULT_PENDING;
     l->handshake_timeout =
         o.handshake_timeout ? o.handshake_timeout : DEFAULT_HANDSHAKE;
@@ -310,7 +351,8 @@ static int create(covey_listener **out, const char *address, int fd,
     if (r >= 0)
         r = make_context(l, &o, call);
     if (r >= 0)
-        r = fd < 0 ? listen_at(l, address, o.backlog, call) : listen_by(l, fd, call);
+        r = place->fd < 0 ? listen_at(l, place, o.backlog, call)
+                          : listen_by(l, place->fd, call);
     if (r < 0) {
         covey_listener_free(l);
         return r;
@@ -322,13 +364,22 @@ static int create(covey_listener **out, const char *address, int fd,
 int covey_listener_create(covey_listener **out, const char *address,
                           const struct covey_listener_opts *opts)
 {
-    return create(out, address, -1, opts, "covey_listener_create");
+    const struct place place = {.address = address, .fd = -1};
+    return create(out, &place, opts, "covey_listener_create");
+}
+
+int cvy_listener_replace(covey_listener **out, const char *address,
+                         const struct covey_listener_opts *opts)
+{
+    const struct place place = {.address = address, .fd = -1, .is_replaced = true};
+    return create(out, &place, opts, "covey_listener_create");
 }
 
 int cvy_listener_adopt(covey_listener **out, int fd,
                        const struct covey_listener_opts *opts)
 {
-    return create(out, NULL, fd, opts, "a listener that was handed on");
+    const struct place place = {.fd = fd};
+    return create(out, &place, opts, "a listener that was handed on");
 }
 
 /* ---- accepting ---- */

@@ -51,6 +51,10 @@ int cvy_listener_adopt(covey_listener **out, int fd,
 /** Free one of those, but for its socket, which is the caller's again. */
 void cvy_listener_give_back(covey_listener *listener);
 
+/** As covey_listener_create, but a path whose socket nobody listens at is taken over. */
+int cvy_listener_replace(covey_listener **out, const char *address,
+                         const struct covey_listener_opts *opts) COVEY_MUST_CHECK;
+
 /** Take in who has come, and let those who are at it go on. Mutex held, but not while a
  * line is logged. `*out`: receives the next that is accepted, if any. Returns: 0; of the
  * system; of a peer that failed. */

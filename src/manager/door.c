@@ -6,40 +6,15 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/error.h"
-#include "base/log.h"
 #include "channel/listener.h"
-
-/* Whether a path's socket has nobody who listens. Connecting to a file of another kind is
- * refused, too. */
-static bool is_left_over(const char *path)
-{
-    struct cvy_os_address address;
-    const char *why;
-    if (cvy_os_address_read(path, false, &address, &why) < 0 ||
-        !cvy_os_address_is_path(&address) || !cvy_os_path_is_socket(path))
-        return false;
-    int fd = cvy_os_connect(&address, cvy_os_deadline(COVEY_SEC(1)));
-    if (fd >= 0)
-        cvy_os_close(fd);
-    return fd == -ECONNREFUSED;
-}
 
 int cvy_door_open(covey_listener **out, const char *address, int fd,
                   struct covey_view key, const struct covey_listener_opts *opts)
 {
     struct covey_listener_opts o = *opts;
     o.authkey = key;
-    if (fd > 0)
-        return cvy_listener_adopt(out, fd, &o);
-    int r = covey_listener_create(out, address, &o);
-    if (r == -EADDRINUSE && address && is_left_over(address)) {
-        (void)covey_log(COVEY_LOG_INFO,
-                        "%s: nobody listens at this socket; it is replaced", address);
-        if (cvy_os_unlink(address) == 0)
-            r = covey_listener_create(out, address, &o);
-    }
-    return r;
+    return fd > 0 ? cvy_listener_adopt(out, fd, &o)
+                  : cvy_listener_replace(out, address, &o);
 }
 
 void cvy_door_give_back(covey_listener *listener)

@@ -77,6 +77,12 @@ int cvy_os_path_id(const char *path, uint64_t *ret_device, uint64_t *ret_inode);
 /** Whether a socket is there, and no other kind of file, nor a link. */
 bool cvy_os_path_is_socket(const char *path);
 int cvy_os_unlink(const char *path);
+/** Have the folder of a path for oneself among all who call this, for as little as it takes
+ * to look at what is there and replace it. Leaves no file. Waits for a fraction of a second.
+ * Returns: what cvy_os_unlock_folder takes; -EAGAIN: somebody keeps it; -errno: it cannot be
+ * had, for want of rights or where there are no such locks. */
+int cvy_os_lock_folder(const char *path);
+void cvy_os_unlock_folder(int lock);
 /** Where a path leads to after the working folder changes; as it is where that cannot be
  * told. */
 #define CVY_OS_WHOLE_PATH (4096 + CVY_OS_ADDRESS_TEXT)

@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -25,7 +26,8 @@
 #include "os/linux/linux.h"
 #include "os/os.h"
 
-#define PATH_AT offsetof(struct sockaddr_un, sun_path)
+#define PATH_AT         offsetof(struct sockaddr_un, sun_path)
+#define FOLDER_PATIENCE COVEY_MSEC(200)
 
 static sa_family_t family_of(const struct cvy_os_address *address)
 {
@@ -312,6 +314,49 @@ bool cvy_os_path_is_socket(const char *path)
     struct stat info;
 
     return lstat(path, &info) == 0 && S_ISSOCK(info.st_mode);
+}
+
+/* Flocked by its own descriptor, so that the lock goes with its holder. */
+static int open_folder(const char *path)
+{
+    char folder[CVY_OS_ADDRESS_TEXT];
+    const char *slash = strrchr(path, '/');
+    size_t length = slash ? (size_t)(slash - path) : 0;
+    int fd;
+
+    if (length >= sizeof(folder))
+        return -ENAMETOOLONG;
+    memcpy(folder, path, length);
+    memcpy(folder + length, length ? "" : slash ? "/" : ".", length ? 1 : 2);
+    fd = cvy_fd_above_std(cvy_call_open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    return fd < 0 ? -errno : fd;
+}
+
+int cvy_os_lock_folder(const char *path)
+{
+    int64_t until = cvy_os_deadline(FOLDER_PATIENCE);
+    int fd = open_folder(path), error = 0;
+    cvy_word never = 0;
+
+    if (fd < 0)
+        return fd;
+    while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        error = errno;
+        if (error != EINTR && (error != EWOULDBLOCK || cvy_os_now() >= until)) {
+            cvy_os_close(fd);
+            return -error;
+        }
+        (void)cvy_os_futex_wait_for(&never, 0, COVEY_MSEC(1));
+    }
+    return fd;
+}
+
+void cvy_os_unlock_folder(int lock)
+{
+    if (lock < 0)
+        return;
+    (void)flock(lock, LOCK_UN); /* a fork child may have the descriptor, too */
+    cvy_os_close(lock);
 }
 
 int cvy_os_unlink(const char *path)
