@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/base.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -36,10 +37,15 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct started *list;
 static _Atomic unsigned count;
 
-static void end_process(covey_process *process, int64_t deadline)
+static covey_nsec left_until(int64_t deadline)
 {
     int64_t left = deadline == INT64_MAX ? COVEY_FOREVER : deadline - cvy_os_now();
-    int r = covey_process_join(process, left > 0 ? left : COVEY_NOWAIT);
+    return left > 0 ? left : COVEY_NOWAIT;
+}
+
+static void end_process(covey_process *process, int64_t deadline)
+{
+    int r = covey_process_join(process, left_until(deadline));
     if (r == -ETIMEDOUT) {
         (void)covey_process_terminate(process);
         r = covey_process_join(process, END_PATIENCE);
@@ -77,6 +83,21 @@ bool cvy_start_end(const char *address, int64_t deadline)
     end_process(s->process, deadline);
     cvy_free(s);
     return true;
+}
+
+/* One that has just been started and cannot be connected to has no time of its own. */
+static void give_up(const char *address, int64_t deadline)
+{
+    struct started *s = take_out(address);
+    if (!s)
+        return;
+    (void)covey_process_terminate(s->process);
+    if (covey_process_join(s->process, left_until(deadline)) == -ETIMEDOUT) {
+        (void)covey_process_kill(s->process);
+        (void)covey_process_join(s->process, COVEY_FOREVER);
+    }
+    covey_process_free(s->process);
+    cvy_free(s);
 }
 
 /* At the end of this process: all of them, before it waits for its children. */
@@ -247,7 +268,7 @@ static int plan_value(covey_value **out, const struct covey_manager_opts *o,
 }
 
 static int make_process(covey_process **out, const struct covey_manager_opts *o,
-                        const covey_conn *pipe)
+                        const covey_conn *pipe, int64_t deadline)
 {
     struct covey_bytes pickle = {0};
     covey_value *plan = NULL;
@@ -258,6 +279,7 @@ static int make_process(covey_process **out, const struct covey_manager_opts *o,
         .method = o->method,
         .die_with_parent = o->outlive == COVEY_ON ? COVEY_OFF : 0,
         .holds = {pipe},
+        .start_timeout = cvy_max_i64(left_until(deadline), 1), /* 0: the default */
     };
     if (!o->name) {
         (void)snprintf(name, sizeof name, "Manager-%u",
@@ -298,10 +320,10 @@ static int hear(covey_conn *pipe, covey_nsec timeout, char address[256])
 
 /* Start the process. Takes `pipe`, its end. A thread shares this process's hold of it. */
 static int start_process(covey_process **out, const struct covey_manager_opts *o,
-                         covey_conn *pipe)
+                         covey_conn *pipe, int64_t deadline)
 {
     covey_process *process = NULL;
-    int r = make_process(&process, o, pipe);
+    int r = make_process(&process, o, pipe, deadline);
     if (r >= 0)
         r = covey_process_start(process);
     if (r < 0 || o->method != COVEY_THREAD)
@@ -315,16 +337,16 @@ static int start_process(covey_process **out, const struct covey_manager_opts *o
 }
 
 static int start(covey_process **out, const struct covey_manager_opts *o,
-                 char address[256])
+                 int64_t deadline, char address[256])
 {
     covey_process *process = NULL;
     covey_conn *ours, *its;
     int r = covey_pipe_create(&ours, &its, NULL);
     if (r < 0)
         return r;
-    r = start_process(&process, o, its);
+    r = start_process(&process, o, its, deadline);
     if (r >= 0)
-        r = hear(ours, o->start_timeout, address);
+        r = hear(ours, left_until(deadline), address);
     covey_conn_free(ours);
     if (r < 0 && process) {
         (void)covey_process_kill(process);
@@ -353,8 +375,9 @@ int covey_manager_start(covey_manager **out, const struct covey_manager_opts *op
         r = covey_authkey(&own);
         o.authkey = COVEY_VIEW(own.data, own.size);
     }
+    int64_t deadline = r < 0 ? 0 : cvy_os_deadline(o.start_timeout);
     if (r >= 0)
-        r = start(&process, &o, address);
+        r = start(&process, &o, deadline, address);
     if (r >= 0) {
         r = note_started(process, address);
         if (r < 0)
@@ -365,9 +388,9 @@ int covey_manager_start(covey_manager **out, const struct covey_manager_opts *op
                                   COVEY_CONNECT_OPTS(.authkey = o.authkey,
                                                      .allow_md5 = o.allow_md5,
                                                      .tls = o.tls),
-                                  o.start_timeout);
+                                  left_until(deadline));
         if (r < 0)
-            (void)cvy_start_end(address, 0);
+            give_up(address, deadline);
     }
     covey_bytes_free(&own);
     if (r < 0)
