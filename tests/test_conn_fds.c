@@ -142,7 +142,7 @@ static int taken(int fd, const struct cvy_ticket *ticket)
 {
     uint64_t shown = 0;
     unsigned char byte = 0;
-    ssize_t n = read(fd, &shown, sizeof shown);
+    ssize_t n = cvy_os_stream_read(fd, CVY_OS_STREAM_UNIX, &shown, sizeof shown);
     CHECK(n == 0 || shown == ticket->key[1]);
     await_something(fd);
     int got = -1, r = cvy_os_stream_recv_fd(fd, &byte, &got);
