@@ -383,8 +383,9 @@ struct covey_listener_opts {
  * reaches it.
  *
  * Returns:  0; -EINVAL for a bad address or options; -EADDRINUSE, -EADDRNOTAVAIL, -EACCES,
- *           -ENOENT ... of the system; -ENAMETOOLONG; -ENOMEM. With `.tls`: -ELIBACC without
- *           libssl; -ENOENT, -EACCES ... of a file, -EINVAL of what is in it.
+ *           -ENOENT ... of the system; -ENAMETOOLONG; -ENOMEM; with a key: -ELIBACC
+ *           without libcrypto. With `.tls`: the same without libssl; -ENOENT, -EACCES ...
+ *           of a file, -EINVAL of what is in it.
  * Blocks:   at a path, while somebody has locked its folder by flock, at most 0.2 s.
  * Fork:     fork children may accept, too; the creator removes the path.
  */

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/opts.h"
+#include "channel/mac.h"
 
 #define MAGIC             0x4c53544eu
 #define DEFAULT_BACKLOG   128
@@ -327,6 +328,7 @@ static int create(covey_listener **out, const struct place *place,
                   const struct covey_listener_opts *opts, const char *call)
 {
     struct covey_listener_opts o;
+    struct cvy_crypto crypto;
     int r = check_opts(&o, opts, call);
     if (r >= 0)
         r = cvy_sync_begin(out, call);
@@ -348,6 +350,9 @@ static int create(covey_listener **out, const struct place *place,
     r = covey_bytes_resize(&l->key, o.authkey.size);
     if (r >= 0 && o.authkey.size)
         memcpy(l->key.data, o.authkey.data, o.authkey.size);
+    if (r >= 0 &&
+        l->has_key) /* now: peers come when there may be no descriptor for it */
+        r = cvy_crypto_get(&crypto);
     if (r >= 0)
         r = make_context(l, &o, call);
     if (r >= 0)

@@ -10,7 +10,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -23,7 +22,6 @@
 #include <unistd.h>
 
 #include "base/base.h"
-#include "base/log.h"
 #include "os/faults.h"
 #include "os/linux/calls.h"
 #include "os/linux/linux.h"
@@ -400,22 +398,6 @@ int cvy_os_write_patiently(int fd, const void *data, size_t size, covey_nsec pat
 int cvy_os_write_all(int fd, const void *data, size_t size)
 {
     return cvy_os_write_patiently(fd, data, size, COVEY_FOREVER);
-}
-
-/* A line of the log. One fwrite, as log.c says. */
-static void write_line(const char *line, size_t size)
-{
-    struct cvy_pipe_signal held;
-    bool is_lost;
-
-    cvy_pipe_signal_hold(&held);
-    is_lost = fwrite(line, 1, size, stderr) < size && errno == EPIPE;
-    cvy_pipe_signal_release(&held, is_lost);
-}
-
-__attribute__((constructor)) static void prepare_log(void)
-{
-    cvy_log_write_by(write_line);
 }
 
 int cvy_os_random(void *data, size_t size)

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "base/log.h"
 #include "os/faults.h"
 #include "os/linux/linux.h"
 #include "os/os.h"
@@ -73,6 +74,22 @@ CVY_CHILD_CODE bool cvy_os_has_output(FILE *stream)
         return stream->_IO_write_ptr > stream->_IO_write_base;
 #endif
     return __fpending(stream) != 0;
+}
+
+/* A line of the log. One fwrite, as log.c says. */
+static void write_line(const char *line, size_t size)
+{
+    struct cvy_pipe_signal held;
+    bool is_lost;
+
+    cvy_pipe_signal_hold(&held);
+    is_lost = fwrite(line, 1, size, stderr) < size && errno == EPIPE;
+    cvy_pipe_signal_release(&held, is_lost);
+}
+
+__attribute__((constructor)) static void prepare_log(void)
+{
+    cvy_log_write_by(write_line);
 }
 
 CVY_CHILD_CODE void cvy_os_exit(int status)
