@@ -59,6 +59,59 @@ TEST(a_notification_of_who_is_gone_goes_to_the_next)
     finish();
 }
 
+/* It is notified while the notifier has the lock, so it waits for that when it goes. */
+TEST(a_notification_of_who_goes_before_it_has_the_lock_goes_to_the_next)
+{
+    struct job gone, next;
+
+    begin(&cvy_type_condition, NULL);
+    waits_notified(&gone, &there);
+    waits_notified(&next, &there);
+    gives(&here, "acquire", NULL, "True");
+    gives(&here, "notify", NULL, "None");
+    cvy_cancel(&gone.call);
+    end(&gone);
+    cvy_parking_run(&parking, cvy_os_now());
+    gives(&here, "release", NULL, "None");
+    goes_on(&next, "True");
+    finish();
+}
+
+/* The lock was released to it, and it goes before it could take it: both go on. */
+TEST(a_notification_of_who_goes_as_the_lock_is_its_goes_to_the_next)
+{
+    struct job gone, next;
+
+    begin(&cvy_type_condition, NULL);
+    waits_notified(&gone, &there);
+    waits_notified(&next, &there);
+    gives(&here, "acquire", NULL, "True");
+    gives(&here, "notify", NULL, "None");
+    wakes_who_is_gone(&gone, "release", NULL);
+    goes_on(&next, "True");
+    finish();
+}
+
+/* Its time was up: it was not notified, so it has nothing to leave. */
+TEST(who_goes_unnotified_before_it_has_the_lock_wakes_nobody)
+{
+    struct job gone, next;
+
+    begin(&cvy_type_condition, NULL);
+    gives(&there, "acquire", NULL, "True");
+    waits(&gone, &there, "wait", args("1000.0"));
+    waits_notified(&next, &there);
+    gives(&here, "acquire", NULL, "True");
+    cvy_parking_run(&parking, cvy_os_now() + COVEY_SEC(2000));
+    cvy_cancel(&gone.call);
+    end(&gone);
+    gives(&here, "release", NULL, "None");
+    CHECK_EQ(done_count, 0);
+    cvy_cancel(&next.call);
+    end(&next);
+    finish();
+}
+
 TEST(who_goes_as_a_barrier_opens_leaves_it_as_it_is)
 {
     struct job gone;

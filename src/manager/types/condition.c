@@ -93,7 +93,8 @@ static int condition_release(struct cvy_call *call, void *self)
 
 static int retake_resume(struct cvy_call *call, void *self, enum cvy_why why);
 
-/* Who cannot have the lock again, for lack of memory, leaves its notification to the next. */
+/* Who cannot have the lock again, for lack of memory or since its client is gone, leaves its
+ * notification to the next. */
 static int retake(struct cvy_call *call, struct condition *condition)
 {
     bool notified = call->kept[2].number;
@@ -107,9 +108,16 @@ static int retake(struct cvy_call *call, struct condition *condition)
 
 static int retake_resume(struct cvy_call *call, void *self, enum cvy_why why)
 {
-    return why == CVY_CANCELLED ? cvy_return_none(call) : retake(call, self);
+    struct condition *condition = self;
+
+    if (why != CVY_CANCELLED)
+        return retake(call, condition);
+    if (call->kept[2].number)
+        cvy_wake_first(&condition->waiters);
+    return cvy_return_none(call);
 }
 
+/* If it was woken and goes before it could go on, cvy_cancel has woken the next. */
 static int wait_resume(struct cvy_call *call, void *self, enum cvy_why why)
 {
     if (why == CVY_CANCELLED)
