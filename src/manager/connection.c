@@ -27,6 +27,8 @@
 #include "os/os.h"
 #include "value/text.h"
 
+/* Requests of one client that are done before it is the others' turn; fewer if they are
+ * long. */
 #define MOST_AT_ONCE 16
 #define KEPT_BUFFER  ((size_t)64 << 10)
 
@@ -446,6 +448,8 @@ static size_t work(struct cvy_connection *c, const unsigned char *data, size_t s
         done += frame.whole;
         cvy_request_do(c, frame.body, (size_t)frame.size);
         cvy_server_go_on(c->server); /* before the next, which would overtake them */
+        if (done < size && cvy_server_is_late(c->server))
+            break;
     }
     if (c->state != CVY_ENDED && find_frame(c, data + done, size - done, &frame) != 0)
         run_later(c);

@@ -19,7 +19,8 @@
 #define LOOK_SLICE COVEY_USEC(10)
 /* Passes that find nothing before the loop lets others run. */
 #define CLOSE_PASSES 100
-/* Requests after which it looks at sockets. */
+/* Requests after which it looks at sockets; sooner if it is late, since requests may be long,
+ * and parts of large ones keep it busy, too. */
 #define BUSY_REQUESTS 64
 /* A lane that had nothing in so many passes, while others had, rests by itself. */
 #define QUIET_PASSES 4096
@@ -158,10 +159,13 @@ bool cvy_lanes_work(struct cvy_server *server)
     uint64_t enough = server->requests + BUSY_REQUESTS;
     int64_t begin = 0;
     unsigned quiet = 0;
+    cvy_server_turns(server);
     while (lanes->first && !server->stop && server->requests < enough) {
         if (look_once(server)) {
             lanes->quiet_since = 0;
             quiet = 0;
+            if (cvy_server_is_late(server))
+                break;
             continue;
         }
         if (!is_multicore)

@@ -4,7 +4,8 @@
  * A turn: do what has come over lanes; wait for events or the next time that something is
  * due, unless more may come there soon; serve those that are
  * ready, then those with requests left over from earlier turns, then newcomers; let what
- * was woken go on after each of them; free what has ended. When it is stopped nobody is
+ * was woken go on after each of them; free what has ended. Who asks for much at once gets a
+ * part of it in each turn, by number and by time. When it is stopped nobody is
  * served any more, and replies that wait to be written have a second to go out. */
 #include "manager/server.h"
 
@@ -242,6 +243,7 @@ static int turn(struct cvy_server *server)
     struct cvy_os_event events[EVENTS];
     int64_t until = cvy_lanes_work(server) ? 0 : next_time(server);
     int count = await_events(server, events, until);
+    cvy_server_turns(server);
     for (int i = 0; i < count && !server->stop; i++)
         serve_event(server, &events[i]);
     if (!server->stop) {

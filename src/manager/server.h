@@ -34,6 +34,7 @@
 #include "manager/lane.h"
 #include "manager/message.h"
 #include "os/events.h"
+#include "os/os.h"
 
 #include <covey/connection.h>
 
@@ -365,6 +366,7 @@ struct cvy_server {
     uint64_t since_look;    /* bytes that have come since memory was looked at */
     bool is_full;           /* of memory */
     uint64_t requests;
+    int64_t tick; /* of the clock, when it last turned to somebody else */
 };
 
 /** Serve until somebody stops it. The listener, flag, registry, address and limits are
@@ -385,6 +387,16 @@ static inline void cvy_server_go_on(struct cvy_server *server)
 {
     if (server->parking.woken.first)
         cvy_parking_run(&server->parking, 0);
+}
+/** The loop turns to others now. */
+static inline void cvy_server_turns(struct cvy_server *server)
+{
+    server->tick = cvy_os_last_tick();
+}
+/** Whether that was so long ago, some ms at most, that others are due. */
+static inline bool cvy_server_is_late(const struct cvy_server *server)
+{
+    return cvy_os_last_tick() != server->tick;
 }
 /** Async-signal-safe. */
 void cvy_server_stop(struct cvy_server *server);

@@ -29,6 +29,8 @@
 
 /** Nanoseconds of the monotonic clock (vDSO, about 20 ns). Never fails. */
 int64_t cvy_os_now(void);
+/** The same at the kernel's last tick, 1 to 10 ms ago at most; a fraction of the cost. */
+int64_t cvy_os_last_tick(void);
 /** Now, in the unit of cvy_os_start_time, rounded up. */
 uint64_t cvy_os_boot_ticks(void);
 /** Now + timeout; a timeout <= 0 gives 0 (long past), COVEY_FOREVER gives INT64_MAX. */

@@ -22,6 +22,14 @@ int64_t cvy_os_now(void)
     return (int64_t)now.tv_sec * NS_PER_SECOND + now.tv_nsec;
 }
 
+int64_t cvy_os_last_tick(void)
+{
+    struct timespec tick;
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &tick);
+    return (int64_t)tick.tv_sec * NS_PER_SECOND + tick.tv_nsec;
+}
+
 uint64_t cvy_os_boot_ticks(void)
 {
     static long per_second;
