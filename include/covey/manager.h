@@ -270,9 +270,13 @@ struct covey_manager_opts {
  * dies, unless `.outlive` is on. Its handle goes as any other one: covey_manager_shutdown
  * ends it and waits for the child; so does the end of this process.
  *
+ * By COVEY_THREAD it is a thread of this process, which nothing can end while a method
+ * runs: it ends when that returns, and covey_manager_stop ends it, too.
+ *
  * Returns:  0; -EINVAL for bad options; the errors of covey_process_start and of
  *           covey_listener_create; COVEY_ESTART if the child has ended or did not come up.
- * Blocks:   until clients can connect, at most `.start_timeout`.
+ * Blocks:   until clients can connect, at most `.start_timeout`; a thread that has not come
+ *           up by then is given 5 seconds to end.
  */
 COVEY_API int
 covey_manager_start(covey_manager **out,

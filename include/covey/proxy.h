@@ -153,10 +153,12 @@ COVEY_API int covey_manager_debug_info(covey_manager *manager,
 /**
  * Ask it to end, and wait until it closes the connection. Whoever knows the key may. Of a
  * manager that this process has started the process is awaited: after `timeout`, or if it
- * does not answer, it is ended by SIGTERM, and 5 seconds later by SIGKILL.
+ * does not answer, it is ended by SIGTERM, and 5 seconds later by SIGKILL. A manager that
+ * is a thread of this process is told to end and awaited, but cannot be ended while one of
+ * its methods runs; it can be shut down again, to await it.
  *
- * Returns:  0; as every call.
- * Blocks:   at most `timeout`.
+ * Returns:  0; as every call; -ETIMEDOUT also for a thread that has not ended yet.
+ * Blocks:   at most `timeout`; for a process that has to be ended, until it is.
  */
 COVEY_API int covey_manager_shutdown(covey_manager *manager, covey_nsec timeout);
 

@@ -259,9 +259,10 @@ int covey_manager_shutdown(covey_manager *manager, covey_nsec timeout)
         return r;
     r = ask(manager, &nothing, "shutdown", NULL, NULL, CVY_ASK_TO_END, deadline);
     covey_value_free(nothing);
-    if (cvy_start_end(manager->address, r < 0 ? 0 : deadline))
-        return 0;
-    return r;
+    int ended = cvy_start_end(manager->address, deadline, r >= 0);
+    if (ended < 0)
+        cvy_detail_prefix("covey_manager_shutdown");
+    return ended > 0 ? 0 : ended < 0 ? ended : r;
 }
 
 void covey_manager_free(covey_manager *manager)

@@ -41,13 +41,13 @@ static void leave_serving(struct cvy_server *server)
         cvy_os_yield();
 }
 
-void covey_manager_stop(void)
+/* Those with this ticket; 0: all. */
+static void stop_serving(uint64_t ticket)
 {
-    atomic_fetch_add(&stops, 1);
     atomic_fetch_add(&lookers, 1);
     for (int i = 0; i < MOST_SERVERS; i++) {
         struct cvy_server *server = atomic_load(&serving[i]);
-        if (server)
+        if (server && (!ticket || server->ticket == ticket))
             cvy_server_stop(server);
     }
     atomic_fetch_sub(&lookers, 1);
@@ -56,6 +56,18 @@ void covey_manager_stop(void)
 unsigned cvy_serve_stops(void)
 {
     return atomic_load(&stops);
+}
+
+void covey_manager_stop(void)
+{
+    atomic_fetch_add(&stops, 1);
+    stop_serving(0);
+}
+
+void cvy_serve_stop(uint64_t ticket)
+{
+    if (ticket)
+        stop_serving(ticket);
 }
 
 /* ---- options ---- */
@@ -137,9 +149,11 @@ static int open_door(struct cvy_server *server, const struct covey_manager_opts 
 }
 
 int cvy_serve(const struct covey_manager_opts *o, struct cvy_registry *registry,
-              unsigned stops_before, const char *call)
+              const struct cvy_serving *how)
 {
-    struct cvy_server server = {.registry = registry, .parent = -1, .events = -1};
+    const char *call = how->call;
+    struct cvy_server server = {
+        .ticket = how->ticket, .registry = registry, .parent = -1, .events = -1};
     set_limits(&server, o);
     server.flag = cvy_os_flag_create();
     int r = server.flag < 0 ? cvy_fail_os(server.flag, "%s", call) : 0;
@@ -152,7 +166,7 @@ int cvy_serve(const struct covey_manager_opts *o, struct cvy_registry *registry,
     if (r >= 0) {
         if (o->ready)
             o->ready(o->context, server.address);
-        if (cvy_serve_stops() != stops_before)
+        if (cvy_serve_stops() != how->stops_before)
             cvy_server_stop(&server);
         r = cvy_server_run(&server);
         leave_serving(&server);
@@ -183,7 +197,8 @@ int covey_manager_serve_forever(const struct covey_manager_opts *opts)
     if (r >= 0)
         r = cvy_types_get(&registry, o.standard_types != COVEY_OFF);
     if (r >= 0)
-        r = cvy_serve(&o, &registry, before, call);
+        r = cvy_serve(&o, &registry,
+                      &(struct cvy_serving){.call = call, .stops_before = before});
     cvy_registry_free(&registry);
     covey_bytes_free(&own);
     return r;

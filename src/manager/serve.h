@@ -32,9 +32,17 @@ int cvy_serve_take_opts(struct covey_manager_opts *to,
                         const char *call) COVEY_MUST_CHECK;
 /** How often covey_manager_stop was called. */
 unsigned cvy_serve_stops(void);
+/** Who serves and for whom. */
+struct cvy_serving {
+    const char *call; /* for details of errors */
+    uint64_t ticket;  /* for cvy_serve_stop; 0: none */
+    unsigned stops_before;
+};
 /** Serve until the end. `o` is checked, its key is there. It stops if that has been asked
  * for since there were `stops_before`. */
 int cvy_serve(const struct covey_manager_opts *o, struct cvy_registry *registry,
-              unsigned stops_before, const char *call) COVEY_MUST_CHECK;
+              const struct cvy_serving *how) COVEY_MUST_CHECK;
+/** Let the one of this process with that ticket return soon, if it serves. */
+void cvy_serve_stop(uint64_t ticket);
 
 #endif

@@ -333,6 +333,7 @@ struct cvy_recent {
 #define CVY_RECENT 64
 
 struct cvy_server {
+    uint64_t ticket; /* by which its starter finds it in this process; 0: has none */
     const char *address;
     covey_value *address_value; /* as in tokens */
     struct cvy_registry *registry;

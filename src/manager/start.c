@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/base.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -29,6 +28,8 @@
 struct started {
     struct started *next;
     int pid; /* of the starter: a fork child has a copy of the list */
+    bool is_thread;
+    uint64_t ticket; /* of its server, in its process */
     covey_process *process;
     char address[256];
 };
@@ -36,16 +37,11 @@ struct started {
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct started *list;
 static _Atomic unsigned count;
-
-static covey_nsec left_until(int64_t deadline)
-{
-    int64_t left = deadline == INT64_MAX ? COVEY_FOREVER : deadline - cvy_os_now();
-    return left > 0 ? left : COVEY_NOWAIT;
-}
+static _Atomic uint64_t last_ticket;
 
 static void end_process(covey_process *process, int64_t deadline)
 {
-    int r = covey_process_join(process, left_until(deadline));
+    int r = covey_process_join(process, cvy_os_time_left(deadline));
     if (r == -ETIMEDOUT) {
         (void)covey_process_terminate(process);
         r = covey_process_join(process, END_PATIENCE);
@@ -56,7 +52,45 @@ static void end_process(covey_process *process, int64_t deadline)
         (void)covey_process_kill(process);
         (void)covey_process_join(process, COVEY_FOREVER);
     }
-    covey_process_free(process);
+}
+
+static void free_started(struct started *s)
+{
+    covey_process_free(s->process);
+    cvy_free(s);
+}
+
+/* Await its end, and free it then. A thread cannot be ended from outside: it stops when the
+ * method that runs returns. Returns: 0; -ETIMEDOUT: it is a thread that still runs. */
+static int end_started(struct started *s, int64_t deadline)
+{
+    if (!s->is_thread) {
+        end_process(s->process, deadline);
+    } else {
+        cvy_serve_stop(s->ticket);
+        if (covey_process_join(s->process, cvy_os_time_left(deadline)) == -ETIMEDOUT)
+            return cvy_fail(-ETIMEDOUT, "%s, a thread, still runs a method",
+                            covey_process_name(s->process));
+    }
+    free_started(s);
+    return 0;
+}
+
+/* The same when nobody can ask for its end again. */
+static void end_for_good(struct started *s, int64_t deadline)
+{
+    if (end_started(s, deadline) == 0)
+        return;
+    (void)covey_log(COVEY_LOG_WARNING, "%s; it ends later", covey_error_detail());
+    free_started(s);
+}
+
+static void put_in(struct started *s)
+{
+    (void)pthread_mutex_lock(&mutex);
+    s->next = list;
+    list = s;
+    (void)pthread_mutex_unlock(&mutex);
 }
 
 /* The first of this process's, or the one at this address, out of the list. */
@@ -75,29 +109,15 @@ static struct started *take_out(const char *address)
     return s;
 }
 
-bool cvy_start_end(const char *address, int64_t deadline)
+int cvy_start_end(const char *address, int64_t deadline, bool was_asked)
 {
     struct started *s = take_out(address);
     if (!s)
-        return false;
-    end_process(s->process, deadline);
-    cvy_free(s);
-    return true;
-}
-
-/* One that has just been started and cannot be connected to has no time of its own. */
-static void give_up(const char *address, int64_t deadline)
-{
-    struct started *s = take_out(address);
-    if (!s)
-        return;
-    (void)covey_process_terminate(s->process);
-    if (covey_process_join(s->process, left_until(deadline)) == -ETIMEDOUT) {
-        (void)covey_process_kill(s->process);
-        (void)covey_process_join(s->process, COVEY_FOREVER);
-    }
-    covey_process_free(s->process);
-    cvy_free(s);
+        return 0;
+    int r = end_started(s, was_asked || s->is_thread ? deadline : 0);
+    if (r < 0)
+        put_in(s);
+    return r < 0 ? r : 1;
 }
 
 /* At the end of this process: all of them, before it waits for its children. */
@@ -107,27 +127,20 @@ static int end_all(struct covey_view unused)
     covey_manager_stop(); /* those in threads */
     for (struct started *s = take_out(NULL); s; s = take_out(NULL)) {
         (void)covey_process_terminate(s->process);
-        end_process(s->process, cvy_os_deadline(END_PATIENCE));
-        cvy_free(s);
+        end_for_good(s, cvy_os_deadline(END_PATIENCE));
     }
     return 0;
 }
 
-static int note_started(covey_process *process, const char *address)
+static int note_started(struct started *s)
 {
     static _Atomic int hooked; /* pid of the process that has the hook */
     int me = cvy_os_pid(), was = atomic_exchange(&hooked, me);
     int r = was == me ? 0 : covey_at_exit(end_all, COVEY_NO_VIEW, 0);
-    struct started *s = r < 0 ? NULL : cvy_calloc(1, sizeof *s);
-    if (!s)
-        return r < 0 ? r : cvy_fail(-ENOMEM, "no memory for a manager");
+    if (r < 0)
+        return r;
     s->pid = me;
-    s->process = process;
-    (void)snprintf(s->address, sizeof s->address, "%s", address);
-    (void)pthread_mutex_lock(&mutex);
-    s->next = list;
-    list = s;
-    (void)pthread_mutex_unlock(&mutex);
+    put_in(s);
     return 0;
 }
 
@@ -143,37 +156,46 @@ static int tell(covey_conn *pipe, int code, const char *text)
     return r;
 }
 
-/* The first who calls this with the pipe is heard. */
-static void tell_once(covey_conn **pipe, int code, const char *text)
+struct child {
+    covey_conn *pipe; /* NULL: something was said */
+    int is_thread;
+    uint64_t ticket;
+};
+
+/* Only the first time something is said. */
+static int tell_once(struct child *child, int code, const char *text)
 {
-    if (!*pipe)
-        return;
-    (void)tell(*pipe, code, text);
-    covey_conn_free(*pipe);
-    *pipe = NULL;
+    if (!child->pipe)
+        return 0;
+    int r = tell(child->pipe, code, text);
+    covey_conn_free(child->pipe);
+    child->pipe = NULL;
+    return r;
 }
 
+/* If the starter has given up nobody wants a manager. */
 static void tell_address(void *context, const char *address)
 {
-    tell_once(context, 0, address);
+    struct child *child = context;
+    if (tell_once(child, 0, address) < 0)
+        cvy_serve_stop(child->ticket);
 }
 
 /* What is in a plan: see plan_value. */
 static int read_plan(const covey_value *plan, struct covey_manager_opts *o,
-                     struct cvy_tls_settings *tls, covey_conn **ret_pipe,
-                     int *ret_is_thread, const covey_value **ret_types,
-                     const covey_value **ret_functions)
+                     struct cvy_tls_settings *tls, struct child *ret_child,
+                     const covey_value **ret_types, const covey_value **ret_functions)
 {
     const void *key = NULL, *settings = NULL;
     size_t key_size = 0, settings_size = 0;
-    unsigned long long pipe = 0, memory = 0, steps = 0, bytes = 0;
+    unsigned long long pipe = 0, ticket = 0, memory = 0, steps = 0, bytes = 0;
     long long handshake = 0, sending = 0;
     int md5 = 0, standard = 0, segments = 0;
     const covey_value *sizes;
-    int r = covey_value_unpack(plan, "(K, z, y#, y#, i, i, i, i, O, O, O)", &pipe,
-                               &o->address, &key, &key_size, &settings, &settings_size,
-                               &md5, &standard, &segments, ret_is_thread, &sizes,
-                               ret_types, ret_functions);
+    int r = covey_value_unpack(plan, "(K, K, z, y#, y#, i, i, i, i, O, O, O)", &pipe,
+                               &ticket, &o->address, &key, &key_size, &settings,
+                               &settings_size, &md5, &standard, &segments,
+                               &ret_child->is_thread, &sizes, ret_types, ret_functions);
     if (r >= 0)
         r = covey_value_unpack(sizes, "(n, n, n, n, n, K, K, K, L, L)", &o->max_message,
                                &o->max_reply, &o->max_objects, &o->max_sessions,
@@ -191,7 +213,8 @@ static int read_plan(const covey_value *plan, struct covey_manager_opts *o,
     o->handshake_timeout = handshake;
     o->send_timeout = sending;
     uintptr_t address = (uintptr_t)pipe;
-    memcpy(ret_pipe, &address, sizeof address);
+    memcpy(&ret_child->pipe, &address, sizeof address);
+    ret_child->ticket = ticket;
     return r;
 }
 
@@ -202,26 +225,27 @@ static int serve_plan(const covey_value *plan)
     struct covey_tls tls;
     struct cvy_registry registry = {0};
     const covey_value *types, *functions;
-    covey_conn *pipe;
-    int is_thread = 0,
-        r = read_plan(plan, &o, &settings, &pipe, &is_thread, &types, &functions);
+    struct child child = {0};
+    int r = read_plan(plan, &o, &settings, &child, &types, &functions);
     if (r < 0)
         return r;
     o.tls = cvy_tls_options(&settings, &tls);
-    unsigned before = cvy_serve_stops();
-    if (!is_thread) {
+    struct cvy_serving serving = {.call = "covey_manager_start",
+                                  .ticket = child.ticket,
+                                  .stops_before = cvy_serve_stops()};
+    if (!child.is_thread) {
         cvy_os_ignore_interrupt();
         cvy_os_on_terminate(covey_manager_stop);
     }
     o.ready = tell_address;
-    o.context = &pipe;
+    o.context = &child;
     r = cvy_types_from_value(&registry, o.standard_types == COVEY_ON, types);
     if (r >= 0)
         r = cvy_functions_from_value(&registry.functions, functions);
     if (r >= 0)
-        r = cvy_serve(&o, &registry, before, "covey_manager_start");
+        r = cvy_serve(&o, &registry, &serving);
     if (r < 0)
-        tell_once(&pipe, r, covey_error_detail());
+        (void)tell_once(&child, r, covey_error_detail());
     cvy_registry_free(&registry);
     return r;
 }
@@ -239,7 +263,7 @@ static int serve_child(struct covey_view arg)
 /* ---- in the starter ---- */
 
 static int plan_value(covey_value **out, const struct covey_manager_opts *o,
-                      const covey_conn *pipe)
+                      const covey_conn *pipe, uint64_t ticket)
 {
     struct cvy_tls_settings tls;
     covey_value *types = NULL, *functions = NULL, *sizes = NULL;
@@ -260,14 +284,15 @@ static int plan_value(covey_value **out, const struct covey_manager_opts *o,
         covey_value_free(functions);
         return r;
     }
-    return covey_value_pack(
-        out, "(K, z, y#, y#, i, i, i, i, N, N, N)", (unsigned long long)(uintptr_t)pipe,
-        o->address, o->authkey.data, o->authkey.size, &tls, sizeof tls,
-        o->allow_md5 == COVEY_ON, o->standard_types != COVEY_OFF,
-        o->segments == COVEY_ON, o->method == COVEY_THREAD, sizes, types, functions);
+    return covey_value_pack(out, "(K, K, z, y#, y#, i, i, i, i, N, N, N)",
+                            (unsigned long long)(uintptr_t)pipe,
+                            (unsigned long long)ticket, o->address, o->authkey.data,
+                            o->authkey.size, &tls, sizeof tls, o->allow_md5 == COVEY_ON,
+                            o->standard_types != COVEY_OFF, o->segments == COVEY_ON,
+                            o->method == COVEY_THREAD, sizes, types, functions);
 }
 
-static int make_process(covey_process **out, const struct covey_manager_opts *o,
+static int make_process(struct started *s, const struct covey_manager_opts *o,
                         const covey_conn *pipe, int64_t deadline)
 {
     struct covey_bytes pickle = {0};
@@ -279,19 +304,20 @@ static int make_process(covey_process **out, const struct covey_manager_opts *o,
         .method = o->method,
         .die_with_parent = o->outlive == COVEY_ON ? COVEY_OFF : 0,
         .holds = {pipe},
-        .start_timeout = cvy_max_i64(left_until(deadline), 1), /* 0: the default */
+        .start_timeout =
+            cvy_max_i64(cvy_os_time_left(deadline), 1), /* 0: the default */
     };
     if (!o->name) {
         (void)snprintf(name, sizeof name, "Manager-%u",
                        atomic_fetch_add(&count, 1) + 1);
         opts.name = name;
     }
-    int r = plan_value(&plan, o, pipe);
+    int r = plan_value(&plan, o, pipe, s->ticket);
     if (r >= 0)
         r = covey_value_pickle(plan, &pickle);
     if (r >= 0)
-        r = covey_process_create(out, serve_child, COVEY_VIEW(pickle.data, pickle.size),
-                                 &opts);
+        r = covey_process_create(&s->process, serve_child,
+                                 COVEY_VIEW(pickle.data, pickle.size), &opts);
     covey_value_free(plan);
     if (pickle.data)
         explicit_bzero(pickle.data, pickle.capacity); /* it has the key */
@@ -319,41 +345,78 @@ static int hear(covey_conn *pipe, covey_nsec timeout, char address[256])
 }
 
 /* Start the process. Takes `pipe`, its end. A thread shares this process's hold of it. */
-static int start_process(covey_process **out, const struct covey_manager_opts *o,
+static int start_process(struct started *s, const struct covey_manager_opts *o,
                          covey_conn *pipe, int64_t deadline)
 {
-    covey_process *process = NULL;
-    int r = make_process(&process, o, pipe, deadline);
+    int r = make_process(s, o, pipe, deadline);
     if (r >= 0)
-        r = covey_process_start(process);
-    if (r < 0 || o->method != COVEY_THREAD)
+        r = covey_process_start(s->process);
+    if (r < 0 || !s->is_thread)
         covey_conn_free(pipe);
-    if (r < 0) {
-        covey_process_free(process);
-        return r;
-    }
-    *out = process;
-    return 0;
+    return r;
 }
 
-static int start(covey_process **out, const struct covey_manager_opts *o,
-                 int64_t deadline, char address[256])
+/* It serves, but cannot be connected to: it has what is left of the time to end. */
+static void let_end(const struct started *s, int64_t deadline)
 {
-    covey_process *process = NULL;
+    if (s->is_thread)
+        return;
+    (void)covey_process_terminate(s->process);
+    (void)covey_process_join(s->process, cvy_os_time_left(deadline));
+}
+
+/* Nobody knows of it. A thread that says so from now on hears that nobody
+ * listens; one that has said so is stopped. */
+static void give_up(struct started *s)
+{
+    if (!s->is_thread)
+        (void)covey_process_kill(s->process);
+    end_for_good(s, s->is_thread ? cvy_os_deadline(END_PATIENCE) : INT64_MAX);
+}
+
+static int start(struct started **out, const struct covey_manager_opts *o,
+                 int64_t deadline)
+{
     covey_conn *ours, *its;
-    int r = covey_pipe_create(&ours, &its, NULL);
-    if (r < 0)
+    struct started *s = cvy_calloc(1, sizeof *s);
+    int r = s ? covey_pipe_create(&ours, &its, NULL)
+              : cvy_fail(-ENOMEM, "no memory for a manager");
+    if (r < 0) {
+        cvy_free(s);
         return r;
-    r = start_process(&process, o, its, deadline);
-    if (r >= 0)
-        r = hear(ours, left_until(deadline), address);
-    covey_conn_free(ours);
-    if (r < 0 && process) {
-        (void)covey_process_kill(process);
-        (void)covey_process_join(process, COVEY_FOREVER);
-        covey_process_free(process);
     }
-    *out = process;
+    s->is_thread = o->method == COVEY_THREAD;
+    s->ticket = atomic_fetch_add(&last_ticket, 1) + 1;
+    r = start_process(s, o, its, deadline);
+    bool runs = r >= 0;
+    if (runs)
+        r = hear(ours, cvy_os_time_left(deadline), s->address);
+    covey_conn_free(ours);
+    if (r >= 0)
+        *out = s;
+    else if (runs)
+        give_up(s);
+    else
+        free_started(s);
+    return r;
+}
+
+/* Connect to it and note it. What fails leaves it to the caller. */
+static int connect_started(covey_manager **out, struct started *s,
+                           const struct covey_manager_opts *o, int64_t deadline)
+{
+    covey_manager *manager = NULL;
+    int r = covey_manager_connect(&manager, s->address,
+                                  COVEY_CONNECT_OPTS(.authkey = o->authkey,
+                                                     .allow_md5 = o->allow_md5,
+                                                     .tls = o->tls),
+                                  cvy_os_time_left(deadline));
+    if (r >= 0)
+        r = note_started(s);
+    if (r >= 0)
+        *out = manager;
+    else
+        covey_manager_free(manager);
     return r;
 }
 
@@ -362,8 +425,7 @@ int covey_manager_start(covey_manager **out, const struct covey_manager_opts *op
     static const char call[] = "covey_manager_start";
     struct covey_manager_opts o;
     struct covey_bytes own = {0};
-    char address[256];
-    covey_process *process;
+    struct started *s;
     int r = cvy_serve_take_opts(&o, opts, call);
     if (r >= 0 && o.listen_fd)
         r = cvy_fail(-EINVAL, "%s: .listen_fd is for a manager in this process", call);
@@ -377,20 +439,13 @@ int covey_manager_start(covey_manager **out, const struct covey_manager_opts *op
     }
     int64_t deadline = r < 0 ? 0 : cvy_os_deadline(o.start_timeout);
     if (r >= 0)
-        r = start(&process, &o, deadline, address);
+        r = start(&s, &o, deadline);
     if (r >= 0) {
-        r = note_started(process, address);
-        if (r < 0)
-            end_process(process, 0);
-    }
-    if (r >= 0) {
-        r = covey_manager_connect(out, address,
-                                  COVEY_CONNECT_OPTS(.authkey = o.authkey,
-                                                     .allow_md5 = o.allow_md5,
-                                                     .tls = o.tls),
-                                  left_until(deadline));
-        if (r < 0)
-            give_up(address, deadline);
+        r = connect_started(out, s, &o, deadline);
+        if (r < 0) {
+            let_end(s, deadline);
+            give_up(s);
+        }
     }
     covey_bytes_free(&own);
     if (r < 0)
