@@ -167,4 +167,43 @@ TEST(child_closes_a_connection_in_the_middle_of_messages)
     bare_free(&b);
 }
 
+/* ---- beside who registers ---- */
+
+enum { FORKS = 150, BETWEEN = 5000 };
+
+static _Atomic int forks;
+
+static int nothing(covey_request *request)
+{
+    return covey_request_return(request, covey_value_none());
+}
+
+static void *register_on(void *unused)
+{
+    for (int i = 0; forks < FORKS;) { /* what is registered stays, so not too much */
+        if (i < (forks + 1) * BETWEEN) {
+            CHECK_OK(covey_manager_register_function("covey.nothing", nothing));
+            i++;
+        }
+    }
+    return unused;
+}
+
+TEST(who_is_forked_while_another_registers_can_register)
+{
+    pthread_t thread;
+    int status;
+    forks_beside_threads();
+    CHECK_EQ(pthread_create(&thread, NULL, register_on, NULL), 0);
+    for (; forks < FORKS; forks++) {
+        int pid = fork();
+        CHECK_GE(pid, 0);
+        if (!pid)
+            _exit(covey_manager_register_function("covey.nothing", nothing) != 0);
+        CHECK_EQ(waitpid(pid, &status, 0), pid);
+        CHECK_EQ(status, 0);
+    }
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+}
+
 CHECK_MAIN()

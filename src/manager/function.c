@@ -4,7 +4,7 @@
 #include "manager/function.h"
 
 #include <errno.h>
-#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,12 +23,13 @@ struct entry {
     covey_function_fn *fn;
 };
 
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct entry *entries; /* the newest first; none is ever taken out */
+/* The newest first. None is ever taken out, so no lock is needed, which a fork could find
+ * taken. */
+static struct entry *_Atomic entries;
 
 static const struct entry *first_entry(void)
 {
-    return __atomic_load_n(&entries, __ATOMIC_ACQUIRE);
+    return atomic_load_explicit(&entries, memory_order_acquire);
 }
 
 /* ---- registering ---- */
@@ -77,10 +78,9 @@ int covey_manager_register_function(const char *name, covey_function_fn *fn)
     }
     e->name = whole;
     e->fn = fn;
-    (void)pthread_mutex_lock(&mutex);
-    e->next = entries;
-    __atomic_store_n(&entries, e, __ATOMIC_RELEASE);
-    (void)pthread_mutex_unlock(&mutex);
+    e->next = atomic_load(&entries);
+    while (!atomic_compare_exchange_weak(&entries, &e->next, e))
+        continue;
     return 0;
 }
 

@@ -2,7 +2,7 @@
 /* registered.c: what the program has registered, for all managers that it runs. It lasts as
  * long as the process: managers in other threads may use a class that was replaced. */
 #include <errno.h>
-#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -22,8 +22,9 @@ struct entry {
     covey_value *args;
 };
 
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct entry *entries; /* the newest first */
+/* The newest first. Entries are never taken out, so no lock is needed, which a fork could find
+ * taken. */
+static struct entry *_Atomic entries;
 
 static void free_entry(struct entry *e)
 {
@@ -40,17 +41,14 @@ static void free_entry(struct entry *e)
 
 static void add(struct entry *e)
 {
-    (void)pthread_mutex_lock(&mutex);
-    e->next = entries;
-    __atomic_store_n(&entries, e, __ATOMIC_RELEASE);
-    (void)pthread_mutex_unlock(&mutex);
+    e->next = atomic_load(&entries);
+    while (!atomic_compare_exchange_weak(&entries, &e->next, e))
+        continue;
 }
 
-/* Entries are never taken out, so the list can be walked without the lock, also in a fork
- * child. */
 static const struct entry *first_entry(void)
 {
-    return __atomic_load_n(&entries, __ATOMIC_ACQUIRE);
+    return atomic_load_explicit(&entries, memory_order_acquire);
 }
 
 static const struct entry *find_entry(const char *name)

@@ -16,6 +16,7 @@
 #include "manager/function.h"
 #include "manager/serve.h"
 #include "os/events.h"
+#include "os/fork.h"
 #include "os/os.h"
 
 #include <covey/connection.h>
@@ -38,6 +39,12 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct started *list;
 static _Atomic unsigned count;
 static _Atomic uint64_t last_ticket;
+
+__attribute__((constructor)) static void guard_forks(void)
+{
+    static struct cvy_os_fork_guard guard = {.mutex = &mutex};
+    cvy_os_guard_forks(&guard);
+}
 
 static void end_process(covey_process *process, int64_t deadline)
 {
