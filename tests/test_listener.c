@@ -2,6 +2,8 @@
 /* Listeners and clients: paths, deadlines, keys, and peers that misbehave. For addresses see
  * test_addresses.c. */
 #include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -33,6 +35,37 @@ static uint64_t refused(covey_listener *l)
     uint64_t count = 0;
     CHECK_OK(covey_listener_refused(l, &count));
     return count;
+}
+
+static void asks_when_silent(covey_conn *conn)
+{
+    static const struct {
+        int level, name, wanted;
+    } options[] = {{SOL_SOCKET, SO_KEEPALIVE, 1},
+                   {IPPROTO_TCP, TCP_KEEPIDLE, 60},
+                   {IPPROTO_TCP, TCP_KEEPINTVL, 15},
+                   {IPPROTO_TCP, TCP_KEEPCNT, 4}};
+    int fd, value = 0;
+    CHECK_OK(covey_conn_fd(conn, &fd));
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        socklen_t size = sizeof value;
+        CHECK_EQ(getsockopt(fd, options[i].level, options[i].name, &value, &size), 0);
+        CHECK_EQ(value, options[i].wanted);
+    }
+}
+
+TEST(both_ends_over_tcp_notice_that_the_other_machine_vanishes)
+{
+    covey_listener *l = listener_at("127.0.0.1:0", NULL);
+    covey_conn *client, *server;
+    CHECK_OK(
+        covey_client_connect(&client, covey_listener_address(l), NULL, COVEY_SEC(20)));
+    CHECK_OK(covey_listener_accept(l, &server, COVEY_SEC(20)));
+    asks_when_silent(client);
+    asks_when_silent(server);
+    covey_conn_free(client);
+    covey_conn_free(server);
+    covey_listener_free(l);
 }
 
 TEST(address_in_use_is_an_error)

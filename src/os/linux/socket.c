@@ -59,6 +59,25 @@ static void send_at_once(int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
+/* A machine that vanishes says no good-bye: who is silent is asked whether he is there. */
+static void ask_when_silent(int fd)
+{
+    static const int on = 1, idle = 60, between = 15, tries = 4; /* s */
+
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &between, sizeof(between));
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &tries, sizeof(tries));
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+}
+
+static void prepare_connected(int fd, const struct cvy_os_address *address)
+{
+    if (family_of(address) == AF_UNIX)
+        return;
+    send_at_once(fd);
+    ask_when_silent(fd);
+}
+
 static int bind_to(int fd, const struct cvy_os_address *address)
 {
     const int on = 1, off = 0;
@@ -154,8 +173,7 @@ int cvy_os_accept(int fd, struct cvy_os_address *ret_peer)
     peer = cvy_fd_above_std(peer);
     if (peer < 0)
         return -errno;
-    if (family_of(ret_peer) != AF_UNIX)
-        send_at_once(peer);
+    prepare_connected(peer, ret_peer);
     return peer;
 }
 
@@ -271,8 +289,7 @@ int cvy_os_connect(const struct cvy_os_address *address, int64_t deadline)
         return r;
     }
     set_send_timeout(fd, INT64_MAX);
-    if (family_of(address) != AF_UNIX)
-        send_at_once(fd);
+    prepare_connected(fd, address);
     return fd;
 }
 
