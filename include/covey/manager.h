@@ -238,8 +238,8 @@ struct covey_manager_opts {
     uint64_t max_bytes;
     /** For proving that one knows the key; default 10 s. */
     covey_nsec handshake_timeout;
-    /** A client that reads nothing of its reply for so long is disconnected; default 60
-     * s. */
+    /** A client that reads nothing of its reply for so long, or has begun a request and
+     * sends nothing more of it, is disconnected; default 60 s. */
     covey_nsec send_timeout;
     /** For covey_manager_start; default 30 s. */
     covey_nsec start_timeout;

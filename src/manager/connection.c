@@ -77,7 +77,8 @@ static void unlink_all(struct cvy_connection *c)
     c->server->connection_count--;
 }
 
-/* The slow ones are in the order of their deadlines. */
+/* The slow ones, who do not read their reply or stopped amid a message, are in the order of
+ * their deadlines. */
 static void not_slow(struct cvy_connection *c)
 {
     struct cvy_server *server = c->server;
@@ -107,6 +108,19 @@ static void now_slow(struct cvy_connection *c)
         server->slow_first = c;
     server->slow_last = c;
     c->is_slow = true;
+}
+
+/* After it was worked on: what it has begun to send has to come on. */
+static void time_rest(struct cvy_connection *c)
+{
+    bool awaits = !c->runs && (c->state == CVY_CONTROL || c->state == CVY_SERVING) &&
+                  c->in.size > c->in_done;
+    if (c->state == CVY_ENDED || cvy_connection_has_output(c))
+        return;
+    if (awaits)
+        now_slow(c);
+    else
+        not_slow(c);
 }
 
 static void run_later(struct cvy_connection *c)
@@ -504,6 +518,7 @@ static void take_in(struct cvy_connection *c, size_t size)
     }
     if (c->state != CVY_ENDED && !done && c->in.size)
         work_kept(c);
+    time_rest(c);
 }
 
 static void read_some(struct cvy_connection *c)
@@ -577,6 +592,7 @@ static void leave_lane(struct cvy_connection *c)
     else if (c->in.size && find_frame(c, (const unsigned char *)c->in.data + c->in_done,
                                       c->in.size - c->in_done, &frame) != 0)
         run_later(c);
+    time_rest(c);
     watch_usual(c);
 }
 
@@ -607,6 +623,7 @@ void cvy_connection_run(struct cvy_connection *c)
     not_run(c);
     if (may_work(c))
         work_kept(c);
+    time_rest(c);
     if (is_ahead(c))
         read_some(c);
     if (may_read(c) || cvy_connection_has_output(c))
@@ -622,6 +639,7 @@ void cvy_connection_resume(struct cvy_connection *c)
     if (c->in.size && find_frame(c, (const unsigned char *)c->in.data + c->in_done,
                                  c->in.size - c->in_done, &frame) != 0)
         run_later(c);
+    time_rest(c);
     watch_usual(c);
     wake_client(c);
 }

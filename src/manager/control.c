@@ -15,6 +15,9 @@
 #include "manager/server.h"
 #include "os/os.h"
 
+/* Bytes of the name of a session. */
+#define NAME_MOST 256
+
 typedef int control_fn(struct cvy_connection *c, const struct cvy_request *request);
 
 /* Each replies itself, or returns a negative code with the detail: a KeyError for -ENOENT,
@@ -306,6 +309,9 @@ static int do_accept_connection(struct cvy_connection *c,
         return r;
     if (c->state == CVY_SERVING)
         return cvy_fail(COVEY_ETYPE, "the connection is accepted already");
+    if (strlen(name) > NAME_MOST)
+        return cvy_fail(-EINVAL, "a name of %zu bytes; a session's has at most %d",
+                        strlen(name), NAME_MOST);
     char *copy = cvy_strdup(name);
     if (!copy)
         return cvy_fail(-ENOMEM, "no memory for the name of a session");

@@ -156,8 +156,10 @@ static void serve_time(struct cvy_server *server)
 {
     int64_t now = cvy_os_now();
     cvy_parking_run(&server->parking, now);
-    while (server->slow_first && server->slow_first->slow_until <= now)
-        cvy_connection_end(server->slow_first, "it does not read its replies");
+    for (struct cvy_connection *c; (c = server->slow_first) && c->slow_until <= now;)
+        cvy_connection_end(c, cvy_connection_has_output(c)
+                                  ? "it does not read its replies"
+                                  : "it does not send the rest of a message");
     if (server->accept_again && server->accept_again <= now)
         accept_again(server);
     if (cvy_door_deadline(server->listener) <= now)
@@ -257,7 +259,7 @@ static int turn(struct cvy_server *server)
     return count;
 }
 
-/* Whether some reply waits to be written. */
+/* Whether some reply waits to be written: nobody else is slow by now. */
 static bool has_output(const struct cvy_server *server)
 {
     return server->slow_first != NULL;

@@ -210,7 +210,7 @@ struct cvy_connection {
     struct cvy_client *family;          /* for which it counts; NULL: for itself */
     struct cvy_connection *next, *prev; /* of all */
     struct cvy_connection *next_run;    /* those with requests left to do */
-    struct cvy_connection *next_slow, *prev_slow; /* those that do not read */
+    struct cvy_connection *next_slow, *prev_slow; /* that do not read or send on */
     struct cvy_connection *next_lane, *prev_lane; /* those whose lanes are looked at */
     bool runs, is_slow, is_looked_at, is_served;
     enum cvy_connection_state state;
@@ -226,7 +226,7 @@ struct cvy_connection {
     size_t in_done;
     struct covey_bytes out; /* to be written, from `out_done` on */
     size_t out_done;
-    int64_t slow_until;   /* when it is closed if it still does not read */
+    int64_t slow_until;   /* when it is closed if it still does not */
     covey_value *request; /* of the call */
     struct cvy_call call;
     struct cvy_hosted *hosted; /* of the call, busy by it */
