@@ -13,6 +13,8 @@
 #include "base/error.h"
 #include "channel/mac.h"
 #include "os/modules.h"
+#include "os/os.h"
+#include "os/socket.h"
 
 /* Weak: of a program that was linked with libcrypto, which a static one has to be. */
 #pragma weak EVP_get_digestbyname
@@ -36,6 +38,16 @@ static bool is_linked(void)
     return EVP_get_digestbyname && HMAC && OPENSSL_init_crypto;
 }
 
+/* The loader says what failed in words only. Returns: -EMFILE or -ENFILE: there was no
+ * descriptor to open it with; -ELIBACC. */
+static int fail_load(const char *why)
+{
+    int probe = cvy_os_flag_create();
+    cvy_os_close(probe);
+    return cvy_fail(probe == -EMFILE || probe == -ENFILE ? probe : -ELIBACC,
+                    "authentication needs libcrypto: %s", why);
+}
+
 static int load(struct cvy_crypto *ret_crypto)
 {
     static const char *const names[] = {"libcrypto.so.3", "libcrypto.so.1.1"};
@@ -46,7 +58,7 @@ static int load(struct cvy_crypto *ret_crypto)
     for (size_t i = 0; i < sizeof names / sizeof *names && r < 0; i++)
         r = cvy_os_module_load(names[i], &handle, &base, why, sizeof why);
     if (r < 0)
-        return cvy_fail(-ELIBACC, "authentication needs libcrypto: %s", why);
+        return fail_load(why);
     void *find = cvy_os_module_symbol(handle, "EVP_get_digestbyname"),
          *hmac = cvy_os_module_symbol(handle, "HMAC"),
          *init = cvy_os_module_symbol(handle, "OPENSSL_init_crypto");
