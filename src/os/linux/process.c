@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -31,12 +32,26 @@
 __attribute__((weak)) void __lsan_do_leak_check(void);
 __attribute__((weak)) void __gcov_dump(void);
 
+/* Another thread may have had the locks of the leak checker's allocator at a fork: in the
+ * child they are held for ever. */
+static bool leaks_are_unknown;
+
+static bool has_threads(void)
+{
+    struct stat tasks; /* a link for each, and two */
+
+    return stat("/proc/self/task", &tasks) < 0 || tasks.st_nlink > 3;
+}
+
 CVY_CHILD_CODE int cvy_os_fork(void)
 {
+    bool is_beside = __lsan_do_leak_check && has_threads();
     int pid;
 
     CVY_FAULT_POINT("fork", EAGAIN);
     pid = fork();
+    if (pid == 0 && is_beside)
+        leaks_are_unknown = true;
     return pid < 0 ? -errno : pid;
 }
 
@@ -96,7 +111,7 @@ CVY_CHILD_CODE void cvy_os_exit(int status)
 {
     if (__gcov_dump)
         __gcov_dump();
-    if (__lsan_do_leak_check)
+    if (__lsan_do_leak_check && !leaks_are_unknown)
         __lsan_do_leak_check();
     _exit(status);
 }
