@@ -194,7 +194,7 @@ TEST(who_is_forked_while_another_registers_can_register)
     pthread_t thread;
     int status;
     if (SANITIZED)
-        SKIP("after a fork beside a thread a sanitizer's malloc may wait for ever");
+        SKIP("the sanitizers' allocators do not survive such forks");
     forks_beside_threads();
     CHECK_EQ(pthread_create(&thread, NULL, register_on, NULL), 0);
     for (; forks < FORKS; forks++) {
