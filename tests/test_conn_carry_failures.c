@@ -276,15 +276,29 @@ TEST(who_is_in_the_middle_of_a_proof_proves_the_key_it_came_for)
 
 /* ---- other users ---- */
 
+/* Another user cannot have what comes, and is told why. */
+struct refusal {
+    struct pair p;
+    char why[40];
+};
+
 static int fetch_as_another_user(struct covey_view arg)
 {
-    const struct pair *p = arg.data;
-    covey_value *value = value_from(p->b);
+    const struct refusal *refusal = arg.data;
+    covey_value *value = value_from(refusal->p.b);
     covey_conn *conn = NULL;
     CHECK_EQ(setresuid(65534, 65534, 65534), 0);
     CHECK_ERR(covey_conn_from_value(&conn, value, COVEY_SEC(20)), -EACCES);
-    CHECK_STR_HAS(covey_error_detail(), "user 0 offers it");
+    CHECK_STR_HAS(covey_error_detail(), refusal->why);
     _exit(0); /* a sanitizer cannot look into a process with two users */
+}
+
+static void is_refused(struct pair *p, const covey_value *value, const char *why)
+{
+    struct refusal refusal = {.p = *p};
+    snprintf(refusal.why, sizeof refusal.why, "%s", why);
+    CHECK_OK(covey_conn_send_value(p->a, value, COVEY_SEC(20)));
+    CHECK_EQ(run(fetch_as_another_user, COVEY_VIEW_OF(refusal), OPTS()), 0);
 }
 
 TEST_EACH_METHOD(receiver_of_another_user_is_told_so)
@@ -294,8 +308,7 @@ TEST_EACH_METHOD(receiver_of_another_user_is_told_so)
     struct pair p = pair_new(NULL);
     struct bare b;
     covey_value *value = value_new(&b, COVEY_FOREVER);
-    CHECK_OK(covey_conn_send_value(p.a, value, COVEY_SEC(20)));
-    CHECK_EQ(run(fetch_as_another_user, COVEY_VIEW_OF(p), OPTS()), 0);
+    is_refused(&p, value, "user 0 offers it");
     works(value, b.fd);
     covey_value_free(value);
     bare_free(&b);
@@ -319,17 +332,6 @@ static int challenge_as_another_user(struct own_name own, int ready)
     _exit(n < 0 ? 0 : (int)n);
 }
 
-static int fetch_from_another_user(struct covey_view arg)
-{
-    const struct pair *p = arg.data;
-    covey_value *value = value_from(p->b);
-    covey_conn *conn = NULL;
-    CHECK_EQ(setresuid(65534, 65534, 65534), 0);
-    CHECK_ERR(covey_conn_from_value(&conn, value, COVEY_SEC(20)), -EACCES);
-    CHECK_STR_HAS(covey_error_detail(), "user 65533 offers it");
-    _exit(0); /* a sanitizer cannot look into a process with two users */
-}
-
 TEST_EACH_METHOD(receiver_of_another_user_proves_nothing_to_it)
 {
     struct own_name own = own_name();
@@ -347,8 +349,7 @@ TEST_EACH_METHOD(receiver_of_another_user_proves_nothing_to_it)
     CHECK_EQ(read(ready[0], &byte, 1), 0);
     struct pair p = pair_new(NULL);
     covey_value *value = conn_at(python_of(own), 1);
-    CHECK_OK(covey_conn_send_value(p.a, value, COVEY_SEC(20)));
-    CHECK_EQ(run(fetch_from_another_user, COVEY_VIEW_OF(p), OPTS()), 0);
+    is_refused(&p, value, "user 65533 offers it");
     CHECK_EQ(waitpid(pid, &status, 0), pid);
     CHECK_EQ(status, 0);
     close(ready[0]);

@@ -45,14 +45,20 @@ TEST(a_wake_up_of_who_is_gone_goes_to_the_next)
     }
 }
 
+/* Both wait for a new condition, whose lock this has. */
+static void two_wait(struct job *gone, struct job *next)
+{
+    begin(&cvy_type_condition, NULL);
+    waits_notified(gone, &there);
+    waits_notified(next, &there);
+    gives(&here, "acquire", NULL, "True");
+}
+
 TEST(a_notification_of_who_is_gone_goes_to_the_next)
 {
     struct job gone, next;
 
-    begin(&cvy_type_condition, NULL);
-    waits_notified(&gone, &there);
-    waits_notified(&next, &there);
-    gives(&here, "acquire", NULL, "True");
+    two_wait(&gone, &next);
     wakes_who_is_gone(&gone, "notify", NULL);
     gives(&here, "release", NULL, "None");
     goes_on(&next, "True");
@@ -64,10 +70,7 @@ TEST(a_notification_of_who_goes_before_it_has_the_lock_goes_to_the_next)
 {
     struct job gone, next;
 
-    begin(&cvy_type_condition, NULL);
-    waits_notified(&gone, &there);
-    waits_notified(&next, &there);
-    gives(&here, "acquire", NULL, "True");
+    two_wait(&gone, &next);
     gives(&here, "notify", NULL, "None");
     cvy_cancel(&gone.call);
     end(&gone);
@@ -82,10 +85,7 @@ TEST(a_notification_of_who_goes_as_the_lock_is_its_goes_to_the_next)
 {
     struct job gone, next;
 
-    begin(&cvy_type_condition, NULL);
-    waits_notified(&gone, &there);
-    waits_notified(&next, &there);
-    gives(&here, "acquire", NULL, "True");
+    two_wait(&gone, &next);
     gives(&here, "notify", NULL, "None");
     wakes_who_is_gone(&gone, "release", NULL);
     goes_on(&next, "True");

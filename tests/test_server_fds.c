@@ -54,6 +54,13 @@ static const struct covey_class few_class = {.size = sizeof(struct covey_class),
                                              .create = few_make,
                                              .destroy = few_free};
 
+/* From now on the manager has n descriptors for what comes. */
+static void leave(covey_conn *me, const char *ident, int n)
+{
+    REQUEST(me, ident, "leave", "(i)", n);
+    REPLIES(me, "#RETURN", "None");
+}
+
 static void count_waiting(void *count, int level, const char *line)
 {
     (void)level;
@@ -73,8 +80,7 @@ TEST(newcomers_wait_for_the_last_descriptor_and_that_is_told_once)
     struct server server = server_start((struct covey_manager_opts){0});
     server_create(&server, "Few", ident);
     covey_conn *me = server_session(&server, "me");
-    REQUEST(me, ident, "leave", "(i)", 1);
-    REPLIES(me, "#RETURN", "None");
+    leave(me, ident, 1);
     covey_conn *last = server_session(&server, "last");
     CHECK_EQ(*told, 0);
     CHECK_ERR(covey_client_connect(&newcomer, server.address,
@@ -82,18 +88,15 @@ TEST(newcomers_wait_for_the_last_descriptor_and_that_is_told_once)
                                    COVEY_MSEC(500)),
               -ETIMEDOUT);
     CHECK_EQ(*told, 1);
-    REQUEST(me, ident, "leave", "(i)", 20);
-    REPLIES(me, "#RETURN", "None");
+    leave(me, ident, 20);
     covey_conn *next = server_session(&server, "next");
-    REQUEST(me, ident, "leave", "(i)", 0);
-    REPLIES(me, "#RETURN", "None");
+    leave(me, ident, 0);
     CHECK_ERR(covey_client_connect(&newcomer, server.address,
                                    COVEY_CLIENT_OPTS(.authkey = SERVER_KEY),
                                    COVEY_MSEC(300)),
               -ETIMEDOUT);
     CHECK_EQ(*told, 2);
-    REQUEST(me, ident, "leave", "(i)", 20);
-    REPLIES(me, "#RETURN", "None");
+    leave(me, ident, 20);
     covey_conn_free(last);
     covey_conn_free(next);
     covey_conn_free(me);

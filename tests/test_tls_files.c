@@ -136,33 +136,43 @@ TEST(what_fails_leaves_nothing_in_the_queue_of_errors)
     (void)queue_of_errors(); /* which looks that it is empty */
 }
 
+/* Two ends of one connection by the key. */
+static struct ends {
+    covey_listener *l;
+    covey_conn *here, *there;
+} connected(void)
+{
+    struct ends e = {0};
+    struct client client;
+    CHECK_OK(covey_listener_create(
+        &e.l, ANY_PORT, COVEY_LISTENER_OPTS(.authkey = SECRET, .tls = BY_KEY)));
+    client_start(&client, covey_listener_address(e.l),
+                 COVEY_CLIENT_OPTS(.authkey = SECRET, .tls = BY_KEY));
+    CHECK_OK(covey_listener_accept(e.l, &e.here, LONG));
+    CHECK_OK(client_result(&client));
+    e.there = client.conn;
+    return e;
+}
+
 TEST(what_the_program_has_in_the_queue_of_errors_stays)
 {
-    covey_listener *l = NULL;
-    covey_conn *conn;
-    struct client client;
     char byte;
     size_t size;
-    CHECK_OK(covey_listener_create(
-        &l, ANY_PORT, COVEY_LISTENER_OPTS(.authkey = SECRET, .tls = BY_KEY)));
-    client_start(&client, covey_listener_address(l),
-                 COVEY_CLIENT_OPTS(.authkey = SECRET, .tls = BY_KEY));
-    CHECK_OK(covey_listener_accept(l, &conn, LONG));
-    CHECK_OK(client_result(&client));
+    struct ends e = connected();
     const struct queue q = queue_of_errors();
     unsigned long first = q.first(), last = q.last();
     CHECK(first != 0);
-    CHECK_ERR(covey_conn_recv_into(conn, &byte, 1, &size, COVEY_NOWAIT), -ETIMEDOUT);
-    CHECK_ERR(covey_conn_poll(conn, COVEY_NOWAIT), -ETIMEDOUT);
-    send_text(client.conn, "there");
-    recv_text(conn, "there");
-    send_text(conn, "and back");
-    covey_conn_free(conn);
-    recv_text(client.conn, "and back");
-    CHECK_ERR(covey_conn_recv_into(client.conn, &byte, 1, &size, LONG), COVEY_EEOF);
+    CHECK_ERR(covey_conn_recv_into(e.here, &byte, 1, &size, COVEY_NOWAIT), -ETIMEDOUT);
+    CHECK_ERR(covey_conn_poll(e.here, COVEY_NOWAIT), -ETIMEDOUT);
+    send_text(e.there, "there");
+    recv_text(e.here, "there");
+    send_text(e.here, "and back");
+    covey_conn_free(e.here);
+    recv_text(e.there, "and back");
+    CHECK_ERR(covey_conn_recv_into(e.there, &byte, 1, &size, LONG), COVEY_EEOF);
     CHECK(q.first() == first && q.last() == last);
-    covey_conn_free(client.conn);
-    covey_listener_free(l);
+    covey_conn_free(e.there);
+    covey_listener_free(e.l);
     CHECK(q.first() == first && q.last() == last);
 }
 
@@ -181,26 +191,18 @@ static void *short_realloc(void *memory, size_t size)
 
 TEST(a_send_without_memory_ends_the_direction)
 {
-    covey_listener *l = NULL;
-    covey_conn *conn;
-    struct client client;
     CHECK_OK(covey_set_allocator(short_malloc, short_realloc, free));
-    CHECK_OK(covey_listener_create(
-        &l, ANY_PORT, COVEY_LISTENER_OPTS(.authkey = SECRET, .tls = BY_KEY)));
-    client_start(&client, covey_listener_address(l),
-                 COVEY_CLIENT_OPTS(.authkey = SECRET, .tls = BY_KEY));
-    CHECK_OK(covey_listener_accept(l, &conn, LONG));
-    CHECK_OK(client_result(&client));
+    struct ends e = connected();
     atomic_store(&is_short, true);
-    int r = covey_conn_send(conn, COVEY_VIEW("lost", 4), LONG);
+    int r = covey_conn_send(e.here, COVEY_VIEW("lost", 4), LONG);
     atomic_store(&is_short, false);
     CHECK_ERR(r, -ENOMEM);
-    CHECK_ERR(covey_conn_send(conn, COVEY_VIEW("none", 4), LONG), COVEY_EBROKEN);
-    send_text(client.conn, "the other way is whole");
-    recv_text(conn, "the other way is whole");
-    covey_conn_free(conn);
-    covey_conn_free(client.conn);
-    covey_listener_free(l);
+    CHECK_ERR(covey_conn_send(e.here, COVEY_VIEW("none", 4), LONG), COVEY_EBROKEN);
+    send_text(e.there, "the other way is whole");
+    recv_text(e.here, "the other way is whole");
+    covey_conn_free(e.here);
+    covey_conn_free(e.there);
+    covey_listener_free(e.l);
 }
 
 CHECK_MAIN()
