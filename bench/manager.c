@@ -2,7 +2,7 @@
 /*
  * The rows of managers: a server in a process of its own, clients in others, one shared
  * thing, as many operations as go into some time. covey:manager goes through the family's
- * memory, covey:manager-tcp over a socket, as between strangers.
+ * memory, covey:manager-unix and covey:manager-tcp over sockets, as between strangers.
  *   manager_dict    set then get of the client's own key, each an operation
  *   manager_list    append; length and sum are checked at the end
  *   manager_value   set then get, each an operation
@@ -11,11 +11,13 @@
  * Every answer is checked. From the first client's begin to the last one's end.
  */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bench.h"
@@ -23,6 +25,7 @@
 #include <covey.h>
 
 enum { MOST_CLIENTS = 16 };
+#define KEY COVEY_VIEW("key of these rows", 17)
 
 /* In what is measured: a call that went well costs no other one. */
 #define MUST(call)                                                                     \
@@ -38,7 +41,8 @@ struct bench {
     covey_manager *manager;
     covey_proxy *proxy;
     double seconds;
-    int ready; /* to write the address to */
+    int ready;      /* to write the address to */
+    pid_t stranger; /* the manager, if it is no member of the family */
     struct client {
         _Alignas(64) double begin, end;
         uint64_t operations, sum;
@@ -150,28 +154,36 @@ static void tell_address(void *context, const char *address)
 static int be_manager(struct covey_view arg)
 {
     struct bench *b = *(struct bench *const *)arg.data;
-    const char *address =
-        strcmp(bench_running()->impl, "covey:manager") == 0 ? NULL : "127.0.0.1:0";
-    BENCH_MUST(covey_manager_serve_forever(COVEY_MANAGER_OPTS(.address = address,
-                                                              .ready = tell_address,
-                                                              .context = &b->ready)));
+    bool tcp = strcmp(bench_running()->impl, "covey:manager-tcp") == 0;
+    BENCH_MUST(covey_manager_serve_forever(
+        COVEY_MANAGER_OPTS(.address = tcp ? "127.0.0.1:0" : NULL, .authkey = KEY,
+                           .ready = tell_address, .context = &b->ready)));
     return 0;
 }
 
+/* A stranger is forked before this process
+ * has used covey, so that each begins a family of its own. */
 static covey_process *start_manager(struct bench *b)
 {
     char address[256] = "";
     int ends[2];
+    covey_process *member = NULL;
+    pid_t stranger = 0;
     if (pipe(ends) < 0)
         bench_fail("no pipe");
     b->ready = ends[1];
-    covey_process *manager = bench_start(be_manager, COVEY_VIEW_OF(b));
+    if (strcmp(bench_running()->impl, "covey:manager") == 0)
+        member = bench_start(be_manager, COVEY_VIEW_OF(b));
+    else if ((stranger = fork()) == 0)
+        exit(be_manager(COVEY_VIEW_OF(b)));
+    b->stranger = stranger;
     close(ends[1]);
     for (size_t i = 0; read(ends[0], address + i, 1) == 1 && address[i]; i++)
         continue;
     close(ends[0]);
-    BENCH_MUST(covey_manager_connect(&b->manager, address, NULL, COVEY_SEC(10)));
-    return manager;
+    BENCH_MUST(covey_manager_connect(
+        &b->manager, address, COVEY_CONNECT_OPTS(.authkey = KEY), COVEY_SEC(10)));
+    return member;
 }
 
 static covey_value *arguments(const struct job *job)
@@ -232,15 +244,15 @@ static void run(void)
     struct bench *b = mmap(NULL, sizeof *b, PROT_READ | PROT_WRITE,
                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     covey_process *clients[MOST_CLIENTS];
-    int count = (int)bench_number("clients", 1);
+    int status, count = (int)bench_number("clients", 1);
     if (b == MAP_FAILED || count < 1 || count > MOST_CLIENTS)
         bench_fail("no memory, or clients=%d", count);
     b->job = running_job();
     b->seconds = bench_number("seconds", 0.5);
     if (b->job->one_client && count > 1)
         bench_must(-ENOTSUP, "more than one client");
-    BENCH_MUST(covey_barrier_create(&b->start, (unsigned)count, NULL));
     covey_process *manager = start_manager(b);
+    BENCH_MUST(covey_barrier_create(&b->start, (unsigned)count, NULL));
     BENCH_MUST(covey_proxy_create(&b->proxy, b->manager, b->job->type_id,
                                   arguments(b->job), NULL));
     for (int i = 0; i < count; i++) {
@@ -253,12 +265,15 @@ static void run(void)
     covey_proxy_free(b->proxy);
     BENCH_MUST(covey_manager_shutdown(b->manager, COVEY_SEC(10)));
     covey_manager_free(b->manager);
-    bench_join(manager);
+    if (manager)
+        bench_join(manager);
+    else if (waitpid(b->stranger, &status, 0) != b->stranger || status)
+        bench_fail("the manager ended with %#x", (unsigned)status);
     covey_barrier_free(b->start);
 }
 
 #define ROWS(workload)                                                                 \
-    {workload, "covey:manager", run},                                                  \
+    {workload, "covey:manager", run}, {workload, "covey:manager-unix", run},           \
     {                                                                                  \
         workload, "covey:manager-tcp", run                                             \
     }

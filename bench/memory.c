@@ -2,7 +2,8 @@
 /*
  * The rows of named memory, in one process:
  *   shm_create  create memory of `size` bytes under a name, write and read it, and free
- *               it, which removes the name                                  ops/s
+ *               it, which removes the name; covey:array: memory of the family, which has
+ *               no name                                                     ops/s
  *   shm_open    open memory that is there, read what its maker wrote, and free it ops/s
  *   shm_list    set an int of a shareable list and get it                   ops/s
  */
@@ -27,6 +28,15 @@ static volatile char *bytes_of(covey_memory *memory)
     return bytes;
 }
 
+static void use_new(volatile char *bytes)
+{
+    if (bytes[0] != 0)
+        bench_fail("new memory is not zero");
+    bytes[0] = 1;
+    if (bytes[0] != 1)
+        bench_fail("the memory does not keep what is written");
+}
+
 struct creation {
     size_t size;
     enum covey_switch sparse;
@@ -44,12 +54,7 @@ static double create_many(void *ctx, uint64_t n)
         covey_memory *memory;
         make_name(name, i);
         BENCH_MUST(covey_memory_create(&memory, name, size, opts));
-        volatile char *bytes = bytes_of(memory);
-        if (bytes[0] != 0)
-            bench_fail("new memory is not zero");
-        bytes[0] = 1;
-        if (bytes[0] != 1)
-            bench_fail("the memory does not keep what is written");
+        use_new(bytes_of(memory));
         BENCH_MUST(covey_memory_close(memory));
         covey_memory_free(memory);
     }
@@ -71,6 +76,26 @@ static void run_create(void)
 static void run_create_sparse(void)
 {
     measure_create(COVEY_ON);
+}
+
+static double create_arrays(void *ctx, uint64_t n)
+{
+    const size_t *size = ctx;
+    double begin = bench_clock();
+    for (uint64_t i = 0; i < n; i++) {
+        covey_array *array;
+        BENCH_MUST(covey_array_create(&array, 'b', *size, NULL, NULL));
+        use_new(covey_array_data(array));
+        covey_array_free(array);
+    }
+    return bench_clock() - begin;
+}
+
+static void run_create_array(void)
+{
+    size_t size = (size_t)bench_number("size", 4096);
+    bench_emit("ops/s", bench_rate(create_arrays, &size, 64, UINT64_MAX,
+                                   bench_number("seconds", 0.5)));
 }
 
 static double open_many(void *ctx, uint64_t n)
@@ -129,6 +154,7 @@ static void run_list(void)
 const struct bench_case bench_memory_cases[] = {
     {"shm_create", "covey:memory", run_create},
     {"shm_create", "covey:memory+sparse", run_create_sparse},
+    {"shm_create", "covey:array", run_create_array},
     {"shm_open", "covey:memory", run_open},
     {"shm_list", "covey:list", run_list},
 };
