@@ -565,4 +565,33 @@ TEST(ints_never_tear)
     covey_shareable_list_free(list);
 }
 
+static int change_kind(void *list)
+{
+    for (int64_t i = 0;; i++) {
+        CHECK_OK(covey_shareable_list_set(list, 0, covey_item_int(i)));
+        CHECK_OK(covey_shareable_list_set(list, 0, covey_item_str("text")));
+    }
+    return 0;
+}
+
+TEST(text_that_becomes_another_kind_is_text_or_refused)
+{
+    const struct covey_shareable_item item = covey_item_str("text");
+    covey_shareable_list *list = list_of(&item, 1);
+    pid_t pid = forked(change_kind, list);
+
+    for (int texts = 0, refusals = 0; texts < 100000 || refusals < 100000;) {
+        struct covey_bytes text = {0};
+        int r = covey_shareable_list_get_str(list, 0, &text);
+
+        CHECK_EQ(r == 0, text.data != NULL);
+        texts += r == 0;
+        refusals += r == -EINVAL;
+        CHECK(r == 0 || r == -EINVAL || r == -EILSEQ || r == COVEY_EPROTOCOL);
+        covey_bytes_free(&text);
+    }
+    kill_and_reap(pid);
+    covey_shareable_list_free(list);
+}
+
 CHECK_MAIN()

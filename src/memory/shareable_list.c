@@ -288,22 +288,17 @@ static int get(const covey_shareable_list *list, size_t index,
     return 0;
 }
 
-/* Read an item for a caller, whose buffer changes with success only. Whether a text is valid
- * is known of a copy: other processes may change the slot at any time. */
-static int get_or_leave(const covey_shareable_list *list, size_t index,
-                        struct covey_bytes *buffer,
-                        struct covey_shareable_item *ret_item, const char *call)
+/* Whether a text is valid is known of a copy: other processes may change the slot at any
+ * time. A caller's buffer gets what is, and stays as it was otherwise. */
+static void take_or_leave(struct covey_bytes *buffer, struct covey_bytes *copy,
+                          bool is_taken)
 {
-    struct covey_bytes copy = {0};
-    int r = get(list, index, buffer ? &copy : NULL, ret_item, call);
-
-    if (r == 0 && copy.data) {
+    if (is_taken && copy->data) {
         covey_bytes_free(buffer);
-        *buffer = copy;
+        *buffer = *copy;
     } else {
-        covey_bytes_free(&copy);
+        covey_bytes_free(copy);
     }
-    return r;
 }
 
 int covey_shareable_list_get(const covey_shareable_list *list, ptrdiff_t index,
@@ -311,10 +306,15 @@ int covey_shareable_list_get(const covey_shareable_list *list, ptrdiff_t index,
                              struct covey_shareable_item *ret_item)
 {
     static const char call[] = "covey_shareable_list_get";
+    struct covey_bytes copy = {0};
     size_t at = 0;
     int r = find_place(list, index, ret_item, &at, call);
 
-    return r < 0 ? r : get_or_leave(list, at, buffer, ret_item, call);
+    if (r < 0)
+        return r;
+    r = get(list, at, buffer ? &copy : NULL, ret_item, call);
+    take_or_leave(buffer, &copy, r == 0);
+    return r;
 }
 
 static int find_slot(const covey_shareable_list *list, ptrdiff_t index,
@@ -387,6 +387,7 @@ static int get_text(const covey_shareable_list *list, ptrdiff_t index,
                     struct covey_bytes *buffer, bool wants_str, const char *call)
 {
     struct covey_shareable_item item = covey_item_none();
+    struct covey_bytes copy = {0};
     struct cvy_slot slot;
     size_t at = 0;
     int r = find_slot(list, index, buffer, &at, &slot, call);
@@ -395,8 +396,14 @@ static int get_text(const covey_shareable_list *list, ptrdiff_t index,
         return r;
     if (slot.kind != COVEY_ITEM_STR && (wants_str || slot.kind != COVEY_ITEM_BYTES))
         return cvy_fail(-EINVAL, "%s: item %zu is of another kind", call, at);
-    return wants_str ? get_or_leave(list, at, buffer, &item, call)
-                     : get_raw(list, at, buffer, &item, call);
+    item = cvy_slot_get(&slot);
+    if (!wants_str)
+        return copy_text(&slot, buffer, &item);
+    r = copy_text(&slot, &copy, &item);
+    if (r == 0 && !cvy_is_utf8(copy.data, copy.size))
+        r = fail_item(-EILSEQ, call, at);
+    take_or_leave(buffer, &copy, r == 0);
+    return r;
 }
 
 int covey_shareable_list_get_str(const covey_shareable_list *list, ptrdiff_t index,
