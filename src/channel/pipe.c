@@ -293,7 +293,7 @@ static int try_take(struct cvy_way *way, struct cvy_landing *t, struct arrival *
 /* An empty pipe keeps little memory. */
 static void give_memory_back(struct cvy_way *way)
 {
-    if (way->ring.segments[0].at == 0 && !way->ring.first_run)
+    if (!cvy_load64(&way->ring.segments[0].at) && !cvy_load64(&way->ring.first_run))
         return;
     if (cvy_ring_lock_get(&way->ring, 0) < 0)
         return;

@@ -27,7 +27,7 @@
 /* The process ends, maybe one that only was born with a hold. */
 CVY_CHILD_CODE static void let_all_go(void)
 {
-    if (!(cvy_head->flags & CVY_HEAD_PROXIES))
+    if (!cvy_head_has(CVY_HEAD_PROXIES))
         return;
     for (covey_proxy *p; (p = cvy_object_held(CVY_KIND_PROXY));)
         covey_proxy_free(p);
@@ -183,7 +183,7 @@ static covey_proxy *find_owed(const char *address)
 bool cvy_proxy_take_owed(const char *address, char ret_ident[CVY_IDENT_MAX + 1],
                          int *ret_first)
 {
-    if (!cvy_head || !(cvy_head->flags & CVY_HEAD_PROXIES) || cvy_enter() < 0)
+    if (!cvy_head || !cvy_head_has(CVY_HEAD_PROXIES) || cvy_enter() < 0)
         return false;
     covey_proxy *p = find_owed(address);
     if (!p)

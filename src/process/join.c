@@ -107,7 +107,8 @@ int cvy_process_wait(struct covey_process *p, int64_t deadline)
         cvy_children_lock();
         bool is_mine = atomic_load(&p->state) == CVY_PROCESS_STARTED;
         pthread_t thread = child->thread;
-        bool may_wait = !child->thread_stays && cvy_os_now() < deadline;
+        bool may_wait =
+            child->thread_done != CVY_THREAD_STAYS && cvy_os_now() < deadline;
         over = !is_mine || reap(child);
         cvy_children_unlock();
         if (is_mine && is_thread)

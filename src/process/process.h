@@ -85,6 +85,12 @@ struct cvy_settings {
 /** What only the creator uses, protected by cvy_children_lock. It lies in the object, since
  * private memory that a starter writes is copied at its next fork. What it points to lies
  * in runs of the object: leak checkers would take private memory for lost. */
+enum cvy_thread_end {
+    CVY_THREAD_RUNS = 0,
+    CVY_THREAD_ENDED = 1,
+    CVY_THREAD_STAYS = 2 /* it is in exit(): ended as a process, but cannot be joined */
+};
+
 struct cvy_child {
     struct covey_process *process;
     struct cvy_child *next, *previous; /* in the list of children, while started */
@@ -97,9 +103,8 @@ struct cvy_child {
     bool released;                       /* the program freed its object while it ran */
     const char *tail, *backtrace, *text; /* of the report; NULL until wanted */
     pthread_t thread;                    /* COVEY_THREAD */
-    cvy_word thread_done;
-    bool thread_stays; /* it is in exit(): ended as a process, but cannot be joined */
-    struct cvy_os_kept_fd thread_bell; /* written to at its end, if that is wanted */
+    cvy_word thread_done;                /* enum cvy_thread_end */
+    struct cvy_os_kept_fd thread_bell;   /* written to at its end, if that is wanted */
 };
 
 /* Fields are written by the creator before the start and after the reaping, by the child

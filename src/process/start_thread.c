@@ -11,16 +11,15 @@
 
 /* Publish the end: state first, then whoever waits or polls. The record may be gone as
  * soon as the lock is given back. */
-static void announce_end(struct covey_process *p, bool stays)
+static void announce_end(struct covey_process *p, enum cvy_thread_end how)
 {
     struct cvy_child *child = cvy_process_local(p);
     uint64_t one = 1;
     cvy_self_set_thread(NULL);
     cvy_children_lock();
-    child->thread_stays = stays;
     if (cvy_os_is_kept(&child->thread_bell))
         (void)cvy_os_write_all(child->thread_bell.fd, &one, sizeof one);
-    atomic_store(&child->thread_done, 1);
+    atomic_store(&child->thread_done, (uint32_t)how);
     (void)cvy_os_futex_wake(&child->thread_done, INT_MAX);
     cvy_children_unlock();
 }
@@ -29,7 +28,7 @@ static void announce_end(struct covey_process *p, bool stays)
 static void end_of_thread(void *arg)
 {
     if (cvy_self_thread() == arg)
-        announce_end(arg, false);
+        announce_end(arg, CVY_THREAD_ENDED);
 }
 
 void cvy_thread_end(int status)
@@ -42,7 +41,7 @@ void cvy_thread_exits_process(int status)
 {
     struct covey_process *p = cvy_self_thread();
     p->exit_status = status;
-    announce_end(p, true);
+    announce_end(p, CVY_THREAD_STAYS);
 }
 
 static void *live(void *arg)
@@ -77,7 +76,7 @@ int cvy_thread_sentinel(struct cvy_child *child)
 int cvy_start_thread(struct covey_process *p, struct cvy_child *child)
 {
     p->member = cvy_member_owner();
-    child->thread_done = 0;
+    child->thread_done = CVY_THREAD_RUNS;
     int r = -pthread_create(&child->thread, NULL, live, p);
     if (r < 0)
         return cvy_fail_os(r, "a thread");

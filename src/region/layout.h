@@ -302,6 +302,12 @@ enum cvy_head_flag {
 /** The family's memory in this process; NULL while there is none. */
 extern struct cvy_head *cvy_head;
 
+/** Whether any of these is set: a mask of enum cvy_head_flag. */
+static inline bool cvy_head_has(uint32_t flags)
+{
+    return __atomic_load_n(&cvy_head->flags, __ATOMIC_ACQUIRE) & flags;
+}
+
 /** Where `ref` is in this process; it must not be 0. */
 static inline void *cvy_at(cvy_ref ref)
 {

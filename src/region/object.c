@@ -537,7 +537,7 @@ int cvy_object_release_spare(void *object)
 
 void cvy_head_flag(enum cvy_head_flag flag)
 {
-    if (cvy_head->flags & (uint32_t)flag)
+    if (cvy_head_has((uint32_t)flag))
         return;
     cvy_region_lock();
     cvy_set32(&cvy_head->flags, cvy_head->flags | (uint32_t)flag);

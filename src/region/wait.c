@@ -16,7 +16,7 @@
 
 static bool bell_is_used(void)
 {
-    return !(cvy_head->flags & (CVY_HEAD_BELL_OFF | CVY_HEAD_NO_WAITV));
+    return !cvy_head_has(CVY_HEAD_BELL_OFF | CVY_HEAD_NO_WAITV);
 }
 
 void cvy_bell_arm(void)
@@ -114,7 +114,7 @@ int cvy_sleep_many(const struct cvy_os_wait *words, unsigned count, uint32_t gon
                    int64_t deadline, cvy_ref what)
 {
     struct cvy_os_wait waits[MOST_WORDS + 2];
-    bool several = cvy_os_has_waitv() && !(cvy_head->flags & CVY_HEAD_NO_WAITV);
+    bool several = cvy_os_has_waitv() && !cvy_head_has(CVY_HEAD_NO_WAITV);
     bool bell = several && bell_is_used();
     unsigned n = several ? count : 1;
     int64_t now = cvy_os_now(), end;
