@@ -39,7 +39,7 @@ int covey_proxy_lock_acquire(covey_proxy *lock, covey_nsec timeout)
     if (timeout <= 0)
         args = args1(covey_value_bool(0));
     else if (timeout >= FOREVER_FROM)
-        args = args1(covey_value_bool(1));
+        args = covey_value_tuple();
     else
         args = args2(covey_value_bool(1), seconds(timeout));
     return wait_for(lock, "acquire", args, timeout);
@@ -112,11 +112,15 @@ int covey_proxy_barrier_reset(covey_proxy *barrier)
 
 /* ---- queues ---- */
 
-/* (..., block, timeout) of Queue.put and get. */
+/* (..., block, timeout) of Queue.put and get, which are True and None by default. What is
+ * not sent need not be made, read and freed. */
 static void put_patience(covey_value *args, covey_nsec timeout)
 {
+    if (timeout >= FOREVER_FROM)
+        return;
     (void)covey_value_append(args, covey_value_bool(timeout > 0));
-    (void)covey_value_append(args, timeout > 0 ? seconds(timeout) : covey_value_none());
+    if (timeout > 0)
+        (void)covey_value_append(args, seconds(timeout));
 }
 
 int covey_proxy_queue_put(covey_proxy *queue, covey_value *value, covey_nsec timeout)
