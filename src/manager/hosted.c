@@ -115,6 +115,8 @@ static void take_out(struct cvy_hosts *hosts, const struct cvy_hosted *hosted)
         link = &(*link)->next;
     *link = hosted->next;
     hosts->count--;
+    if (hosts->recent == hosted)
+        hosts->recent = NULL;
 }
 
 void cvy_hosted_destroy(struct cvy_server *server, struct cvy_hosted *hosted)

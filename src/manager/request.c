@@ -259,6 +259,15 @@ static const struct cvy_method *find_method(struct cvy_server *server,
     return NULL;
 }
 
+/* Mostly the one of the call before. */
+static struct cvy_hosted *find_hosted(struct cvy_server *server, const char *ident)
+{
+    struct cvy_hosted *recent = server->hosts.recent;
+    if (cvy_unlikely(!recent || strcmp(recent->ident, ident) != 0))
+        server->hosts.recent = recent = cvy_hosted_find(server, ident);
+    return recent;
+}
+
 /* Do a request that is a call of a method with nothing unusual in it, without making a value
  * of the whole. Returns: whether it was one. */
 static bool do_usual(struct cvy_connection *c, const void *data, size_t size,
@@ -271,7 +280,7 @@ static bool do_usual(struct cvy_connection *c, const void *data, size_t size,
         return false;
     memcpy(ident, parts.ident.data, parts.ident.size);
     ident[parts.ident.size] = 0;
-    struct cvy_hosted *hosted = cvy_hosted_find(c->server, ident);
+    struct cvy_hosted *hosted = find_hosted(c->server, ident);
     const struct cvy_method *method =
         hosted ? find_method(c->server, hosted->referent.cls, parts.method) : NULL;
     if (!method || cvy_request_args(&c->request, &parts, limits) < 0)

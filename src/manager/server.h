@@ -116,10 +116,11 @@ struct cvy_hosts {
     struct cvy_hosted **places;
     size_t count, capacity;
     uint64_t last_number;
-    bool has_suspects; /* some nested one may live only by values */
-    bool keeps;        /* some live in values only; each request may end that */
-    size_t lingering;  /* those that only wait for who was told of them */
-    int64_t next_look; /* not before that time */
+    struct cvy_hosted *recent; /* what a usual call was for, as long as it lives */
+    bool has_suspects;         /* some nested one may live only by values */
+    bool keeps;                /* some live in values only; each request may end that */
+    size_t lingering;          /* those that only wait for who was told of them */
+    int64_t next_look;         /* not before that time */
 };
 
 /** Take in an object of a class's state, which is destroyed on failure. */
