@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Clients that send a part of a request and no more. */
+#include <poll.h>
 #include <sys/socket.h>
 
 #include "server_help.h"
@@ -118,6 +119,102 @@ TEST(names_of_sessions_are_short)
     name[256] = '\0';
     covey_conn_free(server_session(&server, name));
     control_ok(&server, "decref", lock);
+    server_stop(&server);
+}
+
+/* ---- large ones ---- */
+
+enum { LARGE = 16 << 20, SENT_FIRST = 12 << 20, SENDERS = 16 };
+
+static void send_all(covey_conn *conn, const char *bytes, size_t size)
+{
+    int fd;
+    CHECK_OK(covey_conn_fd(conn, &fd));
+    while (size) {
+        ssize_t n = send(fd, bytes, size, MSG_NOSIGNAL);
+        if (n < 0 && errno == EAGAIN)
+            CHECK_EQ(poll(&(struct pollfd){.fd = fd, .events = POLLOUT}, 1, 20000), 1);
+        else
+            CHECK_GT(n, 0);
+        bytes += n > 0 ? n : 0;
+        size -= n > 0 ? (size_t)n : 0;
+    }
+}
+
+/* A frame that appends LARGE bytes to a list. */
+static void make_large(const char *list, struct covey_bytes *frame)
+{
+    struct covey_bytes request = {0};
+    covey_value *value;
+    char *bytes = calloc(1, LARGE);
+    CHECK_OK(covey_value_pack(&value, "(s, s, (y#), {})", list, "append", bytes,
+                              (size_t)LARGE));
+    CHECK_OK(covey_value_pickle(value, &request));
+    CHECK_OK(covey_bytes_resize(frame, request.size + 4));
+    for (int i = 0; i < 4; i++)
+        ((char *)frame->data)[i] = (char)(request.size >> (24 - 8 * i));
+    memcpy((char *)frame->data + 4, request.data, request.size);
+    covey_value_free(value);
+    covey_bytes_free(&request);
+    free(bytes);
+}
+
+static size_t resident(int pid)
+{
+    char path[64];
+    size_t pages = 0;
+    snprintf(path, sizeof path, "/proc/%d/statm", pid);
+    FILE *file = fopen(path, "re");
+    CHECK(file != NULL);
+    CHECK_EQ(fscanf(file, "%*s %zu", &pages), 1);
+    fclose(file);
+    return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Returns: whether it was refused. */
+static bool is_refused(covey_conn *conn)
+{
+    struct reply reply = reply_get(conn);
+    bool is_error = strcmp(reply.kind, "#ERROR") == 0;
+    if (is_error)
+        CHECK(
+            covey_value_is(covey_value_class(reply.value), "builtins", "MemoryError"));
+    else
+        CHECK_STR_EQ(reply.kind, "#RETURN");
+    covey_value_free(reply.message);
+    return is_error;
+}
+
+TEST(requests_that_are_not_finished_use_no_more_memory_than_there_may_be)
+{
+    char list[64];
+    struct covey_bytes frame = {0};
+    covey_conn *conns[SENDERS];
+    int refused = 0;
+    if (family_is_sanitized())
+        SKIP("nobody knows there what is allocated");
+    struct server server =
+        server_start((struct covey_manager_opts){.max_memory = 20 << 20});
+    server_create(&server, "list", list);
+    make_large(list, &frame);
+    for (int i = 0; i < SENDERS; i++) {
+        conns[i] = server_session(&server, "sender");
+        send_all(conns[i], frame.data, SENT_FIRST);
+    }
+    CHECK_LT(resident(server.pid), 6 * (size_t)LARGE);
+    for (int i = 0; i < SENDERS; i++) {
+        send_all(conns[i], (char *)frame.data + SENT_FIRST, frame.size - SENT_FIRST);
+        refused += is_refused(conns[i]);
+    }
+    CHECK_GE(refused, SENDERS - 3);
+    REQUEST(conns[0], list, "clear", "()");
+    REPLIES(conns[0], "#RETURN", "None");
+    REQUEST(conns[SENDERS - 1], list, "append", "(i)", 1);
+    REPLIES(conns[SENDERS - 1], "#RETURN", "None");
+    for (int i = 0; i < SENDERS; i++)
+        covey_conn_free(conns[i]);
+    covey_bytes_free(&frame);
+    control_ok(&server, "decref", list);
     server_stop(&server);
 }
 

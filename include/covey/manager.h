@@ -227,8 +227,9 @@ struct covey_manager_opts {
     /** Processes that all Pools may have together; default 4 for each processor, at
      * least 64. */
     size_t max_workers;
-    /** Bytes, beyond which objects may not grow; default half of what the machine or the
-     * cgroup has. */
+    /** Bytes, beyond which objects may not grow, and requests of over 64 KiB that are not
+     * all there are answered by MemoryError; default half of what the machine or the cgroup
+     * has. */
     uint64_t max_memory;
     /** One request may take: items looked at, compared, copied; default 50 million,
      * about a second at worst. */

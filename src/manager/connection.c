@@ -110,11 +110,16 @@ static void now_slow(struct cvy_connection *c)
     c->is_slow = true;
 }
 
+static bool is_amid_a_message(const struct cvy_connection *c)
+{
+    return c->in.size > c->in_done || c->refused;
+}
+
 /* After it was worked on: what it has begun to send has to come on. */
 static void time_rest(struct cvy_connection *c)
 {
     bool awaits = !c->runs && (c->state == CVY_CONTROL || c->state == CVY_SERVING) &&
-                  c->in.size > c->in_done;
+                  is_amid_a_message(c);
     if (c->state == CVY_ENDED || cvy_connection_has_output(c))
         return;
     if (awaits)
@@ -504,20 +509,31 @@ static void work_kept(struct cvy_connection *c)
     }
 }
 
+/* There may be no memory for the rest of what was begun. */
+static void refuse_large(struct cvy_connection *c)
+{
+    struct frame frame = {0};
+    size_t left = c->in.size - c->in_done;
+    if (left && find_frame(c, (const unsigned char *)c->in.data + c->in_done, left,
+                           &frame) == 0)
+        cvy_refusal_begin(c, frame.whole);
+}
+
 /* Take what has come: `size` bytes at the server's scratch memory. */
 static void take_in(struct cvy_connection *c, size_t size)
 {
     const unsigned char *scratch = c->server->scratch;
-    size_t done = 0;
+    size_t done = cvy_unlikely(c->refused) ? cvy_refusal_pass_over(c, size) : 0;
     c->server->since_look += size;
     if (!c->in.size)
-        done = work(c, scratch, size);
+        done += work(c, scratch + done, size - done);
     if (keep(c, scratch + done, size - done) < 0) {
         cvy_connection_end(c, covey_error_detail());
         return;
     }
     if (c->state != CVY_ENDED && !done && c->in.size)
         work_kept(c);
+    refuse_large(c);
     time_rest(c);
 }
 
@@ -532,8 +548,8 @@ static void read_some(struct cvy_connection *c)
         return;
     }
     if (n <= 0) {
-        bool middle = c->in.size > c->in_done;
-        cvy_connection_end(c, middle ? "it ended in the middle of a message" : NULL);
+        cvy_connection_end(
+            c, is_amid_a_message(c) ? "it ended in the middle of a message" : NULL);
         return;
     }
     take_in(c, (size_t)n);
@@ -583,7 +599,9 @@ bool cvy_connection_look(struct cvy_connection *c)
 static void leave_lane(struct cvy_connection *c)
 {
     struct frame frame;
-    int r = keep(c, c->server->scratch, unload(c)); /* the lane is shorter than that */
+    size_t size = unload(c); /* the lane is shorter than that */
+    size_t passed = cvy_refusal_pass_over(c, size);
+    int r = keep(c, c->server->scratch + passed, size - passed);
     cvy_lanes_leave(c);
     if (r < 0)
         cvy_connection_end(c, covey_error_detail());

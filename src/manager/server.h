@@ -225,6 +225,7 @@ struct cvy_connection {
     char *name;               /* as its client calls itself */
     struct covey_bytes in;    /* read and not done; `in_done` of it are */
     size_t in_done;
+    size_t refused; /* so much of what comes belongs to a request that is not kept */
     struct covey_bytes out; /* to be written, from `out_done` on */
     size_t out_done;
     int64_t slow_until;   /* when it is closed if it still does not */
@@ -267,6 +268,12 @@ void cvy_connection_traceback(struct cvy_connection *c, const char *name,
 void cvy_connection_finish(struct cvy_connection *c);
 /** The connection is not parked any more. */
 void cvy_connection_resume(struct cvy_connection *c);
+/** What is kept is a part of a request, which has `whole` bytes with its header: let go of
+ * it if it is large and there is no memory for more. */
+void cvy_refusal_begin(struct cvy_connection *c, size_t whole);
+/** Pass over what belongs to a refused request, and answer when it was all.
+ * Returns: how many of the first of `size` bytes that is. */
+size_t cvy_refusal_pass_over(struct cvy_connection *c, size_t size);
 /** For log lines: "Process-1 at 127.0.0.1:4000". */
 const char *cvy_connection_describe(const struct cvy_connection *c, char text[320]);
 
