@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* main.c: which cases are run in which ways, and what is said of them; see
- * docs/design/crash.md. Each case is run by a process of its own. */
+ * docs/design/crash.md. Each case is run by a process of its own, as many at a time as there
+ * are processors. */
 #include <fnmatch.h>
 #include <getopt.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -23,25 +26,32 @@ static const char *const way_names[] = {"killed", "smashed, killed", "stopped",
 
 /* ---- one case ------------------------------------------------------------------- */
 
-/* Wait for the case's process; what it leaves dies with it. */
-static void end_case(int pid, covey_nsec patience, struct crash_verdict *verdict)
+/* One case in one way, by a process of its own. */
+struct turn {
+    const struct crash_case *c;
+    struct crash_verdict *verdict; /* in memory that is shared with the process */
+    int pid;                       /* 0: it has ended */
+    long seen;                     /* points, at that time */
+    int64_t since;
+};
+
+static void begin_turn(struct turn *turn, const struct crash_options *o)
 {
-    long seen = -1;
-    int64_t since = cvy_os_now();
-    int status = 0;
-    while (waitpid(pid, &status, WNOHANG) == 0) {
-        int64_t now = cvy_os_now();
-        if (verdict->points != seen) {
-            seen = verdict->points;
-            since = now;
-        }
-        if (now - since > patience) {
-            kill(pid, SIGKILL);
-            waitpid(pid, &status, 0);
-            break;
-        }
-        usleep(1000);
+    fflush(NULL);
+    turn->seen = -1;
+    turn->pid = fork();
+    if (turn->pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        crash_run(turn->c, o, turn->verdict);
+        cvy_region_abandon();
+        _exit(0);
     }
+}
+
+static void note_end(struct turn *turn, int status)
+{
+    struct crash_verdict *verdict = turn->verdict;
+    turn->pid = 0;
     if (!status)
         return;
     verdict->failed++;
@@ -50,19 +60,24 @@ static void end_case(int pid, covey_nsec patience, struct crash_verdict *verdict
              (unsigned)status);
 }
 
-static void run_case(const struct crash_case *c, const struct crash_options *o,
-                     struct crash_verdict *verdict)
+/* What a process leaves dies with it; one that does not get on is killed. */
+static void look_at_turn(struct turn *turn, covey_nsec patience)
 {
-    memset(verdict, 0, sizeof *verdict);
-    fflush(NULL);
-    int pid = fork();
-    if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        crash_run(c, o, verdict);
-        cvy_region_abandon();
-        _exit(0);
+    int status = 0;
+    int64_t now = cvy_os_now();
+    if (waitpid(turn->pid, &status, WNOHANG) != 0) {
+        note_end(turn, status);
+        return;
     }
-    end_case(pid, PATIENCE * o->limit, verdict);
+    if (turn->verdict->points != turn->seen) {
+        turn->seen = turn->verdict->points;
+        turn->since = now;
+    }
+    if (now - turn->since > patience) {
+        kill(turn->pid, SIGKILL);
+        waitpid(turn->pid, &status, 0);
+        note_end(turn, status);
+    }
 }
 
 /* The short form leaves out what takes long, and of the other ways most. */
@@ -110,10 +125,11 @@ static void table_line(const struct crash_case *c, const struct crash_verdict *v
         printf("    FAILED after %s\n", v->first);
 }
 
-static void count_case(const struct crash_case *c, const struct crash_options *o,
+static void count_case(const struct turn *turn, const struct crash_options *o,
                        struct program *p)
 {
-    const struct crash_verdict *v = p->verdict;
+    const struct crash_case *c = turn->c;
+    const struct crash_verdict *v = turn->verdict;
     p->cases++;
     p->points += v->points;
     p->failed += v->failed;
@@ -129,24 +145,62 @@ static void count_case(const struct crash_case *c, const struct crash_options *o
                  c->path, way_names[o->way], o->bell_off ? ", bell off" : "", v->first);
 }
 
+/* ---- cases side by side ----------------------------------------------------------- */
+
+enum { MOST_TURNS = 256 };
+
+static size_t select_cases(const struct crash_options *o, const struct program *p,
+                           struct turn turns[MOST_TURNS])
+{
+    size_t count = 0;
+    for (size_t set = 0; set < CVY_ARRAY_SIZE(sets); set++)
+        for (const struct crash_case *c = sets[set]; c->operation; c++)
+            if (is_selected(c, p, o->way) && (!p->tap || is_short(c, o))) {
+                if (count == MOST_TURNS)
+                    abort();
+                memset(&p->verdicts[count], 0, sizeof p->verdicts[count]);
+                turns[count] = (struct turn){.c = c, .verdict = &p->verdicts[count]};
+                count++;
+            }
+    return count;
+}
+
+/* One for each processor, but where others would wait, or the first failure counts, or a
+ * recovery by nobody but the judge may not be late. */
+static size_t at_once(const struct crash_options *o, const struct program *p)
+{
+    cpu_set_t cpus;
+    if (p->tap || p->quiet || o->must_be_fast ||
+        sched_getaffinity(0, sizeof cpus, &cpus) < 0)
+        return 1;
+    return (size_t)CPU_COUNT(&cpus);
+}
+
 bool run_cases(const struct crash_options *o, struct program *p)
 {
-    struct crash_verdict *v = p->verdict;
+    struct turn turns[MOST_TURNS];
+    size_t count = select_cases(o, p, turns), begun = 0, told = 0, running = 0;
     if (!p->tap && !p->quiet)
         printf("\n%s after each %s%s, slice %.3g s\n"
                "%-18s %-24s %6s %6s %8s\n",
                way_names[o->way], o->all ? "instruction" : "change of shared state",
                o->bell_off ? ", without the bell" : "", (double)o->slice / 1e9,
                "operation", "path", "points", "stores", "slowest/ms");
-    for (size_t set = 0; set < CVY_ARRAY_SIZE(sets); set++)
-        for (const struct crash_case *c = sets[set]; c->operation; c++) {
-            if (!is_selected(c, p, o->way) || (p->tap && !is_short(c, o)))
-                continue;
-            run_case(c, o, v);
-            count_case(c, o, p);
-            if (v->failed && p->quiet)
+    while (told < count) {
+        for (; running < at_once(o, p) && begun < count; running++)
+            begin_turn(&turns[begun++], o);
+        usleep(1000);
+        for (size_t i = told; i < begun; i++)
+            if (turns[i].pid) {
+                look_at_turn(&turns[i], PATIENCE * o->limit);
+                running -= !turns[i].pid;
+            }
+        for (; told < begun && !turns[told].pid; told++) {
+            count_case(&turns[told], o, p);
+            if (turns[told].verdict->failed && p->quiet)
                 return false;
         }
+    }
     return true;
 }
 
@@ -315,13 +369,13 @@ int main(int argc, char **argv)
     static struct program p;
     if (!take_options(&p, argc, argv))
         return usage();
-    p.verdict = mmap(NULL, sizeof *p.verdict, PROT_READ | PROT_WRITE,
-                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    p.verdicts = mmap(NULL, MOST_TURNS * sizeof *p.verdicts, PROT_READ | PROT_WRITE,
+                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     snprintf(p.folder, sizeof p.folder, "%s", argv[0]);
     char *slash = strrchr(p.folder, '/');
     if (slash)
         *slash = '\0';
-    if (p.verdict == MAP_FAILED || !slash)
+    if (p.verdicts == MAP_FAILED || !slash)
         return 2;
     if (!stepper_works() || ((p.tap || p.scenario) && is_sanitized())) {
         puts("1..0 # SKIP processes may not be traced here, or a sanitizer is in the "

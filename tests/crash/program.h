@@ -14,7 +14,7 @@ struct program {
     bool at_length, tap, brief;
     bool quiet; /* stop at the first failure, and say nothing */
     char folder[400];
-    struct crash_verdict *verdict;
+    struct crash_verdict *verdicts; /* of the cases of one way */
     long cases, points, failed;
     int64_t slowest;
     char caught[800]; /* the first failure */
