@@ -22,6 +22,8 @@
 #include "region/wait.h"
 
 #define DEFAULT_CAPACITY (UINT64_C(256) << 10)
+/* An answer of somebody who has just been written to comes within so many looks. */
+#define CLOSE_LOOKS 16
 
 /* Whether nobody can use the other end any more; see covey_pipe_create. */
 static bool peer_is_gone(const struct cvy_end *end)
@@ -345,7 +347,7 @@ static int take_next(struct cvy_end *end, struct cvy_landing *t,
                      struct arrival *arrival, int64_t deadline, const char *call)
 {
     struct cvy_way *way = way_to(end);
-    struct cvy_spin spin = {0};
+    struct cvy_spin spin = {.close_looks = CLOSE_LOOKS};
     for (;;) {
         uint32_t gong = cvy_gong();
         int r = try_take(way, t, arrival, deadline);

@@ -51,6 +51,11 @@ bool cvy_spin(struct cvy_spin *spin)
         return false;
     if (spin->is_handover)
         return spin_closely(spin);
+    if (spin->close_looks) {
+        spin->close_looks--;
+        cvy_os_pause();
+        return true;
+    }
     uint32_t pauses = spin->rounds < 6 ? 1u << spin->rounds : SPIN_PAUSES;
     if (spin->rounds++ < 6) {
         for (uint32_t i = 0; i < pauses; i++)

@@ -14,9 +14,12 @@
  * closely, and if that was in vain the last time, which is so where there are not enough
  * processors, this thread looks for about 1 us only, but every 16th time. `is_costly`: each
  * look of that kind is a system call; others may run in between.
+ *
+ * `close_looks`: so many looks come before the pauses double, for what is often there within
+ * a fraction of a microsecond.
  */
 struct cvy_spin {
-    uint32_t rounds;
+    uint32_t rounds, close_looks;
     bool is_handover, is_costly;
     int64_t until;
 };
