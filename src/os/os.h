@@ -327,6 +327,21 @@ int cvy_os_own_memory(int pid, uint64_t *ret_bytes);
 void cvy_os_limit_growth(uint64_t bytes);
 /** Processors this process may use: affinity cut by cgroup quota, at least 1. */
 int cvy_os_cpu_count(size_t *ret_count);
+/** A set of processors, those of the largest numbers left out. */
+#define CVY_OS_CPUS 1024u
+struct cvy_os_cpus {
+    uint64_t words[CVY_OS_CPUS / 64];
+};
+void cvy_os_add_cpu(struct cvy_os_cpus *cpus, int cpu);
+/** The processor that this thread is on; -1: not known. */
+int cvy_os_cpu(void);
+/** The one that the first thread of a process runs on; -1: it does not run, or nobody
+ * knows. */
+int cvy_os_cpu_of(int pid);
+/** If the first thread of that process runs on this thread's processor, go to another one,
+ * not in `taken`, at once and without staying bound to it.
+ * -EBUSY: there is none; -ESRCH: it does not; -EPERM and others of the system. */
+int cvy_os_part_from(int pid, const struct cvy_os_cpus *taken);
 /** Whether the process runs with raised privileges (AT_SECURE). */
 bool cvy_os_is_secure(void);
 /** Whether a program that this process runs would. */

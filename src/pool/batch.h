@@ -109,7 +109,9 @@ struct cvy_pool_line {
     _Atomic uint64_t resident; /* [own] its own memory before its first limited task */
     /* [own] what the task `said_by` says of itself; that is 0 while it is written */
     _Atomic uint64_t said_by, said_done, said_total;
-    uint64_t reserved[8];
+    /* [own] pid << 32 | processor + 1, 0 unknown: a hint */
+    _Atomic uint64_t where;
+    uint64_t reserved[7];
     _Atomic uint64_t claim;  /* [own] range to run afterwards; [cas] by thieves */
     cvy_word batch;          /* [own] slot + 1 of its batch, 0 none; [pool] DOOMED */
     cvy_word taking;         /* [own] odd while it moves a range into its words */

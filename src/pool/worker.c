@@ -377,6 +377,10 @@ static bool look_around(struct cvy_worker *w)
             continue;
         }
         cvy_task_limit_memory(w, w->batch->memory);
+        cvy_worker_say_where(w);
+        if (cvy_unlikely(w->has_slept))
+            cvy_worker_spread(w);
+        w->has_slept = false;
         if (w->n == 1)
             work_alone(w);
         else
@@ -427,6 +431,7 @@ static void wait_for_work(struct cvy_worker *w, uint32_t bell)
         return;
     (void)cvy_sleep(word, seen | CVY_RING_SLEEPS, gong, COVEY_FOREVER,
                     cvy_ref_of(w->shared));
+    w->has_slept = true;
 }
 
 static void serve(struct cvy_worker *w)

@@ -45,6 +45,7 @@ struct cvy_worker {
     struct covey_pool *pool;
     uint64_t tasks_left; /* items until it ends; UINT64_MAX: never */
     bool is_thread;
+    bool has_slept; /* since it was last in a batch */
     int pid;
 
     struct {
@@ -81,6 +82,11 @@ void cvy_task_await_end(struct cvy_worker *w);
 int cvy_task_init(struct cvy_worker *w);
 int cvy_task_exit(struct cvy_worker *w);
 
+/** Note in its line which processor it is on. */
+void cvy_worker_say_where(struct cvy_worker *w);
+/** It has just entered a batch: if another one that is in a batch runs on the same processor,
+ * go to one that is free. */
+void cvy_worker_spread(struct cvy_worker *w);
 /** Wake who waits for the batches of a map; also an event loop. */
 void cvy_worker_ring(struct cvy_worker *w, uint32_t map);
 

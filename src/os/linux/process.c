@@ -200,6 +200,19 @@ bool cvy_os_is_running(int pid, uint64_t ticks)
     return r < 0 || !ticks || found <= ticks;
 }
 
+int cvy_os_cpu_of(int pid)
+{
+    char path[CVY_PROC_PATH_SIZE], line[1024];
+    const char *state, *cpu;
+
+    cvy_proc_path(path, "/proc/", pid, "/stat");
+    if (cvy_file_read(path, line, sizeof(line)) < 0)
+        return -1;
+    state = find_field(line, 3);
+    cpu = find_field(line, 39);
+    return state && cpu && *state == 'R' ? (int)strtol(cpu, NULL, 10) : -1;
+}
+
 int cvy_os_new_group(void)
 {
     return setpgid(0, 0) < 0 ? -errno : 0;
