@@ -122,9 +122,70 @@ TEST(names_of_sessions_are_short)
     server_stop(&server);
 }
 
+/* A frame of a request. */
+static struct covey_bytes frame_of(covey_value *request)
+{
+    struct covey_bytes pickle = {0}, frame = {0};
+    CHECK_OK(covey_value_pickle(request, &pickle));
+    covey_value_free(request);
+    CHECK_OK(covey_bytes_resize(&frame, pickle.size + 4));
+    for (int i = 0; i < 4; i++)
+        ((char *)frame.data)[i] = (char)(pickle.size >> (24 - 8 * i));
+    memcpy((char *)frame.data + 4, pickle.data, pickle.size);
+    covey_bytes_free(&pickle);
+    return frame;
+}
+
+/* Send a frame such that the manager has read `first` bytes before the rest comes. */
+static void send_in_two(const struct server *server, covey_conn *conn,
+                        const struct covey_bytes *frame, size_t first)
+{
+    send_bytes(conn, frame->data, first);
+    let_pass(server, 0.01);
+    send_bytes(conn, (char *)frame->data + first, frame->size - first);
+}
+
+TEST(requests_for_the_manager_itself_come_in_parts)
+{
+    char lock[64];
+    covey_value *request;
+    struct server server = start_impatient(lock);
+    CHECK_OK(covey_value_pack(&request, "(z, s, (), {})", NULL, "dummy"));
+    struct covey_bytes frame = frame_of(request);
+    for (size_t first = 1; first < frame.size; first += 7) {
+        covey_conn *conn = server_connect(&server);
+        send_in_two(&server, conn, &frame, first);
+        REPLIES(conn, "#RETURN", "None");
+        has_ended(conn);
+    }
+    covey_bytes_free(&frame);
+    control_ok(&server, "decref", lock);
+    server_stop(&server);
+}
+
+TEST(who_goes_before_the_answer_to_a_request_in_parts_harms_nobody)
+{
+    char lock[64];
+    covey_value *request;
+    struct server server = start_impatient(lock);
+    CHECK_OK(covey_value_pack(&request, "(s, s, (), {})", lock, "acquire"));
+    struct covey_bytes frame = frame_of(request);
+    for (size_t first = 1; first < frame.size; first += 7) {
+        covey_conn *conn = server_session(&server, "in a hurry");
+        send_in_two(&server, conn, &frame, first);
+        covey_conn_free(conn);
+    }
+    covey_conn *next = server_session(&server, "next");
+    gets(next, lock);
+    covey_conn_free(next);
+    covey_bytes_free(&frame);
+    control_ok(&server, "decref", lock);
+    server_stop(&server);
+}
+
 /* ---- large ones ---- */
 
-enum { LARGE = 16 << 20, SENT_FIRST = 12 << 20, SENDERS = 16 };
+enum { LARGE = 16 << 20, SENT_FIRST = 12 << 20, STEP = 128 << 10, SENDERS = 16 };
 
 static void send_all(covey_conn *conn, const char *bytes, size_t size)
 {
@@ -141,22 +202,22 @@ static void send_all(covey_conn *conn, const char *bytes, size_t size)
     }
 }
 
-/* A frame that appends LARGE bytes to a list. */
-static void make_large(const char *list, struct covey_bytes *frame)
+/* A frame with a request that has LARGE bytes as argument; `ident` NULL: for the manager. */
+static struct covey_bytes large(const char *ident, const char *method)
 {
-    struct covey_bytes request = {0};
-    covey_value *value;
+    covey_value *request;
     char *bytes = calloc(1, LARGE);
-    CHECK_OK(covey_value_pack(&value, "(s, s, (y#), {})", list, "append", bytes,
+    CHECK_OK(covey_value_pack(&request, "(z, s, (y#), {})", ident, method, bytes,
                               (size_t)LARGE));
-    CHECK_OK(covey_value_pickle(value, &request));
-    CHECK_OK(covey_bytes_resize(frame, request.size + 4));
-    for (int i = 0; i < 4; i++)
-        ((char *)frame->data)[i] = (char)(request.size >> (24 - 8 * i));
-    memcpy((char *)frame->data + 4, request.data, request.size);
-    covey_value_free(value);
-    covey_bytes_free(&request);
     free(bytes);
+    return frame_of(request);
+}
+
+static struct server start_small(void)
+{
+    if (family_is_sanitized())
+        SKIP("nobody knows there what is allocated");
+    return server_start((struct covey_manager_opts){.max_memory = 20 << 20});
 }
 
 static size_t resident(int pid)
@@ -188,15 +249,11 @@ static bool is_refused(covey_conn *conn)
 TEST(requests_that_are_not_finished_use_no_more_memory_than_there_may_be)
 {
     char list[64];
-    struct covey_bytes frame = {0};
     covey_conn *conns[SENDERS];
     int refused = 0;
-    if (family_is_sanitized())
-        SKIP("nobody knows there what is allocated");
-    struct server server =
-        server_start((struct covey_manager_opts){.max_memory = 20 << 20});
+    struct server server = start_small();
     server_create(&server, "list", list);
-    make_large(list, &frame);
+    struct covey_bytes frame = large(list, "append");
     for (int i = 0; i < SENDERS; i++) {
         conns[i] = server_session(&server, "sender");
         send_all(conns[i], frame.data, SENT_FIRST);
@@ -214,6 +271,59 @@ TEST(requests_that_are_not_finished_use_no_more_memory_than_there_may_be)
     for (int i = 0; i < SENDERS; i++)
         covey_conn_free(conns[i]);
     covey_bytes_free(&frame);
+    control_ok(&server, "decref", list);
+    server_stop(&server);
+}
+
+/* Nobody else is refused because of those who stop amid their requests. */
+TEST(requests_that_are_not_finished_leave_room_for_others)
+{
+    char list[64];
+    covey_conn *stopped[3];
+    struct server server = start_small();
+    server_create(&server, "list", list);
+    struct covey_bytes frame = large(list, "append");
+    covey_conn *conn = server_session(&server, "small");
+    for (int i = 0; i < 3; i++) {
+        stopped[i] = server_session(&server, "stopped");
+        for (size_t sent = 0; sent < SENT_FIRST; sent += STEP) {
+            send_all(stopped[i], (char *)frame.data + sent, STEP);
+            REQUEST(conn, list, "append", "(i)", 1);
+            REPLIES(conn, "#RETURN", "None");
+        }
+    }
+    for (int i = 0; i < 3; i++)
+        covey_conn_free(stopped[i]);
+    covey_conn_free(conn);
+    covey_bytes_free(&frame);
+    control_ok(&server, "decref", list);
+    server_stop(&server);
+}
+
+static void fill(covey_conn *conn, const struct covey_bytes *frame)
+{
+    do
+        send_all(conn, frame->data, frame->size);
+    while (!is_refused(conn));
+}
+
+TEST(requests_for_the_manager_itself_are_refused_as_others)
+{
+    char list[64];
+    struct server server = start_small();
+    server_create(&server, "list", list);
+    covey_conn *conn = server_session(&server, "me");
+    struct covey_bytes frame = large(list, "append"), create = large(NULL, "create");
+    fill(conn, &frame);
+    covey_conn *newcomer = server_connect(&server);
+    send_all(newcomer, create.data, create.size);
+    CHECK(is_refused(newcomer));
+    has_ended(newcomer);
+    REQUEST(conn, list, "clear", "()");
+    REPLIES(conn, "#RETURN", "None");
+    covey_conn_free(conn);
+    covey_bytes_free(&frame);
+    covey_bytes_free(&create);
     control_ok(&server, "decref", list);
     server_stop(&server);
 }

@@ -262,6 +262,7 @@ void cvy_connection_end(struct cvy_connection *c, const char *why)
     c->client = c->family = NULL;
     covey_bytes_free(&c->in);
     covey_bytes_free(&c->out);
+    c->in_done = c->out_done = 0;
     c->next = server->ended;
     server->ended = c;
 }
@@ -509,13 +510,13 @@ static void work_kept(struct cvy_connection *c)
     }
 }
 
-/* There may be no memory for the rest of what was begun. */
-static void refuse_large(struct cvy_connection *c)
+void cvy_connection_refuse_large(struct cvy_connection *c)
 {
     struct frame frame = {0};
     size_t left = c->in.size - c->in_done;
-    if (left && find_frame(c, (const unsigned char *)c->in.data + c->in_done, left,
-                           &frame) == 0)
+    if (c->state != CVY_ENDED && left &&
+        find_frame(c, (const unsigned char *)c->in.data + c->in_done, left, &frame) ==
+            0)
         cvy_refusal_begin(c, frame.whole);
 }
 
@@ -533,7 +534,8 @@ static void take_in(struct cvy_connection *c, size_t size)
     }
     if (c->state != CVY_ENDED && !done && c->in.size)
         work_kept(c);
-    refuse_large(c);
+    if (cvy_unlikely(c->server->is_full))
+        cvy_connection_refuse_large(c);
     time_rest(c);
 }
 

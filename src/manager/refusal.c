@@ -9,7 +9,7 @@
 
 void cvy_refusal_begin(struct cvy_connection *c, size_t whole)
 {
-    if (cvy_likely(!c->server->is_full) || whole <= CVY_SCRATCH_SIZE)
+    if (whole <= CVY_SCRATCH_SIZE)
         return;
     c->refused = whole - (c->in.size - c->in_done);
     covey_bytes_free(&c->in);
@@ -27,5 +27,7 @@ size_t cvy_refusal_pass_over(struct cvy_connection *c, size_t size)
     cvy_connection_reply(
         c, CVY_REPLY_ERROR,
         covey_value_call(covey_value_global("builtins", "MemoryError"), args));
+    if (c->state == CVY_CONTROL)
+        cvy_connection_finish(c);
     return some;
 }

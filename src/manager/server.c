@@ -168,6 +168,13 @@ static void serve_time(struct cvy_server *server)
         cvy_nested_look(server, now);
 }
 
+/* What objects have counts first: parts of requests are let go of. */
+static void refuse_parts(struct cvy_server *server)
+{
+    for (struct cvy_connection *c = server->slow_first; c; c = c->next_slow)
+        cvy_connection_refuse_large(c);
+}
+
 /* Asking how much is allocated takes some microseconds, so not at each request. */
 void cvy_server_look_at_memory(struct cvy_server *server)
 {
@@ -175,7 +182,12 @@ void cvy_server_look_at_memory(struct cvy_server *server)
         return;
     server->since_look = 0;
     uint64_t used = cvy_os_allocated();
-    bool is_full = used > server->base_memory + server->limits.max_memory;
+    uint64_t most = server->base_memory + server->limits.max_memory;
+    if (used > most && !server->is_full) {
+        refuse_parts(server);
+        used = cvy_os_allocated();
+    }
+    bool is_full = used > most;
     if (is_full && !server->is_full)
         (void)covey_log(COVEY_LOG_WARNING,
                         "manager %s: %llu bytes are used, more than %llu: objects may "

@@ -268,8 +268,10 @@ void cvy_connection_traceback(struct cvy_connection *c, const char *name,
 void cvy_connection_finish(struct cvy_connection *c);
 /** The connection is not parked any more. */
 void cvy_connection_resume(struct cvy_connection *c);
+/** There is no memory for more: let go of a large request that is not all there. */
+void cvy_connection_refuse_large(struct cvy_connection *c);
 /** What is kept is a part of a request, which has `whole` bytes with its header: let go of
- * it if it is large and there is no memory for more. */
+ * it if it is large. */
 void cvy_refusal_begin(struct cvy_connection *c, size_t whole);
 /** Pass over what belongs to a refused request, and answer when it was all.
  * Returns: how many of the first of `size` bytes that is. */
