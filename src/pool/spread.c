@@ -32,6 +32,6 @@ void cvy_worker_spread(struct cvy_worker *w)
         if (i != w->index && (uint32_t)where == (uint32_t)mine)
             other = (int)(where >> 32);
     }
-    if (other)
-        (void)cvy_os_part_from(other, &taken);
+    if (other && cvy_os_part_from(other, &taken) == 0)
+        cvy_worker_say_where(w);
 }

@@ -28,9 +28,22 @@ static int set_own(const struct cvy_os_cpus *cpus)
     return sched_setaffinity(0, sizeof(*cpus), (const cpu_set_t *)(const void *)cpus);
 }
 
+/* To all that the system allows, if those are what it had: else it would not get those that
+ * are allowed later, as Linux keeps what was asked for. */
+static void go_back_to(const struct cvy_os_cpus *own)
+{
+    struct cvy_os_cpus all, now = {{0}};
+
+    memset(&all, 0xff, sizeof(all));
+    (void)set_own(&all);
+    if (sched_getaffinity(0, sizeof(now), (cpu_set_t *)(void *)&now) < 0 ||
+        memcmp(&now, own, sizeof(now)) != 0)
+        (void)set_own(own);
+}
+
 int cvy_os_part_from(int pid, const struct cvy_os_cpus *taken)
 {
-    struct cvy_os_cpus own = {{0}}, free, all;
+    struct cvy_os_cpus own = {{0}}, free;
     uint64_t any = 0;
     int cpu = cvy_os_cpu();
 
@@ -44,7 +57,6 @@ int cvy_os_part_from(int pid, const struct cvy_os_cpus *taken)
         return -ESRCH;
     if (set_own(&free) < 0)
         return -errno;
-    /* Those that it may use may have become others in the meantime. */
-    memset(&all, 0xff, sizeof(all));
-    return set_own(&own) < 0 && set_own(&all) < 0 ? -errno : 0;
+    go_back_to(&own);
+    return 0;
 }
