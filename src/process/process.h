@@ -82,15 +82,15 @@ struct cvy_settings {
     unsigned char authkey[256];
 };
 
-/** What only the creator uses, protected by cvy_children_lock. It lies in the object, since
- * private memory that a starter writes is copied at its next fork. What it points to lies
- * in runs of the object: leak checkers would take private memory for lost. */
 enum cvy_thread_end {
     CVY_THREAD_RUNS = 0,
     CVY_THREAD_ENDED = 1,
     CVY_THREAD_STAYS = 2 /* it is in exit(): ended as a process, but cannot be joined */
 };
 
+/** What only the creator uses, protected by cvy_children_lock. It lies in the object, since
+ * private memory that a starter writes is copied at its next fork. What it points to lies
+ * in runs of the object: leak checkers would take private memory for lost. */
 struct cvy_child {
     struct covey_process *process;
     struct cvy_child *next, *previous; /* in the list of children, while started */

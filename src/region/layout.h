@@ -126,7 +126,7 @@ struct cvy_member {
     uint32_t slots;     /* [R] + 1, first of its slots */
     uint32_t witness; /* [R] owner word of the slot whose life stands for it, 0 none */
     /* [own], and its starter's: a time after its start, in ticks since boot */
-    uint64_t known_ticks;
+    _Atomic uint64_t known_ticks;
     cvy_ref process;       /* [R] its process object, 0 none */
     cvy_ref holds;         /* [R] first of its hold nodes */
     cvy_ref extents;       /* [R] first of the runs it has in its hands */

@@ -143,7 +143,8 @@ int cvy_member_new(const char *name, uint32_t *ret_member)
     cvy_set32(&cvy_head->member_count, cvy_head->member_count + 1);
     /* A process that nobody started makes its own record: it may die before it is in it. */
     int pid = cvy_process_page->member ? 0 : cvy_os_pid();
-    m->known_ticks = pid ? cvy_os_boot_ticks() : 0;
+    atomic_store_explicit(&m->known_ticks, pid ? cvy_os_boot_ticks() : 0,
+                          memory_order_relaxed);
     m->exit_status = 0;
     memset(m->name, 0, sizeof m->name);
     memcpy(m->name, name, strnlen(name, sizeof m->name - 1));
@@ -168,8 +169,8 @@ void cvy_member_set_pid(uint32_t member, int pid)
     struct cvy_member *m = cvy_member_at(CVY_INDEX_OF(member));
     uint32_t generation = CVY_GENERATION_OF(member);
     uint64_t expected = cvy_user_word(CVY_MEMBER_STARTING, generation, 0);
-    m->known_ticks =
-        cvy_os_boot_ticks(); /* it has begun; sparing the child the clock */
+    /* It has begun. This spares the child the clock. */
+    atomic_store_explicit(&m->known_ticks, cvy_os_boot_ticks(), memory_order_relaxed);
     (void)atomic_compare_exchange_strong(
         &m->word, &expected, cvy_user_word(CVY_MEMBER_STARTING, generation, pid));
 }
@@ -180,7 +181,8 @@ int cvy_member_become(uint32_t member)
     uint32_t generation = CVY_GENERATION_OF(member);
     uint64_t word = atomic_load(&m->word);
     if (!m->starter)
-        m->known_ticks = cvy_os_boot_ticks();
+        atomic_store_explicit(&m->known_ticks, cvy_os_boot_ticks(),
+                              memory_order_relaxed);
     int pid;
     do {
         if (cvy_user_state(word) != CVY_MEMBER_STARTING ||
