@@ -11,12 +11,14 @@
  * Every answer is checked. From the first client's begin to the last one's end.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -174,8 +176,10 @@ static covey_process *start_manager(struct bench *b)
     b->ready = ends[1];
     if (strcmp(bench_running()->impl, "covey:manager") == 0)
         member = bench_start(be_manager, COVEY_VIEW_OF(b));
-    else if ((stranger = fork()) == 0)
+    else if ((stranger = fork()) == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         exit(be_manager(COVEY_VIEW_OF(b)));
+    }
     b->stranger = stranger;
     close(ends[1]);
     for (size_t i = 0; read(ends[0], address + i, 1) == 1 && address[i]; i++)

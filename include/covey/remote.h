@@ -184,7 +184,8 @@ COVEY_API int covey_proxy_value_set(covey_proxy *value, covey_value *to);
  * Acquire a Lock, RLock, Semaphore, BoundedSemaphore or Condition. An RLock and a
  * Condition belong to the calling thread. When that or its process ends, what it has is
  * released; not the permits of a semaphore that is used as a signal: one that starts at 0,
- * or that a thread has released more often than it had acquired it.
+ * or that a thread has released more often than it had acquired it. With COVEY_FOREVER no
+ * argument is sent: the method of a class of the program's own needs defaults as Python's.
  *
  * Returns:  0; -ETIMEDOUT; as every call.
  * Blocks:   at most `timeout`.
@@ -238,7 +239,8 @@ COVEY_API int covey_proxy_barrier_reset(covey_proxy *barrier);
 /* ---- queues of managers ----------------------------------------------------- */
 
 /**
- * Put a value into a Queue or JoinableQueue.
+ * Put a value into a Queue or JoinableQueue. With COVEY_FOREVER the value is the only
+ * argument.
  *
  * Returns:  0; -ETIMEDOUT: it is full; COVEY_ECLOSED; as every call.
  * Blocks:   while it is full, at most `timeout`.

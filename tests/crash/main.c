@@ -39,8 +39,14 @@ static void begin_turn(struct turn *turn, const struct crash_options *o)
 {
     fflush(NULL);
     turn->seen = -1;
-    turn->pid = fork();
-    if (turn->pid == 0) {
+    int pid = fork();
+    turn->pid = pid > 0 ? pid : 0;
+    if (pid < 0) {
+        turn->verdict->failed++;
+        snprintf(turn->verdict->first, sizeof turn->verdict->first,
+                 "point 0: there is no process for it");
+    }
+    if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         crash_run(turn->c, o, turn->verdict);
         cvy_region_abandon();
@@ -63,10 +69,10 @@ static void note_end(struct turn *turn, int status)
 /* What a process leaves dies with it; one that does not get on is killed. */
 static void look_at_turn(struct turn *turn, covey_nsec patience)
 {
-    int status = 0;
+    int status = 0, pid = waitpid(turn->pid, &status, WNOHANG);
     int64_t now = cvy_os_now();
-    if (waitpid(turn->pid, &status, WNOHANG) != 0) {
-        note_end(turn, status);
+    if (pid != 0) {
+        note_end(turn, pid < 0 ? -1 : status);
         return;
     }
     if (turn->verdict->points != turn->seen) {
@@ -187,8 +193,10 @@ bool run_cases(const struct crash_options *o, struct program *p)
                o->bell_off ? ", without the bell" : "", (double)o->slice / 1e9,
                "operation", "path", "points", "stores", "slowest/ms");
     while (told < count) {
-        for (; running < at_once(o, p) && begun < count; running++)
-            begin_turn(&turns[begun++], o);
+        for (; running < at_once(o, p) && begun < count; begun++) {
+            begin_turn(&turns[begun], o);
+            running += turns[begun].pid != 0;
+        }
         usleep(1000);
         for (size_t i = told; i < begun; i++)
             if (turns[i].pid) {
