@@ -1,55 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Processors: which one a thread is on, and leaving it to another process. */
 #include <errno.h>
-#include <sched.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include "check.h"
-#include "os/os.h"
-
-static cpu_set_t own_cpus(void)
-{
-    cpu_set_t set;
-    CHECK_EQ(sched_getaffinity(0, sizeof set, &set), 0);
-    return set;
-}
-
-static void bind_to(int cpu)
-{
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET((size_t)cpu, &set);
-    CHECK_EQ(sched_setaffinity(0, sizeof set, &set), 0);
-}
-
-static pid_t started(int cpu, bool is_busy)
-{
-    pid_t pid = fork();
-    if (pid)
-        return pid;
-    bind_to(cpu);
-    while (is_busy)
-        continue;
-    for (;;)
-        pause();
-}
-
-static void end(pid_t pid)
-{
-    CHECK_EQ(kill(pid, SIGKILL), 0);
-    CHECK_EQ(waitpid(pid, NULL, 0), pid);
-}
-
-static int first_of(const cpu_set_t *set)
-{
-    int cpu = 0;
-    while (!CPU_ISSET((size_t)cpu, set))
-        cpu++;
-    return cpu;
-}
+#include "cpu_help.h"
 
 TEST(who_runs_is_on_a_processor_and_who_sleeps_is_not)
 {
