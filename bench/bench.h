@@ -30,7 +30,7 @@ struct bench_case {
 };
 
 /** The rows of process.c, pool.c, memory.c, sync.c, queue.c, shared.c, pipe.c,
- * connection.c and manager.c. */
+ * connection.c, manager.c and limit.c. */
 extern const struct bench_case bench_process_cases[];
 extern const size_t bench_process_count;
 extern const struct bench_case bench_pool_cases[];
@@ -49,6 +49,8 @@ extern const struct bench_case bench_connection_cases[];
 extern const size_t bench_connection_count;
 extern const struct bench_case bench_manager_cases[];
 extern const size_t bench_manager_count;
+extern const struct bench_case bench_limit_cases[];
+extern const size_t bench_limit_count;
 
 /** The row that runs, and the key=value arguments it was given. */
 void bench_begin(const struct bench_case *now, int argc, char **argv);

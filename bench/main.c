@@ -25,6 +25,7 @@ static const struct {
     {bench_pipe_cases, &bench_pipe_count},
     {bench_connection_cases, &bench_connection_count},
     {bench_manager_cases, &bench_manager_count},
+    {bench_limit_cases, &bench_limit_count},
 };
 
 /* The case number `index` of all groups together; NULL behind the last. */
