@@ -332,6 +332,7 @@ int cvy_os_cpu_count(size_t *ret_count);
 struct cvy_os_cpus {
     uint64_t words[CVY_OS_CPUS / 64];
 };
+/** Numbers that no processor in such a set has are left out. */
 void cvy_os_add_cpu(struct cvy_os_cpus *cpus, int cpu);
 /** The processor that this thread is on; -1: not known. */
 int cvy_os_cpu(void);

@@ -20,6 +20,8 @@ int cvy_os_cpu(void)
 
 void cvy_os_add_cpu(struct cvy_os_cpus *cpus, int cpu)
 {
+    if (cpu < 0 || cpu >= (int)CVY_OS_CPUS)
+        return;
     cpus->words[(size_t)cpu / WORD_BITS] |= UINT64_C(1) << (size_t)cpu % WORD_BITS;
 }
 
