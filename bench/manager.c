@@ -163,8 +163,8 @@ static int be_manager(struct covey_view arg)
     return 0;
 }
 
-/* A stranger is forked before this process
- * has used covey, so that each begins a family of its own. */
+/* A stranger is forked before this process has used covey, so that each begins a family of
+ * its own. */
 static covey_process *start_manager(struct bench *b)
 {
     char address[256] = "";

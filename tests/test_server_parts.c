@@ -145,13 +145,19 @@ static void send_in_two(const struct server *server, covey_conn *conn,
     send_bytes(conn, (char *)frame->data + first, frame->size - first);
 }
 
+/* A frame with a call that has no arguments; `ident` NULL: of the manager itself. */
+static struct covey_bytes call_of(const char *ident, const char *method)
+{
+    covey_value *request;
+    CHECK_OK(covey_value_pack(&request, "(z, s, (), {})", ident, method));
+    return frame_of(request);
+}
+
 TEST(requests_for_the_manager_itself_come_in_parts)
 {
     char lock[64];
-    covey_value *request;
     struct server server = start_impatient(lock);
-    CHECK_OK(covey_value_pack(&request, "(z, s, (), {})", NULL, "dummy"));
-    struct covey_bytes frame = frame_of(request);
+    struct covey_bytes frame = call_of(NULL, "dummy");
     for (size_t first = 1; first < frame.size; first += 7) {
         covey_conn *conn = server_connect(&server);
         send_in_two(&server, conn, &frame, first);
@@ -166,10 +172,8 @@ TEST(requests_for_the_manager_itself_come_in_parts)
 TEST(who_goes_before_the_answer_to_a_request_in_parts_harms_nobody)
 {
     char lock[64];
-    covey_value *request;
     struct server server = start_impatient(lock);
-    CHECK_OK(covey_value_pack(&request, "(s, s, (), {})", lock, "acquire"));
-    struct covey_bytes frame = frame_of(request);
+    struct covey_bytes frame = call_of(lock, "acquire");
     for (size_t first = 1; first < frame.size; first += 7) {
         covey_conn *conn = server_session(&server, "in a hurry");
         send_in_two(&server, conn, &frame, first);

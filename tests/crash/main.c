@@ -171,8 +171,8 @@ static size_t select_cases(const struct crash_options *o, const struct program *
     return count;
 }
 
-/* One for each processor, but where others would wait, or the first failure counts, or a
- * recovery by nobody but the judge may not be late. */
+/* One for each processor; one in all where other tests run, where the first failure counts,
+ * and where a late recovery is a failure. */
 static size_t at_once(const struct crash_options *o, const struct program *p)
 {
     cpu_set_t cpus;
