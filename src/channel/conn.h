@@ -47,12 +47,12 @@ struct cvy_ticket; /* offer.h */
 /* What goes in one direction. */
 struct cvy_way {
     struct cvy_ring ring;
+    _Alignas(64) cvy_word space; /* slept on by who sends */
     _Alignas(64) cvy_word items; /* slept on by who receives; as in queue.h */
     /* under put_lock: bytes that may be sent before looking how many are on their way.
      * May be off by a message after a death. Here, since senders look at `items` each
      * time and receivers at `space`. */
     int64_t budget;
-    _Alignas(64) cvy_word space; /* slept on by who sends */
 };
 
 /*

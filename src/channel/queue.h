@@ -27,8 +27,8 @@ struct covey_queue {
     uint32_t max_items;      /* 0: no limit */
     uint64_t max_bytes;      /* 0: no limit */
     struct cvy_ring ring;
-    _Alignas(64) cvy_word items;
     _Alignas(64) cvy_word space;
+    _Alignas(64) cvy_word items;
     char name[CVY_NAME_BYTES];
 };
 

@@ -55,6 +55,12 @@ struct cvy_ring {
     uint32_t head_ordinal_seen; /* of a former head: items before it were taken */
     uint32_t put_reserved;
 
+    /* Here, since a processor may fetch the lines next to the one it wants: those of the
+     * two sides would be taken from each other with every message if they were neighbours. */
+    _Alignas(64) struct cvy_segment segments[CVY_SEGMENTS]; /* by number, modulo */
+    cvy_ref object;                                         /* which owns the runs */
+    cvy_ref first_run; /* [R] of segment 0, which is kept */
+
     /* Consumers' line; all but the lock is written under it. */
     _Alignas(64) cvy_word get_lock; /* slot's owner word */
     uint32_t first_segment;         /* [R] the oldest that has not been given back */
@@ -64,10 +70,6 @@ struct cvy_ring {
     _Atomic uint64_t lost;          /* [R] items that the dead had taken */
     _Atomic int64_t idle_since;     /* when a large ring was found empty first ... */
     _Atomic uint64_t idle_head;     /* ... with its head there */
-
-    struct cvy_segment segments[CVY_SEGMENTS]; /* by number, modulo */
-    cvy_ref object;                            /* which owns the runs */
-    cvy_ref first_run;                         /* [R] of segment 0, which is kept */
 };
 
 /** A record as a consumer sees it. */
