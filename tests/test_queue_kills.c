@@ -15,7 +15,8 @@ static struct operation {
     int preloaded;  /* messages put before the operation, numbers 0 ... */
     int puts, gets; /* what the operation does at most */
     bool closes;    /* the queue is closed */
-    bool is_far;    /* so much has gone through the ring that it has to lead on */
+    /* So much has gone through the ring that it leads on, if it is not 0. */
+    uint64_t carried;
     struct covey_loan loan;
     cvy_word *returned;
     long unclear; /* points at which it is not known whether a get has returned */
@@ -66,12 +67,10 @@ static void set_up(void *context)
     CHECK_OK(covey_queue_create(&o->queue, 0, NULL));
     for (int i = 0; i < o->preloaded; i++)
         CHECK_OK(covey_queue_put(o->queue, message_of(i, o->size), COVEY_NOWAIT));
-    if (o->is_far) {
-        struct cvy_ring *ring = &o->queue->ring;
-        ring->tail += CVY_POSITION_FAR;
-        ring->head += CVY_POSITION_FAR;
-        ring->head_seen += CVY_POSITION_FAR;
-    }
+    struct cvy_ring *ring = &o->queue->ring;
+    ring->tail += o->carried;
+    ring->head += o->carried;
+    ring->head_seen += o->carried;
     atomic_store(o->returned, 0);
 }
 
@@ -246,7 +245,13 @@ TEST_TIMEOUT(killed_while_growing, 600)
                  prepare_put, put);
     kill_at_each(
         "put, far on",
-        (struct operation){.size = 64, .preloaded = 2, .puts = 1, .is_far = true},
+        (struct operation){
+            .size = 64, .preloaded = 2, .puts = 1, .carried = CVY_POSITION_FAR},
+        prepare_put, put);
+    kill_at_each(
+        "put, in a stream",
+        (struct operation){
+            .size = 64, .preloaded = 4, .puts = 1, .carried = CVY_STREAM_BYTES},
         prepare_put, put);
 }
 

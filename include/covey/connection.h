@@ -63,7 +63,7 @@ struct covey_pipe_opts {
     enum covey_switch oneway; /**< on: the first end only receives, the second only
                                    sends; default: both do both */
     uint64_t capacity; /**< a send waits while this many bytes or more are on their way
-                            in that direction; default 256 KiB */
+                            in that direction; default 1 MiB */
 };
 #define COVEY_PIPE_OPTS(...)                                                           \
     (&(struct covey_pipe_opts){.size = sizeof(struct covey_pipe_opts), __VA_ARGS__})

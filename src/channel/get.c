@@ -101,6 +101,7 @@ int cvy_queue_take(covey_queue *q, cvy_queue_taker *take, void *ctx,
             give_memory_back(q);
             return fail_get(q, -ETIMEDOUT, call);
         }
+        cvy_ring_fall_behind(&q->ring);
         if (cvy_spin(&spin))
             continue;
         r = await_item(q, gong, deadline);

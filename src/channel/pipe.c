@@ -21,7 +21,7 @@
 #include "region/undo.h"
 #include "region/wait.h"
 
-#define DEFAULT_CAPACITY (UINT64_C(256) << 10)
+#define DEFAULT_CAPACITY (UINT64_C(1) << 20)
 /* An answer of somebody who has just been written to comes within so many looks. */
 #define CLOSE_LOOKS 16
 
@@ -65,8 +65,13 @@ static int64_t room_in(const struct cvy_pipe *pipe, struct cvy_way *way)
 /* put_lock held. */
 static bool has_budget(const struct cvy_pipe *pipe, struct cvy_way *way)
 {
-    if (cvy_unlikely(way->budget <= 0))
+    if (cvy_likely(way->budget > 0))
+        return true;
+    way->budget = room_in(pipe, way);
+    if (way->budget > 0 && way->budget < (int64_t)(pipe->capacity / 4)) {
+        cvy_spin_behind();
         way->budget = room_in(pipe, way);
+    }
     return way->budget > 0;
 }
 
@@ -353,6 +358,8 @@ static int take_next(struct cvy_end *end, struct cvy_landing *t,
         int r = try_take(way, t, arrival, deadline);
         if (cvy_likely(r != -ENODATA))
             return r == -ETIMEDOUT ? fail_empty(end, r, call) : r;
+        if (deadline > 0)
+            cvy_ring_fall_behind(&way->ring);
         r = await(end, way, gong, &spin, deadline, call);
         if (r < 0)
             return r;

@@ -132,6 +132,9 @@ static inline void cvy_record_note_taking(struct cvy_ring *ring, uint32_t count)
     slot->journal[CVY_J_POSITION] =
         atomic_load_explicit(&ring->head, memory_order_relaxed);
     slot->journal[CVY_J_COUNT] = count;
+    atomic_store_explicit(
+        &ring->taken, atomic_load_explicit(&ring->taken, memory_order_relaxed) + count,
+        memory_order_relaxed);
     __atomic_store_n(&slot->journal[CVY_J_RING], cvy_ref_of(ring), __ATOMIC_RELEASE);
 }
 

@@ -8,9 +8,11 @@
 #include "region/lock.h"
 #include "region/look.h"
 #include "region/slot.h"
+#include "region/spin.h"
 #include "region/undo.h"
 
 #define MOST_CAPACITY (UINT64_C(1) << 40)
+#define STREAM_ITEMS  4
 
 int64_t cvy_ring_keeps = COVEY_MSEC(100);
 
@@ -225,6 +227,10 @@ bool cvy_ring_has_place(struct cvy_ring *ring, uint32_t most)
     if (cvy_likely(next - ring->head_ordinal_seen < most))
         return true;
     cvy_ring_load(ring, &items, &bytes);
+    if (items < most && most - items < most / 4) {
+        cvy_spin_behind();
+        cvy_ring_load(ring, &items, &bytes);
+    }
     ring->head_ordinal_seen = next - items;
     return items < most;
 }
@@ -267,6 +273,7 @@ static void jump(struct cvy_ring *ring)
     uint64_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
     struct cvy_record *r = cvy_record_at(ring, tail);
     r->before = atomic_load_explicit(&ring->put_bytes, memory_order_relaxed);
+    ring->look_at = 0;
     atomic_store_explicit(
         &r->word, cvy_record_word(atomic_load(&ring->put_ordinal), CVY_RECORD_JUMP, 0),
         memory_order_release);
@@ -311,6 +318,47 @@ static int leave_far_segment(struct cvy_ring *ring, uint64_t tail, uint64_t need
     return r < 0 && cvy_position_offset_of(tail) < CVY_POSITION_LAST ? 0 : r;
 }
 
+/* Whether much is passing through, with several items on their way at a time. */
+static bool is_stream(struct cvy_ring *ring, uint64_t tail)
+{
+    uint32_t items;
+    uint64_t bytes;
+    if (cvy_position_offset_of(tail) < CVY_STREAM_BYTES)
+        return false;
+    cvy_ring_load(ring, &items, &bytes);
+    return items >= STREAM_ITEMS;
+}
+
+/* A stream gets a segment larger than a core's own cache, if the family has plenty of
+ * memory. In a smaller one producers write where the consumers' core still has what it
+ * read last time, and wait for each line to be taken from there; in a larger one that has
+ * left for the cache they share, from where lines come several times as fast. */
+static void widen(struct cvy_ring *ring, uint64_t tail, uint64_t need)
+{
+    const struct cvy_segment *s = cvy_ring_segment(ring, cvy_position_number_of(tail));
+    uint64_t offset = cvy_position_offset_of(tail), later = CVY_POSITION_FAR;
+    if (s->capacity < CVY_STREAM_SEGMENT && is_stream(ring, tail)) {
+        cvy_region_lock();
+        bool is_little = cvy_alloc_is_little(CVY_STREAM_SEGMENT);
+        cvy_region_unlock();
+        if (is_little && lead_on(ring, CVY_STREAM_SEGMENT, need) >= 0)
+            return;
+        later = offset + CVY_STREAM_BYTES;
+    } else if (s->capacity < CVY_STREAM_SEGMENT) {
+        later = cvy_max_u64(CVY_STREAM_BYTES, offset + s->capacity);
+    }
+    ring->look_at = cvy_min_u64(later, CVY_POSITION_FAR);
+}
+
+/* The tail has come to where it is time to see whether this is the right segment. */
+static int reconsider_segment(struct cvy_ring *ring, uint64_t tail, uint64_t need)
+{
+    if (tail & CVY_POSITION_FAR)
+        return leave_far_segment(ring, tail, need);
+    widen(ring, tail, need);
+    return 0;
+}
+
 /* Fill the end of the segment. */
 static void pad_segment(struct cvy_ring *ring, uint64_t tail, uint64_t pad)
 {
@@ -338,8 +386,8 @@ static int make_room(struct cvy_ring *ring, uint64_t size)
                 return r;
             continue;
         }
-        if (cvy_unlikely(tail & CVY_POSITION_FAR)) {
-            int r = leave_far_segment(ring, tail, size + CVY_RECORD_HEADER);
+        if (cvy_unlikely(cvy_position_offset_of(tail) >= ring->look_at)) {
+            int r = reconsider_segment(ring, tail, size + CVY_RECORD_HEADER);
             if (r < 0)
                 return r;
             tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
@@ -595,6 +643,17 @@ bool cvy_ring_is_empty(struct cvy_ring *ring)
         head = atomic_load_explicit(&ring->head, memory_order_acquire);
     } while (cvy_unlikely(head != before));
     return true;
+}
+
+void cvy_ring_fall_behind(struct cvy_ring *ring)
+{
+    uint32_t taken = atomic_load_explicit(&ring->taken, memory_order_relaxed);
+    uint32_t before = atomic_load_explicit(&ring->taken_before, memory_order_relaxed);
+    if (taken == before)
+        return;
+    atomic_store_explicit(&ring->taken_before, taken, memory_order_relaxed);
+    if (taken - before > 1)
+        cvy_spin_behind();
 }
 
 uint32_t cvy_ring_count_in(const struct cvy_ring *ring, const struct cvy_head *head)

@@ -37,6 +37,9 @@
 #define CVY_FIRST_SEGMENT  (UINT64_C(64) << 10)
 #define CVY_LARGEST_RECORD (UINT64_C(256) << 10)
 #define CVY_SEGMENTS       32u
+/* Of a ring through which so much has passed, and with several items in it; see ring.c. */
+#define CVY_STREAM_SEGMENT (UINT64_C(2) << 20)
+#define CVY_STREAM_BYTES   (UINT64_C(4) << 20)
 
 struct cvy_segment {
     cvy_ref at; /* [R] 0: none */
@@ -54,6 +57,7 @@ struct cvy_ring {
     uint64_t put_extent_at;     /* [R] the tail before that */
     uint32_t head_ordinal_seen; /* of a former head: items before it were taken */
     uint32_t put_reserved;
+    uint64_t look_at; /* the offset at which to see whether another segment is better */
 
     /* Here, since a processor may fetch the lines next to the one it wants: those of the
      * two sides would be taken from each other with every message if they were neighbours. */
@@ -70,6 +74,8 @@ struct cvy_ring {
     _Atomic uint64_t lost;          /* [R] items that the dead had taken */
     _Atomic int64_t idle_since;     /* when a large ring was found empty first ... */
     _Atomic uint64_t idle_head;     /* ... with its head there */
+    _Atomic uint32_t taken;         /* items, about; for consumers who wait */
+    _Atomic uint32_t taken_before;  /* the last time that one found nothing */
 };
 
 /** A record as a consumer sees it. */
@@ -137,5 +143,8 @@ uint32_t cvy_ring_count_in(const struct cvy_ring *ring, const struct cvy_head *h
 bool cvy_ring_may_shrink(struct cvy_ring *ring);
 /** Whether there is nothing to take; right for a moment at best. */
 bool cvy_ring_is_empty(struct cvy_ring *ring);
+/** For who found nothing and may wait: pause for a moment if items have come one right
+ * after the other; see cvy_spin_behind. */
+void cvy_ring_fall_behind(struct cvy_ring *ring);
 
 #endif

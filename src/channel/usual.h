@@ -37,7 +37,8 @@ static inline bool cvy_usual_fits(const struct cvy_ring *ring, uint64_t record)
     uint64_t place = used & (s->capacity - 1);
     if (cvy_position_number_of(head) == cvy_position_number_of(tail))
         used -= cvy_position_offset_of(head);
-    return s->at && !(tail & CVY_POSITION_FAR) && place + record <= s->capacity &&
+    return s->at && cvy_position_offset_of(tail) < ring->look_at &&
+           place + record <= s->capacity &&
            used + record + CVY_RECORD_HEADER <= s->capacity;
 }
 

@@ -8,6 +8,7 @@
 #define SPIN_PAUSES  64u
 #define CLOSE_LOOKS  64u
 #define COSTLY_LOOKS 4u
+#define BEHIND       64u
 #define LONG_EVERY   16 /* waits, when that was in vain */
 
 /* How it went with this thread's last spin for a handover; of costly looks, and others. */
@@ -71,4 +72,10 @@ bool cvy_spin(struct cvy_spin *spin)
         cvy_os_pause();
     cvy_os_yield();
     return true;
+}
+
+void cvy_spin_behind(void)
+{
+    for (uint32_t i = 0; i < BEHIND && cvy_os_is_multicore(); i++)
+        cvy_os_pause();
 }

@@ -25,4 +25,8 @@ struct cvy_spin {
 };
 bool cvy_spin(struct cvy_spin *spin);
 
+/** Pause for about 1.5 us, without a look: to let the other side of a stream get ahead, so
+ * that the two do not take the same cache lines from each other with every item. */
+void cvy_spin_behind(void);
+
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Queues and pipes through which so much has gone that the positions of their rings come
- * near to what 48 bits of offset hold: they lead on to other segments in time. */
+/* When the rings of queues and pipes lead on to other segments: in streams to a wide one,
+ * and in time before their positions come near to what 48 bits of offset hold. */
 #include "channel/conn.h"
 #include "channel/record.h"
 #include "process_help.h"
@@ -91,6 +91,12 @@ static void pass(struct channel *c, size_t size)
     }
 }
 
+/* With so little memory that no ring gets a wide segment. */
+static void found_small(void)
+{
+    family_found(COVEY_FAMILY_OPTS(.budget = 16 * MIB));
+}
+
 /* Several times past the bound: the memory that is used does not grow by that. */
 static void pass_often(struct channel *c)
 {
@@ -116,7 +122,7 @@ static void pass_often(struct channel *c)
 
 TEST(queue_leads_on_before_its_positions_overflow)
 {
-    family_found(NULL);
+    found_small();
     covey_queue *q;
     CHECK_OK(covey_queue_create(&q, 0, NULL));
     struct channel c = of_queue(q);
@@ -126,7 +132,7 @@ TEST(queue_leads_on_before_its_positions_overflow)
 
 TEST(queue_with_limits_leads_on_before_its_positions_overflow)
 {
-    family_found(NULL);
+    found_small();
     covey_queue *q;
     CHECK_OK(covey_queue_create(&q, IN_FLIGHT + 1,
                                 COVEY_QUEUE_OPTS(.max_bytes = UINT64_C(24) * 60)));
@@ -137,7 +143,7 @@ TEST(queue_with_limits_leads_on_before_its_positions_overflow)
 
 TEST(pipe_leads_on_before_its_positions_overflow)
 {
-    family_found(NULL);
+    found_small();
     struct channel c = {0};
     CHECK_OK(covey_pipe_create(&c.from, &c.to, NULL));
     struct cvy_end *end = (struct cvy_end *)(void *)c.from;
@@ -212,6 +218,78 @@ TEST(ring_stays_far_when_there_is_no_memory)
     put(&c, 24);
     get(&c, 24);
     CHECK_EQ(cvy_position_number_of(q->ring.tail), 1);
+    check_head();
+    covey_bytes_free(&c.got);
+    covey_queue_free(q);
+}
+
+static uint64_t capacity_at_the_tail(const struct channel *c)
+{
+    return cvy_ring_segment(c->ring, cvy_position_number_of(c->ring->tail))->capacity;
+}
+
+/* Twice what makes a stream, with `in_flight` messages on their way. */
+static void stream(struct channel *c, uint64_t in_flight)
+{
+    uint64_t rounds = 2 * CVY_STREAM_BYTES / 1024;
+    for (uint64_t i = 0; i < rounds + in_flight; i++) {
+        if (i < rounds)
+            put(c, 1024);
+        if (i >= in_flight)
+            get(c, 1024);
+    }
+}
+
+TEST(stream_gets_a_wide_segment_until_it_rests)
+{
+    family_found(NULL);
+    covey_queue *q;
+    CHECK_OK(covey_queue_create(&q, 0, NULL));
+    struct channel c = of_queue(q);
+    cvy_ring_keeps = 0;
+    stream(&c, 0);
+    uint64_t used = family_usage().used;
+    CHECK_EQ(capacity_at_the_tail(&c), CVY_FIRST_SEGMENT);
+    for (int round = 0; round < 3; round++) {
+        stream(&c, IN_FLIGHT);
+        CHECK_EQ(capacity_at_the_tail(&c), CVY_STREAM_SEGMENT);
+        CHECK_EQ(family_usage().used, used + CVY_STREAM_SEGMENT);
+        stream(&c, IN_FLIGHT);
+        CHECK_EQ(family_usage().used, used + CVY_STREAM_SEGMENT);
+        CHECK_ERR(covey_queue_get(q, &c.got, COVEY_NOWAIT), -ETIMEDOUT);
+        CHECK_ERR(covey_queue_get(q, &c.got, COVEY_NOWAIT), -ETIMEDOUT);
+        CHECK_EQ(family_usage().used, used);
+    }
+    check_head();
+    covey_bytes_free(&c.got);
+    covey_queue_free(q);
+}
+
+TEST(stream_of_a_pipe_gets_a_wide_segment)
+{
+    family_found(NULL);
+    struct channel c = {0};
+    CHECK_OK(covey_pipe_create(&c.from, &c.to, NULL));
+    struct cvy_end *end = (struct cvy_end *)(void *)c.from;
+    c.ring = &cvy_pipe_of(end)->ways[end->index].ring;
+    stream(&c, IN_FLIGHT);
+    CHECK_EQ(capacity_at_the_tail(&c), CVY_STREAM_SEGMENT);
+    check_head();
+    covey_bytes_free(&c.got);
+    covey_conn_free(c.from);
+    covey_conn_free(c.to);
+}
+
+TEST(stream_stays_narrow_where_memory_is_scarce)
+{
+    found_small();
+    covey_queue *q;
+    CHECK_OK(covey_queue_create(&q, 0, NULL));
+    struct channel c = of_queue(q);
+    stream(&c, IN_FLIGHT);
+    stream(&c, IN_FLIGHT);
+    CHECK_EQ(capacity_at_the_tail(&c), CVY_FIRST_SEGMENT);
+    CHECK_EQ(cvy_position_number_of(q->ring.tail), 0);
     check_head();
     covey_bytes_free(&c.got);
     covey_queue_free(q);
