@@ -42,6 +42,12 @@
     X(region_late_undo, "region: a word is changed before it is in the undo log")      \
     X(region_no_rollback, "region: what a dead owner of the lock did stays")           \
     X(region_holds, "region: the holds of the dead stay")                              \
+    X(queue_early_note, "queue: the tail moves on before the message is committed")    \
+    X(queue_put_repair, "queue: what a dead producer had committed is not noted")      \
+    X(queue_lost, "queue: what a dead consumer had in its hands is not counted")       \
+    X(queue_put_extent, "queue: an extent is not noted while it is put")               \
+    X(queue_get_extent, "queue: an extent is not noted while it is taken")             \
+    X(queue_joined, "queue: what the dead had got keeps a join waiting")               \
     X(pool_begin_unasked, "pool: an item is begun without a compare-and-swap")         \
     X(pool_begin_unsaid, "pool: an item is begun before the line says so")             \
     X(pool_commit_early, "pool: an outcome is set before the result is in place")      \

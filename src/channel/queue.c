@@ -410,7 +410,7 @@ int covey_queue_lost(covey_queue *queue, uint64_t *ret_lost)
         r = cvy_fail(-EINVAL, "%s: ret_lost is NULL", call);
     if (r < 0)
         return r;
-    cvy_members_sweep();
+    cvy_members_sweep_asking();
     *ret_lost = atomic_load(&queue->ring.lost);
     return 0;
 }

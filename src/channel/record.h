@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "base/mutant.h"
 #include "channel/ring.h"
 #include "region/member.h"
 
@@ -121,6 +122,8 @@ static inline void cvy_record_put(struct cvy_ring *ring, const void *payload,
     cvy_record_write(ring, tail,
                      atomic_load_explicit(&ring->put_bytes, memory_order_relaxed),
                      payload, size);
+    if (CVY_MUTANT(queue_early_note))
+        cvy_record_note(ring, 0, 0, tail + cvy_record_size(size));
     atomic_store_explicit(&cvy_record_at(ring, tail)->word,
                           cvy_record_word(ordinal, flags, size), memory_order_release);
     cvy_record_note(ring, 1, bytes, tail + cvy_record_size(size));

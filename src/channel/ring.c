@@ -3,6 +3,7 @@
  * has get_lock only tries put_lock. */
 #include <errno.h>
 
+#include "base/mutant.h"
 #include "channel/record.h"
 #include "region/alloc.h"
 #include "region/lock.h"
@@ -66,7 +67,7 @@ static uint64_t committed_at(struct cvy_ring *ring, uint64_t tail)
 static void repair_put(struct cvy_ring *ring)
 {
     uint64_t tail = atomic_load(&ring->tail), word;
-    while ((word = committed_at(ring, tail))) {
+    while (!CVY_MUTANT(queue_put_repair) && (word = committed_at(ring, tail))) {
         if (!(word & (CVY_RECORD_PAD | CVY_RECORD_JUMP))) {
             const struct cvy_record *r = cvy_record_at(ring, tail);
             atomic_store(&ring->put_ordinal, (uint32_t)(word >> 32) + 1);
@@ -99,7 +100,8 @@ static void give_old_segments(struct cvy_ring *ring)
  * before this was done: either by who takes the lock over, or because the slot is freed. */
 static void settle_journal(struct cvy_slot *slot, struct cvy_ring *ring)
 {
-    if (slot->journal[CVY_J_POSITION] != atomic_load(&ring->head))
+    if (slot->journal[CVY_J_POSITION] != atomic_load(&ring->head) &&
+        !CVY_MUTANT(queue_lost))
         cvy_set64((uint64_t *)(uintptr_t)&ring->lost,
                   atomic_load(&ring->lost) + slot->journal[CVY_J_COUNT]);
     cvy_set64(&slot->journal[CVY_J_RING], 0);
@@ -499,7 +501,8 @@ int cvy_ring_put_extent(struct cvy_ring *ring, cvy_ref ref, size_t size)
         return r;
     cvy_region_lock();
     cvy_run_pass(ref, CVY_RUN_OBJECT, ring->object);
-    cvy_set64(&ring->put_extent, ref);
+    if (!CVY_MUTANT(queue_put_extent))
+        cvy_set64(&ring->put_extent, ref);
     cvy_set64(&ring->put_extent_at, atomic_load(&ring->tail));
     cvy_region_unlock();
     cvy_record_put(ring, &e, sizeof e, CVY_RECORD_EXTENT, size);
@@ -557,7 +560,8 @@ void cvy_ring_take(struct cvy_ring *ring, const struct cvy_item *last, uint32_t 
 void cvy_ring_take_extent(struct cvy_ring *ring, const struct cvy_item *item)
 {
     ring->get_extent_at = item->position;
-    __atomic_store_n(&ring->get_extent, item->extent, __ATOMIC_RELEASE);
+    if (!CVY_MUTANT(queue_get_extent))
+        __atomic_store_n(&ring->get_extent, item->extent, __ATOMIC_RELEASE);
     cvy_ring_take(ring, item, 1);
     cvy_region_lock();
     cvy_run_pass(item->extent, CVY_RUN_MEMBER, cvy_member_owner());

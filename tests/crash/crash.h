@@ -62,7 +62,9 @@ struct crash_stage {
     _Atomic uint32_t inside; /* how many have the lock; never 2 */
     _Atomic uint32_t collisions;
     _Atomic uint32_t acted; /* calls of the barrier's action */
-    bool is_gone;           /* the victim was ended and reaped before it was killed */
+    int got[4];             /* numbers of the messages that the victim has got */
+    unsigned got_count;
+    bool is_gone; /* the victim was ended and reaped before it was killed */
     struct crash_helper helpers[CRASH_HELPERS + 1];
 };
 extern struct crash_stage *stage;
@@ -103,7 +105,7 @@ struct crash_case {
 
 extern const struct crash_case crash_locks[], crash_semaphores[], crash_conditions[],
     crash_conditions_too[], crash_events[], crash_barriers[], crash_regions[],
-    crash_pools[];
+    crash_pools[], crash_messages[];
 
 /* ---- what happens at the points ---- */
 

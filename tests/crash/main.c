@@ -20,7 +20,7 @@
 
 static const struct crash_case *const sets[] = {
     crash_locks,    crash_semaphores, crash_conditions, crash_events,
-    crash_barriers, crash_regions,    crash_pools};
+    crash_barriers, crash_regions,    crash_messages,   crash_pools};
 static const char *const way_names[] = {"killed", "smashed, killed", "stopped",
                                         "spared"};
 

@@ -355,6 +355,7 @@ static void reset_stage(void)
     stage->member = stage->slot = stage->first_member = stage->first_slot = 0;
     stage->result = INT32_MAX;
     stage->is_gone = false;
+    stage->got_count = 0;
     atomic_store(&stage->inside, 0);
     atomic_store(&stage->collisions, 0);
     atomic_store(&stage->acted, 0);
