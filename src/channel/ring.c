@@ -201,12 +201,14 @@ void cvy_ring_load(struct cvy_ring *ring, uint32_t *ret_items, uint64_t *ret_byt
         uint64_t bytes = atomic_load(&ring->put_bytes);
         *ret_items = 0;
         *ret_bytes = 0;
-        if (head != tail) {
+        const struct cvy_segment *s =
+            cvy_ring_segment(ring, cvy_position_number_of(head));
+        if (__atomic_load_n(&s->at, __ATOMIC_ACQUIRE)) {
             const struct cvy_record *r = cvy_record_at(ring, head);
             uint64_t word = atomic_load_explicit(&r->word, memory_order_acquire);
             uint32_t items = ordinal - (uint32_t)(word >> 32);
-            /* A producer may have stopped before it noted what others have got: then there
-             * is nothing, or the last of several that it put at once. */
+            /* A producer may have stopped before it noted what it has put: the first of
+             * that, what others have left of several, or nothing. */
             if (word && items - 1 < UINT32_MAX / 2) {
                 *ret_items = items;
                 *ret_bytes = bytes - r->before;

@@ -317,16 +317,33 @@ static const char *see(int number);
 static const char *seen_amiss; /* by a hook */
 static int woken;              /* messages, WAKING and those behind it */
 
-/* For the victim, which sleeps, and was there before another one. */
+/* The victim sleeps, and another one behind it, which shall not be faster: it is stopped
+ * until the victim is. */
+static bool is_frozen, was_frozen;
+
+static void thaw(void)
+{
+    if (is_frozen)
+        helper_thaw(2);
+    is_frozen = false;
+}
+static void let_behind(crash_job *job, const char *name)
+{
+    let(2, job, name);
+    if (was_frozen || !helper_is_busy(2))
+        return;
+    helper_freeze(2);
+    is_frozen = was_frozen = true;
+}
 static void message_comes(void)
 {
-    one_gets();
+    let_behind(job_get, "a get");
     woken += put(WAKING + woken, COVEY_SEC(1)) >= 0;
 }
 static void room_comes(void)
 {
     if (plan()->kind != PIPE) /* whose senders are all woken */
-        one_puts();
+        let_behind(job_put, "a put");
     seen_amiss = see(get(COVEY_SEC(1)));
 }
 
@@ -352,6 +369,7 @@ static void begin(void)
     memset(was_seen, 0, sizeof was_seen);
     seen_amiss = NULL;
     woken = 0;
+    is_frozen = was_frozen = false;
     worked_off = 0;
     make();
     for (int i = 0; i < plan()->taken; i++)
@@ -361,6 +379,7 @@ static void begin(void)
 static void look(void)
 {
     const struct cvy_slot *slot = cvy_slot_at(CVY_INDEX_OF(stage->slot));
+    thaw();
     then.closed = plan()->kind != PIPE && atomic_load(&queue()->closed);
     then.is_in_hands = slot->journal[CVY_J_RING] == cvy_ref_of(ring());
 }
@@ -614,7 +633,7 @@ const struct crash_case crash_messages[] = {
     {"queue put", "one gets", MESSAGES, .operate = puts_one, .against = one_gets,
      .variant = EMPTY},
     {"queue put", "full, asleep, woken", MESSAGES, .operate = puts_one,
-     .asleep = room_comes, .variant = FULL},
+     .asleep = room_comes, .against = thaw, .variant = FULL},
     {"queue put", "grows", MESSAGES, .operate = puts_one, .variant = GROWING},
     {"queue put", "in a stream", MESSAGES, .operate = puts_one, .against = one_gets,
      .variant = STREAM, .flags = CRASH_LIVES},
@@ -630,7 +649,7 @@ const struct crash_case crash_messages[] = {
     {"queue get", "another comes", MESSAGES, .operate = gets_one, .against = one_gets,
      .variant = GET, .flags = CRASH_LIVES},
     {"queue get", "asleep, woken", MESSAGES, .operate = gets_one,
-     .asleep = message_comes, .variant = EMPTY},
+     .asleep = message_comes, .against = thaw, .variant = EMPTY},
     {"queue get", "behind a jump", MESSAGES, .operate = gets_one, .against = one_gets,
      .variant = JUMP, .flags = CRASH_LIVES},
     {"queue get", "extent", MESSAGES, .operate = gets_one, .against = one_gets,
@@ -672,7 +691,7 @@ const struct crash_case crash_messages[] = {
     {"pipe recv", "another comes", MESSAGES, .operate = gets_one, .against = one_gets,
      .variant = RECV, .flags = CRASH_LIVES},
     {"pipe recv", "asleep, woken", MESSAGES, .operate = gets_one,
-     .asleep = message_comes, .variant = PIPE_EMPTY},
+     .asleep = message_comes, .against = thaw, .variant = PIPE_EMPTY},
     {"pipe recv", "recovery", .set_up = begin, .look = look, .watch = watch_ring,
      .first_operate = first_gets, .operate = gets_one, .against = one_gets,
      .after = all_is_right_but_one, .variant = RECV, .flags = CRASH_BRIEF},
