@@ -64,6 +64,7 @@ static void set_up(void *context)
 {
     struct operation *o = context;
     start = family_usage();
+    cvy_ring_part = 1;
     CHECK_OK(covey_queue_create(&o->queue, 0, NULL));
     for (int i = 0; i < o->preloaded; i++)
         CHECK_OK(covey_queue_put(o->queue, message_of(i, o->size), COVEY_NOWAIT));

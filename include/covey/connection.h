@@ -63,7 +63,8 @@ struct covey_pipe_opts {
     enum covey_switch oneway; /**< on: the first end only receives, the second only
                                    sends; default: both do both */
     uint64_t capacity; /**< a send waits while this many bytes or more are on their way
-                            in that direction; default 1 MiB */
+                            in that direction; default 1 MiB, or a 64th of
+                            the family's budget if that is less, but at least 64 KiB */
 };
 #define COVEY_PIPE_OPTS(...)                                                           \
     (&(struct covey_pipe_opts){.size = sizeof(struct covey_pipe_opts), __VA_ARGS__})

@@ -120,6 +120,8 @@ void cvy_ticket_refuse(const struct cvy_end *end, const struct cvy_ticket *ticke
 /** Whether there is a message or the end; and what to sleep on until there may be. */
 cvy_watch_look_fn cvy_pipe_is_ready;
 cvy_word *cvy_pipe_word(struct cvy_end *end);
+/** The ring out of which it receives. */
+struct cvy_ring *cvy_pipe_ring(struct cvy_end *end);
 /** Drop one hold; or `wholly` all of this process, which has closed it then. */
 int cvy_pipe_drop(struct cvy_end *end, bool wholly);
 /** Whether this process has closed it. */

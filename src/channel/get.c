@@ -37,7 +37,7 @@ static int try_take(covey_queue *q, cvy_queue_taker *take, void *ctx,
                     uint32_t *ret_taken, int64_t deadline)
 {
     struct cvy_item item;
-    if (cvy_ring_is_empty(&q->ring))
+    if (!cvy_ring_leads_on(&q->ring))
         return -ENODATA;
     int r = cvy_ring_lock_get(&q->ring, deadline);
     if (cvy_unlikely(r < 0)) {
@@ -56,20 +56,9 @@ static int try_take(covey_queue *q, cvy_queue_taker *take, void *ctx,
     return r;
 }
 
-/* A queue that stays empty keeps little memory; producers make it grow again. */
-static void give_memory_back(covey_queue *q)
-{
-    if (cvy_likely(!cvy_ring_may_shrink(&q->ring)))
-        return;
-    if (cvy_ring_lock_get(&q->ring, 0) < 0)
-        return;
-    cvy_ring_shrink(&q->ring);
-    cvy_ring_unlock_get(&q->ring);
-}
-
 static int await_item(covey_queue *q, uint32_t gong, int64_t deadline)
 {
-    give_memory_back(q);
+    cvy_ring_give_back(&q->ring);
     uint32_t word = cvy_waiters_announce(&q->items);
     bool closed = atomic_load(&q->closed);
     if (!cvy_ring_is_empty(&q->ring))
@@ -98,7 +87,7 @@ int cvy_queue_take(covey_queue *q, cvy_queue_taker *take, void *ctx,
         if (closed)
             return fail_get(q, COVEY_ECLOSED, call);
         if (deadline <= 0) {
-            give_memory_back(q);
+            cvy_ring_give_back(&q->ring);
             return fail_get(q, -ETIMEDOUT, call);
         }
         cvy_ring_fall_behind(&q->ring);
@@ -106,7 +95,7 @@ int cvy_queue_take(covey_queue *q, cvy_queue_taker *take, void *ctx,
             continue;
         r = await_item(q, gong, deadline);
         if (r == -ETIMEDOUT)
-            give_memory_back(q);
+            cvy_ring_give_back(&q->ring);
         if (r < 0)
             return fail_get(q, r, call);
         spin = (struct cvy_spin){0};

@@ -21,7 +21,9 @@
 #include "region/undo.h"
 #include "region/wait.h"
 
+/* By default, and in a family with less memory. */
 #define DEFAULT_CAPACITY (UINT64_C(1) << 20)
+#define LITTLE_CAPACITY  (UINT64_C(64) << 10)
 /* An answer of somebody who has just been written to comes within so many looks. */
 #define CLOSE_LOOKS 16
 
@@ -279,7 +281,7 @@ static int try_take(struct cvy_way *way, struct cvy_landing *t, struct arrival *
                     int64_t deadline)
 {
     struct cvy_item item;
-    if (cvy_ring_is_empty(&way->ring))
+    if (!cvy_ring_leads_on(&way->ring))
         return -ENODATA;
     int r = cvy_ring_lock_get(&way->ring, deadline);
     if (cvy_unlikely(r < 0)) {
@@ -297,22 +299,11 @@ static int try_take(struct cvy_way *way, struct cvy_landing *t, struct arrival *
     return r;
 }
 
-/* An empty pipe keeps little memory. */
-static void give_memory_back(struct cvy_way *way)
-{
-    if (!cvy_load64(&way->ring.segments[0].at) && !cvy_load64(&way->ring.first_run))
-        return;
-    if (cvy_ring_lock_get(&way->ring, 0) < 0)
-        return;
-    cvy_ring_shrink(&way->ring);
-    cvy_ring_unlock_get(&way->ring);
-}
-
 /* Sleep until there may be something. */
 static int await_item(const struct cvy_end *end, struct cvy_way *way, uint32_t gong,
                       int64_t deadline)
 {
-    give_memory_back(way);
+    cvy_ring_give_back(&way->ring);
     uint32_t word = cvy_waiters_announce(&way->items);
     bool gone = peer_is_gone(end);
     if (!cvy_ring_is_empty(&way->ring))
@@ -338,7 +329,7 @@ static int await(struct cvy_end *end, struct cvy_way *way, uint32_t gong,
         bool gone = peer_is_gone(end);
         if (!cvy_ring_is_empty(&way->ring))
             return 0;
-        give_memory_back(way);
+        cvy_ring_give_back(&way->ring);
         return fail_empty(end, gone ? COVEY_EEOF : -ETIMEDOUT, call);
     }
     if (cvy_spin(spin))
@@ -424,6 +415,10 @@ cvy_word *cvy_pipe_word(struct cvy_end *end)
 {
     return &way_to(end)->items;
 }
+struct cvy_ring *cvy_pipe_ring(struct cvy_end *end)
+{
+    return &way_to(end)->ring;
+}
 
 int cvy_pipe_poll(struct cvy_end *end, int64_t deadline, const char *call)
 {
@@ -465,6 +460,12 @@ static int make_end(struct cvy_pipe *pipe, uint16_t index, bool readable, bool w
     return 0;
 }
 
+static uint64_t default_capacity(void)
+{
+    uint64_t part = cvy_max_u64(cvy_head->budget / 64, LITTLE_CAPACITY);
+    return cvy_min_u64(part, DEFAULT_CAPACITY);
+}
+
 int covey_pipe_create(covey_conn **a, covey_conn **b,
                       const struct covey_pipe_opts *opts)
 {
@@ -487,7 +488,7 @@ int covey_pipe_create(covey_conn **a, covey_conn **b,
         return r;
     struct cvy_pipe *pipe = made;
     bool oneway = o.oneway == COVEY_ON;
-    pipe->capacity = o.capacity ? o.capacity : DEFAULT_CAPACITY;
+    pipe->capacity = o.capacity ? o.capacity : default_capacity();
     cvy_ring_init(&pipe->ways[0].ring, pipe);
     cvy_ring_init(&pipe->ways[1].ring, pipe);
     r = make_end(pipe, 0, true, !oneway, &ends[0]);

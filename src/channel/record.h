@@ -74,6 +74,12 @@ static inline uint64_t cvy_record_size_in(uint64_t word)
 {
     return (word & CVY_RECORD_SIZES) - 1;
 }
+/* The bytes of the message of a record. */
+static inline uint64_t cvy_record_items_size(const struct cvy_record *r, uint64_t word)
+{
+    const struct cvy_extent_record *e = (const void *)r->payload;
+    return word & CVY_RECORD_EXTENT ? e->size : cvy_record_size_in(word);
+}
 static inline uint64_t cvy_record_word(uint32_t ordinal, uint64_t flags,
                                        uint64_t payload)
 {
@@ -103,6 +109,7 @@ static inline void cvy_record_write(struct cvy_ring *ring, uint64_t at, uint64_t
 static inline void cvy_record_note(struct cvy_ring *ring, uint32_t items,
                                    uint64_t bytes, uint64_t tail)
 {
+    cvy_thread.puts++;
     atomic_store_explicit(
         &ring->put_ordinal,
         atomic_load_explicit(&ring->put_ordinal, memory_order_relaxed) + items,
@@ -146,5 +153,14 @@ static inline void cvy_record_note_arrival(void)
     struct cvy_slot *slot = cvy_slot_at(CVY_INDEX_OF(cvy_thread_owner()));
     __atomic_store_n(&slot->journal[CVY_J_RING], 0, __ATOMIC_RELEASE);
 }
+
+/* ---- for ring.c, by ring_repair.c ---- */
+
+/* put_lock held: note what a dead producer had committed, drop what it had not. */
+void cvy_ring_repair_put(struct cvy_ring *ring);
+/* get_lock held, taken over from `dead`: count what the dead had taken. */
+void cvy_ring_repair_get(struct cvy_ring *ring, uint32_t dead);
+/* get_lock held: give back the segments that lie behind the head's. */
+void cvy_ring_give_old_segments(struct cvy_ring *ring);
 
 #endif

@@ -16,6 +16,7 @@
 #define STREAM_ITEMS  4
 
 int64_t cvy_ring_keeps = COVEY_MSEC(100);
+uint64_t cvy_ring_part = 256;
 
 void cvy_ring_init(struct cvy_ring *ring, void *object)
 {
@@ -24,133 +25,6 @@ void cvy_ring_init(struct cvy_ring *ring, void *object)
 
 /* ---- locks ---- */
 
-static uint64_t items_size(const struct cvy_record *r, uint64_t word)
-{
-    const struct cvy_extent_record *e = (const void *)r->payload;
-    return word & CVY_RECORD_EXTENT ? e->size : cvy_record_size_in(word);
-}
-
-/* Region lock held: what a producer had taken, give it back if it is nowhere entered. */
-static void settle_put_extent(struct cvy_ring *ring, uint64_t tail)
-{
-    cvy_ref run = ring->put_extent;
-    uint16_t number = cvy_position_number_of(tail);
-    bool is_segment = cvy_ring_segment(ring, number)->at == run ||
-                      cvy_ring_segment(ring, (uint16_t)(number + 1))->at == run;
-    if (ring->put_extent_at == tail && !is_segment) {
-        cvy_run_give(run);
-        if (ring->first_run == run)
-            cvy_set64(&ring->first_run, 0);
-    }
-    cvy_set64(&ring->put_extent, 0);
-}
-
-/* Whether consumers are in a later segment than `tail`: all that was not noted there is the
- * JUMP that led them on, and they may have given the segment back with it. */
-static bool is_left_behind(struct cvy_ring *ring, uint64_t tail)
-{
-    return (int16_t)(cvy_position_number_of(atomic_load(&ring->head)) -
-                     cvy_position_number_of(tail)) > 0;
-}
-
-/* The word of the record at `tail`, if it was committed, else 0. */
-static uint64_t committed_at(struct cvy_ring *ring, uint64_t tail)
-{
-    uint64_t word = 0;
-    if (!is_left_behind(ring, tail) &&
-        cvy_ring_segment(ring, cvy_position_number_of(tail))->at)
-        word = atomic_load(&cvy_record_at(ring, tail)->word);
-    return is_left_behind(ring, tail) ? CVY_RECORD_JUMP : word;
-}
-
-/* What was committed and not noted, and what was not committed. */
-static void repair_put(struct cvy_ring *ring)
-{
-    uint64_t tail = atomic_load(&ring->tail), word;
-    while (!CVY_MUTANT(queue_put_repair) && (word = committed_at(ring, tail))) {
-        if (!(word & (CVY_RECORD_PAD | CVY_RECORD_JUMP))) {
-            const struct cvy_record *r = cvy_record_at(ring, tail);
-            atomic_store(&ring->put_ordinal, (uint32_t)(word >> 32) + 1);
-            atomic_store(&ring->put_bytes, r->before + items_size(r, word));
-        }
-        tail = cvy_position_behind(tail, word);
-        atomic_store(&ring->tail, tail);
-    }
-    cvy_region_lock();
-    if (ring->put_extent)
-        settle_put_extent(ring, tail);
-    cvy_region_unlock();
-}
-
-static void give_old_segments(struct cvy_ring *ring)
-{
-    while (ring->first_segment != cvy_position_number_of(atomic_load(&ring->head))) {
-        cvy_region_lock();
-        struct cvy_segment *s = cvy_ring_segment(ring, (uint16_t)ring->first_segment);
-        if (s->at != ring->first_run)
-            cvy_run_give(s->at);
-        cvy_set64(&s->at, 0);
-        cvy_set32(&ring->first_segment, (ring->first_segment + 1) & 0xffff);
-        cvy_region_unlock();
-    }
-}
-
-/* Region lock held: what the dead thread of `slot` had taken from `ring` is lost, unless
- * the head shows that it had not been taken. Nobody moves the head after such a death
- * before this was done: either by who takes the lock over, or because the slot is freed. */
-static void settle_journal(struct cvy_slot *slot, struct cvy_ring *ring)
-{
-    if (slot->journal[CVY_J_POSITION] != atomic_load(&ring->head) &&
-        !CVY_MUTANT(queue_lost))
-        cvy_set64((uint64_t *)(uintptr_t)&ring->lost,
-                  atomic_load(&ring->lost) + slot->journal[CVY_J_COUNT]);
-    cvy_set64(&slot->journal[CVY_J_RING], 0);
-}
-
-/* For whoever frees the slot of a dead thread. */
-static void thread_died(struct cvy_slot *slot)
-{
-    if (slot->journal[CVY_J_RING])
-        settle_journal(slot, cvy_at(slot->journal[CVY_J_RING]));
-}
-
-__attribute__((constructor)) static void hear_of_deaths(void)
-{
-    cvy_on_slot_death = thread_died;
-}
-
-static bool takes_from(const struct cvy_slot *slot, struct cvy_ring *ring)
-{
-    return __atomic_load_n(&slot->journal[CVY_J_RING], __ATOMIC_ACQUIRE) ==
-           cvy_ref_of(ring);
-}
-
-/* Region lock held: settle what the dead had taken. Not only `dead`, from whom the lock was
- * taken over: it may have died before it had done this for the one before it. Journals are
- * looked at again once their threads are known to be dead, since until then they write. */
-static void settle_takers(struct cvy_ring *ring, uint32_t dead)
-{
-    uint32_t high = atomic_load(&cvy_head->slot_high);
-    for (uint32_t i = 0; i < high; i++) {
-        struct cvy_slot *slot = cvy_slot_at(i);
-        uint32_t owner = cvy_slot_owner(i);
-        if (takes_from(slot, ring) &&
-            (owner == dead || cvy_slot_is_dead(owner, true)) && takes_from(slot, ring))
-            settle_journal(slot, ring);
-    }
-}
-
-static void repair_get(struct cvy_ring *ring, uint32_t dead)
-{
-    cvy_region_lock();
-    if (ring->get_extent && ring->get_extent_at != atomic_load(&ring->head))
-        cvy_run_give(ring->get_extent);
-    cvy_set64(&ring->get_extent, 0);
-    settle_takers(ring, dead);
-    cvy_region_unlock();
-    give_old_segments(ring);
-}
-
 int cvy_ring_lock_put(struct cvy_ring *ring, int64_t deadline)
 {
     uint32_t dead;
@@ -158,7 +32,7 @@ int cvy_ring_lock_put(struct cvy_ring *ring, int64_t deadline)
         return 0;
     int r = cvy_lock_wait_briefly(&ring->put_lock, deadline, &dead);
     if (r == CVY_OWNER_DIED)
-        repair_put(ring);
+        cvy_ring_repair_put(ring);
     return r < 0 ? r : 0;
 }
 
@@ -169,7 +43,7 @@ int cvy_ring_lock_get(struct cvy_ring *ring, int64_t deadline)
         return 0;
     int r = cvy_lock_wait_briefly(&ring->get_lock, deadline, &dead);
     if (r == CVY_OWNER_DIED)
-        repair_get(ring, dead);
+        cvy_ring_repair_get(ring, dead);
     return r < 0 ? r : 0;
 }
 
@@ -214,7 +88,7 @@ void cvy_ring_load(struct cvy_ring *ring, uint32_t *ret_items, uint64_t *ret_byt
                 *ret_bytes = bytes - r->before;
             } else if (word && !(word & (CVY_RECORD_PAD | CVY_RECORD_JUMP))) {
                 *ret_items = 1;
-                *ret_bytes = items_size(r, word);
+                *ret_bytes = cvy_record_items_size(r, word);
             }
         }
         atomic_thread_fence(memory_order_acquire);
@@ -343,13 +217,13 @@ static void widen(struct cvy_ring *ring, uint64_t tail, uint64_t need)
     uint64_t offset = cvy_position_offset_of(tail), later = CVY_POSITION_FAR;
     if (s->capacity < CVY_STREAM_SEGMENT && is_stream(ring, tail)) {
         cvy_region_lock();
-        bool is_little = cvy_alloc_is_little(CVY_STREAM_SEGMENT);
+        bool is_little = cvy_alloc_is_little(CVY_STREAM_SEGMENT, cvy_ring_part);
         cvy_region_unlock();
         if (is_little && lead_on(ring, CVY_STREAM_SEGMENT, need) >= 0)
             return;
         later = offset + CVY_STREAM_BYTES;
     } else if (s->capacity < CVY_STREAM_SEGMENT) {
-        later = cvy_max_u64(CVY_STREAM_BYTES, offset + s->capacity);
+        later = cvy_max_u64(CVY_STREAM_BYTES, offset + CVY_STREAM_BYTES / 4);
     }
     ring->look_at = cvy_min_u64(later, CVY_POSITION_FAR);
 }
@@ -544,7 +418,7 @@ int cvy_ring_look(struct cvy_ring *ring, uint64_t position, struct cvy_item *ret
         if (is_head) {
             atomic_store_explicit(&ring->head, at, memory_order_release);
             if (word & CVY_RECORD_JUMP)
-                give_old_segments(ring);
+                cvy_ring_give_old_segments(ring);
         }
     }
 }
@@ -556,7 +430,7 @@ void cvy_ring_take(struct cvy_ring *ring, const struct cvy_item *last, uint32_t 
     cvy_record_note_taking(ring, count);
     atomic_store_explicit(&ring->head, last->after, memory_order_release);
     if (cvy_unlikely(number != cvy_position_number_of(last->after)))
-        give_old_segments(ring);
+        cvy_ring_give_old_segments(ring);
 }
 
 void cvy_ring_take_extent(struct cvy_ring *ring, const struct cvy_item *item)
@@ -591,7 +465,7 @@ static bool is_idle(struct cvy_ring *ring, uint64_t head)
                cvy_ring_keeps;
 }
 
-bool cvy_ring_may_shrink(struct cvy_ring *ring)
+static bool may_shrink(struct cvy_ring *ring)
 {
     uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
     return is_large(ring, head) &&
@@ -614,11 +488,15 @@ static void go_back(struct cvy_ring *ring)
     cvy_region_unlock();
     jump(ring);
     atomic_store(&ring->head, atomic_load(&ring->tail));
-    give_old_segments(ring);
+    cvy_ring_give_old_segments(ring);
 }
 
-void cvy_ring_shrink(struct cvy_ring *ring)
+/* get_lock held. */
+static void shrink(struct cvy_ring *ring)
 {
+    struct cvy_item item;
+    if (cvy_ring_look(ring, 0, &item) >= 0) /* or what only leads on is behind it now */
+        return;
     uint64_t head = atomic_load(&ring->head);
     if (!is_large(ring, head))
         return;
@@ -634,31 +512,60 @@ void cvy_ring_shrink(struct cvy_ring *ring)
     cvy_ring_unlock_put(ring);
 }
 
-bool cvy_ring_is_empty(struct cvy_ring *ring)
+void cvy_ring_give_back(struct cvy_ring *ring)
+{
+    if (cvy_likely(!may_shrink(ring)) || cvy_ring_lock_get(ring, 0) < 0)
+        return;
+    shrink(ring);
+    cvy_ring_unlock_get(ring);
+}
+
+/* Whether there is something at the head; or an item, there or behind what leads on, which
+ * is a PAD and a JUMP at most. */
+static bool is_there(struct cvy_ring *ring, bool an_item)
 {
     uint64_t head = atomic_load_explicit(&ring->head, memory_order_acquire), before;
     do {
-        const struct cvy_segment *s =
-            cvy_ring_segment(ring, cvy_position_number_of(head));
-        if (__atomic_load_n(&s->at, __ATOMIC_ACQUIRE) &&
-            atomic_load_explicit(&cvy_record_at(ring, head)->word,
-                                 memory_order_acquire))
-            return false;
+        uint64_t at = head, word = 1;
+        for (int i = 0; i < 3 && word; i++) {
+            const struct cvy_segment *s =
+                cvy_ring_segment(ring, cvy_position_number_of(at));
+            word = __atomic_load_n(&s->at, __ATOMIC_ACQUIRE)
+                       ? atomic_load_explicit(&cvy_record_at(ring, at)->word,
+                                              memory_order_acquire)
+                       : 0;
+            if (word && (!an_item || !(word & (CVY_RECORD_PAD | CVY_RECORD_JUMP))))
+                return true;
+            at = cvy_position_behind(at, word);
+        }
         /* Another consumer may have moved on, and what was looked at means nothing. */
         before = head;
         head = atomic_load_explicit(&ring->head, memory_order_acquire);
     } while (cvy_unlikely(head != before));
-    return true;
+    return false;
+}
+
+bool cvy_ring_is_empty(struct cvy_ring *ring)
+{
+    return !is_there(ring, true);
+}
+
+bool cvy_ring_leads_on(struct cvy_ring *ring)
+{
+    return is_there(ring, false);
 }
 
 void cvy_ring_fall_behind(struct cvy_ring *ring)
 {
     uint32_t taken = atomic_load_explicit(&ring->taken, memory_order_relaxed);
     uint32_t before = atomic_load_explicit(&ring->taken_before, memory_order_relaxed);
+    static _Thread_local uint32_t puts_before;
+    bool answers = cvy_thread.puts != puts_before;
+    puts_before = cvy_thread.puts;
     if (taken == before)
         return;
     atomic_store_explicit(&ring->taken_before, taken, memory_order_relaxed);
-    if (taken - before > 1)
+    if (taken - before > 1 && !answers)
         cvy_spin_behind();
 }
 
@@ -669,7 +576,10 @@ uint32_t cvy_ring_count_in(const struct cvy_ring *ring, const struct cvy_head *h
         &ring->segments[cvy_position_number_of(position) % CVY_SEGMENTS];
     cvy_ref at = s->at + (cvy_position_offset_of(position) & (s->capacity - 1));
     const struct cvy_record *r = cvy_look_at(head, at);
-    if (position == atomic_load(&ring->tail) || !s->at || !r)
+    uint64_t word = s->at && r ? atomic_load(&r->word) : 0;
+    uint32_t items = atomic_load(&ring->put_ordinal) - (uint32_t)(word >> 32);
+    if (!word)
         return 0;
-    return atomic_load(&ring->put_ordinal) - (uint32_t)(atomic_load(&r->word) >> 32);
+    /* One that has not been noted is there, too. */
+    return items ? items : !(word & (CVY_RECORD_PAD | CVY_RECORD_JUMP));
 }

@@ -129,9 +129,12 @@ void cvy_ring_arrived(void);
 /** How long a large ring stays when it is empty: a ring that is drained again and again
  * would else lose its pages each time, and touching new ones is dear. */
 extern int64_t cvy_ring_keeps;
-/** Note that it was found empty, and go back to the first segment if it has been so for
- * cvy_ring_keeps. */
-void cvy_ring_shrink(struct cvy_ring *ring);
+/** A stream gets a wide segment if that is at most such a part of the family's memory that
+ * nobody uses: wide rings that have come to rest are not to be missed by others. */
+extern uint64_t cvy_ring_part;
+/** For who found it empty: note that, and go back to the first segment if it has been so
+ * for cvy_ring_keeps. Waits for nobody. */
+void cvy_ring_give_back(struct cvy_ring *ring);
 
 /* ---- no lock ---- */
 
@@ -139,12 +142,14 @@ void cvy_ring_shrink(struct cvy_ring *ring);
 void cvy_ring_settle(struct cvy_ring *ring);
 /** How many items there are, for who has the family's memory mapped at `head` only. */
 uint32_t cvy_ring_count_in(const struct cvy_ring *ring, const struct cvy_head *head);
-/** Whether cvy_ring_shrink has something to do with an empty ring. */
-bool cvy_ring_may_shrink(struct cvy_ring *ring);
-/** Whether there is nothing to take; right for a moment at best. */
+/** Whether there is nothing to take; right for a moment at best. What only leads on to
+ * where a record will be is nothing. */
 bool cvy_ring_is_empty(struct cvy_ring *ring);
+/** Whether there is something at the head: an item, or what leads on. */
+bool cvy_ring_leads_on(struct cvy_ring *ring);
 /** For who found nothing and may wait: pause for a moment if items have come one right
- * after the other; see cvy_spin_behind. */
+ * after the other, and this thread has put none since the last time, so that nobody waits
+ * for its answer; see cvy_spin_behind. */
 void cvy_ring_fall_behind(struct cvy_ring *ring);
 
 #endif

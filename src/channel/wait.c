@@ -183,6 +183,17 @@ static int look_at_descriptors(struct waiting *w)
     return ready;
 }
 
+/* What is empty when this thread goes to sleep, and still is when it wakes up. */
+static void give_back_memory(struct waiting *w)
+{
+    for (size_t i = 0; i < w->word_count; i++) {
+        struct covey_wait_item *item = &w->items[w->word_items[i]];
+        cvy_ring_give_back(item->kind == COVEY_WAIT_QUEUE
+                               ? &((covey_queue *)item->object)->ring
+                               : cvy_pipe_ring(item->object));
+    }
+}
+
 /* Sleep until one of the words changes, or the helper says that a descriptor is ready. */
 static int sleep_on_words(struct waiting *w, struct helper *helper, uint32_t gong,
                           int64_t deadline, const char *call)
@@ -204,7 +215,9 @@ static int sleep_on_words(struct waiting *w, struct helper *helper, uint32_t gon
         w->words[0] = (struct cvy_os_wait){&helper->word, 0};
         n++;
     }
+    give_back_memory(w);
     int r = cvy_sleep_many(w->words, (unsigned)n, gong, deadline, 0);
+    give_back_memory(w);
     if (w->poll_count && atomic_load(&helper->word))
         helper_end(helper);
     return r == -EINTR ? cvy_fail(r, "%s: a signal came", call) : r;

@@ -209,11 +209,11 @@ void cvy_run_pass(cvy_ref ref, enum cvy_run_state state, cvy_ref owner)
     enter_owner(page_of(ref));
 }
 
-bool cvy_alloc_is_little(uint64_t bytes)
+bool cvy_alloc_is_little(uint64_t bytes, uint64_t part)
 {
     uint64_t most = cvy_min_u64(cvy_head->heap_pages, cvy_head->budget / CVY_PAGE);
     uint64_t used = cvy_head->used_pages;
-    return used < most && bytes / CVY_PAGE <= (most - used) / 16;
+    return used < most && bytes / CVY_PAGE <= (most - used) / part;
 }
 
 int cvy_run_take(uint64_t bytes, enum cvy_run_state state, cvy_ref owner,

@@ -38,8 +38,8 @@ struct cvy_run *cvy_run_of(cvy_ref ref);
 void cvy_extent_drop_first(uint32_t member_index);
 void cvy_object_drop_first_run(struct cvy_object *object);
 
-/** Whether `bytes` are little, a 16th at most, of what nobody uses. */
-bool cvy_alloc_is_little(uint64_t bytes);
+/** Whether `bytes` are at most 1/`part` of what nobody uses. */
+bool cvy_alloc_is_little(uint64_t bytes, uint64_t part);
 
 /** A block of at most 2048 bytes, zeroed. Returns: 0; -ENOMEM. */
 int cvy_block_take(uint32_t bytes, cvy_ref *ret_ref);

@@ -100,7 +100,7 @@ static int attach_thread(struct cvy_process_page *page, uint32_t epoch)
     int r = cvy_slot_claim(&owner);
     if (r < 0)
         return r;
-    cvy_thread = (struct cvy_thread){epoch, owner};
+    cvy_thread = (struct cvy_thread){.epoch = epoch, .owner = owner};
     cvy_bell_arm();
     if (pthread_setspecific(thread_key, page)) {
         cvy_slot_let_go(owner);

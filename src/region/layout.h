@@ -32,7 +32,7 @@
 #include "os/os.h"
 
 #define CVY_MAGIC  UINT64_C(0x59455641434f4331)
-#define CVY_LAYOUT 3u
+#define CVY_LAYOUT 4u
 #define CVY_PAGE   4096u
 
 /** An offset from the region's start; 0 is none. */

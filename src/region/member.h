@@ -35,6 +35,7 @@ extern void *cvy_process_room;
 struct cvy_thread {
     uint32_t epoch;
     uint32_t owner; /* its slot's owner word */
+    uint32_t puts;  /* what it has put into rings; for channel/ring.h */
 };
 extern _Thread_local struct cvy_thread cvy_thread
     __attribute__((tls_model("initial-exec")));
