@@ -392,6 +392,20 @@ TEST_EACH_METHOD(faults_on_purpose_happen)
     covey_pool_free(pool);
 }
 
+/* It comes to the net under the limit before anybody has looked. */
+TEST(fault_of_memory_under_a_small_limit_is_seen)
+{
+    if (SANITIZED)
+        return;
+    for (int i = 0; i < 10; i++) {
+        covey_pool *pool = pool_with(1, POOL_OPTS(.faults = {.memory_at = 1}));
+        CHECK_ERR(covey_pool_apply(pool, task_echo, text_view("x"), NULL,
+                                   COVEY_TASK_OPTS(.memory_limit = 1 << 20)),
+                  -ENOMEM);
+        covey_pool_free(pool);
+    }
+}
+
 /* ---- before and after tasks ---------------------------------------------------- */
 
 static int init_worker(struct covey_view arg)

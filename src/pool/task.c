@@ -110,13 +110,18 @@ static void hang(struct cvy_worker *w)
         (void)cvy_os_futex_wait_for(&w->line->retire, 0, COVEY_MSEC(10));
 }
 
-static void take_memory(void)
+/* Until there is no more: then it waits for who looks at it from outside, and who may be
+ * late; for a second at most, since it may be another limit than the pool's. */
+static void take_memory(struct cvy_worker *w)
 {
     static void *volatile taken; /* each piece points to the one before */
     for (int i = 0; i < FAULT_STEPS; i++) {
         void *memory = malloc(FAULT_STEP);
-        if (!memory)
+        if (!memory) {
+            for (int look = 0; look < 100 && !covey_call_cancelled(&w->call); look++)
+                (void)cvy_os_futex_wait_for(&w->line->retire, 0, COVEY_MSEC(10));
             return;
+        }
         memset(memory, 1, FAULT_STEP);
         *(void **)memory = taken;
         taken = memory;
@@ -130,7 +135,7 @@ static void act_fault(struct cvy_worker *w, uint32_t fault)
     else if (fault == CVY_FAULT_HANG)
         hang(w);
     else if (fault == CVY_FAULT_MEMORY)
-        take_memory();
+        take_memory(w);
 }
 
 /* ---- items ---- */
