@@ -54,7 +54,7 @@ static const struct plan plans[] = {
     [PUT_TWO] = {.size = 64, .puts = 2},
     [GET_TWO] = {.size = 64, .preloaded = 3, .limit = 3, .gets = 2},
     [GROWING] = {.size = 1000, .preloaded = 63, .puts = 1},
-    [STREAM] = {.size = 64, .preloaded = 4, .puts = 1, .carried = CVY_STREAM_BYTES},
+    [STREAM] = {.size = 64, .preloaded = 6, .puts = 1, .carried = CVY_STREAM_BYTES},
     [FAR_ON] = {.size = 64, .preloaded = 2, .puts = 1, .carried = CVY_POSITION_FAR},
     [JUMP] = {.size = 1000, .preloaded = 66, .taken = 63, .gets = 1},
     [SHRINKING] = {.size = 25000},
