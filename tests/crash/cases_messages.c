@@ -28,6 +28,7 @@ struct plan {
 enum {
     PUT,
     GET,
+    FRESH,
     EMPTY,
     FULL,
     PUT_TWO,
@@ -49,9 +50,10 @@ enum {
 static const struct plan plans[] = {
     [PUT] = {.size = 64, .preloaded = 3, .puts = 1},
     [GET] = {.size = 64, .preloaded = 3, .gets = 1},
-    [EMPTY] = {.size = 64, .puts = 1, .gets = 1},
+    [FRESH] = {.size = 64, .puts = 1},
+    [EMPTY] = {.size = 64, .preloaded = 1, .taken = 1, .puts = 1, .gets = 1},
     [FULL] = {.size = 64, .preloaded = 2, .limit = 2, .puts = 1, .gets = 1},
-    [PUT_TWO] = {.size = 64, .puts = 2},
+    [PUT_TWO] = {.size = 64, .preloaded = 1, .taken = 1, .puts = 2},
     [GET_TWO] = {.size = 64, .preloaded = 3, .limit = 3, .gets = 2},
     [GROWING] = {.size = 1000, .preloaded = 63, .puts = 1},
     [STREAM] = {.size = 64, .preloaded = 6, .puts = 1, .carried = CVY_STREAM_BYTES},
@@ -63,7 +65,7 @@ static const struct plan plans[] = {
     [ACKNOWLEDGED] = {JOINABLE, .size = 64, .preloaded = 2, .gets = 1},
     [SEND] = {PIPE, .size = 64, .preloaded = 3, .puts = 1},
     [RECV] = {PIPE, .size = 64, .preloaded = 3, .gets = 1},
-    [PIPE_EMPTY] = {PIPE, .size = 64, .puts = 1, .gets = 1},
+    [PIPE_EMPTY] = {PIPE, .size = 64, .preloaded = 1, .taken = 1, .puts = 1, .gets = 1},
     [PIPE_FULL] = {PIPE, .size = 64, .preloaded = 1, .limit = 1, .puts = 1, .gets = 1},
 };
 
@@ -175,7 +177,6 @@ static void one_puts(void)
 {
     let(2, job_put, "a put");
 }
-
 static bool is_at(unsigned i, crash_job *job)
 {
     return helper_is_started(i) && stage->helpers[i].job == job;
@@ -202,7 +203,6 @@ static int create(void)
                : covey_queue_create((covey_queue **)&stage->object, plan()->limit,
                                     NULL);
 }
-
 static void make(void)
 {
     if (create() < 0)
@@ -222,7 +222,6 @@ static void note(int number)
     else if (number != -ETIMEDOUT)
         abort();
 }
-
 static void puts_one(void)
 {
     stage->result = put(VICTIM, COVEY_FOREVER);
@@ -319,6 +318,7 @@ static void thaw(void)
     if (is_frozen)
         helper_thaw(2);
     is_frozen = false;
+    was_frozen = true; /* nobody is any more */
 }
 static void let_behind(crash_job *job, const char *name)
 {
@@ -627,7 +627,7 @@ static const char *join_ends(void)
 
 const struct crash_case crash_messages[] = {
     {"queue put", "uncontended", MESSAGES, .operate = puts_one, .variant = PUT},
-    {"queue put", "the first", MESSAGES, .operate = puts_one, .variant = EMPTY},
+    {"queue put", "the first", MESSAGES, .operate = puts_one, .variant = FRESH},
     {"queue put", "two asleep", MESSAGES, .ready = two_get, .operate = puts_one,
      .variant = EMPTY},
     {"queue put", "another comes", MESSAGES, .operate = puts_one, .against = one_puts,
