@@ -121,11 +121,7 @@ static int make_segment(struct cvy_ring *ring, uint16_t number, uint64_t capacit
     struct cvy_segment *s = cvy_ring_segment(ring, number);
     cvy_ref ref = 0;
     cvy_region_lock();
-    int r = 0;
-    if (s->at && s->at != ring->first_run)
-        cvy_run_give(s->at); /* of a producer who died before it led there */
-    cvy_set64(&s->at, 0);
-    r = cvy_run_take(capacity, CVY_RUN_OBJECT, ring->object, &ref);
+    int r = cvy_run_take(capacity, CVY_RUN_OBJECT, ring->object, &ref);
     if (r < 0) {
         cvy_rollback();
     } else {
@@ -480,8 +476,6 @@ static void go_back(struct cvy_ring *ring)
     struct cvy_segment *next =
         cvy_ring_segment(ring, (uint16_t)(cvy_position_number_of(tail) + 1));
     cvy_region_lock();
-    if (next->at && next->at != ring->first_run)
-        cvy_run_give(next->at);
     cvy_set64(&next->at, ring->first_run);
     cvy_set64(&next->capacity, CVY_FIRST_SEGMENT);
     atomic_store(&((struct cvy_record *)cvy_at(ring->first_run))->word, 0);
@@ -520,21 +514,23 @@ void cvy_ring_give_back(struct cvy_ring *ring)
     cvy_ring_unlock_get(ring);
 }
 
-/* Whether there is something at the head; or an item, there or behind what leads on, which
- * is a PAD and a JUMP at most. */
+/* Whether there is something at the head; or an item, there or behind what leads on: a PAD
+ * and a JUMP as a rule. Behind more of them, which only several deaths leave, something is
+ * taken for granted. */
 static bool is_there(struct cvy_ring *ring, bool an_item)
 {
     uint64_t head = atomic_load_explicit(&ring->head, memory_order_acquire), before;
     do {
         uint64_t at = head, word = 1;
-        for (int i = 0; i < 3 && word; i++) {
+        for (int i = 0; word; i++) {
             const struct cvy_segment *s =
                 cvy_ring_segment(ring, cvy_position_number_of(at));
             word = __atomic_load_n(&s->at, __ATOMIC_ACQUIRE)
                        ? atomic_load_explicit(&cvy_record_at(ring, at)->word,
                                               memory_order_acquire)
                        : 0;
-            if (word && (!an_item || !(word & (CVY_RECORD_PAD | CVY_RECORD_JUMP))))
+            bool leads_on = word & (CVY_RECORD_PAD | CVY_RECORD_JUMP);
+            if (word && (!an_item || !leads_on || i == 2))
                 return true;
             at = cvy_position_behind(at, word);
         }
