@@ -104,9 +104,11 @@ void cvy_task_limit_memory(struct cvy_worker *w, uint64_t limit)
 
 /* ---- faults on purpose ---- */
 
-static void hang(struct cvy_worker *w)
+/* Until somebody ends it, or for so long. */
+static void hang(struct cvy_worker *w, covey_nsec time)
 {
-    while (!covey_call_cancelled(&w->call))
+    int64_t until = cvy_os_deadline(time);
+    while (!covey_call_cancelled(&w->call) && cvy_os_now() < until)
         (void)cvy_os_futex_wait_for(&w->line->retire, 0, COVEY_MSEC(10));
 }
 
@@ -118,8 +120,7 @@ static void take_memory(struct cvy_worker *w)
     for (int i = 0; i < FAULT_STEPS; i++) {
         void *memory = malloc(FAULT_STEP);
         if (!memory) {
-            for (int look = 0; look < 100 && !covey_call_cancelled(&w->call); look++)
-                (void)cvy_os_futex_wait_for(&w->line->retire, 0, COVEY_MSEC(10));
+            hang(w, COVEY_SEC(1));
             return;
         }
         memset(memory, 1, FAULT_STEP);
@@ -133,7 +134,7 @@ static void act_fault(struct cvy_worker *w, uint32_t fault)
     if (fault == CVY_FAULT_DIE)
         (void)cvy_os_kill(cvy_os_pid(), -1, SIGKILL);
     else if (fault == CVY_FAULT_HANG)
-        hang(w);
+        hang(w, COVEY_FOREVER);
     else if (fault == CVY_FAULT_MEMORY)
         take_memory(w);
 }
