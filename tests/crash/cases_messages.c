@@ -528,7 +528,7 @@ static const char *works(void)
     return r == wanted ? check_memory() : wrong("afterwards it does not work: %d", r);
 }
 
-static const char *all_is_right(void)
+static const char *check_all(int taken_before)
 {
     const char *is = seen_amiss;
     if (!is)
@@ -538,21 +538,18 @@ static const char *all_is_right(void)
     if (!is)
         is = drain();
     if (!is)
-        is = check_missing(0);
+        is = check_missing(taken_before);
     if (!is)
         is = check_puts();
     return is ? is : works();
 }
+static const char *all_is_right(void)
+{
+    return check_all(0);
+}
 static const char *all_is_right_but_one(void)
 {
-    const char *is = help();
-    if (!is)
-        is = drain();
-    if (!is)
-        is = check_missing(1);
-    if (!is)
-        is = check_puts();
-    return is ? is : works();
+    return check_all(1);
 }
 
 /* ---- joinable queues ---------------------------------------------------------------- */
