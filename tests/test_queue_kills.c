@@ -252,7 +252,7 @@ TEST_TIMEOUT(killed_while_growing, 600)
     kill_at_each(
         "put, in a stream",
         (struct operation){
-            .size = 64, .preloaded = 4, .puts = 1, .carried = CVY_STREAM_BYTES},
+            .size = 64, .preloaded = 6, .puts = 1, .carried = CVY_STREAM_BYTES},
         prepare_put, put);
 }
 
