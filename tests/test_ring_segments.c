@@ -55,6 +55,20 @@ static struct channel of_queue(covey_queue *q)
     return (struct channel){.queue = q, .ring = &q->ring};
 }
 
+static struct channel of_pipe(void)
+{
+    struct channel c = {0};
+    CHECK_OK(covey_pipe_create(&c.from, &c.to, NULL));
+    c.ring = cvy_pipe_ring((struct cvy_end *)(void *)c.to);
+    return c;
+}
+static void end_pipe(struct channel *c)
+{
+    covey_bytes_free(&c->got);
+    covey_conn_free(c->from);
+    covey_conn_free(c->to);
+}
+
 static void put(struct channel *c, size_t size)
 {
     static uint32_t message[10000];
@@ -144,13 +158,9 @@ TEST(queue_with_limits_leads_on_before_its_positions_overflow)
 TEST(pipe_leads_on_before_its_positions_overflow)
 {
     found_small();
-    struct channel c = {0};
-    CHECK_OK(covey_pipe_create(&c.from, &c.to, NULL));
-    struct cvy_end *end = (struct cvy_end *)(void *)c.from;
-    c.ring = &cvy_pipe_of(end)->ways[end->index].ring;
+    struct channel c = of_pipe();
     pass_often(&c);
-    covey_conn_free(c.from);
-    covey_conn_free(c.to);
+    end_pipe(&c);
 }
 
 /* A large ring leads on to one as large, which grows, and goes back when it is empty. */
@@ -269,10 +279,7 @@ TEST(stream_gets_a_wide_segment_until_it_rests)
 TEST(stream_that_is_waited_for_gives_memory_back)
 {
     family_found(COVEY_FAMILY_OPTS(.budget = 1024 * MIB));
-    struct channel c = {0};
-    CHECK_OK(covey_pipe_create(&c.from, &c.to, NULL));
-    struct cvy_end *end = (struct cvy_end *)(void *)c.from;
-    c.ring = &cvy_pipe_of(end)->ways[end->index].ring;
+    struct channel c = of_pipe();
     cvy_ring_keeps = 0;
     put(&c, 24);
     get(&c, 24);
@@ -282,19 +289,14 @@ TEST(stream_that_is_waited_for_gives_memory_back)
     struct covey_wait_item item = {.kind = COVEY_WAIT_CONN, .object = c.to};
     CHECK_ERR(covey_wait(&item, 1, COVEY_MSEC(1), NULL), -ETIMEDOUT);
     CHECK_EQ(family_usage().used, used);
-    covey_bytes_free(&c.got);
-    covey_conn_free(c.from);
-    covey_conn_free(c.to);
+    end_pipe(&c);
 }
 
 /* One that leads on, without a message: its producer died then. */
 TEST(pipe_that_only_leads_on_is_empty)
 {
     family_found(NULL);
-    struct channel c = {0};
-    CHECK_OK(covey_pipe_create(&c.from, &c.to, NULL));
-    struct cvy_end *end = (struct cvy_end *)(void *)c.from;
-    c.ring = &cvy_pipe_of(end)->ways[end->index].ring;
+    struct channel c = of_pipe();
     put(&c, 24);
     get(&c, 24);
     uint64_t tail = atomic_load(&c.ring->tail);
@@ -306,24 +308,17 @@ TEST(pipe_that_only_leads_on_is_empty)
     put(&c, 24);
     CHECK_OK(covey_conn_poll(c.to, COVEY_NOWAIT));
     get(&c, 24);
-    covey_bytes_free(&c.got);
-    covey_conn_free(c.from);
-    covey_conn_free(c.to);
+    end_pipe(&c);
 }
 
 TEST(stream_of_a_pipe_gets_a_wide_segment)
 {
     family_found(COVEY_FAMILY_OPTS(.budget = 1024 * MIB));
-    struct channel c = {0};
-    CHECK_OK(covey_pipe_create(&c.from, &c.to, NULL));
-    struct cvy_end *end = (struct cvy_end *)(void *)c.from;
-    c.ring = &cvy_pipe_of(end)->ways[end->index].ring;
+    struct channel c = of_pipe();
     stream(&c, IN_FLIGHT);
     CHECK_EQ(capacity_at_the_tail(&c), CVY_STREAM_SEGMENT);
     check_head();
-    covey_bytes_free(&c.got);
-    covey_conn_free(c.from);
-    covey_conn_free(c.to);
+    end_pipe(&c);
 }
 
 TEST(stream_stays_narrow_where_memory_is_scarce)
@@ -339,6 +334,38 @@ TEST(stream_stays_narrow_where_memory_is_scarce)
     check_head();
     covey_bytes_free(&c.got);
     covey_queue_free(q);
+}
+
+/* ---- how much goes into a pipe that nobody reads ---- */
+
+static int count_sends(covey_conn *from, size_t size)
+{
+    static char data[100000];
+    int r, count = 0;
+    while ((r = covey_conn_send(from, COVEY_VIEW(data, size), COVEY_NOWAIT)) >= 0)
+        count++;
+    CHECK_EQ(r, -ETIMEDOUT);
+    return count;
+}
+
+TEST(pipe_holds_a_mebibyte_by_default)
+{
+    family_found(COVEY_FAMILY_OPTS(.budget = 1024 * MIB));
+    struct channel c = of_pipe();
+    CHECK_EQ(count_sends(c.from, 65536 - CVY_PIPE_MESSAGE_COST), 16);
+    end_pipe(&c);
+}
+
+TEST(pipe_of_a_small_family_leaves_room_for_others)
+{
+    family_found(COVEY_FAMILY_OPTS(.budget = 2 * MIB));
+    struct channel c = of_pipe();
+    covey_queue *q;
+    CHECK_EQ(count_sends(c.from, 1024 - CVY_PIPE_MESSAGE_COST), 64);
+    CHECK_OK(covey_queue_create(&q, 0, NULL));
+    CHECK_OK(covey_queue_put(q, COVEY_VIEW("x", 1), COVEY_NOWAIT));
+    covey_queue_free(q);
+    end_pipe(&c);
 }
 
 CHECK_MAIN()
