@@ -3,24 +3,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "imap_help.h"
 #include "pool/pool.h"
-#include "pool_help.h"
-
-struct numbers {
-    uint64_t next, end;
-    int error; /* at the end, 0: an ordinary one */
-    uint64_t number;
-};
-
-static int next_number(void *ctx, struct covey_view *ret_item)
-{
-    struct numbers *n = ctx;
-    if (n->next == n->end)
-        return n->error;
-    n->number = n->next++;
-    *ret_item = COVEY_VIEW_OF(n->number);
-    return 1;
-}
 
 static int fail_if_odd(struct covey_call *call)
 {
@@ -32,31 +16,6 @@ static int die_if_five(struct covey_call *call)
 {
     const uint64_t *x = covey_call_arg(call, NULL);
     return *x == 5 ? task_die(call) : task_square(call);
-}
-
-static uint64_t number_in(const struct covey_bytes *bytes)
-{
-    uint64_t number;
-    CHECK_EQ(bytes->size, sizeof number);
-    memcpy(&number, bytes->data, sizeof number);
-    return number;
-}
-
-static void check_ordered(covey_pool *pool, uint64_t n,
-                          const struct covey_imap_opts *opts)
-{
-    struct numbers in = {.end = n};
-    covey_iterator *it = NULL;
-    struct covey_bytes got = {0};
-    CHECK_OK(covey_pool_imap(&it, pool, task_square, next_number, &in, opts));
-    for (uint64_t i = 0; i < n; i++) {
-        CHECK_OK(covey_iterator_next(it, &got, COVEY_FOREVER));
-        CHECK_EQ(number_in(&got), i * i);
-    }
-    CHECK_ERR(covey_iterator_next(it, &got, COVEY_FOREVER), COVEY_EEND);
-    CHECK_ERR(covey_iterator_next(it, &got, COVEY_NOWAIT), COVEY_EEND);
-    covey_iterator_free(it);
-    covey_bytes_free(&got);
 }
 
 TEST_EACH_METHOD_AND_THREAD(imap_gives_results_in_order)
@@ -275,94 +234,6 @@ TEST_EACH_METHOD_AND_THREAD(several_iterators_at_once_and_more_than_there_are_ri
     for (int i = 0; i < MANY; i++) {
         CHECK_ERR(covey_iterator_next(its[i], NULL, COVEY_FOREVER), COVEY_EEND);
         covey_iterator_free(its[i]);
-    }
-    covey_pool_free(pool);
-}
-
-struct windowed {
-    struct numbers in;
-    uint64_t window, fetched;
-};
-
-static int next_in_window(void *ctx, struct covey_view *ret_item)
-{
-    struct windowed *w = ctx;
-    int r = next_number(&w->in, ret_item);
-    CHECK_LE(w->in.next - w->fetched, w->window);
-    return r;
-}
-
-/* Tiny items, of whose cost enough is known for large batches. */
-TEST_EACH_METHOD_AND_THREAD(a_window_is_not_overshot)
-{
-    static const uint64_t windows[] = {1, 2, 3, 7, 10, 100, 1000};
-    covey_pool *pool = pool_with(2, POOL_OPTS());
-    for (int chunk = 0; chunk <= 20; chunk += 20)
-        for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
-            struct windowed w = {.in = {.end = 5000}, .window = windows[i]};
-            covey_iterator *it = NULL;
-            check_ordered(pool, 1000, NULL);
-            CHECK_OK(covey_pool_imap(
-                &it, pool, task_square, next_in_window, &w,
-                COVEY_IMAP_OPTS(.window = w.window, .chunksize = (size_t)chunk)));
-            for (; w.fetched < w.in.end; w.fetched++)
-                CHECK_OK(covey_iterator_next(it, NULL, COVEY_FOREVER));
-            CHECK_ERR(covey_iterator_next(it, NULL, COVEY_FOREVER), COVEY_EEND);
-            covey_iterator_free(it);
-        }
-    covey_pool_free(pool);
-}
-
-/* What batches with items that were not fetched yet take of shared memory. */
-static uint64_t bytes_out(covey_pool *pool, uint64_t *ret_items)
-{
-    struct cvy_pool *inner = cvy_pool_of(pool);
-    uint64_t bytes = 0;
-    *ret_items = 0;
-    (void)pthread_mutex_lock(&inner->lock);
-    for (unsigned i = 0; i < CVY_POOL_BATCHES; i++)
-        if (inner->slots[i].use == CVY_SLOT_ACTIVE) {
-            bytes += inner->slots[i].run.bytes;
-            *ret_items += inner->slots[i].n;
-        }
-    (void)pthread_mutex_unlock(&inner->lock);
-    return bytes;
-}
-
-/* Many of one size, then some of another. */
-static int next_of_any_size(void *ctx, struct covey_view *ret_item)
-{
-    static const size_t sizes[] = {8, 1000, 300, 20000, 8, 150000, 60, 5000};
-    static const char bytes[150000];
-    struct numbers *n = ctx;
-    if (n->next == n->end)
-        return 0;
-    size_t size = sizes[n->next++ / 300 % (sizeof sizes / sizeof *sizes)];
-    *ret_item = COVEY_VIEW(bytes, size);
-    return 1;
-}
-
-static int task_nothing(struct covey_call *call)
-{
-    return covey_call_return(call, NULL, 0);
-}
-
-TEST_EACH_METHOD_AND_THREAD(a_window_of_bytes_is_not_overshot)
-{
-    static const uint64_t windows[] = {1, 20000, 100000, 300000, 3000000};
-    covey_pool *pool = pool_with(2, POOL_OPTS());
-    for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
-        struct numbers in = {.end = 4800};
-        covey_iterator *it = NULL;
-        uint64_t items = 0;
-        CHECK_OK(covey_pool_imap(&it, pool, task_nothing, next_of_any_size, &in,
-                                 COVEY_IMAP_OPTS(.window_bytes = windows[i])));
-        for (uint64_t fetched = 0; fetched < in.end; fetched++) {
-            CHECK(bytes_out(pool, &items) <= windows[i] || items == 1);
-            CHECK_OK(covey_iterator_next(it, NULL, COVEY_FOREVER));
-        }
-        CHECK_ERR(covey_iterator_next(it, NULL, COVEY_FOREVER), COVEY_EEND);
-        covey_iterator_free(it);
     }
     covey_pool_free(pool);
 }
