@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* How far iterators read ahead. */
+/* How far iterators read ahead, and that what is ready is found. */
 #include <pthread.h>
 
 #include "imap_help.h"
@@ -90,6 +90,73 @@ TEST_EACH_METHOD_AND_THREAD(a_window_of_bytes_is_not_overshot)
         CHECK_ERR(covey_iterator_next(it, NULL, COVEY_FOREVER), COVEY_EEND);
         covey_iterator_free(it);
     }
+    covey_pool_free(pool);
+}
+
+/* ---- what is ready ---------------------------------------------------------------- */
+
+struct gated {
+    struct shared *shared;
+    uint64_t number;
+};
+
+/* Number 0 waits for `go`. */
+static int wait_if_zero(struct covey_call *call)
+{
+    const struct gated *item = covey_call_arg(call, NULL);
+    if (item->number == 0)
+        family_await(&item->shared->go, 1);
+    return covey_call_return(call, &item->number, sizeof item->number);
+}
+
+struct gated_input {
+    struct gated item;
+    uint64_t next, end;
+};
+
+static int next_gated(void *ctx, struct covey_view *ret_item)
+{
+    struct gated_input *in = ctx;
+    in->item.number = in->next++;
+    *ret_item = COVEY_VIEW_OF(in->item);
+    return in->item.number < in->end;
+}
+
+static bool all_are_finished(const struct cvy_pool *pool)
+{
+    for (unsigned i = 0; i < CVY_POOL_BATCHES; i++) {
+        const struct cvy_pool_slot *s = &pool->slots[i];
+        for (uint64_t k = 0; s->use == CVY_SLOT_ACTIVE && k < s->n; k++)
+            if (!cvy_outcome_is_final(atomic_load(&s->batch->outcomes[k])))
+                return false;
+    }
+    return true;
+}
+
+/* One of those that a read has passed is finished before the next read. */
+TEST_EACH_METHOD_AND_THREAD(a_result_that_is_ready_is_found)
+{
+    enum { N = 64 };
+    covey_pool *pool = pool_with(2, POOL_OPTS());
+    struct gated_input in = {.item = {share(), 0}, .next = 1, .end = 2000};
+    covey_iterator *it = NULL;
+    CHECK_OK(covey_pool_imap_unordered(&it, pool, wait_if_zero, next_gated, &in, NULL));
+    for (int i = 1; i < 2000; i++) /* now it is known that they cost little */
+        CHECK_OK(covey_iterator_next(it, NULL, COVEY_FOREVER));
+    CHECK_ERR(covey_iterator_next(it, NULL, COVEY_FOREVER), COVEY_EEND);
+    covey_iterator_free(it);
+
+    in.next = 0;
+    in.end = N;
+    CHECK_OK(covey_pool_imap_unordered(&it, pool, wait_if_zero, next_gated, &in, NULL));
+    CHECK_OK(covey_iterator_next(it, NULL, COVEY_FOREVER));
+    family_tell(&in.item.shared->go);
+    while (!all_are_finished(cvy_pool_of(pool)))
+        sched_yield();
+    for (int i = 1; i < N; i++)
+        CHECK_OK(covey_iterator_next(it, NULL, COVEY_NOWAIT));
+    CHECK_ERR(covey_iterator_next(it, NULL, COVEY_NOWAIT), COVEY_EEND);
+    covey_iterator_free(it);
     covey_pool_free(pool);
 }
 

@@ -476,11 +476,12 @@ static void count_times(struct cvy_flow *flow, const struct cvy_done *done)
         count_time(flow, COVEY_TIME_FETCH, now - done->ended);
 }
 
-static void describe(struct cvy_flow *flow, uint32_t slot, uint64_t at, uint8_t outcome,
+static void describe(struct cvy_flow *flow, uint32_t slot, uint64_t at,
                      struct cvy_done *done)
 {
     struct cvy_pool *pool = flow->map.pool;
     struct cvy_batch *batch = pool->slots[slot].batch;
+    uint8_t outcome = atomic_load_explicit(&batch->outcomes[at], memory_order_relaxed);
     const struct cvy_entry *entry = &cvy_batch_entries(batch, batch->room)[at];
     bool timed = batch->flags & CVY_BATCH_TIMED;
     done->slot = slot;
@@ -522,27 +523,40 @@ static void describe(struct cvy_flow *flow, uint32_t slot, uint64_t at, uint8_t 
     }
 }
 
-/* The first item of the batch that is finished and not taken. */
-static bool find_done(struct cvy_flow *flow, uint32_t slot, uint64_t *ret_at,
-                      uint8_t *ret_outcome)
+/* The first item in `begin`..`end` that is finished and not taken, or `end`. */
+static uint64_t find_between(const struct cvy_flow *flow, uint32_t slot, uint64_t begin,
+                             uint64_t end)
+{
+    const struct cvy_batch *batch = flow->map.pool->slots[slot].batch;
+    const uint8_t *marks = flow->map.pool->rooms[slot].marks;
+    while (begin < end &&
+           (marks[begin] || !cvy_outcome_is_final(atomic_load_explicit(
+                                &batch->outcomes[begin], memory_order_acquire))))
+        begin++;
+    return begin;
+}
+
+/* A finished item of the batch that was not taken; of an ordered flow the next one. Who hears
+ * that there is none sleeps, so the items that the last search has passed are looked at, too. */
+static bool find_done(struct cvy_flow *flow, uint32_t slot, uint64_t *ret_at)
 {
     struct cvy_pool_slot *s = &flow->map.pool->slots[slot];
     const uint8_t *marks = flow->map.pool->rooms[slot].marks;
-    uint64_t end = flow->ordered ? cvy_min_u64(s->taken + 1, s->n) : s->n;
-    for (uint64_t i = flow->ordered ? s->taken : s->scan; i < end; i++) {
-        uint8_t outcome =
-            atomic_load_explicit(&s->batch->outcomes[i], memory_order_acquire);
-        if (marks[i] || !cvy_outcome_is_final(outcome))
-            continue;
-        s->scan = i + 1;
-        *ret_at = i;
-        *ret_outcome = outcome;
-        return true;
+    uint64_t end = s->n;
+    if (flow->ordered) {
+        s->scan = s->prefix = s->taken;
+        end = cvy_min_u64(s->taken + 1, s->n);
     }
-    while (s->prefix < s->n && marks[s->prefix])
-        s->prefix++;
-    s->scan = s->prefix;
-    return false;
+    uint64_t at = find_between(flow, slot, s->scan, end);
+    if (at == end) {
+        while (s->prefix < end && marks[s->prefix])
+            s->prefix++;
+        end = cvy_max_u64(s->scan, s->prefix);
+        at = find_between(flow, slot, s->prefix, end);
+    }
+    s->scan = at < end ? at + 1 : s->prefix;
+    *ret_at = at;
+    return at < end;
 }
 
 bool cvy_flow_take(struct cvy_flow *flow, struct cvy_done *ret_done)
@@ -551,11 +565,10 @@ bool cvy_flow_take(struct cvy_flow *flow, struct cvy_done *ret_done)
     uint32_t batches = flow->ordered ? flow->order_count > 0 : flow->order_count;
     for (uint32_t b = 0; b < batches; b++) {
         uint64_t at = 0;
-        uint8_t outcome = 0;
         uint32_t slot = flow->order[b];
-        if (!find_done(flow, slot, &at, &outcome))
+        if (!find_done(flow, slot, &at))
             continue;
-        describe(flow, slot, at, outcome, ret_done);
+        describe(flow, slot, at, ret_done);
         pool->rooms[slot].marks[at] = 1;
         pool->slots[slot].taken++;
         if (pool->trace) {
