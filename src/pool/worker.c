@@ -363,11 +363,10 @@ static bool anything_open(struct cvy_worker *w)
 static bool look_around(struct cvy_worker *w)
 {
     uint64_t active = atomic_load(&w->shared->active);
-    uint32_t first = w->slot;
-    for (uint32_t i = 0; active && i < CVY_POOL_BATCHES; i++) {
-        uint32_t slot = (first + i) % CVY_POOL_BATCHES;
-        if (!(active >> slot & 1))
-            continue;
+    const uint64_t from_here_on = ~UINT64_C(0) << w->slot;
+    while (active) {
+        uint64_t first = active & from_here_on ? active & from_here_on : active;
+        uint32_t slot = (uint32_t)__builtin_ctzll(first);
         active &= ~(UINT64_C(1) << slot);
         cvy_ref ref = atomic_load(&w->shared->batches[slot]);
         if (!looks_open(w, cvy_at(ref), slot) || !enter(w, slot))
@@ -386,7 +385,7 @@ static bool look_around(struct cvy_worker *w)
         else
             work_in_batch(w);
         leave(w);
-        w->slot = (slot + 1) % CVY_POOL_BATCHES;
+        w->slot = slot + 1;
         return true;
     }
     return false;
