@@ -319,21 +319,6 @@ static inline char *cvy_pool_address(uint64_t distance)
     return (char *)((uintptr_t)cvy_head + (uintptr_t)distance);
 }
 
-/*
- * Before cvy_spin, whose looks become rarer and rarer: a word that only one process
- * writes, once, may be looked at often, and who is about to write it answers within a
- * microsecond or so.
- */
-static inline bool cvy_word_changes_soon(const cvy_word *word, uint32_t seen)
-{
-    for (int i = 0; i < 32; i++) {
-        if (atomic_load_explicit(word, memory_order_acquire) != seen)
-            return true;
-        cvy_os_pause();
-    }
-    return false;
-}
-
 /** Step the word on; tells whether somebody may sleep there. Pairs with the sleepers'
  * compare-and-swap of the same word. */
 static inline bool cvy_ring_step(cvy_word *word)

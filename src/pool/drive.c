@@ -64,11 +64,9 @@ static uint64_t expected_time(const struct cvy_map *map)
 static bool spin_for_ring(const struct cvy_map *map, const cvy_word *word,
                           uint32_t seen)
 {
-    struct cvy_spin spin = {.rounds = 6}; /* it looked often before */
+    struct cvy_spin spin = {.is_handover = true};
     if (!cvy_os_is_multicore() || expected_time(map) > WORTH_SPINNING)
         return false;
-    if (cvy_word_changes_soon(word, seen))
-        return true;
     while (atomic_load_explicit(word, memory_order_acquire) == seen)
         if (!cvy_spin(&spin))
             return false;

@@ -26,6 +26,7 @@
 
 #define TURN          COVEY_MSEC(10) /* in one batch while others are active */
 #define TEXT_PATIENCE COVEY_SEC(1)
+#define CLOSE_LOOKS   128u /* 3 us: for the next call of who calls at once */
 
 /* ---- items ---- */
 
@@ -402,15 +403,13 @@ static bool rung(const struct cvy_worker *w, uint32_t bell)
  * and bell in the other order). */
 static bool spin_for_work(struct cvy_worker *w, uint32_t bell)
 {
-    struct cvy_spin spin = {.rounds = 6}; /* it looked often before */
+    struct cvy_spin spin = {.close_looks = CLOSE_LOOKS, .yields_often = true};
     uint32_t nobody = 0;
     if (atomic_load_explicit(&w->shared->spinner, memory_order_relaxed) ||
         !atomic_compare_exchange_strong(&w->shared->spinner, &nobody, w->index + 1))
         return false;
-    uint32_t seen = atomic_load_explicit(&w->shared->doorbell, memory_order_relaxed);
-    if (!cvy_os_is_multicore() || !cvy_word_changes_soon(&w->shared->doorbell, seen))
-        while (!rung(w, bell) && cvy_spin(&spin))
-            ;
+    while (!rung(w, bell) && cvy_spin(&spin))
+        ;
     atomic_store(&w->shared->spinner, 0);
     /* Somebody may have offered items in the meantime, which rings nothing. */
     return rung(w, bell) || anything_open(w);

@@ -6,6 +6,8 @@
 
 #define SPIN_TIME    COVEY_USEC(50)
 #define SPIN_PAUSES  64u
+#define FEW_PAUSES   8u
+#define EARLY_ROUNDS 6u
 #define CLOSE_LOOKS  64u
 #define COSTLY_LOOKS 4u
 #define BEHIND       64u
@@ -17,6 +19,12 @@ static _Thread_local struct luck {
     bool is_over; /* the last one found nothing */
     unsigned char waits;
 } lucks[2];
+
+static void pause_for(uint32_t pauses)
+{
+    for (uint32_t i = 0; i < pauses; i++)
+        cvy_os_pause();
+}
 
 static bool give_up_spin(struct luck *luck, bool was_long)
 {
@@ -57,10 +65,8 @@ bool cvy_spin(struct cvy_spin *spin)
         cvy_os_pause();
         return true;
     }
-    uint32_t pauses = spin->rounds < 6 ? 1u << spin->rounds : SPIN_PAUSES;
-    if (spin->rounds++ < 6) {
-        for (uint32_t i = 0; i < pauses; i++)
-            cvy_os_pause();
+    if (spin->rounds < EARLY_ROUNDS && !spin->yields_often) {
+        pause_for(1u << spin->rounds++);
         return true;
     }
     int64_t now = cvy_os_now();
@@ -68,14 +74,13 @@ bool cvy_spin(struct cvy_spin *spin)
         spin->until = now + SPIN_TIME;
     if (now >= spin->until)
         return false;
-    for (uint32_t i = 0; i < pauses; i++)
-        cvy_os_pause();
+    pause_for(spin->yields_often ? FEW_PAUSES : SPIN_PAUSES);
     cvy_os_yield();
     return true;
 }
 
 void cvy_spin_behind(void)
 {
-    for (uint32_t i = 0; i < BEHIND && cvy_os_is_multicore(); i++)
-        cvy_os_pause();
+    if (cvy_os_is_multicore())
+        pause_for(BEHIND);
 }

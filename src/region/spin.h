@@ -17,10 +17,13 @@
  *
  * `close_looks`: so many looks come before the pauses double, for what is often there within
  * a fraction of a microsecond.
+ *
+ * `yields_often`: after those a yield every 0.2 us instead, for who may have the processor
+ * that somebody needs who does what is waited for.
  */
 struct cvy_spin {
     uint32_t rounds, close_looks;
-    bool is_handover, is_costly;
+    bool is_handover, is_costly, yields_often;
     int64_t until;
 };
 bool cvy_spin(struct cvy_spin *spin);
