@@ -23,6 +23,7 @@
 #include "region/wait.h"
 
 #define BATCH_BYTES   (UINT64_C(512) << 10)
+#define FIRST_BYTES   (UINT64_C(128) << 10)
 #define BATCHES_MOST  24u
 #define PROGRESS_STEP COVEY_MSEC(50)
 #define LEAVE_TIME    COVEY_MSEC(2)
@@ -50,12 +51,24 @@ static void fill(const struct cvy_map *map, struct cvy_pool_slot *s, uint64_t ba
     atomic_store(&batch->cursor, 0);
 }
 
+/* Copied items come in small batches at first, so that workers begin soon, and in the end, so
+ * that little is left to be copied when the last one is finished. */
+static uint64_t next_batch_items(const struct cvy_map *map)
+{
+    uint64_t left = map->n - map->next, items = map->batch_items;
+    if (map->copy_in || map->copy_out) {
+        uint64_t fair = cvy_min_u64(map->next, left / 2) + map->first_items;
+        items = cvy_min_u64(items, fair);
+    }
+    return cvy_min_u64(cvy_max_u64(items, map->chunk), left);
+}
+
 /* One batch more. Returns: 1; 0 when it must wait for others; -ENOMEM. */
 static int add_batch(struct cvy_map *map)
 {
     struct cvy_pool *pool = map->pool;
     uint32_t slot = 0;
-    uint64_t items = cvy_min_u64(map->batch_items, map->n - map->next);
+    uint64_t items = next_batch_items(map);
     (void)pthread_mutex_lock(&pool->lock);
     int r = cvy_pool_slot_take(pool, map, items, &slot);
     while (r == -ENOMEM && !map->mine && items > 1) {
@@ -415,6 +428,7 @@ static void plan(struct cvy_map *map)
     uint64_t least = (3 * (uint64_t)workers + map->batch_limit - 1) / map->batch_limit;
     map->batch_items = cvy_max_u64(BATCH_BYTES / each, least);
     map->batch_items = cvy_min_u64(map->batch_items, CVY_RANGE_ITEMS);
+    map->first_items = cvy_max_u64(FIRST_BYTES / each, least);
 }
 
 int covey_pool_map(covey_pool *object, covey_task_fn *fn, const void *in,

@@ -131,7 +131,8 @@ struct cvy_map {
     uint64_t n;
     uint32_t chunk;
     bool copy_in, copy_out;
-    uint64_t batch_items; /* items per batch, at most */
+    uint64_t batch_items; /* of a batch, at most */
+    uint64_t first_items; /* of the first one, if it is copied */
     uint32_t batch_limit; /* batches at once */
     bool is_starved;      /* no slot was free for its only batch */
     int64_t look_due;     /* when to see to the workers though items move; 0: unknown */
