@@ -30,7 +30,7 @@ static int nothing(struct covey_call *call)
 
 static int index_of_call(struct covey_call *call)
 {
-    uint64_t index = call->index;
+    uint64_t index = covey_call_index(call);
     return covey_call_return(call, &index, sizeof index);
 }
 

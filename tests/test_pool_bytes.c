@@ -212,8 +212,9 @@ TEST_EACH_METHOD_AND_THREAD(arguments_are_aligned_by_their_size)
 
 static int fail_every_third(struct covey_call *call)
 {
-    return call->index % 3 ? task_echo(call)
-                           : covey_call_fail(call, "item %zu", call->index);
+    return covey_call_index(call) % 3
+               ? task_echo(call)
+               : covey_call_fail(call, "item %zu", covey_call_index(call));
 }
 
 TEST_EACH_METHOD_AND_THREAD(outcomes_tell_which_items_failed)
@@ -244,7 +245,7 @@ TEST_EACH_METHOD_AND_THREAD(outcomes_tell_which_items_failed)
 
 static int die_at_seven(struct covey_call *call)
 {
-    return call->index == 7 ? task_die(call) : task_echo(call);
+    return covey_call_index(call) == 7 ? task_die(call) : task_echo(call);
 }
 
 TEST_EACH_METHOD(a_death_costs_one_item_of_many)

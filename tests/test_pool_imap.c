@@ -301,7 +301,7 @@ static int next_too_large(void *ctx, struct covey_view *ret_item)
 
 static int task_index(struct covey_call *call)
 {
-    uint64_t index = call->index;
+    uint64_t index = covey_call_index(call);
     return covey_call_return(call, &index, sizeof index);
 }
 

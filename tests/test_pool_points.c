@@ -79,8 +79,8 @@ static int act(struct covey_call *call)
         play_other();
     else if (!is_me(&stage->other) && become(&stage->victim))
         play_victim();
-    if (plan->odd_fail && call->index % 2)
-        return covey_call_fail(call, "item %zu is odd", call->index);
+    if (plan->odd_fail && covey_call_index(call) % 2)
+        return covey_call_fail(call, "item %zu is odd", covey_call_index(call));
     if (plan->size < LARGE_ITEM)
         return covey_call_return(call, covey_call_arg(call, NULL), plan->size);
     const unsigned char *from = call->arg_data;

@@ -448,7 +448,7 @@ static int square_item(struct covey_call *call)
     covey_proxy *const *list = covey_call_arg(call, NULL);
     covey_value *v = NULL;
     int64_t number;
-    int64_t index = (int64_t)call->index;
+    int64_t index = (int64_t)covey_call_index(call);
     CHECK_OK(covey_list_get(*list, index, &v));
     CHECK_OK(covey_value_get_int(v, &number));
     covey_value_free(v);

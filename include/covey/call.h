@@ -23,7 +23,6 @@ struct covey_call {
     void *result_data;      /**< where the result goes */
     size_t result_capacity; /**< the size a result must have */
     size_t result_size;     /**< what was returned, SIZE_MAX before */
-    size_t index;           /**< the item's position in its batch */
 };
 
 /** A task: reads its argument, returns its result, and returns 0; negative is failure. */
@@ -104,6 +103,14 @@ COVEY_API int covey_call_value(const struct covey_call *call, covey_value **out)
  */
 COVEY_API int covey_call_return_value(struct covey_call *call,
                                       const covey_value *value);
+
+/**
+ * Which item this call is for: of a map its index in the arrays, of an iterator how many came
+ * before it. Tasks that were submitted are numbered in the order in which the pool took them.
+ *
+ * Returns:  the index, from 0 on.
+ */
+COVEY_API size_t covey_call_index(const struct covey_call *call);
 
 /**
  * Ask whether this task should end early: its soft time limit is over, somebody cancelled

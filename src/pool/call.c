@@ -56,6 +56,15 @@ const void *covey_call_arg_at(const struct covey_call *call, size_t part,
     return size ? data + at : NULL;
 }
 
+size_t covey_call_index(const struct covey_call *call)
+{
+    const struct cvy_worker *w = worker_of(call);
+    uint64_t item =
+        w->entries ? w->item
+                   : atomic_load_explicit(&w->line->begun, memory_order_relaxed) - 1;
+    return (size_t)(w->batch->base + item);
+}
+
 covey_nsec covey_call_time_left(const struct covey_call *call)
 {
     int64_t deadline =

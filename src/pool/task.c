@@ -217,7 +217,6 @@ void cvy_task_run(struct cvy_worker *w, uint64_t range)
         w->item = i;
         entry->line = w->index + 1;
         entry->pid = w->pid;
-        call->index = w->batch->base + i;
         call->arg_size = entry->arg_size;
         call->arg_data = entry->arg_size ? cvy_pool_address(entry->arg) : NULL;
         call->result_data = NULL;

@@ -104,7 +104,6 @@ static void run_equal(struct cvy_worker *w, uint64_t range)
     const char *in = w->in ? w->in + i * in_size : NULL;
     char *out = w->out + i * out_size;
 
-    call->index = w->batch->base + i;
     for (; i < end; i++) {
         call->arg_data = in;
         call->result_data = out;
@@ -118,7 +117,6 @@ static void run_equal(struct cvy_worker *w, uint64_t range)
             commit_failure(w, i, result);
         in += in_size;
         out += out_size;
-        call->index++;
     }
 }
 
