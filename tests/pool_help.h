@@ -10,6 +10,12 @@
 
 #define POOL_OPTS(...) COVEY_POOL_OPTS(.method = check_method(), __VA_ARGS__)
 
+/* From now on the end of a slice makes no forgotten wake-up good. Before all else. */
+static inline void slices_never_end(void)
+{
+    CHECK_OK(covey_family_configure(COVEY_FAMILY_OPTS(.slice = COVEY_SEC(3600))));
+}
+
 static inline covey_pool *pool_with(size_t workers, const struct covey_pool_opts *opts)
 {
     covey_pool *pool = NULL;

@@ -419,7 +419,7 @@ static int await_go(struct covey_view arg)
 TEST_EACH_METHOD_AND_THREAD(what_a_retiring_worker_drops_waits_for_nobody)
 {
     enum { N = 64 };
-    CHECK_OK(covey_family_configure(COVEY_FAMILY_OPTS(.slice = COVEY_SEC(3600))));
+    slices_never_end();
     struct shared *s = share();
     struct pollfd entry = {.events = POLLIN};
     struct covey_view in[N];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* How far iterators read ahead, and that what is ready is found. */
+/* How far iterators read ahead, and that what is ready is heard of. */
 #include <pthread.h>
 
 #include "imap_help.h"
@@ -97,29 +97,29 @@ TEST_EACH_METHOD_AND_THREAD(a_window_of_bytes_is_not_overshot)
 
 struct gated {
     struct shared *shared;
-    uint64_t number;
+    bool waits; /* for `go` */
 };
 
-/* Number 0 waits for `go`. */
-static int wait_if_zero(struct covey_call *call)
+static int wait_if_gated(struct covey_call *call)
 {
     const struct gated *item = covey_call_arg(call, NULL);
-    if (item->number == 0)
+    if (item->waits)
         family_await(&item->shared->go, 1);
-    return covey_call_return(call, &item->number, sizeof item->number);
+    return covey_call_return(call, NULL, 0);
 }
 
+/* So many items, of which one waits. */
 struct gated_input {
     struct gated item;
-    uint64_t next, end;
+    uint64_t next, end, gated;
 };
 
 static int next_gated(void *ctx, struct covey_view *ret_item)
 {
     struct gated_input *in = ctx;
-    in->item.number = in->next++;
+    in->item.waits = in->next == in->gated;
     *ret_item = COVEY_VIEW_OF(in->item);
-    return in->item.number < in->end;
+    return in->next++ < in->end;
 }
 
 static bool all_are_finished(const struct cvy_pool *pool)
@@ -133,31 +133,127 @@ static bool all_are_finished(const struct cvy_pool *pool)
     return true;
 }
 
+static void read_all(covey_iterator *it, uint64_t n, covey_nsec timeout)
+{
+    for (uint64_t i = 0; i < n; i++)
+        CHECK_OK(covey_iterator_next(it, NULL, timeout));
+    CHECK_ERR(covey_iterator_next(it, NULL, timeout), COVEY_EEND);
+    covey_iterator_free(it);
+}
+
+/* A pool in which no wake-up that was forgotten is made good by the end of a slice. It knows
+ * that the function costs little, so there are many items in a batch. */
+static covey_pool *attentive_pool(size_t workers)
+{
+    slices_never_end();
+    struct gated_input in = {.item = {.shared = share()}, .end = 2000, .gated = 2000};
+    covey_iterator *it = NULL;
+    covey_pool *pool = pool_with(workers, POOL_OPTS());
+    CHECK_OK(
+        covey_pool_imap_unordered(&it, pool, wait_if_gated, next_gated, &in, NULL));
+    read_all(it, in.end, COVEY_FOREVER);
+    return pool;
+}
+
 /* One of those that a read has passed is finished before the next read. */
 TEST_EACH_METHOD_AND_THREAD(a_result_that_is_ready_is_found)
 {
-    enum { N = 64 };
-    covey_pool *pool = pool_with(2, POOL_OPTS());
-    struct gated_input in = {.item = {share(), 0}, .next = 1, .end = 2000};
+    covey_pool *pool = attentive_pool(2);
+    struct gated_input in = {.item = {.shared = share()}, .end = 64, .gated = 0};
     covey_iterator *it = NULL;
-    CHECK_OK(covey_pool_imap_unordered(&it, pool, wait_if_zero, next_gated, &in, NULL));
-    for (int i = 1; i < 2000; i++) /* now it is known that they cost little */
-        CHECK_OK(covey_iterator_next(it, NULL, COVEY_FOREVER));
-    CHECK_ERR(covey_iterator_next(it, NULL, COVEY_FOREVER), COVEY_EEND);
-    covey_iterator_free(it);
-
-    in.next = 0;
-    in.end = N;
-    CHECK_OK(covey_pool_imap_unordered(&it, pool, wait_if_zero, next_gated, &in, NULL));
+    CHECK_OK(
+        covey_pool_imap_unordered(&it, pool, wait_if_gated, next_gated, &in, NULL));
     CHECK_OK(covey_iterator_next(it, NULL, COVEY_FOREVER));
     family_tell(&in.item.shared->go);
     while (!all_are_finished(cvy_pool_of(pool)))
         sched_yield();
-    for (int i = 1; i < N; i++)
-        CHECK_OK(covey_iterator_next(it, NULL, COVEY_NOWAIT));
-    CHECK_ERR(covey_iterator_next(it, NULL, COVEY_NOWAIT), COVEY_EEND);
-    covey_iterator_free(it);
+    read_all(it, in.end - 1, COVEY_NOWAIT);
     covey_pool_free(pool);
+}
+
+static void read_those_before_the_last(size_t workers)
+{
+    covey_pool *pool = attentive_pool(workers);
+    struct gated_input in = {.item = {.shared = share()}, .end = 8, .gated = 7};
+    covey_iterator *it = NULL;
+    CHECK_OK(
+        covey_pool_imap_unordered(&it, pool, wait_if_gated, next_gated, &in, NULL));
+    for (uint64_t i = 0; i < in.gated; i++)
+        CHECK_OK(covey_iterator_next(it, NULL, COVEY_FOREVER));
+    family_tell(&in.item.shared->go);
+    read_all(it, 1, COVEY_FOREVER);
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD_AND_THREAD(results_come_while_their_worker_has_a_long_one)
+{
+    read_those_before_the_last(1);
+}
+
+TEST_EACH_METHOD_AND_THREAD(results_come_while_another_worker_has_a_long_one)
+{
+    read_those_before_the_last(2);
+}
+
+/* ---- waking up --------------------------------------------------------------------- */
+
+/* The worker that was awake got the first. */
+TEST_EACH_METHOD_AND_THREAD(two_that_were_submitted_run_side_by_side)
+{
+    slices_never_end();
+    covey_pool *pool = pool_with(2, POOL_OPTS());
+    for (int i = 0; i < 100; i++) {
+        struct shared *s = share();
+        covey_result *results[2];
+        for (int k = 0; k < 2; k++)
+            CHECK_OK(covey_pool_apply_async(&results[k], pool, task_wait,
+                                            COVEY_VIEW_OF(s), NULL));
+        await_count(&s->begun, 2);
+        family_tell(&s->go);
+        for (int k = 0; k < 2; k++) {
+            CHECK_OK(covey_result_get(results[k], NULL, COVEY_FOREVER));
+            covey_result_free(results[k]);
+        }
+    }
+    covey_pool_free(pool);
+}
+
+/* Says that it runs, and is stopped then. */
+static int task_stop(struct covey_call *call)
+{
+    struct shared *const *s = covey_call_arg(call, NULL);
+    family_tell(&(*s)->begun);
+    raise(SIGSTOP);
+    return 0;
+}
+
+struct starmap {
+    covey_pool *pool;
+    struct shared *s;
+};
+
+static void *starmap_two(void *arg)
+{
+    struct starmap *starmap = arg;
+    struct covey_view in[] = {COVEY_VIEW_OF(starmap->s), COVEY_VIEW_OF(starmap->s)};
+    struct covey_bytes out[2] = {{0}};
+    CHECK_ERR(covey_pool_starmap(starmap->pool, task_stop, in, 1, out, 2, NULL),
+              COVEY_EFREED);
+    return NULL;
+}
+
+/* A map that is waited for ends with its pool, whatever its workers do. */
+TEST_EACH_METHOD(a_starmap_ends_with_its_pool)
+{
+    slices_never_end();
+    struct shared *s = share();
+    struct starmap starmap = {pool_with(2, POOL_OPTS()), s};
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, starmap_two, &starmap), 0);
+    await_count(&s->begun, 1);
+    CHECK_OK(covey_pool_terminate(starmap.pool));
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    covey_pool_free(starmap.pool);
 }
 
 CHECK_MAIN()

@@ -48,6 +48,7 @@ void cvy_flow_init(struct cvy_flow *flow, struct cvy_pool *pool, covey_task_fn *
     flow->pull = pull;
     flow->ctx = ctx;
     flow->ended = 1;
+    flow->next_look = INT64_MAX;
     (void)pthread_mutex_lock(&pool->lock);
     cvy_flow_set_fn(flow, fn);
     (void)pthread_mutex_unlock(&pool->lock);
@@ -569,6 +570,7 @@ bool cvy_flow_take(struct cvy_flow *flow, struct cvy_done *ret_done)
         if (!find_done(flow, slot, &at))
             continue;
         describe(flow, slot, at, ret_done);
+        flow->quiet_since = 0;
         pool->rooms[slot].marks[at] = 1;
         pool->slots[slot].taken++;
         if (pool->trace) {
@@ -579,6 +581,23 @@ bool cvy_flow_take(struct cvy_flow *flow, struct cvy_done *ret_done)
         return true;
     }
     return false;
+}
+
+/* A worker tells of what it has finished when it leaves a batch, and between items if it has
+ * not done so lately, but not while one of them takes long. So who waits for the others looks
+ * by himself, and waits each time as long as he has waited already. */
+int64_t cvy_flow_plan_look(struct cvy_flow *flow)
+{
+    int64_t now = cvy_os_now(), next = INT64_MAX;
+    if (!flow->quiet_since)
+        flow->quiet_since = now;
+    for (uint32_t b = 0; b < flow->order_count; b++) {
+        const struct cvy_pool_slot *s = &flow->map.pool->slots[flow->order[b]];
+        if (s->n - s->taken > 1)
+            next = now + cvy_max_i64(now - flow->quiet_since, CVY_RING_EVERY);
+    }
+    atomic_store(&flow->next_look, next);
+    return next;
 }
 
 static void retire(struct cvy_flow *flow, uint32_t slot)

@@ -40,8 +40,10 @@ struct cvy_flow {
     uint64_t out;     /* items that are out */
     struct cvy_item held;
     bool has_held;
-    int ended;                       /* what the source said at the end, 1 before */
-    _Atomic bool is_starved;         /* no slot was free for its first batch */
+    int ended;                 /* what the source said at the end, 1 before */
+    _Atomic bool is_starved;   /* no slot was free for its first batch */
+    int64_t quiet_since;       /* nothing to be taken since then; 0: not known */
+    _Atomic int64_t next_look; /* when to look though nobody rang; INT64_MAX: never */
     uint8_t order[CVY_POOL_BATCHES]; /* slots, oldest first */
     uint32_t order_count;
     struct {
@@ -79,6 +81,9 @@ int cvy_flow_feed(struct cvy_flow *flow);
 void cvy_flow_refuse(struct cvy_flow *flow, int code, struct cvy_done *ret_done);
 /** Take a finished item out. Returns: whether there was one. */
 bool cvy_flow_take(struct cvy_flow *flow, struct cvy_done *ret_done);
+/** There was none: when is it worth looking again, though nobody rings? Kept in next_look.
+ * Returns: that time. */
+int64_t cvy_flow_plan_look(struct cvy_flow *flow);
 /** It was one run of several and does not count. */
 void cvy_flow_uncount(struct cvy_flow *flow, const struct cvy_done *done);
 /** Its result and texts are used no more. */

@@ -91,12 +91,13 @@ static void stop(struct gather *g, enum covey_outcome outcome,
     g->deadline = INT64_MAX;
 }
 
-/* Whether it ends early now: the pool is broken or goes, or the time is over. */
-static void check_end(struct gather *g)
+/* End early if the pool is broken or goes, or the time is over. Returns: whether there are
+ * outcomes by that, of which nobody rings. */
+static bool check_end(struct gather *g)
 {
     struct cvy_pool *pool = g->flow.map.pool;
     if (g->flow.ended != 1 && !g->flow.out)
-        return;
+        return false;
     if (g->flow.map.give_up && pool->closing)
         stop(g, COVEY_OUTCOME_CANCELLED, COVEY_OUTCOME_CANCELLED);
     else if (g->flow.map.give_up)
@@ -105,6 +106,9 @@ static void check_end(struct gather *g)
         stop(g, COVEY_OUTCOME_CANCELLED, COVEY_OUTCOME_TIMEOUT);
     else if (g->flow.ended == 1 && cvy_bounds_canceled(&g->flow.map.bounds))
         stop(g, COVEY_OUTCOME_CANCELLED, COVEY_OUTCOME_NONE);
+    else
+        return false;
+    return true;
 }
 
 static void run(struct gather *g)
@@ -125,10 +129,12 @@ static void run(struct gather *g)
             cvy_map_look_meanwhile(map);
         else
             cvy_map_look_after(map, slice);
-        check_end(g);
+        if (check_end(g) && (collect(g) || cvy_flow_is_over(&g->flow)))
+            continue;
         int64_t until = cvy_min_i64(g->deadline, show_progress(g));
         if (moves)
             continue;
+        until = cvy_min_i64(until, cvy_flow_plan_look(&g->flow));
         if (g->flow.is_starved)
             until = cvy_iterators_make_room(g->flow.map.pool, until);
         slice = cvy_map_wait(map, seen, gong, until);

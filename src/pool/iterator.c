@@ -344,17 +344,19 @@ static int finish(struct covey_iterator *it)
     return cvy_fail_os(r, "%s: the input", it->call);
 }
 
-/* Workers cannot be started: what is out is LOST; what comes later tries anew. */
-static void give_up(struct covey_iterator *it)
+/* Workers cannot be started: what is out is LOST; what comes later tries anew.
+ * Returns: whether that is so. */
+static bool give_up(struct covey_iterator *it)
 {
     struct cvy_pool *pool = it->pool;
     if (!it->flow.map.give_up || pool->closing)
-        return;
+        return false;
     cvy_flow_finish_out(&it->flow, COVEY_OUTCOME_LOST, COVEY_OUTCOME_LOST);
     (void)pthread_mutex_lock(&pool->lock);
     it->flow.map.give_up = false;
     pool->barren = 0;
     (void)pthread_mutex_unlock(&pool->lock);
+    return true;
 }
 
 /* In a task, what is out ends by that one's deadline. Returns: when to look again. */
@@ -409,10 +411,12 @@ static int next(struct covey_iterator *it, struct covey_bytes *ret_bytes,
         if (fed > 0)
             continue;
         cvy_map_look_after(map, slice);
-        give_up(it);
+        if (give_up(it))
+            continue;
         if (deadline != INT64_MAX && cvy_os_now() >= deadline)
             return cvy_fail(-ETIMEDOUT, "%s: no result is ready", it->call);
         int64_t until = cvy_min_i64(deadline, end_in_time(it));
+        until = cvy_min_i64(until, cvy_flow_plan_look(&it->flow));
         if (it->flow.is_starved)
             until = cvy_iterators_make_room(it->pool, until);
         slice = cvy_map_wait(map, seen, gong, until);

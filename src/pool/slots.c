@@ -285,8 +285,10 @@ static void wake(cvy_word *word, uint32_t count)
         atomic_fetch_or(word, CVY_RING_SLEEPS);
 }
 
-/* A worker that spins sees the bell by itself; pairs with spin_for_work(). Work that is
- * done sooner than a sleeper wakes up is left to one. */
+/* A worker that spins sees the bell by itself; pairs with spin_for_work(). It loses its mark
+ * here, since it comes for one call only: the next one may be for another item, which would
+ * wait until this one is done. Work that is done sooner than a sleeper wakes up is left to
+ * one. */
 void cvy_pool_ring(struct cvy_pool *pool, uint64_t items, uint32_t cost)
 {
     if (pool->staff.idle_timeout)
@@ -298,7 +300,8 @@ void cvy_pool_ring(struct cvy_pool *pool, uint64_t items, uint32_t cost)
         return;
     if (cost && items < WORTH_A_CALL / cost)
         needed = 1;
-    if (needed && atomic_load(&pool->shared->spinner))
+    uint32_t spinner = needed ? atomic_load(&pool->shared->spinner) : 0;
+    if (spinner && atomic_compare_exchange_strong(&pool->shared->spinner, &spinner, 0))
         needed--;
     if (needed)
         wake(word, needed);

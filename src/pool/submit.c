@@ -384,8 +384,10 @@ bool cvy_tasks_step(struct cvy_pool *pool, bool slice)
             cvy_map_look_meanwhile(&tasks->flow.map);
         if (!any)
             any = give_up(tasks);
-        if (!any)
+        if (!any) {
             cvy_map_call_all(&tasks->flow.map);
+            (void)cvy_flow_plan_look(&tasks->flow);
+        }
         count_queue(tasks);
     }
     bool starved = tasks->flow.is_starved && !tasks->flow.out;
@@ -398,6 +400,7 @@ bool cvy_tasks_step(struct cvy_pool *pool, bool slice)
 int64_t cvy_tasks_due(struct cvy_pool *pool)
 {
     int64_t due = atomic_load(&pool->tasks->next_deadline);
+    due = cvy_min_i64(due, atomic_load(&pool->tasks->flow.next_look));
     if (atomic_load(&pool->tasks->flow.is_starved))
         due = cvy_min_i64(due, cvy_os_now() + CVY_STARVED_TIME);
     return due;

@@ -194,6 +194,7 @@ static void end(struct cvy_worker *w, uint64_t i, int code)
     if (code == -ENOMEM && w->batch->memory)
         outcome = COVEY_OUTCOME_MEMORY;
     atomic_store_explicit(&w->line->started, 0, memory_order_release);
+    w->has_news = true;
     if (w->flags & CVY_BATCH_TIMED)
         entry->ended = cvy_os_now();
     if (CVY_MUTANT(pool_commit_unasked))

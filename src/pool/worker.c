@@ -267,6 +267,7 @@ void cvy_worker_ring(struct cvy_worker *w, uint32_t map)
 {
     cvy_word *word = &w->shared->rings[map].word;
     struct cvy_pool_hooks *hooks = &w->shared->hooks;
+    w->has_news = false;
     if (cvy_ring_step(word))
         (void)cvy_os_futex_wake(word, INT_MAX);
     if (hooks->fd >= 0 && atomic_load(&hooks->fd_armed) &&
@@ -274,18 +275,19 @@ void cvy_worker_ring(struct cvy_worker *w, uint32_t map)
         cvy_os_flag_raise(hooks->fd);
 }
 
-/* Out of the batch; whoever finds itself the last one in it rings. Of two that leave at
- * the same time at least one sees the other gone. */
+/* Out of the batch; who has news rings, and whoever finds itself the last one in it. Of two
+ * that leave at the same time at least one sees the other gone. */
 static void leave(struct cvy_worker *w)
 {
     uint32_t map = w->batch->map;
+    bool has_news = w->has_news;
     if (w->flags & CVY_BATCH_BOUND)
         atomic_store_explicit(&w->deadline, INT64_MAX, memory_order_relaxed);
     w->flags = 0;
     w->entries = NULL;
     let_go(w, w->slot);
     uint32_t workers = atomic_load(&w->shared->workers);
-    for (uint32_t i = 0; i < workers; i++)
+    for (uint32_t i = 0; i < workers && !has_news; i++)
         if (cvy_line_batch(&w->shared->lines[i]) == w->slot + 1)
             return;
     cvy_worker_ring(w, map);
@@ -397,18 +399,18 @@ static bool rung(const struct cvy_worker *w, uint32_t bell)
 }
 
 /* One worker at a time waits awake, so that a call that comes soon costs no wake-up. Its
- * mark goes before it sleeps; then it looks at the bell again (cvy_pool_ring reads mark
- * and bell in the other order). */
+ * mark goes when it is called, or before it sleeps; then it looks at the bell again
+ * (cvy_pool_ring takes the mark after it has rung the bell). */
 static bool spin_for_work(struct cvy_worker *w, uint32_t bell)
 {
     struct cvy_spin spin = {.close_looks = CLOSE_LOOKS, .yields_often = true};
-    uint32_t nobody = 0;
+    uint32_t nobody = 0, me = w->index + 1;
     if (atomic_load_explicit(&w->shared->spinner, memory_order_relaxed) ||
-        !atomic_compare_exchange_strong(&w->shared->spinner, &nobody, w->index + 1))
+        !atomic_compare_exchange_strong(&w->shared->spinner, &nobody, me))
         return false;
     while (!rung(w, bell) && cvy_spin(&spin))
         ;
-    atomic_store(&w->shared->spinner, 0);
+    (void)atomic_compare_exchange_strong(&w->shared->spinner, &me, 0);
     /* Somebody may have offered items in the meantime, which rings nothing. */
     return rung(w, bell) || anything_open(w);
 }

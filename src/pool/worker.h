@@ -39,6 +39,7 @@ struct cvy_worker {
     uint64_t extra_bytes;     /* and its size */
     uint64_t net;             /* limit of memory that its process has, 0 none */
     int64_t rung;             /* when it last told the map of finished items */
+    bool has_news; /* it has finished some since, which are taken one by one */
     /* line + 1 of who seems stopped while it writes a text, 0 none */
     uint32_t stuck_writer;
 
