@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* How far iterators read ahead, and that what is ready is heard of. */
+#include <poll.h>
 #include <pthread.h>
+#include <stdlib.h>
 
 #include "imap_help.h"
 #include "pool/pool.h"
@@ -195,6 +197,49 @@ TEST_EACH_METHOD_AND_THREAD(results_come_while_another_worker_has_a_long_one)
     read_those_before_the_last(2);
 }
 
+/* The same of tasks that were submitted. */
+static void await_those_before_the_last(bool own_loop)
+{
+    enum { N = 8 };
+    slices_never_end();
+    covey_pool *pool = pool_with(1, POOL_OPTS(.own_loop = own_loop ? COVEY_ON : 0));
+    struct cvy_pool *inner = cvy_pool_of(pool);
+    struct gated item = {.shared = share()};
+    struct pollfd entry = {.events = POLLIN};
+    covey_result *results[N];
+    (void)pthread_mutex_lock(&inner->lock);
+    cvy_pool_cost(inner, wait_if_gated)->cost = 16 * 1000;
+    (void)pthread_mutex_unlock(&inner->lock);
+    for (int i = 0; i < N; i++) {
+        item.waits = i == N - 1;
+        CHECK_OK(covey_pool_apply_async(&results[i], pool, wait_if_gated,
+                                        COVEY_VIEW_OF(item), NULL));
+    }
+    if (own_loop)
+        CHECK_OK(covey_pool_fd(pool, &entry.fd));
+    for (int i = 0; i < N; i++) {
+        if (i == N - 1)
+            family_tell(&item.shared->go);
+        while (own_loop && !covey_result_ready(results[i])) {
+            CHECK_EQ(poll(&entry, 1, 20000), 1);
+            (void)covey_pool_dispatch(pool, COVEY_NOWAIT);
+        }
+        CHECK_OK(covey_result_get(results[i], NULL, COVEY_FOREVER));
+        covey_result_free(results[i]);
+    }
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD_AND_THREAD(submitted_tasks_are_ready_before_a_long_one)
+{
+    await_those_before_the_last(false);
+}
+
+TEST_EACH_METHOD_AND_THREAD(a_loop_hears_of_tasks_before_a_long_one)
+{
+    await_those_before_the_last(true);
+}
+
 /* ---- waking up --------------------------------------------------------------------- */
 
 /* The worker that was awake got the first. */
@@ -240,6 +285,43 @@ static void *starmap_two(void *arg)
     CHECK_ERR(covey_pool_starmap(starmap->pool, task_stop, in, 1, out, 2, NULL),
               COVEY_EFREED);
     return NULL;
+}
+
+static int note_order(struct covey_call *call)
+{
+    struct gated const *item = covey_call_arg(call, NULL);
+    int32_t number = (int32_t)atomic_fetch_add(&item->shared->told, 1);
+    return covey_call_return(call, &number, sizeof number);
+}
+
+static void submit_in_order(covey_pool *pool, struct shared *s, int n)
+{
+    struct gated item = {.shared = s};
+    struct covey_bytes got = {0};
+    covey_result **results = calloc((size_t)n, sizeof(covey_result *));
+    int32_t first = (int32_t)atomic_load(&s->told);
+    CHECK(results != NULL);
+    for (int i = 0; i < n; i++)
+        CHECK_OK(covey_pool_apply_async(&results[i], pool, note_order,
+                                        COVEY_VIEW_OF(item), NULL));
+    for (int i = 0; i < n; i++) {
+        CHECK_OK(covey_result_get(results[i], &got, COVEY_FOREVER));
+        CHECK_EQ(*(int32_t *)(void *)got.data, first + i);
+        covey_result_free(results[i]);
+    }
+    covey_bytes_free(&got);
+    free(results);
+}
+
+/* Batches are filled while others are worked on, and after the worker was idle. */
+TEST_EACH_METHOD_AND_THREAD(what_is_submitted_first_begins_first)
+{
+    covey_pool *pool = pool_with(1, POOL_OPTS());
+    struct shared *s = share();
+    submit_in_order(pool, s, 500);
+    for (int i = 0; i < 100; i++)
+        submit_in_order(pool, s, 1 + i % 7);
+    covey_pool_free(pool);
 }
 
 /* A map that is waited for ends with its pool, whatever its workers do. */

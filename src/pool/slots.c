@@ -150,14 +150,17 @@ static bool settle_all(struct cvy_pool *pool)
     return any;
 }
 
+/* Batches go round through the slots, and workers after them: what comes first begins first. */
 static int take_slot(struct cvy_pool *pool, struct cvy_map *map, uint64_t items,
                      uint64_t bytes, uint64_t most, uint64_t written,
                      uint32_t *ret_slot)
 {
-    uint32_t slot = 0;
-    while (slot < CVY_POOL_BATCHES && !settle(pool, slot))
-        slot++;
-    if (slot == CVY_POOL_BATCHES)
+    uint32_t slot = pool->next_slot, tried = 0;
+    while (tried < CVY_POOL_BATCHES && !settle(pool, slot)) {
+        slot = (slot + 1) % CVY_POOL_BATCHES;
+        tried++;
+    }
+    if (tried == CVY_POOL_BATCHES)
         return -EAGAIN;
     struct cvy_pool_run run;
     int r = take_run(pool, bytes, most, written, &run);
@@ -175,6 +178,7 @@ static int take_slot(struct cvy_pool *pool, struct cvy_map *map, uint64_t items,
                                                .map = map,
                                                .n = items,
                                                .all_ok = true};
+    pool->next_slot = (slot + 1) % CVY_POOL_BATCHES;
     *ret_slot = slot;
     return 0;
 }
@@ -243,6 +247,8 @@ void cvy_pool_slot_publish(struct cvy_pool *pool, uint32_t slot)
     batch->cost = cvy_pool_cost(pool, s->fn)->cost;
     s->use = CVY_SLOT_ACTIVE;
     atomic_store(&pool->shared->batches[slot], s->run.ref);
+    atomic_store_explicit(&pool->shared->oldest, (slot + 1) % CVY_POOL_BATCHES,
+                          memory_order_release);
     atomic_fetch_or(&pool->shared->active, UINT64_C(1) << slot);
     bool prefers = atomic_load(&batch->prefers); /* whoever that is */
     cvy_pool_ring(pool, prefers ? UINT64_MAX : s->n, prefers ? 0 : batch->cost);

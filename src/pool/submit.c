@@ -384,11 +384,13 @@ bool cvy_tasks_step(struct cvy_pool *pool, bool slice)
             cvy_map_look_meanwhile(&tasks->flow.map);
         if (!any)
             any = give_up(tasks);
-        if (!any) {
+        if (!any)
             cvy_map_call_all(&tasks->flow.map);
+        if (!any || pool->loop) /* which sleeps after each step */
             (void)cvy_flow_plan_look(&tasks->flow);
-        }
         count_queue(tasks);
+    } else {
+        tasks->flow.next_look = INT64_MAX;
     }
     bool starved = tasks->flow.is_starved && !tasks->flow.out;
     (void)pthread_mutex_unlock(&pool->turn);

@@ -360,10 +360,13 @@ static bool anything_open(struct cvy_worker *w)
     return false;
 }
 
-/* Returns: whether there was anything to do. */
-static bool look_around(struct cvy_worker *w)
+/* Round from where it was, or, if it was idle, from the oldest batch on, which is read after
+ * those that there are. Returns: whether there was anything to do. */
+static bool look_around(struct cvy_worker *w, bool was_idle)
 {
     uint64_t active = atomic_load(&w->shared->active);
+    if (was_idle)
+        w->slot = atomic_load_explicit(&w->shared->oldest, memory_order_acquire);
     const uint64_t from_here_on = ~UINT64_C(0) << w->slot;
     while (active) {
         uint64_t first = active & from_here_on ? active & from_here_on : active;
@@ -434,11 +437,12 @@ static void wait_for_work(struct cvy_worker *w, uint32_t bell)
 
 static void serve(struct cvy_worker *w)
 {
-    for (;;) {
+    for (bool any = false;;) {
         uint32_t bell = atomic_load(&w->shared->doorbell);
         if (atomic_load(&w->shared->stop) || cvy_worker_is_leaving(w))
             return;
-        if (!look_around(w))
+        any = look_around(w, !any);
+        if (!any)
             wait_for_work(w, bell);
     }
 }
