@@ -230,6 +230,34 @@ static void await_those_before_the_last(bool own_loop)
     covey_pool_free(pool);
 }
 
+/* All in one batch, and nobody looks but the pool's thread. */
+TEST_EACH_METHOD_AND_THREAD(progress_goes_on_beside_a_long_one)
+{
+    enum { N = 8 };
+    slices_never_end();
+    covey_pool *pool = pool_with(1, POOL_OPTS());
+    struct cvy_pool *inner = cvy_pool_of(pool);
+    struct gated items[N] = {{0}};
+    covey_result *result = NULL;
+    uint64_t done = 0, total = 0;
+    for (int i = 0; i < N; i++)
+        items[i] = (struct gated){i ? items[0].shared : share(), i == N - 1};
+    CHECK_OK(covey_pool_apply(pool, task_echo, text_view("up"), NULL, NULL));
+    (void)pthread_mutex_lock(&inner->lock);
+    cvy_pool_cost(inner, wait_if_gated)->cost = 16 * 100;
+    (void)pthread_mutex_unlock(&inner->lock);
+    CHECK_OK(covey_pool_map_async(&result, pool, wait_if_gated, items, sizeof *items,
+                                  NULL, 0, N, NULL));
+    while (done < N - 1) {
+        CHECK_OK(covey_result_progress(result, &done, &total));
+        sched_yield();
+    }
+    family_tell(&items[0].shared->go);
+    CHECK_OK(covey_result_get(result, NULL, COVEY_FOREVER));
+    covey_result_free(result);
+    covey_pool_free(pool);
+}
+
 TEST_EACH_METHOD_AND_THREAD(submitted_tasks_are_ready_before_a_long_one)
 {
     await_those_before_the_last(false);

@@ -105,8 +105,9 @@ COVEY_API int covey_call_return_value(struct covey_call *call,
                                       const covey_value *value);
 
 /**
- * Which item this call is for: of a map its index in the arrays, of an iterator how many came
- * before it. Tasks that were submitted are numbered in the order in which the pool took them.
+ * Which item this call is for: of a map that is waited for its index in the arrays, of an
+ * iterator how many came before it. What was submitted, also as an asynchronous map, is
+ * numbered in the order in which the pool took it; a second run has a number of its own.
  *
  * Returns:  the index, from 0 on.
  */

@@ -2,8 +2,9 @@
 /* drive.c: what all who wait for batches have in common: a ring of their own, seeing to
  * workers while they wait, and ending what runs when the time is over.
  *
- * Who wakes the thread that waits here: the last worker that leaves a batch, the gong
- * when a process dies, and at the latest the slice. Then it looks for itself. */
+ * Who wakes the thread that waits here: the last worker that leaves a batch or one with
+ * news, the gong when a process dies, and at the latest the slice. Then it looks for
+ * itself. */
 #include <errno.h>
 #include <string.h>
 

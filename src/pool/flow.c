@@ -311,6 +311,7 @@ static int add_batch(struct cvy_flow *flow)
     }
     fill(flow, slot, dated, parts.args, parts.results);
     flow->order[flow->order_count++] = (uint8_t)slot;
+    flow->quiet_since = 0;
     flow->out += pool->slots[slot].n;
     flow->bytes += pool->slots[slot].run.bytes;
     map->next += pool->slots[slot].n;
@@ -591,7 +592,8 @@ int64_t cvy_flow_plan_look(struct cvy_flow *flow)
     int64_t now = cvy_os_now(), next = INT64_MAX;
     if (!flow->quiet_since)
         flow->quiet_since = now;
-    for (uint32_t b = 0; b < flow->order_count; b++) {
+    uint32_t batches = flow->ordered ? flow->order_count > 0 : flow->order_count;
+    for (uint32_t b = 0; b < batches; b++) {
         const struct cvy_pool_slot *s = &flow->map.pool->slots[flow->order[b]];
         if (s->n - s->taken > 1)
             next = now + cvy_max_i64(now - flow->quiet_since, CVY_RING_EVERY);

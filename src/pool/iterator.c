@@ -395,6 +395,7 @@ static int next(struct covey_iterator *it, struct covey_bytes *ret_bytes,
     bool slice = false;
     if (it->aside)
         return give_aside(it, ret_bytes);
+    it->flow.quiet_since = 0;
     for (;;) {
         if (!it->is_open)
             return finish(it);

@@ -58,9 +58,9 @@ static uint64_t next_batch_items(const struct cvy_map *map)
     uint64_t left = map->n - map->next, items = map->batch_items;
     if (map->copy_in || map->copy_out) {
         uint64_t fair = cvy_min_u64(map->next, left / 2) + map->first_items;
-        items = cvy_min_u64(items, fair);
+        items = cvy_min_u64(items, cvy_max_u64(fair, map->chunk));
     }
-    return cvy_min_u64(cvy_max_u64(items, map->chunk), left);
+    return cvy_min_u64(items, left);
 }
 
 /* One batch more. Returns: 1; 0 when it must wait for others; -ENOMEM. */

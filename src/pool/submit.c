@@ -386,11 +386,9 @@ bool cvy_tasks_step(struct cvy_pool *pool, bool slice)
             any = give_up(tasks);
         if (!any)
             cvy_map_call_all(&tasks->flow.map);
-        if (!any || pool->loop) /* which sleeps after each step */
+        if (!any || fed > 0 || pool->loop) /* the caller does not always step again */
             (void)cvy_flow_plan_look(&tasks->flow);
         count_queue(tasks);
-    } else {
-        tasks->flow.next_look = INT64_MAX;
     }
     bool starved = tasks->flow.is_starved && !tasks->flow.out;
     (void)pthread_mutex_unlock(&pool->turn);
@@ -600,6 +598,11 @@ void cvy_tasks_end(struct cvy_pool *pool)
             if (!collect(tasks))
                 (void)cvy_map_sleep(map, seen, gong, cvy_os_deadline(FULL_TIME));
         }
+        (void)pthread_mutex_lock(&pool->lock);
+        tasks->next_deadline = INT64_MAX; /* nobody looks any more */
+        (void)pthread_mutex_unlock(&pool->lock);
+        tasks->flow.next_look = INT64_MAX;
+        tasks->flow.is_starved = false;
         atomic_store(&tasks->is_open, false);
         cvy_flow_free(&tasks->flow);
         cvy_map_end(map);

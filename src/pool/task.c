@@ -159,6 +159,7 @@ static bool is_too_late(struct cvy_worker *w, uint64_t i)
         return false;
     (void)atomic_compare_exchange_strong(&w->batch->outcomes[i], &none,
                                          COVEY_OUTCOME_CANCELLED);
+    w->has_news = true;
     return true;
 }
 

@@ -9,7 +9,8 @@
  * The worker takes no lock and counts nothing, so it may be killed at any instruction.
  *
  * While `line->batch` names a slot, the batch in it stays where it is (a hazard pointer:
- * Michael, "Hazard Pointers", 2004). The last worker that leaves a batch rings its map.
+ * Michael, "Hazard Pointers", 2004). The last worker that leaves a batch rings its map,
+ * and each that has finished items which are taken one by one.
  */
 #include "pool/worker.h"
 
@@ -315,6 +316,15 @@ static void work_alone(struct cvy_worker *w)
     }
 }
 
+/* Who waits for single items. */
+static void tell_at_times(struct cvy_worker *w, int64_t now)
+{
+    if (w->entries && now - w->rung > CVY_RING_EVERY) {
+        w->rung = now;
+        cvy_worker_ring(w, w->batch->map);
+    }
+}
+
 static void work_in_batch(struct cvy_worker *w)
 {
     int64_t start = cvy_os_now(), turn_ends = start + TURN;
@@ -331,15 +341,13 @@ static void work_in_batch(struct cvy_worker *w)
             now = cvy_os_now();
             cvy_claim_measure(w, cvy_range_count(range), now - start);
             start = now;
-            if (w->entries && now - w->rung > CVY_RING_EVERY) {
-                w->rung = now;
-                cvy_worker_ring(w, w->batch->map);
-            }
+            tell_at_times(w, now);
         }
         if (w->chunk) {
             now = cvy_os_now();
             cvy_claim_measure(w, count, now - start);
             start = now;
+            tell_at_times(w, now);
         }
         count_claim(w);
         if (now > turn_ends && others_wait(w))
