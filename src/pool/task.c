@@ -202,10 +202,8 @@ static void end(struct cvy_worker *w, uint64_t i, int code)
         atomic_store(&w->batch->outcomes[i], outcome);
     else if (!atomic_compare_exchange_strong(&w->batch->outcomes[i], &running, outcome))
         cvy_task_await_end(w);
-    else if (w->flags & CVY_BATCH_TIMED && entry->ended - w->rung > CVY_RING_EVERY) {
-        w->rung = entry->ended;
-        cvy_worker_ring(w, w->batch->map);
-    }
+    else if (w->flags & CVY_BATCH_TIMED)
+        cvy_worker_tell(w, entry->ended);
 }
 
 void cvy_task_run(struct cvy_worker *w, uint64_t range)

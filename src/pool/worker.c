@@ -316,8 +316,7 @@ static void work_alone(struct cvy_worker *w)
     }
 }
 
-/* Who waits for single items. */
-static void tell_at_times(struct cvy_worker *w, int64_t now)
+void cvy_worker_tell(struct cvy_worker *w, int64_t now)
 {
     if (w->entries && now - w->rung > CVY_RING_EVERY) {
         w->rung = now;
@@ -341,13 +340,13 @@ static void work_in_batch(struct cvy_worker *w)
             now = cvy_os_now();
             cvy_claim_measure(w, cvy_range_count(range), now - start);
             start = now;
-            tell_at_times(w, now);
+            cvy_worker_tell(w, now);
         }
         if (w->chunk) {
             now = cvy_os_now();
             cvy_claim_measure(w, count, now - start);
             start = now;
-            tell_at_times(w, now);
+            cvy_worker_tell(w, now);
         }
         count_claim(w);
         if (now > turn_ends && others_wait(w))

@@ -90,6 +90,8 @@ void cvy_worker_say_where(struct cvy_worker *w);
 void cvy_worker_spread(struct cvy_worker *w);
 /** Wake who waits for the batches of a map; also an event loop. */
 void cvy_worker_ring(struct cvy_worker *w, uint32_t map);
+/** The same in a batch with entries, if that was not done lately. */
+void cvy_worker_tell(struct cvy_worker *w, int64_t now);
 
 /** How many cores a pool of the caller's may keep busy: of a task its share of those of its
  * pool; else 0, which is all. Returns: 0; as covey_cpu_count. */
