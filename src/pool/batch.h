@@ -170,8 +170,7 @@ struct cvy_pool_shared {
     cvy_word doorbell; /* workers sleep here; rung by the pool when there is work */
     cvy_word stop;     /* [pool] 1: workers end */
     cvy_word workers;  /* [pool] lines in use; grows only */
-    cvy_word
-        oldest; /* [pool] from this slot on, round, batches are as old as they come */
+    cvy_word oldest;   /* [pool] the oldest batch is the first from here on, round */
     _Atomic uint64_t active; /* [pool] a bit per slot whose batch may be worked on */
     uint64_t reserved2[5];
     _Atomic uint64_t batches[CVY_POOL_BATCHES]; /* [pool] refs */

@@ -250,6 +250,7 @@ struct cvy_pool {
 
     struct cvy_pool_slot slots[CVY_POOL_BATCHES];
     uint32_t next_slot; /* where to look for one that is free */
+    uint64_t retired;   /* slots that are RETIRED, as bits */
     struct cvy_slot_room rooms[CVY_POOL_BATCHES];
     struct cvy_map *maps[CVY_POOL_BATCHES];
     uint32_t map_count;

@@ -129,6 +129,12 @@ bool cvy_pool_slot_is_visited(const struct cvy_pool *pool, uint32_t slot)
     return false;
 }
 
+static void retire(struct cvy_pool *pool, uint32_t slot)
+{
+    pool->slots[slot].use = CVY_SLOT_RETIRED;
+    pool->retired |= UINT64_C(1) << slot;
+}
+
 static bool settle(struct cvy_pool *pool, uint32_t slot)
 {
     struct cvy_pool_slot *s = &pool->slots[slot];
@@ -137,6 +143,7 @@ static bool settle(struct cvy_pool *pool, uint32_t slot)
             clear_orphans(cvy_at(s->run.ref)); /* they are clear in all other runs */
         give_run(pool, s->run);
         *s = (struct cvy_pool_slot){.use = CVY_SLOT_UNUSED};
+        pool->retired &= ~(UINT64_C(1) << slot);
     }
     return s->use == CVY_SLOT_UNUSED;
 }
@@ -144,10 +151,9 @@ static bool settle(struct cvy_pool *pool, uint32_t slot)
 /* Returns: whether any still holds memory that comes back by itself. */
 static bool settle_all(struct cvy_pool *pool)
 {
-    bool any = false;
-    for (uint32_t slot = 0; slot < CVY_POOL_BATCHES; slot++)
-        any |= !settle(pool, slot) && pool->slots[slot].use == CVY_SLOT_RETIRED;
-    return any;
+    for (uint64_t left = pool->retired; left; left &= left - 1)
+        (void)settle(pool, (uint32_t)__builtin_ctzll(left));
+    return pool->retired;
 }
 
 /* Batches go round through the slots, and workers after them: what comes first begins first. */
@@ -156,6 +162,7 @@ static int take_slot(struct cvy_pool *pool, struct cvy_map *map, uint64_t items,
                      uint32_t *ret_slot)
 {
     uint32_t slot = pool->next_slot, tried = 0;
+    (void)settle_all(pool); /* their memory is the warmest */
     while (tried < CVY_POOL_BATCHES && !settle(pool, slot)) {
         slot = (slot + 1) % CVY_POOL_BATCHES;
         tried++;
@@ -218,7 +225,7 @@ int cvy_pool_slot_take_bytes(struct cvy_pool *pool, struct cvy_map *map, uint64_
         return r;
     r = make_room(&pool->rooms[*ret_slot], items);
     if (r < 0) {
-        pool->slots[*ret_slot].use = CVY_SLOT_RETIRED;
+        retire(pool, *ret_slot);
         (void)settle(pool, *ret_slot);
     }
     return r;
@@ -263,7 +270,7 @@ void cvy_pool_slot_retire(struct cvy_pool *pool, uint32_t slot)
         cvy_pool_cost(pool, s->fn)->cost = cost;
     /* Pairs with enter() of the worker. */
     atomic_fetch_and(&pool->shared->active, ~(UINT64_C(1) << slot));
-    s->use = CVY_SLOT_RETIRED;
+    retire(pool, slot);
     s->map = NULL;
     s->batch = NULL;
     (void)settle(pool, slot);
