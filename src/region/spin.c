@@ -33,6 +33,15 @@ static bool give_up_spin(struct luck *luck, bool was_long)
     return false;
 }
 
+/* Out of line, since sanitizers make much of each call of a function that reads the time. */
+static __attribute__((noinline)) bool has_time(struct cvy_spin *spin)
+{
+    int64_t now = cvy_os_now();
+    if (!spin->until)
+        spin->until = now + SPIN_TIME;
+    return now < spin->until;
+}
+
 static bool spin_closely(struct cvy_spin *spin)
 {
     struct luck *luck = &lucks[spin->is_costly];
@@ -48,10 +57,7 @@ static bool spin_closely(struct cvy_spin *spin)
         return true;
     if (!spin->until && luck->is_vain && ++luck->waits % LONG_EVERY)
         return give_up_spin(luck, false);
-    int64_t now = cvy_os_now();
-    if (!spin->until)
-        spin->until = now + SPIN_TIME;
-    return now < spin->until ? true : give_up_spin(luck, true);
+    return has_time(spin) ? true : give_up_spin(luck, true);
 }
 
 bool cvy_spin(struct cvy_spin *spin)
@@ -69,10 +75,7 @@ bool cvy_spin(struct cvy_spin *spin)
         pause_for(1u << spin->rounds++);
         return true;
     }
-    int64_t now = cvy_os_now();
-    if (!spin->until)
-        spin->until = now + SPIN_TIME;
-    if (now >= spin->until)
+    if (!has_time(spin))
         return false;
     pause_for(spin->yields_often ? FEW_PAUSES : SPIN_PAUSES);
     cvy_os_yield();
