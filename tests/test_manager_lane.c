@@ -158,6 +158,21 @@ TEST(a_lane_carries_bytes_in_order_whatever_their_portions)
     close_lane();
 }
 
+TEST(nothing_is_seen_behind_a_message_of_any_length)
+{
+    open_lane();
+    size_t sent = 0, got = 0;
+    for (size_t size = 1; size < 1200; size++) {
+        CHECK_EQ(put(&ends[0], sent, size), size);
+        sent += size;
+        while (got < sent)
+            got += take(&ends[1], got, SIZE_MAX);
+        CHECK_EQ(take(&ends[1], got, 1), 0);
+        CHECK(!ends[1].is_broken);
+    }
+    close_lane();
+}
+
 TEST(a_full_lane_takes_no_more_and_loses_nothing)
 {
     open_lane();

@@ -92,7 +92,7 @@ static int construct(struct cvy_connection *c, struct cvy_type *type,
     void *self = NULL;
     call->server = server;
     call->method = type->name;
-    call->budget = cvy_server_budget(server);
+    cvy_server_grant(server, &call->budget);
     int r = type->cls->create(call, &self);
     return r ? r : cvy_hosted_add(server, type, self, ret);
 }
@@ -269,7 +269,8 @@ static int do_debug_info(struct cvy_connection *c, const struct cvy_request *req
 {
     struct covey_bytes text = {0};
     const struct cvy_hosts *hosts = &c->server->hosts;
-    struct cvy_heap budget = cvy_server_budget(c->server);
+    struct cvy_heap budget;
+    cvy_server_grant(c->server, &budget);
     size_t count = 0, place = 0;
     int r = no_arguments(request);
     if (r < 0)

@@ -18,6 +18,7 @@
 #define RING   ((uint64_t)16 << 10)
 #define LINE   ((uint64_t)64)
 #define WORD   sizeof(uint64_t)
+#define BLANK  (4 * LINE) /* lines from `put` on whose first words are 0 */
 #define LITTLE (RING / 4) /* of a long message no less is put in at once */
 /* How a client looks for an answer before it sleeps. */
 #define CLOSE_LOOKS 100
@@ -65,6 +66,12 @@ static _Atomic uint64_t *word_at(char *ring, uint64_t position)
     return (_Atomic uint64_t *)(void *)(ring + (position & (RING - 1)));
 }
 
+static void blank(char *ring, uint64_t from, uint64_t to)
+{
+    for (; from < to; from += LINE)
+        atomic_store_explicit(word_at(ring, from), 0, memory_order_relaxed);
+}
+
 int cvy_lane_create(struct cvy_lane_end *ret)
 {
     void *made = NULL;
@@ -76,8 +83,8 @@ int cvy_lane_create(struct cvy_lane_end *ret)
     struct cvy_lane *lane = made;
     atomic_store_explicit(&lane->rings, rings, memory_order_release);
     open_end(ret, lane, false);
-    atomic_store_explicit(word_at(ret->in, 0), 0, memory_order_relaxed);
-    atomic_store_explicit(word_at(ret->out, 0), 0, memory_order_relaxed);
+    blank(ret->in, 0, BLANK);
+    blank(ret->out, 0, BLANK);
     return 0;
 }
 
@@ -127,12 +134,12 @@ void cvy_lane_release(struct cvy_lane_end *end)
 /* ---- putting ---- */
 
 /* How long a chunk may be as things were last seen, its word included: up to the ring's
- * end, and so that the line behind it is free. */
+ * end, and so that the lines behind it that are to be blank are free. */
 static uint64_t room_seen(const struct cvy_lane_end *end)
 {
     uint64_t used = end->put - end->out_taken_seen;
     uint64_t before_end = RING - (end->put & (RING - 1));
-    uint64_t room = used + LINE < RING ? RING - used - LINE : 0;
+    uint64_t room = used + BLANK < RING ? RING - used - BLANK : 0;
     return cvy_min_u64(room, before_end);
 }
 
@@ -192,10 +199,15 @@ size_t cvy_lane_write(struct cvy_lane_end *end, const struct covey_view parts[2]
             break;
         size_t size = cvy_min_size(total - done, (size_t)(room - WORD));
         uint64_t next = end->put + cvy_round_up(size + WORD, LINE);
+        uint64_t blank_to = end->put + BLANK;
         _Atomic uint64_t *word = word_at(end->out, end->put);
-        atomic_store_explicit(word_at(end->out, next), 0, memory_order_relaxed);
+        if (next >= blank_to) {
+            blank_to = next + LINE;
+            blank(end->out, next, blank_to);
+        }
         gather(end->out + (end->put & (RING - 1)) + WORD, parts, done, size);
         atomic_store_explicit(word, size, memory_order_release); /* cvy_lane_peek */
+        blank(end->out, blank_to, next + BLANK);
         end->put = next;
         done += size;
     }

@@ -8,15 +8,20 @@
  *   object   | header, where the rings are | taken 0 | taken 1 | rests, closed, waits |
  *   rings    | ring 0: client to server    | ring 1: server to client                 |
  *   a ring   | chunk | chunk | 0 .... free .... | chunk | chunk |
- *                     ^ put        one line at least is free    ^ taken
+ *                     ^ put   four lines at least are free     ^ taken
  *   a chunk  | size 8 | bytes, up to a multiple of a line |
  *
- * A chunk begins on a line of its own, so that a small message moves in one line together
- * with the word that tells of it. Who sends writes the bytes, a 0 where the next chunk will
- * be, and then the size: that store is the commit. Who receives reads the size once, looks
- * whether it can be, and stores how much was taken. What a dead client has not committed
- * was never there, and what it has committed is read like what comes over a socket: bytes
- * that the server does not believe.
+ * A chunk begins on a line of its own, so that a small message moves in one line
+ * together with the word that tells of it. Who sends writes the bytes and then the size:
+ * that store is the commit. Where the next chunk will be is a 0 before it. The first
+ * words of the four lines from `put` on are 0 already, so that a small message touches
+ * no other line than its own before it is seen; the lines that it used up of them are
+ * made good after the commit, while its reader is at work. Behind a longer one the 0 is
+ * written before the commit.
+ *
+ * Who receives reads the size once, looks whether it can be, and stores how much was
+ * taken. What a dead client has not committed was never there, and what it has committed
+ * is read like what comes over a socket: bytes that the server does not believe.
  *
  * Where each side is in the rings it knows by itself (struct cvy_lane_end). In shared memory
  * is only what the other side has to see, and each word has one writer, but for `rests`.

@@ -3,6 +3,7 @@
  * rest of message.h. Readers go by Python's structure of each and trust no length. */
 #include "manager/message.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
@@ -124,7 +125,7 @@ static size_t put_name(unsigned char *to, const char *name, size_t size)
 int cvy_request_pickle(struct covey_bytes *pickle, const char *ident,
                        const char *method, covey_value *args, covey_value *kwargs)
 {
-    unsigned char before[2 * (UINT8_MAX + 3) + 1] = {'('};
+    unsigned char before[2 * (UINT8_MAX + 3) + 1];
     size_t ident_size = strlen(ident), method_size = strlen(method), size = 1;
     bool has_kwargs = kwargs != NULL;
     if (ident_size > UINT8_MAX || method_size > UINT8_MAX) {
@@ -132,6 +133,7 @@ int cvy_request_pickle(struct covey_bytes *pickle, const char *ident,
         covey_value_free(kwargs);
         return cvy_fail(-EINVAL, "a method's name of %zu bytes", method_size);
     }
+    before[0] = '(';
     size += put_name(before + size, ident, ident_size);
     size += put_name(before + size, method, method_size);
     size_t skip = has_kwargs ? 2 : 0;
@@ -156,12 +158,11 @@ int cvy_request_pickle(struct covey_bytes *pickle, const char *ident,
 /* Whether it is the head of a pickle in one frame. */
 static bool has_head(const unsigned char *at, size_t size)
 {
-    uint64_t frame = 0;
+    uint64_t frame;
     if (size < PICKLE_HEAD || at[0] != 0x80 || at[1] != 4 || at[2] != 0x95)
         return false;
-    for (int i = 0; i < 8; i++)
-        frame |= (uint64_t)at[3 + i] << 8 * i;
-    return frame == size - PICKLE_HEAD;
+    memcpy(&frame, at + 3, sizeof frame);
+    return le64toh(frame) == size - PICKLE_HEAD;
 }
 
 static const unsigned char *get_name(const unsigned char *at, const unsigned char *end,

@@ -181,7 +181,7 @@ static void begin_call(struct cvy_connection *c, struct cvy_hosted *hosted,
     cvy_call_begin(call, &server->parking, &c->session, &hosted->referent,
                    request->args, request->kwargs);
     call->server = server;
-    call->budget = cvy_server_budget(server);
+    cvy_server_grant(server, &call->budget);
     c->hosted = hosted;
     hosted->busy++;
 }

@@ -385,10 +385,12 @@ struct cvy_server {
 int cvy_server_run(struct cvy_server *server);
 /** Say whether it is full, if so much has come that this may have changed. */
 void cvy_server_look_at_memory(struct cvy_server *server);
-/** What one request may use. */
-static inline struct cvy_heap cvy_server_budget(const struct cvy_server *server)
+/** What one request may use. Not by value: that is slow, since it is written in small parts
+ * and copied in large ones. */
+static inline void cvy_server_grant(const struct cvy_server *server,
+                                    struct cvy_heap *ret)
 {
-    return (struct cvy_heap){.steps = server->limits.max_steps,
+    *ret = (struct cvy_heap){.steps = server->limits.max_steps,
                              .limit = server->limits.max_bytes,
                              .max_weight = UINT64_MAX,
                              .max_depth = COVEY_VALUE_DEPTH_MAX};

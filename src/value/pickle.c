@@ -9,6 +9,7 @@
  *
  * An error stays in the writer, and ends all loops.
  */
+#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
@@ -49,6 +50,7 @@ struct writer {
     uint32_t memoized; /* numbers given */
     struct place *places;
     size_t count, capacity; /* of places, a power of two */
+    bool has_known;         /* any of these */
     covey_value *known[KNOWN_COUNT];
 };
 
@@ -88,10 +90,11 @@ static void put(struct writer *w, const void *data, size_t size)
 /* Write an opcode and a little-endian number of `size` bytes. */
 static void put_op(struct writer *w, unsigned opcode, uint64_t number, size_t size)
 {
-    unsigned char bytes[9] = {(unsigned char)opcode};
+    uint64_t little_endian = htole64(number);
+    unsigned char bytes[1 + sizeof(little_endian)];
 
-    for (size_t i = 0; i < size; i++)
-        bytes[i + 1] = (unsigned char)(number >> 8 * i);
+    bytes[0] = (unsigned char)opcode;
+    memcpy(bytes + 1, &little_endian, sizeof(little_endian));
     put(w, bytes, size + 1);
 }
 
@@ -108,8 +111,9 @@ static void end_frame(struct writer *w)
         memmove(frame, frame + FRAME_HEADER, size);
         w->out->size -= FRAME_HEADER;
     } else {
-        for (int i = 0; i < 8; i++)
-            frame[i + 1] = (char)((uint64_t)size >> 8 * i);
+        uint64_t little_endian = htole64(size);
+
+        memcpy(frame + 1, &little_endian, sizeof(little_endian));
     }
     w->frame = NO_FRAME;
 }
@@ -438,6 +442,7 @@ static void save_known(struct writer *w, enum known known)
 
     if (!w->known[known])
         w->known[known] = covey_value_global("builtins", names[known]);
+    w->has_known = true;
     if (w->known[known])
         save_global(w, w->known[known]);
     else
@@ -616,7 +621,7 @@ static int end_pickle(struct writer *w)
     put_op(w, CVY_STOP, 0, 0);
     end_frame(w);
     cvy_free(w->places);
-    for (int i = 0; i < KNOWN_COUNT; i++)
+    for (int i = 0; w->has_known && i < KNOWN_COUNT; i++)
         covey_value_free(w->known[i]);
     if (w->error)
         w->out->size = 0;

@@ -172,14 +172,14 @@ int cvy_unpickle_put(struct cvy_unpickler *u, uint64_t number)
     if (number > 0xff && number > (size_t)(u->end - u->data))
         return cvy_unpickle_bad("the number for the memo is larger than the pickle");
     if (number >= u->memo_capacity) {
-        size_t old = u->memo_capacity;
-        size_t larger = cvy_max_size(2 * old, (size_t)number + 16);
+        size_t larger = cvy_max_size(2 * u->memo_capacity, (size_t)number + 16);
 
         r = lengthen(u, &u->memo, u->own_memo, &u->memo_capacity, larger);
         if (r < 0)
             return r;
-        memset(u->memo + old, 0, (larger - old) * sizeof(value));
     }
+    while (u->memo_end <= number)
+        u->memo[u->memo_end++] = NULL;
     cvy_ref_private(value);
     if (u->memo[number])
         covey_value_free(u->memo[number]);
@@ -191,7 +191,7 @@ int cvy_unpickle_put(struct cvy_unpickler *u, uint64_t number)
 
 int cvy_unpickle_get(struct cvy_unpickler *u, uint64_t number)
 {
-    if (number >= u->memo_capacity || !u->memo[number])
+    if (number >= u->memo_end || !u->memo[number])
         return cvy_fail(COVEY_EPICKLE, "number %llu is not in the memo",
                         (unsigned long long)number);
     return cvy_unpickle_push(u, cvy_ref_private(u->memo[number]));
@@ -268,34 +268,39 @@ static int check(const void *data, size_t size, const struct covey_unpickle_opts
 }
 
 /* Have a machine read `data`. */
-static int unpickle(covey_value **out, struct cvy_unpickler *u,
-                    int (*reads)(struct cvy_unpickler *), const void *data, size_t size,
+static int unpickle(covey_value **out, int (*reads)(struct cvy_unpickler *),
+                    const void *data, size_t size, size_t memoized,
                     const struct covey_unpickle_opts *opts)
 {
-    covey_value *value = NULL;
-    int r;
+    covey_value *stack[CVY_UNPICKLE_OWN], *memo[CVY_UNPICKLE_OWN];
+    struct cvy_unpickler u = {
+        .data = data,
+        .at = data,
+        .end = (const unsigned char *)data + size,
+        .stack = stack,
+        .own_stack = stack,
+        .stack_capacity = CVY_UNPICKLE_OWN,
+        .memo = memo,
+        .own_memo = memo,
+        .memo_count = memoized,
+        .memo_capacity = CVY_UNPICKLE_OWN,
+    };
 
-    u->data = u->at = data;
-    u->end = u->at + size;
-    u->stack = u->own_stack;
-    u->memo = u->own_memo;
-    u->stack_capacity = u->memo_capacity = CVY_UNPICKLE_OWN;
-    set_limits(&u->heap, opts, size);
-    r = reads(u);
+    set_limits(&u.heap, opts, size);
+    int r = reads(&u);
     if (r == 0)
-        value = u->stack[--u->depth];
-    drop(u->memo, u->memo_capacity, u->own_memo);
-    drop(u->stack, u->depth, u->own_stack);
-    cvy_free(u->marks);
-    if (r == 0)
-        *out = value;
+        *out = u.stack[--u.depth];
+    drop(u.memo, u.memo_end, memo);
+    drop(u.stack, u.depth, stack);
+    cvy_free(u.marks);
+    if (r == 0 && opts->ret_size)
+        *opts->ret_size = (size_t)(u.at - u.data);
     return r;
 }
 
 int covey_value_unpickle(covey_value **out, const void *data, size_t size,
                          const struct covey_unpickle_opts *opts)
 {
-    struct cvy_unpickler u = {0};
     struct covey_unpickle_opts copy;
     int r = CVY_TAKE_OPTS(&copy, opts, "unpickle");
 
@@ -304,16 +309,12 @@ int covey_value_unpickle(covey_value **out, const void *data, size_t size,
     if (r >= 0)
         r = check(data, size, &copy);
     if (r >= 0) /* an empty message has no data, and is a bad pickle as any other */
-        r = unpickle(out, &u, run, data ? data : "", size, &copy);
-    if (r >= 0 && copy.ret_size)
-        *copy.ret_size = (size_t)(u.at - u.data);
+        r = unpickle(out, run, data ? data : "", size, 0, &copy);
     return r;
 }
 
 int cvy_unpickle_inside(covey_value **out, const void *data, size_t size,
                         unsigned memoized, const struct covey_unpickle_opts *opts)
 {
-    struct cvy_unpickler u = {.memo_count = memoized};
-
-    return unpickle(out, &u, run_inside, data, size, opts);
+    return unpickle(out, run_inside, data, size, memoized, opts);
 }

@@ -24,10 +24,11 @@ struct cvy_unpickler {
     size_t depth, stack_capacity;
     size_t *marks; /* depths of the stack */
     size_t mark_count, mark_capacity;
-    covey_value **memo; /* NULL where nothing was put */
-    size_t memo_count, memo_capacity;
-    /* Where stack and memo are as long as they are small. */
-    covey_value *own_stack[CVY_UNPICKLE_OWN], *own_memo[CVY_UNPICKLE_OWN];
+    covey_value **memo; /* NULL where nothing was put; from `memo_end` on anything */
+    size_t memo_count, memo_end, memo_capacity;
+    /* Where stack and memo are as long as they are small; places are not set before their
+     * use. */
+    covey_value **own_stack, **own_memo;
 };
 
 typedef int cvy_unpickle_fn(struct cvy_unpickler *u);
