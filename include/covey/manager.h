@@ -209,7 +209,7 @@ struct covey_manager_opts {
     enum covey_switch allow_md5;
     /** Of covey_manager_start. */
     enum covey_start_method method;
-    /** Of its process; default "Manager-1". */
+    /** Of its process; default "Manager-1", then "Manager-2" and so on. */
     const char *name;
     /** On: it goes on when this process is killed; at its orderly end it is shut down
      * all the same. */

@@ -88,17 +88,31 @@ static void end_walk(struct walk *w)
     w->seen = NULL;
 }
 
+/* ---- proxies ---- */
+
+/* Whose proxy it is; NULL: another manager's. A client writes the address by which it
+ * reaches this manager, and there may be many. So with a strange one ident and type count:
+ * idents begin at random, so those of another manager name nothing here. */
+static struct cvy_hosted *hosted_of(const struct cvy_server *server,
+                                    const covey_value *value)
+{
+    struct cvy_pickled_proxy proxy;
+    if (cvy_pickled_proxy_read(value, &proxy) < 0)
+        return NULL;
+    struct cvy_hosted *h = cvy_hosted_find(server, proxy.token.ident);
+    if (h && !covey_value_equal(proxy.token.address, server->address_value) &&
+        strcmp(h->type->name, proxy.token.type_id) != 0)
+        return NULL;
+    return h;
+}
+
 /* ---- walking ---- */
 
 static void walk_into(struct walk *w, const covey_value *value);
 
 static void found_proxy(struct walk *w, const covey_value *value)
 {
-    struct cvy_pickled_proxy proxy;
-    if (cvy_pickled_proxy_read(value, &proxy) < 0 ||
-        !covey_value_equal(proxy.token.address, w->server->address_value))
-        return;
-    struct cvy_hosted *h = cvy_hosted_find(w->server, proxy.token.ident);
+    struct cvy_hosted *h = hosted_of(w->server, value);
     if (h)
         w->found(w->context, h);
 }
@@ -197,12 +211,9 @@ void *cvy_call_find(struct cvy_call *call, const covey_value *value,
                     const struct cvy_class **ret_cls)
 {
     struct cvy_server *server = call->server;
-    struct cvy_pickled_proxy proxy;
-    if (!server || !cvy_pickled_proxy_is(value) ||
-        cvy_pickled_proxy_read(value, &proxy) < 0 ||
-        !covey_value_equal(proxy.token.address, server->address_value))
+    if (!server || !cvy_pickled_proxy_is(value))
         return NULL;
-    struct cvy_hosted *h = cvy_hosted_find(server, proxy.token.ident);
+    struct cvy_hosted *h = hosted_of(server, value);
     if (!h)
         return NULL;
     *ret_cls = h->referent.cls;
