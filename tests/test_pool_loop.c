@@ -247,7 +247,7 @@ TEST(who_is_relieved_at_a_resize_is_told)
     uint32_t bell = atomic_load(&inner->shared->doorbell);
     CHECK_OK(cvy_staff_resize(inner, 1));
     CHECK_EQ(inner->worker[1].relieves, 0);
-    CHECK_EQ(atomic_load(&inner->shared->lines[0].retire), 1);
+    CHECK(atomic_load(&inner->shared->lines[0].retire) != CVY_STAYS);
     CHECK_GE(atomic_load(&inner->shared->doorbell), bell + CVY_RING_STEP);
     (void)pthread_mutex_unlock(&inner->lock);
     covey_pool_free(pool);

@@ -63,9 +63,26 @@ TEST(a_worker_leaves_the_processor_of_one_that_works)
     desk_free(&d);
 }
 
-TEST(a_worker_stays_with_one_that_does_nothing)
+/* It was called, too, and waits for the processor. */
+TEST(a_worker_leaves_the_processor_to_one_that_is_behind_it)
+{
+    cpu_set_t all = own_cpus();
+    bool parted = false;
+    if (CPU_COUNT(&all) < 2)
+        SKIP("one processor");
+    struct desk d = desk_with(false);
+    d.w.n = 2;
+    atomic_store(&d.shared->lines[0].batch, 1);
+    for (int i = 0; i < 1000 && !parted; i++)
+        parted = woken(&d) != d.cpu;
+    CHECK(parted);
+    desk_free(&d);
+}
+
+TEST(a_worker_stays_where_it_is_for_a_single_item)
 {
     struct desk d = desk_with(false);
+    d.w.n = 1;
     for (int i = 0; i < 20; i++)
         CHECK_EQ(woken(&d), d.cpu);
     desk_free(&d);

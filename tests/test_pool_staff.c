@@ -32,6 +32,55 @@ static void await_workers(covey_pool *pool, uint64_t count)
         cvy_os_yield();
 }
 
+/* ---- growing ----------------------------------------------------------------- */
+
+static int leave_when_told(struct covey_view arg)
+{
+    struct shared *const *s = arg.data;
+    atomic_fetch_add(&(*s)->begun, 1);
+    cvy_os_futex_wake(&(*s)->begun, 100);
+    family_await(&(*s)->go, 1);
+    return 0;
+}
+
+static size_t children(void)
+{
+    size_t n = 0;
+    CHECK_OK(covey_active_children(NULL, 0, &n));
+    return n;
+}
+
+TEST_EACH_METHOD(who_is_leaving_is_not_counted_on_when_a_pool_grows_again)
+{
+    struct shared *s = share();
+    covey_pool *pool =
+        pool_with(3, POOL_OPTS(.max_workers = 3, .exit_hook = leave_when_told,
+                               .exitarg = COVEY_VIEW_OF(s)));
+    CHECK_OK(covey_pool_resize(pool, 1));
+    await_count(&s->begun, 2);
+    CHECK_OK(covey_pool_resize(pool, 3));
+    CHECK_EQ(children(), 5);
+    CHECK_EQ(workers_of(pool), 3);
+    family_tell(&s->go);
+    while (children() != 3)
+        cvy_os_yield();
+    covey_pool_free(pool);
+}
+
+TEST_EACH_METHOD(a_pool_grows_and_shrinks_without_other_calls)
+{
+    covey_pool *pool = pool_with(3, POOL_OPTS(.max_workers = 3));
+    for (int i = 0; i < 8; i++) {
+        CHECK_OK(covey_pool_resize(pool, 1));
+        while (children() != 1)
+            cvy_os_yield();
+        CHECK_OK(covey_pool_resize(pool, 3));
+        CHECK_EQ(children(), 3);
+    }
+    CHECK_LE(cvy_pool_of(pool)->workers, 6);
+    covey_pool_free(pool);
+}
+
 /* ---- relief ------------------------------------------------------------------ */
 
 /* The first worker comes up at once, later ones when they are told to. */

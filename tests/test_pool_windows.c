@@ -157,10 +157,10 @@ static covey_pool *attentive_pool(size_t workers)
     return pool;
 }
 
-/* One of those that a read has passed is finished before the next read. */
-TEST_EACH_METHOD_AND_THREAD(a_result_that_is_ready_is_found)
+/* Returns: whether all items were under way at the first read; where each one takes long, as
+ * under a sanitizer on a busy machine, they may not be. */
+static bool read_what_is_ready(covey_pool *pool)
 {
-    covey_pool *pool = attentive_pool(2);
     struct gated_input in = {.item = {.shared = share()}, .end = 64, .gated = 0};
     covey_iterator *it = NULL;
     CHECK_OK(
@@ -169,7 +169,17 @@ TEST_EACH_METHOD_AND_THREAD(a_result_that_is_ready_is_found)
     family_tell(&in.item.shared->go);
     while (!all_are_finished(cvy_pool_of(pool)))
         sched_yield();
-    read_all(it, in.end - 1, COVEY_NOWAIT);
+    bool are_ready = in.next >= in.end;
+    read_all(it, in.end - 1, are_ready ? COVEY_NOWAIT : COVEY_FOREVER);
+    return are_ready;
+}
+
+/* One of those that a read has passed is finished before the next read. */
+TEST_EACH_METHOD_AND_THREAD(a_result_that_is_ready_is_found)
+{
+    covey_pool *pool = attentive_pool(2);
+    while (!read_what_is_ready(pool))
+        continue;
     covey_pool_free(pool);
 }
 
@@ -364,6 +374,50 @@ TEST_EACH_METHOD(a_starmap_ends_with_its_pool)
     CHECK_OK(covey_pool_terminate(starmap.pool));
     CHECK_EQ(pthread_join(thread, NULL), 0);
     covey_pool_free(starmap.pool);
+}
+
+/* ---- with fewer and more workers meanwhile ---- */
+
+struct resizer {
+    covey_pool *pool;
+    _Atomic unsigned count;
+    _Atomic bool is_over;
+};
+
+static void *resize_all_the_time(void *arg)
+{
+    struct resizer *r = arg;
+    while (!atomic_load(&r->is_over)) {
+        unsigned i = atomic_fetch_add(&r->count, 1);
+        CHECK_OK(covey_pool_resize(r->pool, i % 2 ? 4 : 1));
+        for (unsigned k = 0; i % 3 == 0 && k < 200; k++)
+            cvy_os_yield(); /* so that some have ended before they are wanted again */
+    }
+    return NULL;
+}
+
+TEST_EACH_METHOD_AND_THREAD(maps_end_while_workers_come_and_go)
+{
+    slices_never_end();
+    struct resizer r = {.pool = pool_with(4, POOL_OPTS(.max_workers = 4))};
+    pthread_t thread;
+    forks_beside_threads();
+    CHECK_EQ(pthread_create(&thread, NULL, resize_all_the_time, &r), 0);
+    uint64_t in[50], out[50];
+    for (unsigned i = 0; i < 200; i++) {
+        size_t n = 1 + i % 50;
+        for (size_t k = 0; k < n; k++)
+            in[k] = i + k;
+        while (atomic_load(&r.count) <= i)
+            cvy_os_yield();
+        CHECK_OK(covey_pool_map(r.pool, task_square, in, 8, out, 8, n,
+                                COVEY_MAP_OPTS(.chunksize = i % 3)));
+        for (size_t k = 0; k < n; k++)
+            CHECK_EQ(out[k], in[k] * in[k]);
+    }
+    atomic_store(&r.is_over, true);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    covey_pool_free(r.pool);
 }
 
 CHECK_MAIN()

@@ -87,6 +87,12 @@ static inline bool cvy_range_is_of(uint64_t range, uint32_t slot)
  * take back, by the same word, what has not begun, and end what has. */
 #define CVY_OUTCOME_RUNNING 0x80u
 
+/** The pool tells a worker to end, and may take that back until the worker does. */
+enum cvy_retire { CVY_STAYS = 0, CVY_IS_TO_RETIRE, CVY_RETIRES };
+
+/** 1/16 ns of work that pay a wake-up. */
+#define CVY_WORTH_A_CALL (UINT64_C(20000) * 16)
+
 /*
  * Futex words that are rung: 1 = somebody may sleep, the rest counts in steps of 2.
  * Who sleeps sets the bit by compare-and-swap with the value after which it looked.
@@ -118,7 +124,7 @@ struct cvy_pool_line {
     cvy_word thread;         /* [own] owner word of its slot, 0 before it is up */
     cvy_word finished;       /* [own] counts claims; for "does anything ever finish" */
     _Atomic uint64_t warned; /* [pool] serial of the task that is asked to stop */
-    cvy_word retire;         /* [pool] 1: end after the item that runs */
+    cvy_word retire;         /* [pool, own] enum cvy_retire */
     cvy_word left;           /* [own] 1: it ends in order, 2: its initializer failed */
     _Atomic int32_t init_code; /* [own] what that returned */
     cvy_word is_last;          /* [own] 1: it ends after what it runs now */

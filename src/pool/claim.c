@@ -168,12 +168,15 @@ bool cvy_claim_take(struct cvy_worker *w)
     return taken;
 }
 
-/* What a worker that leaves had claimed is in nobody's hands then, and the pool finds it. */
+/* What a worker that leaves had claimed is in nobody's hands then, and the pool finds it
+ * when it is told, in leave. */
 uint64_t cvy_claim_next(struct cvy_worker *w)
 {
     uint64_t claim = atomic_load_explicit(&w->line->claim, memory_order_relaxed);
-    if (claim && (cvy_worker_is_leaving(w) ||
-                  atomic_load_explicit(&w->batch->canceled, memory_order_acquire))) {
+    bool is_dropped = claim && cvy_worker_is_leaving(w);
+    w->has_news |= is_dropped;
+    if (is_dropped ||
+        (claim && atomic_load_explicit(&w->batch->canceled, memory_order_acquire))) {
         atomic_store_explicit(&w->line->claim, 0, memory_order_release);
         claim = 0;
     }

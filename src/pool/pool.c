@@ -245,8 +245,8 @@ static void take_staff(struct cvy_pool *pool, const struct covey_pool_opts *opts
     staff->idle_timeout = opts->idle_timeout;
     staff->least = (uint32_t)cvy_max_size(opts->min_workers, 1);
     staff->due = INT64_MAX;
-    /* All may begin their last tasks at the same time. */
-    pool->lines = staff->relieves ? 2 * pool->capacity : pool->capacity;
+    /* All may begin their last tasks, or be on their way out, at the same time. */
+    pool->lines = 2 * pool->capacity;
 }
 
 static struct cvy_pool *new_private(size_t workers, const struct covey_pool_opts *opts)

@@ -231,11 +231,12 @@ struct cvy_pool {
     bool limited; /* there was a flow with limits */
     /* when who sees to tasks looks again; INT64_MAX: unknown */
     _Atomic int64_t next_look;
-    bool has_affinity;        /* there was a task with one */
-    bool measures;            /* begin and end of all tasks */
-    _Atomic uint32_t target;  /* workers wanted; guessed from without the lock, too */
-    uint32_t capacity;        /* most that may be wanted */
-    uint32_t lines;           /* lines there are; more than that, for successors */
+    bool has_affinity;       /* there was a task with one */
+    bool measures;           /* begin and end of all tasks */
+    _Atomic uint32_t target; /* workers wanted; guessed from without the lock, too */
+    uint32_t capacity;       /* most that may be wanted */
+    uint32_t
+        lines; /* lines there are; more than workers, for successors of who leaves */
     _Atomic uint32_t workers; /* lines that were ever in use; the same */
     struct cvy_staff staff;
     struct cvy_pool_worker *worker;
@@ -481,6 +482,8 @@ void cvy_staff_looked(struct cvy_pool *pool, uint32_t index);
 /** Look for workers that died, settle what they had, replace them.
  * `ask_kernel`: do not trust what memory says about them. */
 void cvy_pool_reap(struct cvy_pool *pool, bool ask_kernel);
+/** Only that: nobody is started instead of them. */
+void cvy_pool_reap_workers(struct cvy_pool *pool, bool ask_kernel);
 /** Whether a worker's life word says that it died, or a look is due. No ring is needed
  * for this: one that died while nobody slept was not heard. */
 bool cvy_pool_wants_reaping(const struct cvy_pool *pool);

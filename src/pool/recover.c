@@ -341,6 +341,7 @@ static void clear_line(struct cvy_pool_line *line)
     atomic_store(&line->left, 0);
     atomic_store(&line->is_last, 0);
     atomic_store(&line->init_code, 0);
+    atomic_store(&line->where, 0);
 }
 
 /* The worker had left its batch, perhaps with a claim that it had not worked off. */
@@ -496,11 +497,16 @@ static void give_up_if_broken(struct cvy_pool *pool)
         }
 }
 
-void cvy_pool_reap(struct cvy_pool *pool, bool ask_kernel)
+void cvy_pool_reap_workers(struct cvy_pool *pool, bool ask_kernel)
 {
     for (uint32_t i = 0; i < pool->workers; i++)
         if (pool->worker[i].process && is_dead(pool, i, ask_kernel))
             cvy_pool_reap_worker(pool, i);
+}
+
+void cvy_pool_reap(struct cvy_pool *pool, bool ask_kernel)
+{
+    cvy_pool_reap_workers(pool, ask_kernel);
     cvy_staff_look(pool);
     (void)cvy_pool_start_workers(pool);
     give_up_if_broken(pool);

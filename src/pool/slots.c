@@ -17,9 +17,8 @@
 #include "region/object.h"
 #include "region/wait.h"
 
-#define LEAST_RUN    8192u
-#define SPARE_BYTES  (UINT64_C(16) << 20)
-#define WORTH_A_CALL (UINT64_C(20000) * 16) /* 1/16 ns of work that pay a wake-up */
+#define LEAST_RUN   8192u
+#define SPARE_BYTES (UINT64_C(16) << 20)
 
 /* ---- memory ---- */
 
@@ -311,7 +310,7 @@ void cvy_pool_ring(struct cvy_pool *pool, uint64_t items, uint32_t cost)
     bool sleepers = cvy_ring_step(word);
     if (!sleepers)
         return;
-    if (cost && items < WORTH_A_CALL / cost)
+    if (cost && items < CVY_WORTH_A_CALL / cost)
         needed = 1;
     uint32_t spinner = needed ? atomic_load(&pool->shared->spinner) : 0;
     if (spinner && atomic_compare_exchange_strong(&pool->shared->spinner, &spinner, 0))

@@ -5,7 +5,7 @@
  * As many lines are wanted as the pool is to have workers:
  *
  *   unwanted, free --(more are wanted)--> wanted --(process ends)--> started again
- *        ^                                   |
+ *        ^                                   |  ^ more are wanted before it has begun to end
  *        |                                   |  fewer are wanted, or it is relieved
  *        \------(its process has ended)------/  `retire`: it ends after its item
  *
@@ -13,7 +13,8 @@
  * being wanted on to a free line, where its successor starts. Only when that one is up the
  * old one is told to retire. There are never more old ones than wanted: successors at their
  * own last tasks wait, or each would start the next, without end. So a pool of n runs at most
- * 2 n tasks at once, and there is always a line. */
+ * 2 n tasks at once. Who has said that he retires, and runs an exit hook, is not taken back:
+ * another line is wanted instead of his, while there are not too many like him. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -165,7 +166,6 @@ void cvy_staff_looked(struct cvy_pool *pool, uint32_t index)
 static void want(struct cvy_pool *pool, uint32_t index)
 {
     pool->worker[index].is_wanted = true;
-    atomic_store(&pool->shared->lines[index].retire, 0);
     pool->workers = (uint32_t)cvy_max_u64(pool->workers, index + 1);
     atomic_store(&pool->shared->workers, pool->workers);
 }
@@ -182,11 +182,14 @@ static void expect_drops(struct cvy_pool *pool)
 static void unwant(struct cvy_pool *pool, uint32_t index)
 {
     struct cvy_pool_worker *worker = &pool->worker[index];
+    uint32_t stays = CVY_STAYS;
     worker->is_wanted = false;
     worker->relieves = 0;
-    if (worker->process)
+    if (worker->process) {
         expect_drops(pool);
-    atomic_store(&pool->shared->lines[index].retire, worker->process != NULL);
+        (void)atomic_compare_exchange_strong(&pool->shared->lines[index].retire, &stays,
+                                             CVY_IS_TO_RETIRE);
+    }
     atomic_fetch_add(&pool->shared->doorbell, CVY_RING_STEP);
     (void)cvy_os_futex_wake(&pool->shared->doorbell, INT32_MAX);
 }
@@ -209,20 +212,91 @@ static void end_reliefs(struct cvy_pool *pool)
         }
 }
 
+/* Lines that are not wanted. */
+enum use { CAN_STAY, IS_FREE, IS_LEAVING };
+
+/* Who is to retire can stay until he has begun to. */
+static enum use use_of(struct cvy_pool *pool, uint32_t index)
+{
+    struct cvy_pool_line *line = &pool->shared->lines[index];
+    if (!pool->worker[index].process)
+        return IS_FREE;
+    return atomic_load(&line->retire) == CVY_IS_TO_RETIRE && !atomic_load(&line->left)
+               ? CAN_STAY
+               : IS_LEAVING;
+}
+
+static bool stays(struct cvy_pool *pool, uint32_t index)
+{
+    uint32_t told = CVY_IS_TO_RETIRE;
+    return atomic_compare_exchange_strong(&pool->shared->lines[index].retire, &told,
+                                          CVY_STAYS);
+}
+
+/* Want lines of that kind. Returns: how many are missing then. */
+static uint32_t want_some(struct cvy_pool *pool, enum use use, uint32_t missing)
+{
+    for (uint32_t i = 0; i < pool->lines && missing; i++)
+        if (!pool->worker[i].is_wanted && use_of(pool, i) == use &&
+            (use != CAN_STAY || stays(pool, i))) {
+            want(pool, i);
+            missing--;
+        }
+    return missing;
+}
+
+static uint32_t count_leaving(struct cvy_pool *pool)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < pool->lines; i++)
+        count += !pool->worker[i].is_wanted && use_of(pool, i) == IS_LEAVING;
+    return count;
+}
+
+/* Where somebody is on his way out, another one starts when he has ended; if there are not
+ * too many of those, better in a free line, and now. */
+static void grow(struct cvy_pool *pool, uint32_t missing, uint32_t workers)
+{
+    missing = want_some(pool, CAN_STAY, missing);
+    bool many = count_leaving(pool) >= 2 * workers;
+    missing = want_some(pool, many ? IS_LEAVING : IS_FREE, missing);
+    (void)want_some(pool, many ? IS_FREE : IS_LEAVING, missing);
+}
+
+/* Those first where nobody works yet. */
+static void shrink(struct cvy_pool *pool, uint32_t surplus)
+{
+    for (int also_who_works = 0; also_who_works < 2; also_who_works++)
+        for (uint32_t i = pool->lines; i > 0 && surplus; i--) {
+            const struct cvy_pool_worker *worker = &pool->worker[i - 1];
+            bool works = worker->process &&
+                         atomic_load(&pool->shared->lines[i - 1].retire) == CVY_STAYS;
+            if (!worker->is_wanted || (works && !also_who_works))
+                continue;
+            unwant(pool, i - 1);
+            surplus--;
+        }
+}
+
+/* Lines behind the last one in use are not looked at. */
+static void forget_last_lines(struct cvy_pool *pool)
+{
+    uint32_t used = pool->lines;
+    while (used && !pool->worker[used - 1].is_wanted && !pool->worker[used - 1].process)
+        used--;
+    pool->workers = used;
+    atomic_store(&pool->shared->workers, used);
+}
+
 static void set_target(struct cvy_pool *pool, uint32_t workers)
 {
     end_reliefs(pool);
     uint32_t wanted = count_wanted(pool);
-    for (uint32_t i = 0; i < pool->lines && wanted < workers; i++)
-        if (!pool->worker[i].is_wanted) {
-            want(pool, i);
-            wanted++;
-        }
-    for (uint32_t i = pool->lines; i > 0 && wanted > workers; i--)
-        if (pool->worker[i - 1].is_wanted) {
-            unwant(pool, i - 1);
-            wanted--;
-        }
+    if (wanted < workers)
+        grow(pool, workers - wanted, workers);
+    else
+        shrink(pool, wanted - workers);
+    forget_last_lines(pool);
     pool->target = workers;
     atomic_store(&pool->shared->counts.target, workers);
 }
@@ -235,6 +309,7 @@ int cvy_staff_resize(struct cvy_pool *pool, uint32_t workers)
     staff->idle_since = 0;
     if (cvy_staff_is_watched(staff))
         staff->due = cvy_os_now();
+    cvy_pool_reap_workers(pool, false);
     set_target(pool, workers);
     return cvy_pool_start_workers(pool);
 }

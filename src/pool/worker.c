@@ -442,11 +442,31 @@ static void wait_for_work(struct cvy_worker *w, uint32_t bell)
     w->has_slept = true;
 }
 
+/* Whether it ends now. That it is to retire can be taken back until here. It may have been
+ * called for what another one has to do then. */
+static bool ends(struct cvy_worker *w)
+{
+    uint32_t told = CVY_IS_TO_RETIRE;
+    if (atomic_load(&w->shared->stop))
+        return true;
+    if (!cvy_worker_is_leaving(w))
+        return false;
+    if (!w->tasks_left)
+        atomic_store(&w->line->retire, CVY_RETIRES);
+    else if (!atomic_compare_exchange_strong(&w->line->retire, &told, CVY_RETIRES))
+        return false;
+    if (anything_open(w)) {
+        atomic_fetch_add(&w->shared->doorbell, CVY_RING_STEP);
+        (void)cvy_os_futex_wake(&w->shared->doorbell, 1);
+    }
+    return true;
+}
+
 static void serve(struct cvy_worker *w)
 {
     for (bool any = false;;) {
         uint32_t bell = atomic_load(&w->shared->doorbell);
-        if (atomic_load(&w->shared->stop) || cvy_worker_is_leaving(w))
+        if (ends(w))
             return;
         any = look_around(w, !any);
         if (!any)

@@ -86,7 +86,7 @@ int cvy_task_exit(struct cvy_worker *w);
 /** Note in its line which processor it is on. */
 void cvy_worker_say_where(struct cvy_worker *w);
 /** It has just entered a batch: if another one that is in a batch runs on the same processor,
- * go to one that is free. */
+ * or was called, too, and waits for it, go to one that is free. */
 void cvy_worker_spread(struct cvy_worker *w);
 /** Wake who waits for the batches of a map; also an event loop. */
 void cvy_worker_ring(struct cvy_worker *w, uint32_t map);
