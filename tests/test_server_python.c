@@ -4,6 +4,7 @@
 #include "python_help.h"
 #include "server_box.h"
 #include "server_help.h"
+#include "tool_help.h"
 
 #define FIRST_SHA 12 /* 3.12 and later do not say MD5 first */
 
@@ -19,63 +20,9 @@
 
 /* ---- covey serve ---- */
 
-struct tool {
-    int pid, out;
-    char address[256];
-};
-
-/* The command lies beside the folder of the tests. */
-static void tool_path(char path[600])
+static struct tool serve_at(const char *address, bool allow_md5)
 {
-    char self[512];
-    ssize_t size = readlink("/proc/self/exe", self, sizeof self - 1);
-    CHECK_GT(size, 0);
-    self[size] = 0;
-    *strrchr(self, '/') = 0;
-    snprintf(path, 600, "%s/../covey", self);
-}
-
-static struct tool tool_start(const char *address, bool allow_md5)
-{
-    struct tool tool = {0};
-    char path[600], key[64], line[300];
-    int ends[2];
-    size_t size = 0;
-    tool_path(path);
-    snprintf(key, sizeof key, "/tmp/covey-test-key-%d", (int)getpid());
-    FILE *file = fopen(key, "w");
-    CHECK(file);
-    CHECK_EQ(fputs("secret\n", file) < 0, 0);
-    CHECK_EQ(fclose(file), 0);
-    CHECK_EQ(pipe2(ends, O_CLOEXEC), 0);
-    fflush(NULL);
-    tool.pid = fork();
-    CHECK_GE(tool.pid, 0);
-    if (!tool.pid) {
-        dup2(ends[1], 1);
-        execl(path, path, "serve", "--address", address, "--authkey-file", key,
-              allow_md5 ? "--allow-md5" : (char *)NULL, (char *)NULL);
-        _exit(127);
-    }
-    close(ends[1]);
-    while (size + 1 < sizeof line && read(ends[0], line + size, 1) == 1 &&
-           line[size] != '\n')
-        size++;
-    line[size] = 0;
-    tool.out = ends[0];
-    CHECK_EQ(unlink(key), 0);
-    CHECK_EQ(sscanf(line, "serving at %255s", tool.address), 1);
-    return tool;
-}
-
-static void tool_ends(struct tool *tool, int signal)
-{
-    int status = -1;
-    if (signal)
-        CHECK_EQ(kill(tool->pid, signal), 0);
-    CHECK_EQ(waitpid(tool->pid, &status, 0), tool->pid);
-    CHECK_EQ(status, 0);
-    close(tool->out);
+    return tool_start(address, "secret", NULL, allow_md5 ? "--allow-md5" : "");
 }
 
 static const char all_types[] = PRELUDE
@@ -142,7 +89,7 @@ TEST_TIMEOUT(stock_clients_use_all_types_over_tcp, 200)
 {
     EACH_PYTHON(p)
     {
-        struct tool tool = tool_start("127.0.0.1:0", p->minor < FIRST_SHA);
+        struct tool tool = serve_at("127.0.0.1:0", p->minor < FIRST_SHA);
         python_prints(p, all_types, tool.address, "", all_results);
         tool_ends(&tool, SIGTERM);
     }
@@ -154,7 +101,7 @@ TEST_TIMEOUT(stock_clients_use_all_types_over_a_path, 200)
     snprintf(path, sizeof path, "/tmp/covey-test-serve-%d", (int)getpid());
     EACH_PYTHON(p)
     {
-        struct tool tool = tool_start(path, p->minor < FIRST_SHA);
+        struct tool tool = serve_at(path, p->minor < FIRST_SHA);
         python_prints(p, all_types, tool.address, "", all_results);
         tool_ends(&tool, SIGINT);
         CHECK_NE(access(path, F_OK), 0);
@@ -166,12 +113,12 @@ TEST(a_socket_that_was_left_behind_is_replaced)
     char path[64];
     int status;
     snprintf(path, sizeof path, "/tmp/covey-test-serve-%d", (int)getpid());
-    struct tool tool = tool_start(path, false);
+    struct tool tool = serve_at(path, false);
     CHECK_EQ(kill(tool.pid, SIGKILL), 0);
     CHECK_EQ(waitpid(tool.pid, &status, 0), tool.pid);
     close(tool.out);
     CHECK_EQ(access(path, F_OK), 0);
-    tool = tool_start(path, false);
+    tool = serve_at(path, false);
     tool_ends(&tool, SIGTERM);
 }
 
@@ -196,7 +143,7 @@ TEST_TIMEOUT(proxies_go_to_child_processes, 200)
 {
     EACH_PYTHON(p)
     {
-        struct tool tool = tool_start("127.0.0.1:0", p->minor < FIRST_SHA);
+        struct tool tool = serve_at("127.0.0.1:0", p->minor < FIRST_SHA);
         python_prints(p, processes, tool.address, "",
                       "[0, 1, 4, 9, 16, 25, 36, 49, 64, 81] {'sum': 45} "
                       "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9] 4");
@@ -228,7 +175,7 @@ TEST_TIMEOUT(what_a_killed_python_held_is_given_back, 200)
     snprintf(path, sizeof path, "/tmp/covey-test-serve-%d", (int)getpid());
     EACH_PYTHON(p)
     {
-        struct tool tool = tool_start(path, p->minor < FIRST_SHA);
+        struct tool tool = serve_at(path, p->minor < FIRST_SHA);
         python_prints(p, killed, tool.address, "", "True\n2");
         tool_ends(&tool, SIGTERM);
     }
@@ -245,7 +192,7 @@ TEST_TIMEOUT(a_wrong_key_is_an_authentication_error, 120)
 {
     EACH_PYTHON(p)
     {
-        struct tool tool = tool_start("127.0.0.1:0", p->minor < FIRST_SHA);
+        struct tool tool = serve_at("127.0.0.1:0", p->minor < FIRST_SHA);
         python_prints(p, wrong_key, tool.address, "",
                       "AuthenticationError('digest sent was rejected')");
         tool_ends(&tool, SIGTERM);
@@ -261,7 +208,7 @@ TEST_TIMEOUT(md5_is_refused_unless_allowed, 120)
 {
     EACH_PYTHON(p)
     {
-        struct tool tool = tool_start("127.0.0.1:0", false);
+        struct tool tool = serve_at("127.0.0.1:0", false);
         python_prints(p, no_md5, tool.address, "",
                       p->minor < FIRST_SHA ? "AuthenticationError" : "connected");
         tool_ends(&tool, SIGTERM);
@@ -279,7 +226,7 @@ TEST_TIMEOUT(a_stock_client_can_shut_it_down, 120)
 {
     EACH_PYTHON(p)
     {
-        struct tool tool = tool_start("127.0.0.1:0", p->minor < FIRST_SHA);
+        struct tool tool = serve_at("127.0.0.1:0", p->minor < FIRST_SHA);
         python_prints(p, shutdown_script, tool.address, "", "None");
         tool_ends(&tool, 0);
     }

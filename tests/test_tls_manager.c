@@ -3,6 +3,7 @@
  * processes, large values, peers that are slow, silent, wrong or killed. */
 #include "object_help.h"
 #include "tls_help.h"
+#include "tool_help.h"
 
 #define LARGE ((size_t)8 << 20)
 
@@ -72,53 +73,9 @@ TEST(a_manager_shows_a_certificate_and_wants_one)
     papers_free(&p);
 }
 
-/* `covey serve`, beside this program. */
-struct command {
-    int pid, out;
-    char address[128];
-};
-
-static struct command serve(const char *folder, const char *options)
+static struct tool serve(const char *folder, const char *options)
 {
-    struct command c = {.pid = -1};
-    char self[256], script[1024];
-    int ends[2];
-    size_t size = 0;
-    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    CHECK_GT(n, 0);
-    self[n] = 0;
-    *strrchr(self, '/') = 0;
-    snprintf(script, sizeof script,
-             "cd %s && exec %s/../covey serve --address 127.0.0.1:0 --authkey-file "
-             "secret %s",
-             folder, self, options);
-    CHECK_EQ(pipe2(ends, O_CLOEXEC), 0);
-    fflush(NULL);
-    c.pid = fork();
-    CHECK_GE(c.pid, 0);
-    if (!c.pid) {
-        dup2(ends[1], 1);
-        execlp("sh", "sh", "-c", script, (char *)NULL);
-        _exit(127);
-    }
-    close(ends[1]);
-    c.out = ends[0];
-    char line[160] = "";
-    while (size < sizeof line - 1 && read(c.out, line + size, 1) == 1 &&
-           line[size] != '\n')
-        size++;
-    line[size] = 0;
-    CHECK_EQ(sscanf(line, "serving at %127s", c.address), 1);
-    return c;
-}
-
-static void serve_ends(struct command *c)
-{
-    int status;
-    CHECK_EQ(kill(c->pid, SIGTERM), 0);
-    CHECK_EQ(waitpid(c->pid, &status, 0), c->pid);
-    CHECK_EQ(status, 0);
-    close(c->out);
+    return tool_start("127.0.0.1:0", SECRET.data, folder, options);
 }
 
 TEST(the_command_speaks_tls)
@@ -126,20 +83,19 @@ TEST(the_command_speaks_tls)
     struct certificates c;
     covey_manager *m = NULL;
     certificates_make(&c);
-    in_folder(c.folder, "echo 'a secret of the tests' >secret");
-    struct command by_key = serve(c.folder, "--tls-from-key");
+    struct tool by_key = serve(c.folder, "--tls-from-key");
     CHECK_OK(connect_to(&m, by_key.address, BY_KEY));
     appends(m);
     covey_manager_free(m);
-    serve_ends(&by_key);
-    struct command by_file =
+    tool_ends(&by_key, SIGTERM);
+    struct tool by_file =
         serve(c.folder, "--tls-certificate server.pem --tls-key server.key "
                         "--tls-authorities ca.pem");
     struct covey_tls client = shows(&c, "client", "ca");
     CHECK_OK(connect_to(&m, by_file.address, &client));
     appends(m);
     covey_manager_free(m);
-    serve_ends(&by_file);
+    tool_ends(&by_file, SIGTERM);
     certificates_free(&c);
 }
 
@@ -203,8 +159,7 @@ TEST(a_file_that_is_missing_is_no_manager_that_is_missing)
     covey_proxy *list = NULL;
     size_t count;
     certificates_make(&c);
-    in_folder(c.folder, "echo 'a secret of the tests' >secret");
-    struct command command =
+    struct tool command =
         serve(c.folder, "--tls-certificate server.pem --tls-key server.key "
                         "--tls-authorities ca.pem");
     struct covey_tls client = shows(&c, "client", "ca");
@@ -227,7 +182,7 @@ TEST(a_file_that_is_missing_is_no_manager_that_is_missing)
     CHECK_EQ(count, 0);
     covey_manager_free(patient);
     covey_manager_free(m);
-    serve_ends(&command);
+    tool_ends(&command, SIGTERM);
     certificates_free(&c);
 }
 
