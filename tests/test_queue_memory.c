@@ -33,6 +33,73 @@ TEST(reserve_takes_what_the_dead_had)
     covey_queue_free(q);
 }
 
+struct view {
+    covey_queue *q;
+    cvy_word begun, go, given;
+};
+
+/* Views the message, and gives its memory back when it is told to. */
+static int viewer(struct view *view)
+{
+    struct covey_loan loan;
+    int pid = family_fork();
+    if (!pid) {
+        CHECK_OK(covey_queue_view(view->q, &loan, COVEY_FOREVER));
+        family_tell(&view->begun);
+        family_await(&view->go, 1);
+        covey_queue_done(view->q, &loan);
+        family_tell(&view->given);
+        family_pause();
+    }
+    family_await(&view->begun, 1);
+    return pid;
+}
+
+/* Between a try that failed and the look whether anybody else has memory, the only one
+ * gives it back; and maybe ends. */
+static void check_given_back_behind_the_try(bool ends)
+{
+    family_found(COVEY_FAMILY_OPTS(.budget = 5 * MIB));
+    struct view *view = family_shared(sizeof *view);
+    struct cvy_shortage shortage = {0};
+    struct covey_loan loan;
+    view->q = queue_new();
+    CHECK_OK(covey_queue_reserve(view->q, 3 * MIB, &loan));
+    CHECK_OK(covey_queue_commit(view->q, &loan, 3 * MIB));
+    int pid = viewer(view);
+    cvy_ref extent = 0;
+    CHECK_OK(cvy_shortage_wait(&shortage, &view->q->ring, &view->q->space, true,
+                               INT64_MAX, 0));
+    CHECK_LT(cvy_extent_take(3 * MIB, &extent), 0);
+    family_tell(&view->go);
+    family_await(&view->given, 1);
+    if (ends)
+        family_kill(pid);
+    CHECK_OK(cvy_shortage_wait(&shortage, &view->q->ring, &view->q->space, !ends,
+                               INT64_MAX, 0));
+    CHECK_OK(cvy_extent_take(3 * MIB, &extent));
+    /* Now it is here, and nobody gives any back. */
+    CHECK_OK(cvy_shortage_wait(&shortage, &view->q->ring, &view->q->space, !ends,
+                               INT64_MAX, 0));
+    CHECK_ERR(cvy_shortage_wait(&shortage, &view->q->ring, &view->q->space, !ends,
+                                INT64_MAX, 0),
+              -ENOMEM);
+    cvy_extent_give(extent);
+    if (!ends)
+        family_kill(pid);
+    covey_queue_free(view->q);
+}
+
+TEST(memory_given_back_behind_a_try_is_found)
+{
+    check_given_back_behind_the_try(false);
+}
+
+TEST(memory_that_the_last_other_had_is_found)
+{
+    check_given_back_behind_the_try(true);
+}
+
 /* ---- the program's ---- */
 
 /* An allocator that refuses from a number of large blocks on. */

@@ -104,8 +104,8 @@ void cvy_waiters_wake(cvy_word *word, uint32_t n);
 
 /** Somebody who waits for memory; zero at first. */
 struct cvy_shortage {
-    bool announced;
-    uint32_t word, gong; /* when it was announced */
+    bool announced, had_hope; /* that somebody gives some back */
+    uint32_t word, gong;      /* when it was announced */
     int64_t latest; /* until when others are waited for who have the last messages */
 };
 /**
