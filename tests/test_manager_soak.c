@@ -85,15 +85,29 @@ static void use_queue(const struct shop *shop)
     CHECK_OK(covey_proxy_call(shop->queue, NULL, "get", NULL));
 }
 
+/* Proxies that a method returns, and that are made of what a value holds. */
+static void use_others(const struct shop *shop)
+{
+    covey_proxy *iterator, *list;
+    covey_value *in = NULL;
+    CHECK_OK(
+        covey_proxy_call_proxy(shop->dict, &iterator, "__iter__", NULL, NULL, PATIENT));
+    CHECK_OK(covey_proxy_to_value(shop->queue, &in));
+    CHECK_OK(covey_proxy_from_value(&list, shop->manager, in));
+    covey_value_free(in);
+    covey_proxy_free(list);
+    covey_proxy_free(iterator);
+}
+
 /* Until it is killed. */
-static void work(const struct shop *shop, bool makes_its_own)
+static void work(const struct shop *shop)
 {
     for (;;) {
         count_up(shop);
         lock_twice(shop);
         use_queue(shop);
-        if (makes_its_own)
-            use_own(shop);
+        use_own(shop);
+        use_others(shop);
     }
 }
 
@@ -208,7 +222,7 @@ static void connect_and_work(void *context)
     const struct server *server = context;
     struct shop shop = {0};
     open_the_same(&shop, server->address);
-    work(&shop, true);
+    work(&shop);
 }
 
 /* This process has no family, so each client founds its own. */
@@ -249,10 +263,9 @@ TEST_TIMEOUT(clients_over_a_socket_are_killed_and_replaced, 240)
 
 /* ---- in the family ---- */
 
-/* Its own objects would stay, since references are the family's. */
 static void work_in_family(void *context)
 {
-    work(context, false);
+    work(context);
 }
 
 static void soak_in_family(void *context, covey_nsec time)

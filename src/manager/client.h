@@ -50,7 +50,10 @@ _Static_assert(sizeof(struct covey_manager) <= 2048, "an object's header");
 /* A proxy: one reference in the manager. */
 struct covey_proxy {
     struct cvy_object object;
-    cvy_ref manager; /* kept */
+    cvy_ref manager;  /* kept */
+    uint64_t receipt; /* by which the reference is asked for */
+    /* That the manager knows it so, or has not answered yet; else by `ident` alone. */
+    uint32_t has_receipt;
     char ident[CVY_IDENT_MAX + 1];
     char type_id[CVY_METHOD_MAX + 1];
     char class_name[CVY_CLASS_MAX + 1]; /* of CPython's proxies, in `class_module` */
@@ -90,12 +93,13 @@ struct covey_reply {
     struct covey_reply *next;
     struct cvy_link *link; /* NULL: there is an answer, or none will come */
     const covey_proxy *proxy;
-    uint32_t thread; /* owner word of who sent it */
-    int result;      /* 0: `message` */
-    bool is_dropped; /* nobody wants it */
-    bool is_value;   /* `message` is what the method returned, without its message */
-    bool is_sent;    /* as a whole: it may run, or have run */
-    bool lost_locks; /* its connection has ended, by which locks were held */
+    const char *ident; /* of the proxy's object; or a request for the manager itself */
+    uint32_t thread;   /* owner word of who sent it */
+    int result;        /* 0: `message` */
+    bool is_dropped;   /* nobody wants it */
+    bool is_value;     /* `message` is what the method returned, without its message */
+    bool is_sent;      /* as a whole: it may run, or have run */
+    bool lost_locks;   /* its connection has ended, by which locks were held */
     covey_value *message;
     const char *method;
     char method_room[]; /* of those that are not on the stack */
@@ -128,11 +132,14 @@ enum cvy_ask {
     CVY_ASK_ONCE,      /* if it is there */
     CVY_ASK_TO_END     /* the same, and wait for the end of the connection */
 };
-/** One request to the manager itself, over a connection of its own. `*out`: the reply's
- * message. Takes `args` and `kwargs`. */
+/** One request to the manager itself, over a connection of its own. `receipt`: of the
+ * reference that it is about; 0: of none. `*out`: the reply's message. Takes `args` and
+ * `kwargs`. */
 int cvy_link_ask(covey_manager *manager, covey_value **out, const char *method,
-                 covey_value *args, covey_value *kwargs, enum cvy_ask how,
-                 int64_t deadline) COVEY_MUST_CHECK;
+                 covey_value *args, covey_value *kwargs, uint64_t receipt,
+                 enum cvy_ask how, int64_t deadline) COVEY_MUST_CHECK;
+/** Whether this thread has a connection to it, and it knows of receipts. */
+bool cvy_link_knows_receipts(const covey_manager *manager);
 /** A manager is gone: close the connections of this process's threads to it. */
 void cvy_link_close_all(const covey_manager *manager, uint64_t serial);
 
@@ -151,6 +158,13 @@ int cvy_remote_refine(int r, const char *ident, const char *what);
 /** Ask the manager itself for something, with the usual deadline. `*out`: the value. */
 int cvy_remote_ask(covey_manager *manager, covey_value **out, const char *method,
                    covey_value *args, covey_value *kwargs) COVEY_MUST_CHECK;
+/** The same about a reference that has that receipt. */
+int cvy_remote_ask_for(covey_manager *manager, covey_value **out, const char *method,
+                       covey_value *args, covey_value *kwargs,
+                       uint64_t receipt) COVEY_MUST_CHECK;
+/** Have the manager give the reference to what a method has returned that receipt.
+ * `*ret_has`: whether it has. */
+int cvy_remote_sign(covey_proxy *proxy, bool *ret_has) COVEY_MUST_CHECK;
 
 /** Call a method that may wait in the manager for `wait`. Takes `args` and `kwargs`. */
 int cvy_invoke(covey_proxy *proxy, covey_value **out, const char *method,
@@ -189,15 +203,9 @@ int cvy_remote_text(const covey_value *value,
 
 /* ---- proxies (proxy.c) ---- */
 
-/** Make a proxy's object; the reference in the manager is there. */
-int cvy_proxy_make(covey_proxy **out, covey_manager *manager,
-                   const struct cvy_pickled_proxy *pickled,
-                   const char *call) COVEY_MUST_CHECK;
 /** A proxy of what a #PROXY reply says; on failure its reference is given back. */
 int cvy_proxy_adopt(covey_proxy **out, covey_manager *manager,
                     const covey_value *value) COVEY_MUST_CHECK;
-/** Give a reference back; failures are only logged. */
-void cvy_proxy_decref(covey_manager *manager, const char *ident);
 /** Give some of the references back whose last holders were killed, to a manager that has
  * just answered; failures are only logged. */
 void cvy_proxy_settle(covey_manager *manager, int64_t deadline);

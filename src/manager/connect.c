@@ -134,14 +134,14 @@ static int enter(const covey_manager *manager, const char *call)
 
 /* Ask it for something and look into the answer. */
 static int ask(covey_manager *m, covey_value **out, const char *method,
-               covey_value *args, covey_value *kwargs, enum cvy_ask how,
-               int64_t deadline)
+               covey_value *args, covey_value *kwargs, uint64_t receipt,
+               enum cvy_ask how, int64_t deadline)
 {
     covey_value *message = NULL;
     const covey_value *value = NULL;
     enum cvy_reply_kind kind;
     cvy_remote_forget();
-    int r = cvy_link_ask(m, &message, method, args, kwargs, how, deadline);
+    int r = cvy_link_ask(m, &message, method, args, kwargs, receipt, how, deadline);
     if ((r >= 0 && how == CVY_ASK_TO_END) || r == -ECONNREFUSED || r == -ENOENT)
         cvy_proxy_write_off(m);
     else if (r >= 0)
@@ -162,7 +162,13 @@ static int ask(covey_manager *m, covey_value **out, const char *method,
 int cvy_remote_ask(covey_manager *manager, covey_value **out, const char *method,
                    covey_value *args, covey_value *kwargs)
 {
-    return ask(manager, out, method, args, kwargs, CVY_ASK_PATIENTLY,
+    return cvy_remote_ask_for(manager, out, method, args, kwargs, 0);
+}
+
+int cvy_remote_ask_for(covey_manager *manager, covey_value **out, const char *method,
+                       covey_value *args, covey_value *kwargs, uint64_t receipt)
+{
+    return ask(manager, out, method, args, kwargs, receipt, CVY_ASK_PATIENTLY,
                cvy_manager_deadline(manager));
 }
 
@@ -184,7 +190,7 @@ int covey_manager_connect(covey_manager **out, const char *address,
         r = cvy_manager_make(&m, address, &o, call);
     if (r < 0)
         return r;
-    r = ask(m, &nothing, "dummy", NULL, NULL, CVY_ASK_PATIENTLY, deadline);
+    r = ask(m, &nothing, "dummy", NULL, NULL, 0, CVY_ASK_PATIENTLY, deadline);
     covey_value_free(nothing);
     if (r < 0)
         covey_manager_free(m);
@@ -257,7 +263,7 @@ int covey_manager_shutdown(covey_manager *manager, covey_nsec timeout)
     int r = enter(manager, "covey_manager_shutdown");
     if (r < 0)
         return r;
-    r = ask(manager, &nothing, "shutdown", NULL, NULL, CVY_ASK_TO_END, deadline);
+    r = ask(manager, &nothing, "shutdown", NULL, NULL, 0, CVY_ASK_TO_END, deadline);
     covey_value_free(nothing);
     int ended = cvy_start_end(manager->address, deadline, r >= 0);
     if (ended < 0)

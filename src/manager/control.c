@@ -75,6 +75,22 @@ static void count_by_connection(struct cvy_connection *c)
     c->client = own;
 }
 
+static int check_receipt(struct cvy_connection *c, uint64_t receipt)
+{
+    return cvy_receipt_is_early(c->server, receipt)
+               ? cvy_fail(-EINVAL, "the reference was given back before")
+               : 0;
+}
+
+/* One more reference. Returns: 1: it has the receipt that was asked for; 0: it has none. */
+static int refer(struct cvy_connection *c, struct cvy_hosted *hosted)
+{
+    count_by_connection(c);
+    struct cvy_client *holder = cvy_connection_holder(c);
+    int r = cvy_client_incref(holder, hosted);
+    return r < 0 ? r : cvy_receipt_add(c->server, hosted, holder, c->receipt);
+}
+
 /* All arguments but the type's name. */
 static covey_value *rest_of(const covey_value *args)
 {
@@ -163,16 +179,19 @@ static int do_create(struct cvy_connection *c, const struct cvy_request *request
     struct cvy_type *type = cvy_registry_find(c->server->registry, name);
     if (!type || !type->cls->create)
         return cvy_fail(-ENOENT, "'%s'", name);
-    count_by_connection(c);
-    r = create_any(c, type, request, &made);
+    r = check_receipt(c, c->receipt);
+    if (r >= 0)
+        r = create_any(c, type, request, &made);
     if (r)
         return r < 0 ? r : 0;
-    r = cvy_client_incref(cvy_connection_holder(c), made);
+    r = refer(c, made);
     if (r < 0) {
         cvy_hosted_release(c->server, made);
         return r;
     }
-    r = covey_value_pack(&result, "(s, O)", made->ident, type->exposed);
+    r = r ? covey_value_pack(&result, "(s, O, N)", made->ident, type->exposed,
+                             covey_value_bool(1))
+          : covey_value_pack(&result, "(s, O)", made->ident, type->exposed);
     return r < 0 ? r : reply(c, result);
 }
 
@@ -183,12 +202,36 @@ static int do_incref(struct cvy_connection *c, const struct cvy_request *request
     const char *ident;
     struct cvy_hosted *hosted;
     int r = one_text(request, "ident", &ident);
-    count_by_connection(c);
     if (r >= 0)
         r = find(c, ident, &hosted);
     if (r >= 0)
-        r = cvy_client_incref(cvy_connection_holder(c), hosted);
-    return r < 0 ? r : reply(c, covey_value_none());
+        r = check_receipt(c, c->receipt);
+    if (r >= 0)
+        r = refer(c, hosted);
+    return r < 0 ? r : reply(c, r ? covey_value_bool(1) : covey_value_none());
+}
+
+/* What a method returned is the calling process's until now. */
+static int do_receipt(struct cvy_connection *c, const struct cvy_request *request)
+{
+    const char *ident;
+    uint64_t receipt;
+    struct cvy_hosted *hosted;
+    struct cvy_client *holder = cvy_connection_holder(c);
+    int r = covey_value_unpack(request->args, "(s, K)", &ident, &receipt);
+    if (r >= 0)
+        r = find(c, ident, &hosted);
+    if (r >= 0)
+        r = check_receipt(c, receipt);
+    if (r >= 0 && !cvy_client_has(c->client, hosted))
+        r = cvy_fail(-ENOENT, "this client has no reference to %s", ident);
+    if (r >= 0)
+        r = cvy_client_incref(holder, hosted);
+    if (r < 0)
+        return r;
+    (void)cvy_client_give_back(c->server, c->client, hosted);
+    return reply(c,
+                 covey_value_bool(cvy_receipt_add(c->server, hosted, holder, receipt)));
 }
 
 static int do_decref(struct cvy_connection *c, const struct cvy_request *request)
@@ -196,6 +239,10 @@ static int do_decref(struct cvy_connection *c, const struct cvy_request *request
     const char *ident;
     struct cvy_hosted *hosted;
     int r = one_text(request, "ident", &ident);
+    if (r >= 0 && c->receipt) {
+        cvy_receipt_redeem(c->server, ident, c->receipt);
+        return reply(c, covey_value_none());
+    }
     if (r >= 0)
         r = find(c, ident, &hosted);
     if (r >= 0)
@@ -319,7 +366,7 @@ static int do_accept_connection(struct cvy_connection *c,
     c->name = copy;
     c->session.name = copy;
     c->state = CVY_SERVING;
-    return reply(c, covey_value_none());
+    return reply(c, c->is_coveys ? covey_value_bool(1) : covey_value_none());
 }
 
 /* A client of the same family may ask again, and is told no. */
@@ -406,6 +453,7 @@ static const struct {
     {"incref", do_incref, false},
     {"decref", do_decref, false},
     {CVY_LANE_REQUEST, do_lane, false},
+    {CVY_RECEIPT_REQUEST, do_receipt, false},
     {"track_segment", do_track_segment, true},
     {"release_segment", do_release_segment, true},
     {"list_segments", do_list_segments, true},
@@ -425,23 +473,35 @@ static void fail(struct cvy_connection *c, int code)
     cvy_connection_traceback(c, name, "%s", covey_error_detail());
 }
 
-/* A client of covey's counts for its whole family: "covey-FIRST-OWN" are the numbers of the
- * family's first process and of its own. When the first has ended it counts for itself. A
- * session does so, too, but it is its own process whose end it ends with. */
+/* The number at `*at`, which `stop` ends. */
+static bool read_number(const char **at, int base, char stop, uint64_t *ret)
+{
+    char *end;
+    *ret = strtoull(*at, &end, base);
+    bool is_number = end > *at && *end == stop;
+    *at = end + 1;
+    return is_number;
+}
+
+/* A client of covey's counts for its whole family: "covey-FIRST-OWN-RECEIPT" are the numbers
+ * of the family's first process, of its own, and of the reference that it asks for or gives
+ * back, in hex. When the first has ended it counts for itself. A session does so, too, but
+ * it is its own process whose end it ends with. */
 static void count_for_family(struct cvy_connection *c, const char *ident)
 {
     static const char mark[] = "covey-";
+    uint64_t first, own, receipt;
     if (!ident || strncmp(ident, mark, sizeof mark - 1) != 0)
         return;
-    char *end;
-    unsigned long first = strtoul(ident + sizeof mark - 1, &end, 10);
-    if (*end != '-' || first > INT_MAX)
+    ident += sizeof mark - 1;
+    if (!read_number(&ident, 10, '-', &first) || !read_number(&ident, 10, '-', &own) ||
+        !read_number(&ident, 16, 0, &receipt))
         return;
-    unsigned long own = strtoul(end + 1, &end, 10);
-    if (*end || c->client->pid <= 0 || own != (unsigned long)c->client->pid ||
-        first == own)
-        return;
-    c->family = cvy_client_of_process(c->server, (int)first);
+    c->is_coveys = true;
+    c->receipt = receipt;
+    if (c->client->pid > 0 && own == (uint64_t)c->client->pid && first != own &&
+        first <= INT_MAX)
+        c->family = cvy_client_of_process(c->server, (int)first);
 }
 
 void cvy_control_do(struct cvy_connection *c, const struct cvy_request *request)

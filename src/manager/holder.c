@@ -9,7 +9,8 @@
  *
  * Programs that share proxies among their processes may count once for all of them. So who
  * calls an object without having a reference is its borrower, and inherits that of one
- * that has ended; and who gives back what it has not, gives back another's. */
+ * that has ended; and who gives back what it has not, gives back another's. Theirs have
+ * receipts, see receipt.c. */
 #include <errno.h>
 #include <string.h>
 
@@ -106,6 +107,15 @@ static void drop_one(struct cvy_server *server, struct cvy_hosted *hosted)
     cvy_hosted_release(server, hosted);
 }
 
+bool cvy_client_give_back(struct cvy_server *server, struct cvy_client *client,
+                          struct cvy_hosted *hosted)
+{
+    if (!take_one(client, hosted))
+        return false;
+    drop_one(server, hosted);
+    return true;
+}
+
 int cvy_client_decref(struct cvy_server *server, struct cvy_client *client,
                       struct cvy_hosted *hosted)
 {
@@ -116,11 +126,14 @@ int cvy_client_decref(struct cvy_server *server, struct cvy_client *client,
     return 0;
 }
 
+bool cvy_client_has(const struct cvy_client *client, const struct cvy_hosted *hosted)
+{
+    return client->ref_count > 0 && client->refs[place_of(client, hosted)].hosted;
+}
+
 void cvy_client_uses(struct cvy_client *client, struct cvy_hosted *hosted)
 {
-    if (hosted->borrower == client || !client->pid)
-        return;
-    if (client->ref_count > 0 && client->refs[place_of(client, hosted)].hosted)
+    if (hosted->borrower == client || !client->pid || cvy_client_has(client, hosted))
         return;
     hosted->borrower = client;
     client->borrows = true;
@@ -136,6 +149,19 @@ static void stop_borrowing(struct cvy_server *server, const struct cvy_client *c
             h->borrower = NULL;
 }
 
+/* A borrower has those of who has ended, if nobody else has any. */
+static bool inherit(struct cvy_server *server, const struct cvy_client *client,
+                    struct cvy_hosted *h)
+{
+    if (h->refs || !h->borrower || h->borrower == client ||
+        cvy_client_incref(h->borrower, h) < 0)
+        return false;
+    size_t receipts = cvy_receipts_move(server, h, client, h->borrower);
+    while (h->refs < receipts && cvy_client_incref(h->borrower, h) == 0)
+        continue;
+    return true;
+}
+
 static void drop_references(struct cvy_server *server, struct cvy_client *client)
 {
     for (size_t i = 0; i < client->ref_capacity; i++) {
@@ -143,9 +169,9 @@ static void drop_references(struct cvy_server *server, struct cvy_client *client
         if (!h)
             continue;
         h->refs -= client->refs[i].count;
-        if (!h->refs && h->borrower && h->borrower != client &&
-            cvy_client_incref(h->borrower, h) == 0)
+        if (inherit(server, client, h))
             continue;
+        (void)cvy_receipts_move(server, h, client, NULL);
         cvy_hosted_release(server, h);
     }
     cvy_free(client->refs);
@@ -289,13 +315,15 @@ struct cvy_client *cvy_client_alone(struct cvy_server *server)
  * references of the family's first process, see count_for_family, unless that has ended. */
 static void settle_for_family(struct cvy_server *server)
 {
-    char ident[CVY_IDENT_MAX + 1];
-    int first = 0;
-    while (cvy_proxy_take_owed(server->address, ident, &first)) {
-        struct cvy_hosted *hosted = cvy_hosted_find(server, ident);
-        struct cvy_client *family = noted(server, first);
-        if (hosted && family && take_one(family, hosted))
-            drop_one(server, hosted);
+    struct cvy_owed owed;
+    while (cvy_proxy_take_owed(server->address, &owed)) {
+        struct cvy_hosted *hosted = cvy_hosted_find(server, owed.ident);
+        struct cvy_client *family = noted(server, owed.first);
+        if (owed.receipt)
+            cvy_receipt_redeem(server, owed.ident, owed.receipt);
+        else if (hosted && family)
+            (void)cvy_client_give_back(server, family, hosted);
+        cvy_proxy_settled(&owed, 0);
     }
 }
 

@@ -122,6 +122,7 @@ static void take_out(struct cvy_hosts *hosts, const struct cvy_hosted *hosted)
 void cvy_hosted_destroy(struct cvy_server *server, struct cvy_hosted *hosted)
 {
     take_out(&server->hosts, hosted);
+    cvy_receipts_drop(server, hosted);
     if (hosted->type->one == hosted)
         hosted->type->one = NULL;
     if (hosted->referent.cls->destroy)

@@ -265,7 +265,8 @@ static int invoke_repeatedly(covey_proxy *proxy, covey_value **out,
     bool is_lost;
     int r;
     do {
-        struct covey_reply reply = {.proxy = proxy, .method = method};
+        struct covey_reply reply = {
+            .proxy = proxy, .ident = proxy->ident, .method = method};
         r = invoke_once(&reply, out, out_proxy, covey_value_ref(args),
                         covey_value_ref(kwargs), patience, &is_lost);
         if (is_lost)
@@ -282,7 +283,8 @@ static int invoke(covey_proxy *proxy, covey_value **out, covey_proxy **out_proxy
 {
     const struct covey_manager *m = cvy_manager_of(proxy);
     struct cvy_patience patience = {.deadline = deadline};
-    struct covey_reply reply = {.proxy = proxy, .method = method};
+    struct covey_reply reply = {
+        .proxy = proxy, .ident = proxy->ident, .method = method};
     bool is_lost;
     if (cvy_unlikely(m->repeat) && cvy_repeat_has(m, proxy->type_id, method))
         return invoke_repeatedly(proxy, out, out_proxy, method, args, kwargs,
@@ -354,6 +356,22 @@ int covey_proxy_call_proxy(covey_proxy *proxy, covey_proxy **out, const char *me
                           cvy_os_deadline(timeout));
 }
 
+int cvy_remote_sign(covey_proxy *proxy, bool *ret_has)
+{
+    struct cvy_patience patience = {.deadline =
+                                        cvy_manager_deadline(cvy_manager_of(proxy))};
+    struct covey_reply reply = {
+        .proxy = proxy, .ident = CVY_RECEIPT_REQUEST, .method = CVY_RECEIPT_REQUEST};
+    covey_value *args = NULL, *has = NULL;
+    bool is_lost;
+    int r = covey_value_pack(&args, "(s, K)", proxy->ident, proxy->receipt);
+    if (r >= 0)
+        r = invoke_once(&reply, &has, NULL, args, NULL, &patience, &is_lost);
+    *ret_has = r >= 0 && covey_value_truth(has) > 0;
+    covey_value_free(has);
+    return r;
+}
+
 /* ---- calls that are not awaited ---- */
 
 int covey_proxy_send(covey_reply **out, covey_proxy *proxy, const char *method,
@@ -375,6 +393,7 @@ int covey_proxy_send(covey_reply **out, covey_proxy *proxy, const char *method,
     memcpy(reply->method_room, method, strlen(method) + 1);
     reply->method = reply->method_room;
     reply->proxy = proxy;
+    reply->ident = proxy->ident;
     reply->thread = cvy_thread_owner();
     struct cvy_patience patience = {.deadline = cvy_os_deadline(timeout)};
     cvy_remote_forget();

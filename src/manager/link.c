@@ -39,6 +39,7 @@ struct cvy_link {
     const struct covey_manager *manager;
     uint64_t serial;
     struct cvy_wire wire; /* its connection NULL: closed by who freed the manager */
+    bool knows_receipts;
     struct covey_reply *first, *last;
     struct cvy_held_locks
         held; /* by it, under `mutex`; counted if it may be replaced */
@@ -372,27 +373,31 @@ static int ask(const struct covey_manager *m, covey_conn *conn, covey_value *req
 /* Whose references these are: the family's, which ends with its first process. Of requests
  * for the manager itself CPython's servers do not look at the ident. The own pid shows that
  * client and server count processes alike. */
-static const char *family_ident(char ident[CVY_IDENT_MAX + 1])
+static const char *family_ident(char ident[CVY_IDENT_MAX + 1], uint64_t receipt)
 {
-    (void)snprintf(ident, CVY_IDENT_MAX + 1, "covey-%u-%u",
-                   (unsigned)cvy_member_first_pid(), (unsigned)cvy_os_pid());
+    (void)snprintf(ident, CVY_IDENT_MAX + 1, "covey-%u-%u-%llx",
+                   (unsigned)cvy_member_first_pid(), (unsigned)cvy_os_pid(),
+                   (unsigned long long)receipt);
     return ident;
 }
 
-/* Tell the server that this connection is for the calls of one thread. */
-static int introduce(const struct covey_manager *m, covey_conn *conn, int64_t deadline)
+/* Tell the server that this connection is for the calls of one thread. One of covey's
+ * answers True. */
+static int introduce(const struct covey_manager *m, covey_conn *conn,
+                     bool *ret_knows_receipts, int64_t deadline)
 {
     covey_value *request = NULL, *message = NULL;
     enum cvy_reply_kind kind;
     const covey_value *value;
     char ident[CVY_IDENT_MAX + 1];
     bool is_sent;
-    int r = cvy_request_make(&request, family_ident(ident), "accept_connection",
+    int r = cvy_request_make(&request, family_ident(ident, 0), "accept_connection",
                              cvy_remote_args1(own_name()), NULL);
     if (r >= 0)
         r = ask(m, conn, request, &message, deadline, &is_sent);
     if (r >= 0)
         r = cvy_remote_result(message, m->address, &kind, &value);
+    *ret_knows_receipts = r >= 0 && covey_value_kind(value) == COVEY_VALUE_BOOL;
     covey_value_free(request);
     covey_value_free(message);
     return r;
@@ -432,9 +437,10 @@ static int new_link(const struct covey_manager *m, struct cvy_link **out,
                     int64_t deadline)
 {
     struct cvy_wire wire = {0};
+    bool knows_receipts = false;
     int r = connect_to(m, &wire.conn, deadline);
     if (r >= 0)
-        r = introduce(m, wire.conn, deadline);
+        r = introduce(m, wire.conn, &knows_receipts, deadline);
     if (r >= 0)
         r = open_lane(m, &wire, deadline);
     struct cvy_link *link = r < 0 ? NULL : cvy_calloc(1, sizeof *link);
@@ -447,6 +453,7 @@ static int new_link(const struct covey_manager *m, struct cvy_link **out,
     link->manager = m;
     link->serial = m->serial;
     link->wire = wire;
+    link->knows_receipts = knows_receipts;
     (void)pthread_mutex_lock(&mutex);
     link->next = mine->links;
     mine->links = link;
@@ -539,6 +546,14 @@ static int link_to(const struct covey_manager *m, struct cvy_link **out,
     return new_link_patiently(m, out, patience);
 }
 
+bool cvy_link_knows_receipts(const covey_manager *m)
+{
+    for (struct cvy_link *link = mine ? mine->links : NULL; link; link = link->next)
+        if (link->manager == m && link->serial == m->serial && link->wire.conn)
+            return link->knows_receipts;
+    return false;
+}
+
 int cvy_link_await(struct covey_reply *reply, int64_t deadline)
 {
     while (reply->link) {
@@ -585,8 +600,7 @@ static int pickle_request(const struct covey_reply *reply, covey_value *args,
 {
     if (mine->out.capacity > KEEP_BYTES)
         covey_bytes_free(&mine->out);
-    return cvy_request_pickle(&mine->out, reply->proxy->ident, reply->method, args,
-                              kwargs);
+    return cvy_request_pickle(&mine->out, reply->ident, reply->method, args, kwargs);
 }
 
 /* Send what is in `out`. Returns: 0; -ETIMEDOUT; COVEY_EEOF: the connection has ended
@@ -654,14 +668,15 @@ static int ask_once(covey_manager *m, covey_value *request, covey_value **out,
 }
 
 int cvy_link_ask(covey_manager *m, covey_value **out, const char *method,
-                 covey_value *args, covey_value *kwargs, enum cvy_ask how,
-                 int64_t deadline)
+                 covey_value *args, covey_value *kwargs, uint64_t receipt,
+                 enum cvy_ask how, int64_t deadline)
 {
     struct cvy_patience patience = {.deadline = deadline};
     covey_value *request = NULL;
     char ident[CVY_IDENT_MAX + 1];
     bool is_sent, only_looks = cvy_request_only_looks(method);
-    int r = cvy_request_make(&request, family_ident(ident), method, args, kwargs);
+    int r =
+        cvy_request_make(&request, family_ident(ident, receipt), method, args, kwargs);
     while (r >= 0) {
         r = ask_once(m, request, out, how == CVY_ASK_TO_END, deadline, &is_sent);
         if (r >= 0 || how != CVY_ASK_PATIENTLY)

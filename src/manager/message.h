@@ -41,6 +41,10 @@
  * family's memory, over which the session is to go on. The reply is True if it does. To
  * servers of others it is a call of an object that they do not have. */
 #define CVY_LANE_REQUEST "#COVEY_LANE"
+/** Another one: (ident, receipt). What a method has returned belongs to the process that
+ * asked, and by this to who the session counts for. The reply is True if the reference has
+ * the receipt then. */
+#define CVY_RECEIPT_REQUEST "#COVEY_RECEIPT"
 
 struct cvy_request {
     const char *ident; /* NULL: for the manager itself */
@@ -165,10 +169,21 @@ int cvy_address_to_value(covey_value **out, const char *text) COVEY_MUST_CHECK;
 int cvy_address_from_value(const covey_value *value,
                            char text[CVY_OS_ADDRESS_TEXT]) COVEY_MUST_CHECK;
 
-/** A proxy in this process's family of an object in the manager at that address, whose last
- * holder was killed, is the caller's to give back (proxy.c). `*ret_first`: the number of
- * the family's first process. Returns: whether there was one. */
-bool cvy_proxy_take_owed(const char *address, char ret_ident[CVY_IDENT_MAX + 1],
-                         int *ret_first);
+/* ---- references whose last holders were killed (proxy.c) ---- */
+
+struct covey_proxy;
+
+/** The caller's to give back. */
+struct cvy_owed {
+    char ident[CVY_IDENT_MAX + 1]; /* empty: only the receipt is known */
+    uint64_t receipt;              /* 0: none */
+    int first;                     /* the number of the family's first process */
+    struct covey_proxy *proxy; /* until it is settled; NULL: it cannot be repeated */
+};
+/** One of this process's family to an object in the manager at that address. Returns:
+ * whether there was one. */
+bool cvy_proxy_take_owed(const char *address, struct cvy_owed *ret);
+/** It was tried, with this result. Who ends before that leaves it to others. */
+void cvy_proxy_settled(struct cvy_owed *owed, int result);
 
 #endif

@@ -5,8 +5,14 @@
  * of the family holds it. Who drops the last hold gives the reference back; a process that
  * ends in order drops what it holds itself, so that it can do so. For one that was killed
  * others do it: its manager, if that is of the family and sees the end, or who next asks
- * the manager for something. Each reference is given back once at most: who is killed after
- * it has taken that upon itself leaves the object there. */
+ * the manager for something.
+ *
+ * So that no kill leaves a reference behind, the proxy's object is there before the manager
+ * is asked for one, with the number by which it is asked for, its receipt; and until the
+ * manager has answered that it is given back. Whoever finds the object without a holder
+ * gives back what has that receipt, which the manager does once at most. Servers of others
+ * do not know of receipts; to them a reference is given back once at most, so who is killed
+ * after it has taken that upon itself leaves it there. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,135 +28,32 @@
  * and more than one, since making a proxy is one request. */
 #define SETTLED_AT_ONCE 4
 
-/* ---- making ---- */
-
-/* The process ends, maybe one that only was born with a hold. */
-CVY_CHILD_CODE static void let_all_go(void)
-{
-    if (!cvy_head_has(CVY_HEAD_PROXIES))
-        return;
-    for (covey_proxy *p; (p = cvy_object_held(CVY_KIND_PROXY));)
-        covey_proxy_free(p);
-}
-
-__attribute__((constructor)) static void prepare(void)
-{
-    cvy_leave_add(let_all_go);
-}
-
-static bool copy_name(char *to, size_t room, const char *name)
-{
-    size_t size = strlen(name) + 1;
-    if (size > room)
-        return false;
-    memcpy(to, name, size);
-    return true;
-}
-
-int cvy_proxy_make(covey_proxy **out, covey_manager *manager,
-                   const struct cvy_pickled_proxy *pickled, const char *call)
-{
-    void *made = NULL;
-    const char *module = pickled->class_module;
-    const char *name = pickled->class_name;
-    if (!name)
-        name = cvy_proxy_class_of(pickled->token.type_id);
-    int r = cvy_object_create(CVY_KIND_PROXY, sizeof(struct covey_proxy), 0, 0, &made,
-                              NULL);
-    if (r < 0)
-        return r;
-    covey_proxy *p = made;
-    if (!copy_name(p->ident, sizeof p->ident, pickled->token.ident) ||
-        !copy_name(p->type_id, sizeof p->type_id, pickled->token.type_id) ||
-        !copy_name(p->class_name, sizeof p->class_name, name ? name : "AutoProxy") ||
-        !copy_name(p->class_module, sizeof p->class_module,
-                   module ? module : CVY_MANAGERS))
-        r = cvy_fail(COVEY_EPROTOCOL, "%s: a name of the proxy is too long", call);
-    if (r >= 0)
-        r = cvy_object_keep(p, manager, call);
-    if (r < 0) {
-        (void)cvy_object_release(p);
-        return r;
-    }
-    cvy_object_owe(p);
-    cvy_head_flag(CVY_HEAD_PROXIES);
-    *out = p;
-    return 0;
-}
-
-/* What `create` answers: (ident, exposed). */
-static int read_created(const covey_value *value, const char *type_id,
-                        struct cvy_pickled_proxy *ret)
-{
-    const char *ident = NULL;
-    if (covey_value_kind(value) != COVEY_VALUE_TUPLE || covey_value_count(value) != 2 ||
-        covey_value_get_str(covey_value_at(value, 0), &ident, NULL) < 0 || !*ident ||
-        strlen(ident) > CVY_IDENT_MAX)
-        return cvy_fail(COVEY_EPROTOCOL,
-                        "creating a %.60s: the answer is a %.60s of %zu", type_id,
-                        covey_value_type(value), covey_value_count(value));
-    ret->token = (struct cvy_token){.type_id = type_id, .ident = ident};
-    return 0;
-}
-
-int covey_proxy_create(covey_proxy **out, covey_manager *manager, const char *type_id,
-                       covey_value *args, covey_value *kwargs)
-{
-    static const char call[] = "covey_proxy_create";
-    struct cvy_pickled_proxy pickled = {0};
-    covey_value *value = NULL, *all = covey_value_tuple();
-    int r = cvy_sync_enter(manager, CVY_KIND_MANAGER, call);
-    if (r >= 0 && (!out || !type_id || strlen(type_id) > CVY_METHOD_MAX))
-        r = cvy_fail(-EINVAL, "%s: out or the type id is NULL, or too long", call);
-    if (r >= 0 && args && covey_value_kind(args) != COVEY_VALUE_TUPLE)
-        r = cvy_fail(COVEY_ETYPE, "%s: the arguments are no tuple", call);
-    if (r >= 0)
-        r = covey_value_append(all, covey_value_str(type_id));
-    if (r >= 0 && args)
-        r = covey_value_extend(all, args);
-    covey_value_free(args);
-    if (r < 0) {
-        covey_value_free(all);
-        covey_value_free(kwargs);
-        return r;
-    }
-    r = cvy_remote_ask(manager, &value, "create", all, kwargs);
-    if (r >= 0)
-        r = read_created(value, type_id, &pickled);
-    if (r >= 0) {
-        r = cvy_proxy_make(out, manager, &pickled, call);
-        if (r < 0)
-            cvy_proxy_decref(manager, pickled.token.ident);
-    }
-    covey_value_free(value);
-    return r;
-}
-
-int cvy_proxy_adopt(covey_proxy **out, covey_manager *manager, const covey_value *value)
-{
-    char home[CVY_OS_ADDRESS_TEXT];
-    struct cvy_pickled_proxy pickled = {0};
-    const covey_value *exposed = NULL;
-    int r = cvy_reply_read_proxy(value, &exposed, &pickled.token);
-    if (r < 0)
-        return r;
-    if (cvy_address_from_value(pickled.token.address, home) >= 0)
-        cvy_manager_learn_home(manager, home);
-    r = cvy_proxy_make(out, manager, &pickled, "a proxy that a method returned");
-    if (r < 0)
-        cvy_proxy_decref(manager, pickled.token.ident);
-    return r;
-}
-
 /* ---- letting go ---- */
 
+static bool may_have_run(int r)
+{
+    return r == -ETIMEDOUT || r == COVEY_EEOF || r == -EINTR;
+}
+
+/* The manager was asked for a reference or given one back, with this result. If it is not
+ * known what has become of that, who finds the object gives it back once more. */
+static void end(covey_proxy *p, int r)
+{
+    bool last;
+    if (may_have_run(r))
+        (void)cvy_object_release_owing(p, &last);
+    else
+        (void)cvy_object_release(p);
+}
+
 /* Tell of it, but leave this thread's detail and error as they are: nobody asked. */
-static int decref_by(covey_manager *manager, const char *ident, int64_t deadline)
+static int give_back_by(covey_manager *manager, const char *ident, uint64_t receipt,
+                        int64_t deadline)
 {
     covey_value *message = NULL;
     int r = cvy_link_ask(manager, &message, "decref",
-                         cvy_remote_args1(covey_value_str(ident)), NULL, CVY_ASK_ONCE,
-                         deadline);
+                         cvy_remote_args1(covey_value_str(ident)), NULL, receipt,
+                         CVY_ASK_ONCE, deadline);
     if (r < 0 && cvy_log_is_on(COVEY_LOG_DEBUG))
         (void)covey_log(COVEY_LOG_DEBUG, "the reference to %s in manager %s: %s", ident,
                         manager->address, covey_error_detail());
@@ -158,10 +61,10 @@ static int decref_by(covey_manager *manager, const char *ident, int64_t deadline
     return r;
 }
 
-void cvy_proxy_decref(covey_manager *manager, const char *ident)
+static int give_back(covey_manager *manager, const char *ident, uint64_t receipt)
 {
-    (void)decref_by(
-        manager, ident,
+    return give_back_by(
+        manager, ident, receipt,
         cvy_min_i64(cvy_manager_deadline(manager), cvy_os_deadline(DECREF_PATIENCE)));
 }
 
@@ -180,43 +83,77 @@ static covey_proxy *find_owed(const char *address)
     return cvy_object_take_owed(CVY_KIND_PROXY, is_at, address);
 }
 
-bool cvy_proxy_take_owed(const char *address, char ret_ident[CVY_IDENT_MAX + 1],
-                         int *ret_first)
+bool cvy_proxy_take_owed(const char *address, struct cvy_owed *ret)
 {
     if (!cvy_head || !cvy_head_has(CVY_HEAD_PROXIES) || cvy_enter() < 0)
         return false;
     covey_proxy *p = find_owed(address);
     if (!p)
         return false;
-    *ret_first = cvy_member_first_pid();
-    memcpy(ret_ident, p->ident, sizeof p->ident);
-    (void)cvy_object_release(p);
+    *ret = (struct cvy_owed){.first = cvy_member_first_pid(), .proxy = p};
+    memcpy(ret->ident, p->ident, sizeof p->ident);
+    if (p->has_receipt)
+        ret->receipt = p->receipt;
+    else
+        cvy_proxy_settled(ret, 0);
     return true;
+}
+
+void cvy_proxy_settled(struct cvy_owed *owed, int result)
+{
+    if (owed->proxy)
+        end(owed->proxy, result);
+    owed->proxy = NULL;
 }
 
 void cvy_proxy_settle(covey_manager *manager, int64_t deadline)
 {
-    char ident[CVY_IDENT_MAX + 1];
-    int first, r = 0;
-    for (int i = 0; i < SETTLED_AT_ONCE && r >= 0 &&
-                    cvy_proxy_take_owed(manager->address, ident, &first);
-         i++)
-        r = decref_by(manager, ident, deadline);
+    struct cvy_owed owed;
+    int r = 0;
+    for (int i = 0;
+         i < SETTLED_AT_ONCE && r >= 0 && cvy_proxy_take_owed(manager->address, &owed);
+         i++) {
+        r = give_back_by(manager, owed.ident, owed.receipt, deadline);
+        cvy_proxy_settled(&owed, r);
+    }
 }
 
 void cvy_proxy_write_off(const covey_manager *manager)
 {
+    struct cvy_owed owed;
+    while (cvy_proxy_take_owed(manager->address, &owed))
+        cvy_proxy_settled(&owed, 0);
+}
+
+static bool has(const void *proxy, const void *receipt)
+{
+    return ((const covey_proxy *)proxy)->receipt == *(const uint64_t *)receipt;
+}
+
+/* One hold less; with the last one the reference is given back. */
+static int let_go(covey_proxy *proxy, covey_manager *m)
+{
     char ident[CVY_IDENT_MAX + 1];
-    int first;
-    while (cvy_proxy_take_owed(manager->address, ident, &first))
-        ;
+    bool last = false, has_receipt = proxy->has_receipt;
+    uint64_t receipt = proxy->receipt;
+    memcpy(ident, proxy->ident, sizeof ident);
+    if (!has_receipt) {
+        int r = cvy_object_release_told(proxy, &last);
+        if (last)
+            (void)give_back(m, ident, 0);
+        return r;
+    }
+    int r = cvy_object_release_owing(proxy, &last);
+    covey_proxy *p = last ? cvy_object_take_owed(CVY_KIND_PROXY, has, &receipt) : NULL;
+    if (!p) /* others hold it, or have taken it upon them */
+        return r;
+    end(p, give_back(m, ident, receipt));
+    return r;
 }
 
 void covey_proxy_free(covey_proxy *proxy)
 {
     static const char call[] = "covey_proxy_free";
-    char ident[CVY_IDENT_MAX + 1];
-    bool last = false;
     if (!proxy)
         return;
     int r = cvy_proxy_enter(proxy, call);
@@ -226,17 +163,204 @@ void covey_proxy_free(covey_proxy *proxy)
     }
     covey_manager *m = cvy_manager_of(proxy);
     uint64_t serial = m->serial;
-    memcpy(ident, proxy->ident, sizeof ident);
     r = cvy_object_hold(m, cvy_member_owner(), call);
     if (r >= 0)
-        r = cvy_object_release_told(proxy, &last);
-    if (last)
-        cvy_proxy_decref(m, ident);
+        r = let_go(proxy, m);
     if (r >= 0)
         r = cvy_object_release(m);
     if (r < 0)
         (void)covey_log(COVEY_LOG_WARNING, "%s: %s", call, covey_error_detail());
     cvy_manager_gone(m, serial);
+}
+
+/* The process ends, maybe one that only was born with a hold. */
+CVY_CHILD_CODE static void let_all_go(void)
+{
+    if (!cvy_head_has(CVY_HEAD_PROXIES))
+        return;
+    for (covey_proxy *p; (p = cvy_object_held(CVY_KIND_PROXY));)
+        covey_proxy_free(p);
+}
+
+__attribute__((constructor)) static void prepare(void)
+{
+    cvy_leave_add(let_all_go);
+}
+
+/* ---- making ---- */
+
+static bool copy_name(char *to, size_t room, const char *name)
+{
+    size_t size = strlen(name) + 1;
+    if (size > room)
+        return false;
+    memcpy(to, name, size);
+    return true;
+}
+
+/* A proxy of nothing yet. From its end on, however that comes, the manager is to be told. */
+static int make(covey_proxy **out, covey_manager *manager, const char *call)
+{
+    void *made = NULL;
+    int r = cvy_object_create(CVY_KIND_PROXY, sizeof(struct covey_proxy), 0, 0, &made,
+                              NULL);
+    if (r < 0)
+        return r;
+    covey_proxy *p = made;
+    r = cvy_os_random(&p->receipt, sizeof p->receipt);
+    if (r < 0)
+        r = cvy_fail(r, "%s: no random number for a receipt", call);
+    p->receipt |= 1; /* 0 is none */
+    p->has_receipt = true;
+    if (r >= 0)
+        r = cvy_object_keep(p, manager, call);
+    if (r < 0) {
+        (void)cvy_object_release(p);
+        return r;
+    }
+    cvy_head_flag(CVY_HEAD_PROXIES);
+    cvy_object_owe(p);
+    *out = p;
+    return 0;
+}
+
+/* What it is a proxy of. Without an ident it is given back by its receipt alone. */
+static int describe(covey_proxy *p, const struct cvy_pickled_proxy *pickled,
+                    const char *call)
+{
+    const char *module = pickled->class_module;
+    const char *name = pickled->class_name;
+    if (!name)
+        name = cvy_proxy_class_of(pickled->token.type_id);
+    if (!copy_name(p->ident, sizeof p->ident, pickled->token.ident) ||
+        !copy_name(p->type_id, sizeof p->type_id, pickled->token.type_id) ||
+        !copy_name(p->class_name, sizeof p->class_name, name ? name : "AutoProxy") ||
+        !copy_name(p->class_module, sizeof p->class_module,
+                   module ? module : CVY_MANAGERS))
+        return cvy_fail(COVEY_EPROTOCOL, "%s: a name of the proxy is too long", call);
+    return 0;
+}
+
+/* The manager has answered a request for a reference. */
+static void note_receipt(covey_proxy *p, bool has_receipt)
+{
+    p->has_receipt = has_receipt;
+    atomic_signal_fence(memory_order_seq_cst); /* before the ident */
+}
+
+/* The reference is there. */
+static int finish(covey_proxy **out, covey_proxy *p, bool has_receipt,
+                  const struct cvy_pickled_proxy *pickled, const char *call)
+{
+    note_receipt(p, has_receipt);
+    int r = describe(p, pickled, call);
+    if (r < 0)
+        covey_proxy_free(p);
+    else
+        *out = p;
+    return r;
+}
+
+/* What `create` answers: (ident, exposed), and a third one of servers that know of receipts
+ * and have noted this one. */
+static int read_created(const covey_value *value, const char *type_id,
+                        struct cvy_pickled_proxy *ret)
+{
+    const char *ident = NULL;
+    if (covey_value_kind(value) != COVEY_VALUE_TUPLE || covey_value_count(value) < 2 ||
+        covey_value_get_str(covey_value_at(value, 0), &ident, NULL) < 0 || !*ident ||
+        strlen(ident) > CVY_IDENT_MAX)
+        return cvy_fail(COVEY_EPROTOCOL,
+                        "creating a %.60s: the answer is a %.60s of %zu", type_id,
+                        covey_value_type(value), covey_value_count(value));
+    ret->token = (struct cvy_token){.type_id = type_id, .ident = ident};
+    return 0;
+}
+
+/* Takes `args` and `kwargs`. */
+static int create(covey_proxy **out, covey_manager *manager, const char *type_id,
+                  covey_value *args, covey_value *kwargs, const char *call)
+{
+    struct cvy_pickled_proxy pickled = {0};
+    covey_value *value = NULL;
+    covey_proxy *p = NULL;
+    int r = make(&p, manager, call);
+    if (r < 0) {
+        covey_value_free(args);
+        covey_value_free(kwargs);
+        return r;
+    }
+    r = cvy_remote_ask_for(manager, &value, "create", args, kwargs, p->receipt);
+    if (r >= 0)
+        r = read_created(value, type_id, &pickled);
+    if (r >= 0)
+        r = finish(out, p, covey_value_count(value) > 2, &pickled, call);
+    else
+        end(p, r);
+    covey_value_free(value);
+    return r;
+}
+
+int covey_proxy_create(covey_proxy **out, covey_manager *manager, const char *type_id,
+                       covey_value *args, covey_value *kwargs)
+{
+    static const char call[] = "covey_proxy_create";
+    covey_value *all = covey_value_tuple();
+    int r = cvy_sync_enter(manager, CVY_KIND_MANAGER, call);
+    if (r >= 0 && (!out || !type_id || strlen(type_id) > CVY_METHOD_MAX))
+        r = cvy_fail(-EINVAL, "%s: out or the type id is NULL, or too long", call);
+    if (r >= 0 && args && covey_value_kind(args) != COVEY_VALUE_TUPLE)
+        r = cvy_fail(COVEY_ETYPE, "%s: the arguments are no tuple", call);
+    if (r >= 0)
+        r = covey_value_append(all, covey_value_str(type_id));
+    if (r >= 0 && args)
+        r = covey_value_extend(all, args);
+    covey_value_free(args);
+    if (r < 0) {
+        covey_value_free(all);
+        covey_value_free(kwargs);
+        return r;
+    }
+    return create(out, manager, type_id, all, kwargs, call);
+}
+
+/* Until the manager has noted the receipt it is a reference of this process's own. */
+static int sign(covey_proxy *p)
+{
+    bool has_receipt = false;
+    int r = cvy_remote_sign(p, &has_receipt);
+    if (r >= 0)
+        p->has_receipt = has_receipt;
+    else if (may_have_run(r))
+        end(p, r);
+    else
+        covey_proxy_free(p);
+    return r;
+}
+
+int cvy_proxy_adopt(covey_proxy **out, covey_manager *manager, const covey_value *value)
+{
+    static const char call[] = "a proxy that a method returned";
+    char home[CVY_OS_ADDRESS_TEXT];
+    struct cvy_pickled_proxy pickled = {0};
+    const covey_value *exposed = NULL;
+    covey_proxy *p = NULL;
+    bool knows_receipts = cvy_link_knows_receipts(manager);
+    int r = cvy_reply_read_proxy(value, &exposed, &pickled.token);
+    if (r < 0)
+        return r;
+    if (cvy_address_from_value(pickled.token.address, home) >= 0)
+        cvy_manager_learn_home(manager, home);
+    r = make(&p, manager, call);
+    if (r < 0)
+        (void)give_back(manager, pickled.token.ident, 0);
+    if (r >= 0)
+        r = finish(&p, p, knows_receipts, &pickled, call);
+    if (r >= 0 && knows_receipts)
+        r = sign(p);
+    if (r >= 0)
+        *out = p;
+    return r;
 }
 
 /* ---- in values ---- */
@@ -353,6 +477,26 @@ static int another(covey_manager **out, const covey_manager *like, const char *a
     return cvy_manager_make(out, address, &o, call);
 }
 
+static int refer(covey_proxy **out, covey_manager *m,
+                 const struct cvy_pickled_proxy *pickled, const char *call)
+{
+    covey_value *answer = NULL;
+    covey_proxy *p = NULL;
+    int r = make(&p, m, call);
+    if (r < 0)
+        return r;
+    r = cvy_remote_ask_for(m, &answer, "incref",
+                           cvy_remote_args1(covey_value_str(pickled->token.ident)),
+                           NULL, p->receipt);
+    r = cvy_remote_refine(r, pickled->token.ident, call);
+    if (r >= 0)
+        r = finish(out, p, covey_value_kind(answer) == COVEY_VALUE_BOOL, pickled, call);
+    else
+        end(p, r);
+    covey_value_free(answer);
+    return r;
+}
+
 int covey_proxy_from_value(covey_proxy **out, covey_manager *manager,
                            const covey_value *value)
 {
@@ -360,7 +504,6 @@ int covey_proxy_from_value(covey_proxy **out, covey_manager *manager,
     char home[CVY_OS_ADDRESS_TEXT];
     struct cvy_pickled_proxy pickled = {0};
     covey_manager *m = manager, *other = NULL;
-    covey_value *nothing = NULL;
     int r = cvy_sync_enter(manager, CVY_KIND_MANAGER, call);
     if (r >= 0 && !out)
         r = cvy_fail(-EINVAL, "%s: out is NULL", call);
@@ -377,16 +520,7 @@ int covey_proxy_from_value(covey_proxy **out, covey_manager *manager,
         cvy_manager_learn_home(manager, home);
     }
     if (r >= 0)
-        r = cvy_remote_ask(m, &nothing, "incref",
-                           cvy_remote_args1(covey_value_str(pickled.token.ident)),
-                           NULL);
-    r = cvy_remote_refine(r, pickled.token.ident, call);
-    if (r >= 0) {
-        r = cvy_proxy_make(out, m, &pickled, call);
-        if (r < 0)
-            cvy_proxy_decref(m, pickled.token.ident);
-    }
-    covey_value_free(nothing);
+        r = refer(out, m, &pickled, call);
     covey_manager_free(other);
     return r;
 }

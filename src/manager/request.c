@@ -48,7 +48,8 @@ static covey_value *end_call(struct cvy_connection *c)
     return reply;
 }
 
-/* What a method made becomes an object of this client's. */
+/* What a method made becomes an object of this client's. One of covey's has it handed on to
+ * its family when it is where others find it, CVY_RECEIPT_REQUEST. */
 static void reply_proxy(struct cvy_connection *c)
 {
     struct cvy_server *server = c->server;
@@ -64,7 +65,8 @@ static void reply_proxy(struct cvy_connection *c)
         cls->destroy(self);
     int r = type ? cvy_hosted_add(server, type, self, &made) : -ENOMEM;
     if (r >= 0)
-        r = cvy_client_incref(cvy_connection_holder(c), made);
+        r = cvy_client_incref(c->is_coveys ? c->client : cvy_connection_holder(c),
+                              made);
     if (r < 0 && made)
         cvy_hosted_destroy(server, made);
     covey_value_free(end_call(c));
@@ -295,6 +297,12 @@ static bool do_usual(struct cvy_connection *c, const void *data, size_t size,
     return true;
 }
 
+static bool is_for_manager(const struct cvy_request *request)
+{
+    return !request->ident || strcmp(request->ident, CVY_LANE_REQUEST) == 0 ||
+           strcmp(request->ident, CVY_RECEIPT_REQUEST) == 0;
+}
+
 void cvy_request_do(struct cvy_connection *c, const void *data, size_t size)
 {
     struct cvy_request request;
@@ -317,8 +325,7 @@ void cvy_request_do(struct cvy_connection *c, const void *data, size_t size)
             cvy_connection_finish(c);
         return;
     }
-    if (c->state == CVY_SERVING && request.ident &&
-        strcmp(request.ident, CVY_LANE_REQUEST) != 0) {
+    if (c->state == CVY_SERVING && !is_for_manager(&request)) {
         call_named(c, &request);
         return;
     }

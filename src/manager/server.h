@@ -10,6 +10,7 @@
  *   hosted.c      the objects, and how long they live
  *   segments.c    named memory that clients have it look after
  *   holder.c      which clients hold how many references
+ *   receipt.c     references that are given back once, however often that is tried
  *   nested.c      proxies inside of values, and what only they keep alive
  *   registry.c    the types
  *   custom.c      classes of the program; their methods may run in threads: job.c
@@ -96,6 +97,23 @@ void cvy_registry_free(struct cvy_registry *registry);
 
 /* ---- objects ---- */
 
+/* A reference that can be given back by a number, see receipt.c. */
+struct cvy_receipt {
+    struct cvy_receipt *next; /* of its object */
+    uint64_t number;
+    struct cvy_client *client; /* whose reference it is */
+};
+
+/* How many are remembered that came back before what they are for was asked. Who is killed
+ * leaves one at most, and its requests are read or dropped soon after. */
+#define CVY_EARLY_RECEIPTS 256
+
+struct cvy_receipts {
+    size_t count; /* of all objects */
+    uint64_t early[CVY_EARLY_RECEIPTS];
+    size_t next_early;
+};
+
 struct cvy_hosted {
     struct cvy_referent referent;
     struct cvy_hosted *next; /* in its place of the table */
@@ -103,6 +121,7 @@ struct cvy_hosted {
     char ident[24]; /* the same as text */
     struct cvy_type *type;
     uint64_t refs;
+    struct cvy_receipt *receipts; /* of some of them */
     uint32_t busy;
     bool nested; /* a proxy of it has come in a request */
     bool pinned; /* a class whose values are not walked may keep a proxy of it */
@@ -185,6 +204,10 @@ int cvy_client_incref(struct cvy_client *client,
 /** Returns: 0; -ENOENT: it has none. */
 int cvy_client_decref(struct cvy_server *server, struct cvy_client *client,
                       struct cvy_hosted *hosted) COVEY_MUST_CHECK;
+/** The same, but only one of its own. Returns: whether it had one. */
+bool cvy_client_give_back(struct cvy_server *server, struct cvy_client *client,
+                          struct cvy_hosted *hosted);
+bool cvy_client_has(const struct cvy_client *client, const struct cvy_hosted *hosted);
 /** It calls an object. */
 void cvy_client_uses(struct cvy_client *client, struct cvy_hosted *hosted);
 /** Its process has ended: drop its references. */
@@ -192,6 +215,23 @@ void cvy_client_dead(struct cvy_server *server, struct cvy_client *client);
 /** Free those that have gone: no event is about them any more. */
 void cvy_client_sweep(struct cvy_server *server);
 void cvy_client_free_all(struct cvy_server *server);
+
+/* ---- receipts ---- */
+
+/** A client has taken a reference by that number; 0: none. Returns: whether it can be given
+ * back by it. */
+bool cvy_receipt_add(struct cvy_server *server, struct cvy_hosted *hosted,
+                     struct cvy_client *client, uint64_t number);
+/** Give the reference with that number back, if there is one. `ident`: to what; empty: that
+ * is not known. */
+void cvy_receipt_redeem(struct cvy_server *server, const char *ident, uint64_t number);
+/** Whether it was given back before there was one: there is to be none. */
+bool cvy_receipt_is_early(const struct cvy_server *server, uint64_t number);
+/** Another client has the references of `from` now; NULL: nobody. Returns: how many. */
+size_t cvy_receipts_move(struct cvy_server *server, struct cvy_hosted *hosted,
+                         const struct cvy_client *from, struct cvy_client *to);
+/** The object goes. */
+void cvy_receipts_drop(struct cvy_server *server, struct cvy_hosted *hosted);
 
 /* ---- connections ---- */
 
@@ -207,10 +247,12 @@ struct cvy_connection {
     struct cvy_source source;
     struct cvy_session session;
     struct cvy_server *server;
-    struct cvy_client *client;          /* the process at the other end */
-    struct cvy_client *family;          /* for which it counts; NULL: for itself */
-    struct cvy_connection *next, *prev; /* of all */
-    struct cvy_connection *next_run;    /* those with requests left to do */
+    struct cvy_client *client; /* the process at the other end */
+    struct cvy_client *family; /* for which it counts; NULL: for itself */
+    bool is_coveys;            /* its client knows of receipts */
+    uint64_t receipt; /* of the reference that its only request is about; 0: none */
+    struct cvy_connection *next, *prev;           /* of all */
+    struct cvy_connection *next_run;              /* those with requests left to do */
     struct cvy_connection *next_slow, *prev_slow; /* that do not read or send on */
     struct cvy_connection *next_lane, *prev_lane; /* those whose lanes are looked at */
     bool runs, is_slow, is_looked_at, is_served;
@@ -359,6 +401,7 @@ struct cvy_server {
     struct cvy_client *clients,
         *dead_clients;         /* the latter until no event is about them */
     struct cvy_client unknown; /* pid 0 */
+    struct cvy_receipts receipts;
     struct cvy_connection *connections, *ended;
     struct cvy_connection *run_first, *run_last;
     struct cvy_connection *slow_first, *slow_last;

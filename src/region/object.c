@@ -462,14 +462,14 @@ int covey_hold(const void *object)
     return r < 0 ? r : cvy_object_hold(object, cvy_member_owner(), "covey_hold");
 }
 
-int cvy_object_release_told(void *object, bool *ret_last)
+static int release(void *object, bool tells, bool *ret_last)
 {
     int r = 0;
     cvy_region_lock();
     struct cvy_hold *hold = find_hold(object, CVY_INDEX_OF(cvy_member_owner()));
     struct cvy_object *o = hold ? cvy_at(hold->object) : NULL;
     *ret_last = o && o->holds == 1;
-    if (*ret_last && o->flags & CVY_OBJECT_OWES) /* the caller tells of it */
+    if (*ret_last && tells && o->flags & CVY_OBJECT_OWES)
         cvy_set32(&o->flags, o->flags & ~(uint32_t)CVY_OBJECT_OWES);
     if (hold)
         hold_drop(hold, 1);
@@ -477,6 +477,17 @@ int cvy_object_release_told(void *object, bool *ret_last)
         r = cvy_fail(-EINVAL, "this process does not hold the object at %p", object);
     cvy_region_unlock();
     return r;
+}
+
+/* The caller tells of it. */
+int cvy_object_release_told(void *object, bool *ret_last)
+{
+    return release(object, true, ret_last);
+}
+
+int cvy_object_release_owing(void *object, bool *ret_last)
+{
+    return release(object, false, ret_last);
 }
 
 int cvy_object_release(void *object)

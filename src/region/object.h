@@ -61,6 +61,8 @@ int cvy_object_release(void *object);
 int cvy_object_release_spare(void *object);
 /** The same; `*ret_last`: whether it was the last of all, so that the object is gone. */
 int cvy_object_release_told(void *object, bool *ret_last);
+/** The same, but the last one leaves it among the owed, if somebody is to be told. */
+int cvy_object_release_owing(void *object, bool *ret_last);
 /** From now on somebody has to be told of the end of its last hold. Takes the lock. */
 void cvy_object_owe(void *object);
 /** An object of that kind which nobody was told of, if `is_it` says yes: the calling
