@@ -178,7 +178,8 @@ enum cvy_kind {
     CVY_KIND_LANE = 0x4c414e45,
     CVY_KIND_TEST = 0x54455354,
     CVY_KIND_GRAVE = 0x47524156, /* unheld, being taken apart */
-    CVY_KIND_OWED = 0x20000000   /* added to its kind: unheld, in head.owed */
+    /* added to its kind: in head.owed, or held by who tells of its end */
+    CVY_KIND_OWED = 0x20000000
 };
 static inline bool cvy_kind_is_living(uint32_t kind)
 {

@@ -160,11 +160,12 @@ static void end_object(struct cvy_object *object)
     if (inner)
         cvy_object_set_kind(inner, 0);
     cvy_ref *list = owes ? &cvy_head->owed : &cvy_head->graves;
-    cvy_object_set_kind(object, owes ? atomic_load(&object->kind) | CVY_KIND_OWED
-                                     : CVY_KIND_GRAVE);
+    uint32_t kind = atomic_load(&object->kind);
+    cvy_object_set_kind(object, owes ? kind | CVY_KIND_OWED : CVY_KIND_GRAVE);
     cvy_set64(&object->grave, *list);
     cvy_set64(list, cvy_ref_of(object));
-    cvy_set64(&cvy_head->object_count, cvy_head->object_count - 1);
+    if (cvy_kind_is_living(kind))
+        cvy_set64(&cvy_head->object_count, cvy_head->object_count - 1);
 }
 
 /* Take `count` holds out of a node, and the node away when it is empty. */
@@ -504,12 +505,10 @@ void cvy_object_owe(void *object)
     cvy_region_unlock();
 }
 
-/* Out of the owed, into the hands of the calling process. */
+/* Out of the owed, into the hands of the calling process; invisible to all others still. */
 static int take_owed(struct cvy_object *object, cvy_ref *link)
 {
     cvy_set64(link, object->grave);
-    cvy_object_set_kind(object, atomic_load(&object->kind) & ~(uint32_t)CVY_KIND_OWED);
-    cvy_set64(&cvy_head->object_count, cvy_head->object_count + 1);
     int r = hold_new(object, object, CVY_INDEX_OF(cvy_member_owner()));
     if (r < 0)
         cvy_rollback();

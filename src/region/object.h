@@ -14,7 +14,8 @@
  *
  * Of the end of some objects somebody outside has to be told. Who releases the last hold
  * of one does that. If the last hold ends by a death instead, the object is kept among the
- * owed, invisible, until some process takes it, and with it the duty.
+ * owed, invisible, until some process takes it, and with it the duty; and again if that one
+ * dies.
  */
 #ifndef CVY_REGION_OBJECT_H
 #define CVY_REGION_OBJECT_H
