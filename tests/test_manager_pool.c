@@ -81,6 +81,7 @@ static int make_object(covey_request *request)
 {
     int self = 0;
     CHECK_ERR(covey_request_return_object(request, "Pool", &self), -ENOTSUP);
+    CHECK_ERR(covey_request_return_new(request, "list", NULL, NULL), -ENOTSUP);
     CHECK_STR_HAS(covey_error_detail(), "in a function");
     return covey_request_return(request, covey_value_str("no object"));
 }

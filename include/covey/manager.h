@@ -57,8 +57,8 @@ typedef struct covey_request covey_request;
 /**
  * What a method does. `self` is what the constructor made.
  *
- * Returns:  what covey_request_return, _return_object or _raise returned; or a negative
- *           code, which becomes an exception with the detail as its text.
+ * Returns:  what covey_request_return, _return_object, _return_new or _raise returned; or a
+ *           negative code, which becomes an exception with the detail as its text.
  */
 typedef int covey_method_fn(covey_request *request, void *self);
 
@@ -131,7 +131,7 @@ COVEY_API int covey_manager_share(const char *type_id, const char *of,
 /**
  * A function that clients can have called. It is called in a worker of a manager's Pool with
  * covey_request_args and covey_request_kwargs, ends as a method does, and cannot make
- * objects (covey_request_return_object is -ENOTSUP).
+ * objects (covey_request_return_object and _return_new are -ENOTSUP).
  */
 typedef int covey_function_fn(covey_request *request);
 
@@ -183,6 +183,22 @@ COVEY_API int covey_request_return(covey_request *request, covey_value *value);
  */
 COVEY_API int covey_request_return_object(covey_request *request, const char *type_id,
                                           void *self);
+
+/**
+ * Return a proxy of a new object of any type that clients can create, made as if one did: of
+ * the registered ones, or a standard one such as "list". Of a type of covey_manager_share it
+ * is the object that all get. What its constructor raises the client gets, as a failure of the
+ * manager.
+ * This is Python's `method_to_typeid`, where `args` is what the method returned.
+ *
+ * `args`:   a tuple; NULL: none.
+ * `kwargs`: a dict with str keys; NULL: none.
+ * Returns:  0; -EINVAL if there is no such type, or clients cannot create one; COVEY_ETYPE;
+ *           -ENOTSUP in a function; -ENOMEM.
+ * Owner:    takes `args` and `kwargs`, also on failure.
+ */
+COVEY_API int covey_request_return_new(covey_request *request, const char *type_id,
+                                       covey_value *args, covey_value *kwargs);
 
 /**
  * Raise an exception of Python's with a text, made as by printf; bytes in it that are no

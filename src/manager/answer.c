@@ -33,10 +33,12 @@ int covey_request_cancelled(const covey_request *request)
 
 void cvy_custom_drop_made(covey_request *request)
 {
-    if (request->made && request->made->cls->destroy)
+    if (request->made && !request->made_of && request->made->cls->destroy)
         request->made->cls->destroy(request->made_self);
+    covey_value_free(request->made_of);
     request->made = NULL;
     request->made_self = NULL;
+    request->made_of = NULL;
 }
 
 static void set_reply(covey_request *request, covey_value *reply)
@@ -53,6 +55,46 @@ int covey_request_return(covey_request *request, covey_value *value)
     if (r < 0)
         covey_value_free(value);
     return r;
+}
+
+/* Takes `args` and `kwargs`. */
+static covey_value *arguments(covey_value *args, covey_value *kwargs)
+{
+    covey_value *all = NULL;
+    if (!args)
+        args = covey_value_tuple();
+    if (!kwargs)
+        kwargs = covey_value_dict();
+    return covey_value_pack(&all, "(N, N)", args, kwargs) < 0 ? NULL : all;
+}
+
+int covey_request_return_new(covey_request *request, const char *type_id,
+                             covey_value *args, covey_value *kwargs)
+{
+    static const char call[] = "covey_request_return_new";
+    struct cvy_type *type = request->server && type_id
+                                ? cvy_registry_find(request->server->registry, type_id)
+                                : NULL;
+    int r = 0;
+    if ((args && covey_value_kind(args) != COVEY_VALUE_TUPLE) ||
+        (kwargs && covey_value_kind(kwargs) != COVEY_VALUE_DICT))
+        r = cvy_fail(COVEY_ETYPE, "%s: the arguments are no tuple or no dict", call);
+    covey_value *of = arguments(args, kwargs);
+    if (!of)
+        return -ENOMEM;
+    if (!request->server)
+        r = cvy_fail(-ENOTSUP, "%s: in a function", call);
+    else if (!type || !type->cls->create)
+        r = cvy_fail(-EINVAL, "%s: clients cannot create a '%s'", call,
+                     type_id ? type_id : "NULL");
+    if (r < 0) {
+        covey_value_free(of);
+        return r;
+    }
+    set_reply(request, NULL);
+    request->made = type;
+    request->made_of = of;
+    return 0;
 }
 
 int covey_request_return_object(covey_request *request, const char *type_id, void *self)

@@ -237,11 +237,13 @@ void cvy_call_begin(struct cvy_call *call, struct cvy_parking *parking,
 
 static void drop_made(struct cvy_call *call)
 {
-    if (call->made && call->made->destroy)
+    if (call->made && !call->made_of && call->made->destroy)
         call->made->destroy(call->made_self);
+    covey_value_free(call->made_of);
     call->made = NULL;
     call->made_self = NULL;
     call->made_type = NULL;
+    call->made_of = NULL;
 }
 
 void cvy_call_end(struct cvy_call *call)
@@ -274,6 +276,14 @@ int cvy_return_typed(struct cvy_call *call, struct cvy_type *type,
     call->made = cls;
     call->made_self = self;
     call->made_type = type;
+    return 0;
+}
+
+int cvy_return_new(struct cvy_call *call, struct cvy_type *type,
+                   const struct cvy_class *cls, covey_value *of)
+{
+    (void)cvy_return_typed(call, type, cls, NULL);
+    call->made_of = of;
     return 0;
 }
 

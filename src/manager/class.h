@@ -194,6 +194,8 @@ struct cvy_call {
     const struct cvy_class *made; /* the reply is a proxy of `made_self` */
     void *made_self;
     struct cvy_type *made_type; /* NULL: the one that shows all of its class */
+    covey_value
+        *made_of; /* the object is to be made: (args, kwargs); NULL: it is there */
 
     /* the machinery's */
     struct cvy_referent *object;
@@ -222,6 +224,9 @@ int cvy_return_object(struct cvy_call *call, const struct cvy_class *cls, void *
 /** The same of a type whose objects may show less than all methods of its class. */
 int cvy_return_typed(struct cvy_call *call, struct cvy_type *type,
                      const struct cvy_class *cls, void *self);
+/** The same of one that is to be made of (args, kwargs), which it takes. */
+int cvy_return_new(struct cvy_call *call, struct cvy_type *type,
+                   const struct cvy_class *cls, covey_value *of);
 
 /** Raise an exception of module builtins with a text; NULL: without arguments.
  * Returns: CVY_RAISED; -ENOMEM. */

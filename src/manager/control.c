@@ -151,17 +151,24 @@ static int shared_object(struct cvy_connection *c, struct cvy_type *type,
     return r;
 }
 
-static int create_any(struct cvy_connection *c, struct cvy_type *type,
-                      const struct cvy_request *request, struct cvy_hosted **ret)
+int cvy_control_make(struct cvy_connection *c, struct cvy_type *type,
+                     const covey_value *args, const covey_value *kwargs,
+                     struct cvy_hosted **ret)
 {
     if (type->is_shared)
         return shared_object(c, type, ret);
     if (c->server->is_full)
         return cvy_fail(-ENOMEM, "the manager's memory is used up");
+    return make_object(c, type, args, kwargs, ret);
+}
+
+static int create_any(struct cvy_connection *c, struct cvy_type *type,
+                      const struct cvy_request *request, struct cvy_hosted **ret)
+{
     covey_value *args = rest_of(request->args);
     int r = covey_value_check(args);
     if (r >= 0)
-        r = make_object(c, type, args, request->kwargs, ret);
+        r = cvy_control_make(c, type, args, request->kwargs, ret);
     covey_value_free(args);
     return r;
 }

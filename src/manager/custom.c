@@ -53,8 +53,11 @@ int cvy_custom_finish(struct cvy_call *call, covey_request *request, int result)
         return cvy_raise_value(call, reply);
     if (request->made) {
         struct cvy_type *type = request->made;
+        covey_value *of = request->made_of;
         request->made = NULL;
-        return cvy_return_typed(call, type, type->cls, request->made_self);
+        request->made_of = NULL;
+        return of ? cvy_return_new(call, type, type->cls, of)
+                  : cvy_return_typed(call, type, type->cls, request->made_self);
     }
     return cvy_return(call, reply ? reply : covey_value_none());
 }

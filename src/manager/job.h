@@ -17,10 +17,12 @@
 struct covey_request {
     const covey_value *args, *kwargs;
     const char *client;
-    covey_value *reply;    /* result or exception */
-    struct cvy_type *made; /* the type of the object `made_self` */
+    covey_value *reply; /* result or exception */
+    struct cvy_type
+        *made; /* the type of the object `made_self`, or of one of `made_of` */
     void *made_self;
-    struct cvy_server *server;     /* NULL: of a function in a worker */
+    covey_value *made_of;      /* its arguments: (args, kwargs); NULL: it is there */
+    struct cvy_server *server; /* NULL: of a function in a worker */
     const struct covey_call *task; /* of that; NULL: none */
     _Atomic int cancelled;
     char detail[CVY_DETAIL_SIZE]; /* of a failure in another thread */

@@ -48,15 +48,33 @@ static covey_value *end_call(struct cvy_connection *c)
     return reply;
 }
 
-/* What a method made becomes an object of this client's. One of covey's has it handed on to
- * its family when it is where others find it, CVY_RECEIPT_REQUEST. */
-static void reply_proxy(struct cvy_connection *c)
+/* One of covey's has it handed on to its family when it is where others find it,
+ * CVY_RECEIPT_REQUEST. */
+static void reply_hosted(struct cvy_connection *c, const struct cvy_type *type,
+                         struct cvy_hosted *hosted)
+{
+    covey_value *message = NULL;
+    int r =
+        cvy_client_incref(c->is_coveys ? c->client : cvy_connection_holder(c), hosted);
+    if (r < 0) {
+        cvy_hosted_release(c->server, hosted);
+        cvy_connection_traceback(c, python_name(r), "%s", covey_error_detail());
+        return;
+    }
+    const struct cvy_token token = {.type_id = type->name,
+                                    .address = c->server->address_value,
+                                    .ident = hosted->ident};
+    r = covey_value_pack(&message, "(O, N)", type->exposed, cvy_token_make(&token));
+    cvy_connection_reply(c, CVY_REPLY_PROXY, r < 0 ? NULL : message);
+}
+
+/* What a method made becomes an object of this client's. */
+static void reply_made(struct cvy_connection *c)
 {
     struct cvy_server *server = c->server;
     const struct cvy_class *cls = c->call.made;
     void *self = c->call.made_self;
     struct cvy_hosted *made = NULL;
-    covey_value *message = NULL;
     c->call.made = NULL;
     struct cvy_type *type = c->call.made_type;
     if (!type)
@@ -64,20 +82,29 @@ static void reply_proxy(struct cvy_connection *c)
     if (!type && cls->destroy)
         cls->destroy(self);
     int r = type ? cvy_hosted_add(server, type, self, &made) : -ENOMEM;
-    if (r >= 0)
-        r = cvy_client_incref(c->is_coveys ? c->client : cvy_connection_holder(c),
-                              made);
-    if (r < 0 && made)
-        cvy_hosted_destroy(server, made);
     covey_value_free(end_call(c));
-    if (r < 0) {
+    if (r < 0)
         cvy_connection_traceback(c, python_name(r), "%s", covey_error_detail());
-        return;
-    }
-    const struct cvy_token token = {
-        .type_id = type->name, .address = server->address_value, .ident = made->ident};
-    r = covey_value_pack(&message, "(O, N)", type->exposed, cvy_token_make(&token));
-    cvy_connection_reply(c, CVY_REPLY_PROXY, r < 0 ? NULL : message);
+    else
+        reply_hosted(c, type, made);
+}
+
+/* The same of what is to be made now, as if the client had asked for it. */
+static void reply_new(struct cvy_connection *c)
+{
+    struct cvy_type *type = c->call.made_type;
+    covey_value *of = c->call.made_of;
+    struct cvy_hosted *made = NULL;
+    c->call.made = NULL;
+    c->call.made_of = NULL;
+    covey_value_free(end_call(c));
+    const covey_value *args = covey_value_at(of, 0), *kwargs = covey_value_at(of, 1);
+    int r = cvy_control_make(c, type, args, kwargs, &made);
+    if (r < 0)
+        cvy_connection_traceback(c, python_name(r), "%s", covey_error_detail());
+    else if (!r)
+        reply_hosted(c, type, made);
+    covey_value_free(of);
 }
 
 /* The pickle of a result is as long as what is in it, wherever it is shared. */
@@ -103,8 +130,10 @@ static void reply_result(struct cvy_connection *c, int result)
 {
     if (result < 0)
         result = cvy_raise_code(&c->call, result);
-    if (result == 0 && c->call.made)
-        reply_proxy(c);
+    if (result == 0 && c->call.made_of)
+        reply_new(c);
+    else if (result == 0 && c->call.made)
+        reply_made(c);
     else if (result == 0)
         reply_value(c, CVY_REPLY_RETURN);
     else if (result == CVY_RAISED)

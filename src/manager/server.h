@@ -350,6 +350,11 @@ void cvy_request_do(struct cvy_connection *c, const void *data, size_t size);
 void cvy_request_done(struct cvy_call *call, int result);
 /** The connection ends while its call is parked. */
 void cvy_request_cancel(struct cvy_connection *c);
+/** An object of a type for whoever asks: a new one, or the shared one. Returns: 0; CVY_RAISED
+ * if its constructor did, and that was replied; a code. */
+int cvy_control_make(struct cvy_connection *c, struct cvy_type *type,
+                     const covey_value *args, const covey_value *kwargs,
+                     struct cvy_hosted **ret) COVEY_MUST_CHECK;
 /** Requests for the manager itself. */
 void cvy_control_do(struct cvy_connection *c, const struct cvy_request *request);
 
