@@ -374,6 +374,31 @@ TEST(crowd_drops_the_oldest)
     covey_listener_free(l);
 }
 
+static _Noreturn void come_and_go(covey_listener *l)
+{
+    for (;;)
+        close(bare_client(l));
+}
+
+TEST(accept_returns_though_there_is_always_one_more)
+{
+    enum { PROCESSES = 4 };
+    covey_listener *l = listener_at(NULL, COVEY_LISTENER_OPTS(KEY));
+    covey_conn *conn;
+    int pids[PROCESSES];
+    for (int i = 0; i < PROCESSES; i++) {
+        pids[i] = family_fork();
+        if (!pids[i])
+            come_and_go(l);
+    }
+    while (refused(l) < 100)
+        CHECK_ERR(covey_listener_accept(l, &conn, COVEY_NOWAIT), -ETIMEDOUT);
+    CHECK_ERR(covey_listener_accept(l, &conn, COVEY_MSEC(50)), -ETIMEDOUT);
+    for (int i = 0; i < PROCESSES; i++)
+        family_kill(pids[i]);
+    covey_listener_free(l);
+}
+
 TEST(listener_can_be_polled)
 {
     covey_listener *l = listener_at(NULL, COVEY_LISTENER_OPTS(KEY));

@@ -17,6 +17,7 @@
 #define DEFAULT_BACKLOG   128
 #define DEFAULT_PENDING   64
 #define DEFAULT_HANDSHAKE COVEY_SEC(10)
+#define MOST_AT_ONCE      COVEY_MSEC(1) /* for who does not want to wait */
 
 /* ---- paths, which are also removed at the end of the process ---- */
 
@@ -389,11 +390,22 @@ int cvy_listener_adopt(covey_listener **out, int fd,
 
 /* ---- accepting ---- */
 
+/* Until when an accept goes on to look although somebody keeps coming. */
+static int64_t enough_at(int64_t deadline)
+{
+    return deadline > 0 ? deadline : cvy_os_now() + MOST_AT_ONCE;
+}
+
+static int fail_late(const covey_listener *l, const char *call)
+{
+    return cvy_fail(-ETIMEDOUT, "%s: nobody has connected to %s", call, l->address);
+}
+
 int covey_listener_accept(covey_listener *listener, covey_conn **out,
                           covey_nsec timeout)
 {
     static const char call[] = "covey_listener_accept";
-    int64_t deadline = cvy_os_deadline(timeout);
+    int64_t deadline = cvy_os_deadline(timeout), enough = enough_at(deadline);
     covey_conn *conn = NULL;
     int r = out ? enter(listener, call) : cvy_fail(-EINVAL, "%s: out is NULL", call);
     while (r >= 0) {
@@ -409,12 +421,13 @@ int covey_listener_accept(covey_listener *listener, covey_conn **out,
         unlock(listener);
         if (conn || r < 0)
             break;
-        r = cvy_os_poll_in(listener->set, deadline < next ? deadline : next);
+        if (enough < INT64_MAX && cvy_os_now() >= enough)
+            return fail_late(listener, call);
+        r = cvy_os_poll_in(listener->set, cvy_min_i64(deadline, next));
         if (r < 0)
             return cvy_fail_os(r, "%s: %s", call, listener->address);
         if (!r && (deadline <= 0 || cvy_os_now() >= deadline))
-            return cvy_fail(-ETIMEDOUT, "%s: nobody has connected to %s", call,
-                            listener->address);
+            return fail_late(listener, call);
     }
     if (!conn)
         return r;

@@ -63,7 +63,7 @@ static void refuse(struct cvy_server *server, const struct cvy_newcomer *n,
 static void accept_some(struct cvy_server *server)
 {
     struct cvy_newcomer newcomer;
-    for (int i = 0; i < NEWCOMERS; i++) {
+    for (int i = 0; i < NEWCOMERS && !(i && cvy_server_is_late(server)); i++) {
         int r = cvy_door_next(server->listener, &newcomer);
         if (r < 0)
             pause_accepting(server, covey_error_detail());
