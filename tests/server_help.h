@@ -65,6 +65,20 @@ static inline void server_ends(struct server *server)
     CHECK_EQ(status, 0);
 }
 
+/* Nothing comes to it any more until it may go on. */
+static inline void server_pause(const struct server *server)
+{
+    int status = 0;
+    CHECK_EQ(kill(server->pid, SIGSTOP), 0);
+    CHECK_EQ(waitpid(server->pid, &status, WUNTRACED), server->pid);
+    CHECK(WIFSTOPPED(status));
+}
+
+static inline void server_goes_on(const struct server *server)
+{
+    CHECK_EQ(kill(server->pid, SIGCONT), 0);
+}
+
 static inline covey_conn *server_connect(const struct server *server)
 {
     covey_conn *conn = NULL;
