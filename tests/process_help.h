@@ -255,6 +255,17 @@ static inline void read_children(char *pids, size_t size)
     closedir(threads);
 }
 
+/* How many who connect can wait for being accepted, at any listener of this system. */
+static inline size_t backlog_most(void)
+{
+    size_t most = 0;
+    FILE *file = fopen("/proc/sys/net/core/somaxconn", "re");
+    CHECK(file != NULL);
+    CHECK_EQ(fscanf(file, "%zu", &most), 1);
+    fclose(file);
+    return most;
+}
+
 /* How many descriptors a process has, and two: what is in that folder. */
 static inline long descriptors_of(int pid)
 {

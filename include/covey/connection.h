@@ -361,8 +361,8 @@ struct covey_listener_opts {
     covey_nsec handshake_timeout;
     /** Connections that the system keeps until they are accepted; default 128. */
     size_t backlog;
-    /** Peers that may be at it at the same time; one more drops the oldest; default
-     * 64. */
+    /** Peers that may be at it at the same time; default 64. One more waits until there is
+     * room, or the oldest has been at it for a tenth of its time, and is dropped. */
     size_t max_pending;
     /** On: accept returns the error of a peer that failed; default: it goes on to the
      * next. */

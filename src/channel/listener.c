@@ -128,6 +128,7 @@ static void drop_copies(struct covey_listener *l)
     l->set = cvy_os_close(l->set);
     l->timer = cvy_os_close(l->timer);
     cvy_pending_drop_all(l);
+    l->is_shut = false;
 }
 
 static bool is_own(const struct covey_listener *l)

@@ -15,6 +15,7 @@ struct cvy_pending {
     int fd;
     uint32_t tag; /* in the set */
     int64_t deadline;
+    int64_t yields_at; /* it makes room for another one from then on */
     struct cvy_auth auth;
 };
 
@@ -35,6 +36,8 @@ struct covey_listener {
     covey_nsec handshake_timeout;
     bool has_key, allow_md5, report_refused, same_user;
     bool has_accepted, keeps_fd;
+    bool
+        is_shut; /* `fd` does not count in the set: there is no place for another peer */
     struct covey_bytes key;
     struct cvy_tls_context *tls; /* NULL: none */
     uint64_t refused;
@@ -59,7 +62,8 @@ int cvy_listener_replace(covey_listener **out, const char *address,
  * line is logged. `*out`: receives the next that is accepted, if any. Returns: 0; of the
  * system; of a peer that failed. */
 int cvy_pending_go_on(struct covey_listener *l, covey_conn **out, const char *call);
-/** When the first of them runs out of time; INT64_MAX: never. Mutex held. */
+/** When the first of them runs out of time, or makes room for another one; INT64_MAX: never.
+ * Mutex held. */
 int64_t cvy_pending_deadline(const struct covey_listener *l);
 /** Have a timer in the set for that. Mutex held. Returns: 0; of the system. */
 int cvy_pending_add_timer(struct covey_listener *l);

@@ -2,7 +2,10 @@
 /* pending.c: peers of a listener that have not proved yet that they know the key.
  *
  * Each has a handshake that goes on whenever its descriptor is ready, and a deadline that
- * counts from when it came. Nobody waits for one of them. */
+ * counts from when it came. Nobody waits for one of them, but who comes when all places are
+ * taken: until somebody is done, or the oldest has had a part of its time and makes room. So
+ * of a crowd that comes at once nobody is lost, and those who stop keep others for a short
+ * time only. */
 #include <errno.h>
 #include <string.h>
 
@@ -13,6 +16,8 @@
 
 #define TAGS      16
 #define TIMER_TAG UINT32_MAX
+#define STAY_PART                                                                      \
+    10 /* of the time for a handshake, that nobody is dropped for others in */
 
 /* Take `*link` out of the list and the set. Returns: it. */
 static struct cvy_pending *take_out(struct covey_listener *l, struct cvy_pending **link)
@@ -39,7 +44,10 @@ void cvy_pending_drop_all(struct covey_listener *l)
 
 int64_t cvy_pending_deadline(const struct covey_listener *l)
 {
-    return l->pending ? l->pending->deadline : INT64_MAX; /* the oldest comes first */
+    if (!l->pending)
+        return INT64_MAX;
+    int64_t deadline = l->pending->deadline; /* the oldest comes first */
+    return l->is_shut ? cvy_min_i64(deadline, l->pending->yields_at) : deadline;
 }
 
 int cvy_pending_add_timer(struct covey_listener *l)
@@ -56,6 +64,23 @@ int cvy_pending_add_timer(struct covey_listener *l)
     l->rings_at = INT64_MAX;
     cvy_pending_set_timer(l);
     return 0;
+}
+
+/* ---- the door ---- */
+
+static bool is_crowded(const struct covey_listener *l)
+{
+    return l->pending_count >= l->max_pending && cvy_os_now() < l->pending->yields_at;
+}
+
+/* While all places are taken others wait where the system keeps them. A timer tells who polls
+ * the set, and other threads that accept, when that is over. */
+static void tend_door(struct covey_listener *l)
+{
+    bool shuts = is_crowded(l) && cvy_pending_add_timer(l) >= 0;
+    if (shuts != l->is_shut)
+        cvy_os_set_heed(l->set, l->fd, 0, !shuts);
+    l->is_shut = shuts;
 }
 
 /* It is not put off each time that somebody has proved himself, but when it has rung. */
@@ -133,6 +158,7 @@ static int add_pending(struct covey_listener *l, covey_conn *conn, int fd,
     p->conn = conn;
     p->fd = fd;
     p->deadline = cvy_os_deadline(l->handshake_timeout);
+    p->yields_at = cvy_os_deadline(l->handshake_timeout / STAY_PART);
     do
         p->tag = ++l->last_tag;
     while (!p->tag || p->tag == TIMER_TAG);
@@ -214,6 +240,7 @@ int cvy_pending_go_on(struct covey_listener *l, covey_conn **out, const char *ca
 {
     uint32_t tags[TAGS];
     int r = expire(l);
+    tend_door(l);
     int count = r < 0 ? 0 : cvy_os_set_wait(l->set, tags, TAGS, 0);
     if (count < 0)
         return cvy_fail_os(count, "%s: %s", call, l->address);
@@ -226,5 +253,8 @@ int cvy_pending_go_on(struct covey_listener *l, covey_conn **out, const char *ca
             r = go_on(l, link, out);
     }
     /* Last: it fails as long as descriptors are short, and those who are in have theirs. */
-    return has_come && r >= 0 && !*out ? take_in(l, out, call) : r;
+    if (has_come && r >= 0 && !*out)
+        r = take_in(l, out, call);
+    tend_door(l);
+    return r;
 }

@@ -141,6 +141,8 @@ int cvy_os_poll_many(struct cvy_os_poll *items, size_t count, int64_t deadline);
 int cvy_os_set_create(void);
 int cvy_os_set_add(int set, int fd, uint32_t tag);
 void cvy_os_set_remove(int set, int fd);
+/** Whether one that is in there counts; so it does from the beginning. */
+void cvy_os_set_heed(int set, int fd, uint32_t tag, bool heeds);
 /** The tags of those that are ready. Returns: how many, at most `capacity`; 0 at the
  * deadline. */
 int cvy_os_set_wait(int set, uint32_t *ret_tags, size_t capacity, int64_t deadline);

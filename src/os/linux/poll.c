@@ -93,6 +93,13 @@ void cvy_os_set_remove(int set, int fd)
     (void)epoll_ctl(set, EPOLL_CTL_DEL, fd, NULL);
 }
 
+void cvy_os_set_heed(int set, int fd, uint32_t tag, bool heeds)
+{
+    struct epoll_event event = {.events = heeds ? EPOLLIN : 0, .data.u32 = tag};
+
+    (void)epoll_ctl(set, EPOLL_CTL_MOD, fd, &event);
+}
+
 int cvy_os_set_wait(int set, uint32_t *ret_tags, size_t capacity, int64_t deadline)
 {
     struct epoll_event events[PIECE];
