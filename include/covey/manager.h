@@ -238,7 +238,8 @@ struct covey_manager_opts {
     size_t max_reply;
     /** Default 1 million. */
     size_t max_objects;
-    /** Connections at the same time; default 20,000. */
+    /** Connections at the same time; default 20,000. One more is closed as soon as it has
+     * proved that it knows the key: COVEY_EEOF for its client. */
     size_t max_sessions;
     /** Processes that all Pools may have together; default 4 for each processor, at
      * least 64. */
