@@ -54,4 +54,12 @@ static inline void await_line(const char *one, const char *two)
         cvy_os_yield();
 }
 
+/* Wait for so many of them, which have to be all. */
+static inline void await_lines(int count, const char *one, const char *two)
+{
+    while (heard_lines(one, two) < count)
+        cvy_os_yield();
+    CHECK_EQ(heard_lines(one, two), count);
+}
+
 #endif

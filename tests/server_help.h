@@ -17,6 +17,7 @@
 struct server {
     int pid;
     char address[256];
+    const struct covey_tls *tls;
 };
 
 static inline void server_ready(void *context, const char *address)
@@ -29,7 +30,7 @@ static inline void server_ready(void *context, const char *address)
 /* Fork a manager with these options; `address`, key and ready are filled in. */
 static inline struct server server_start(struct covey_manager_opts opts)
 {
-    struct server server = {0};
+    struct server server = {.tls = opts.tls};
     int ends[2], status = 1;
     size_t size = 0;
     CHECK_EQ(pipe(ends), 0);
@@ -82,9 +83,9 @@ static inline void server_goes_on(const struct server *server)
 static inline covey_conn *server_connect(const struct server *server)
 {
     covey_conn *conn = NULL;
-    CHECK_OK(covey_client_connect(&conn, server->address,
-                                  COVEY_CLIENT_OPTS(.authkey = SERVER_KEY),
-                                  COVEY_SEC(20)));
+    CHECK_OK(covey_client_connect(
+        &conn, server->address,
+        COVEY_CLIENT_OPTS(.authkey = SERVER_KEY, .tls = server->tls), COVEY_SEC(20)));
     return conn;
 }
 

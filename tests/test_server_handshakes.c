@@ -5,8 +5,7 @@
 #include <sys/time.h>
 
 #include "raw_client.h"
-#include "server_box.h"
-#include "server_heard.h"
+#include "server_known.h"
 
 /* A proof, a challenge and a welcome, each after 4 bytes of size. */
 enum { PROOF = 44, CHALLENGE = PROOF + 63, ALL_BYTES = CHALLENGE + 13 };
@@ -19,54 +18,8 @@ static const char *const places[] = {NULL, "127.0.0.1:0"};
 
 static struct server start(const char *address, covey_nsec handshake_timeout)
 {
-    box_register();
     return server_start_heard((struct covey_manager_opts){
         .address = address, .handshake_timeout = handshake_timeout});
-}
-
-/* ---- whether others are served ---- */
-
-/* A client that is known to the manager. */
-struct known {
-    char ident[64];
-    covey_conn *conn;
-    long descriptors; /* that the manager has while nobody else is there */
-};
-
-static struct known known_to(const struct server *server)
-{
-    struct known k;
-    server_create(server, "Box", k.ident);
-    k.conn = server_session(server, "known");
-    k.descriptors = descriptors_of(server->pid);
-    return k;
-}
-
-/* By then the manager has seen what came before this. */
-static void is_served(const struct known *k)
-{
-    REQUEST(k->conn, k->ident, "get", "()");
-    REPLIES(k->conn, "#RETURN", "None");
-}
-
-static void newcomer_is_served(const struct server *server, const struct known *k)
-{
-    covey_conn *conn = server_session(server, "newcomer");
-    REQUEST(conn, k->ident, "get", "()");
-    REPLIES(conn, "#RETURN", "None");
-    covey_conn_free(conn);
-}
-
-/* Nothing is left of the others. */
-static void ends_as_it_began(struct server *server, struct known *k)
-{
-    newcomer_is_served(server, k);
-    while (descriptors_of(server->pid) != k->descriptors)
-        cvy_os_yield();
-    is_served(k);
-    covey_conn_free(k->conn);
-    control_ok(server, "decref", k->ident);
-    server_stop(server);
 }
 
 /* ---- cut at each byte ---- */
@@ -79,13 +32,6 @@ static void begin_all(const struct server *server, struct raw raws[ALL_BYTES])
         CHECK_EQ(raws[i].sent, i);
         CHECK(!raw_is_in(&raws[i]));
     }
-}
-
-static void await_lines(int count, const char *one, const char *two)
-{
-    while (heard_lines(one, two) < count)
-        cvy_os_yield();
-    CHECK_EQ(heard_lines(one, two), count);
 }
 
 TEST(who_stops_at_any_byte_holds_up_nobody_and_may_go_on)
