@@ -9,7 +9,7 @@
 #include "base/opts.h"
 #include "manager/client.h"
 #include "manager/reconnect.h"
-#include "manager/start.h"
+#include "manager/started.h"
 
 #define USUAL_REPLY ((size_t)1 << 30)
 
@@ -265,7 +265,7 @@ int covey_manager_shutdown(covey_manager *manager, covey_nsec timeout)
         return r;
     r = ask(manager, &nothing, "shutdown", NULL, NULL, 0, CVY_ASK_TO_END, deadline);
     covey_value_free(nothing);
-    int ended = cvy_start_end(manager->address, deadline, r >= 0);
+    int ended = cvy_started_end(manager->address, deadline, r >= 0);
     if (ended < 0)
         cvy_detail_prefix("covey_manager_shutdown");
     return ended > 0 ? 0 : ended < 0 ? ended : r;

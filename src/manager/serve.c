@@ -10,6 +10,7 @@
 #include "base/opts.h"
 #include "manager/door.h"
 #include "manager/segments.h"
+#include "manager/stop.h"
 #include "os/os.h"
 
 #define MOST_SERVERS 16

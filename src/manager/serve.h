@@ -5,6 +5,7 @@
  *   registered.c  what the program has registered
  *   serve.c       options, and serving in this process
  *   start.c       serving in a child
+ *   started.c     the children, and their ends
  */
 #ifndef CVY_MANAGER_SERVE_H
 #define CVY_MANAGER_SERVE_H
@@ -30,8 +31,6 @@ int cvy_types_to_value(covey_value **out) COVEY_MUST_CHECK;
 int cvy_serve_take_opts(struct covey_manager_opts *to,
                         const struct covey_manager_opts *from,
                         const char *call) COVEY_MUST_CHECK;
-/** How often covey_manager_stop was called. */
-unsigned cvy_serve_stops(void);
 /** Who serves and for whom. */
 struct cvy_serving {
     const char *call; /* for details of errors */
@@ -42,7 +41,5 @@ struct cvy_serving {
  * for since there were `stops_before`. */
 int cvy_serve(const struct covey_manager_opts *o, struct cvy_registry *registry,
               const struct cvy_serving *how) COVEY_MUST_CHECK;
-/** Let the one of this process with that ticket return soon, if it serves. */
-void cvy_serve_stop(uint64_t ticket);
 
 #endif

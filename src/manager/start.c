@@ -3,153 +3,23 @@
  *
  * The starter gives the child a plan, a pickled value, and one end of a pipe, over which
  * the child says (0, address) or (code, detail). */
-#include "manager/start.h"
-
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
-#include "base/log.h"
 #include "base/memory.h"
 #include "manager/function.h"
 #include "manager/serve.h"
+#include "manager/started.h"
+#include "manager/stop.h"
 #include "os/events.h"
-#include "os/fork.h"
 #include "os/os.h"
 
 #include <covey/connection.h>
 
-/* How long a child may take to end after it was asked to. */
-#define END_PATIENCE COVEY_SEC(5)
-
-/* ---- those that this process has started ---- */
-
-struct started {
-    struct started *next;
-    int pid; /* of the starter: a fork child has a copy of the list */
-    bool is_thread;
-    uint64_t ticket; /* of its server, in its process */
-    covey_process *process;
-    char address[256];
-};
-
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct started *list;
 static _Atomic unsigned count;
 static _Atomic uint64_t last_ticket;
-
-__attribute__((constructor)) static void guard_forks(void)
-{
-    static struct cvy_os_fork_guard guard = {.mutex = &mutex};
-    cvy_os_guard_forks(&guard);
-}
-
-static void end_process(covey_process *process, int64_t deadline)
-{
-    int r = covey_process_join(process, cvy_os_time_left(deadline));
-    if (r == -ETIMEDOUT) {
-        (void)covey_process_terminate(process);
-        r = covey_process_join(process, END_PATIENCE);
-    }
-    if (r == -ETIMEDOUT) {
-        (void)covey_log(COVEY_LOG_WARNING, "%s did not end by SIGTERM and is killed",
-                        covey_process_name(process));
-        (void)covey_process_kill(process);
-        (void)covey_process_join(process, COVEY_FOREVER);
-    }
-}
-
-static void free_started(struct started *s)
-{
-    covey_process_free(s->process);
-    cvy_free(s);
-}
-
-/* Await its end, and free it then. A thread cannot be ended from outside: it stops when the
- * method that runs returns. Returns: 0; -ETIMEDOUT: it is a thread that still runs. */
-static int end_started(struct started *s, int64_t deadline)
-{
-    if (!s->is_thread) {
-        end_process(s->process, deadline);
-    } else {
-        cvy_serve_stop(s->ticket);
-        if (covey_process_join(s->process, cvy_os_time_left(deadline)) == -ETIMEDOUT)
-            return cvy_fail(-ETIMEDOUT, "%s, a thread, still runs a method",
-                            covey_process_name(s->process));
-    }
-    free_started(s);
-    return 0;
-}
-
-/* The same when nobody can ask for its end again. */
-static void end_for_good(struct started *s, int64_t deadline)
-{
-    if (end_started(s, deadline) == 0)
-        return;
-    (void)covey_log(COVEY_LOG_WARNING, "%s; it ends later", covey_error_detail());
-    free_started(s);
-}
-
-static void put_in(struct started *s)
-{
-    (void)pthread_mutex_lock(&mutex);
-    s->next = list;
-    list = s;
-    (void)pthread_mutex_unlock(&mutex);
-}
-
-/* The first of this process's, or the one at this address, out of the list. */
-static struct started *take_out(const char *address)
-{
-    int pid = cvy_os_pid();
-    (void)pthread_mutex_lock(&mutex);
-    struct started **link = &list;
-    while (*link &&
-           ((*link)->pid != pid || (address && strcmp((*link)->address, address) != 0)))
-        link = &(*link)->next;
-    struct started *s = *link;
-    if (s)
-        *link = s->next;
-    (void)pthread_mutex_unlock(&mutex);
-    return s;
-}
-
-int cvy_start_end(const char *address, int64_t deadline, bool was_asked)
-{
-    struct started *s = take_out(address);
-    if (!s)
-        return 0;
-    int r = end_started(s, was_asked || s->is_thread ? deadline : 0);
-    if (r < 0)
-        put_in(s);
-    return r < 0 ? r : 1;
-}
-
-/* At the end of this process: all of them, before it waits for its children. */
-static int end_all(struct covey_view unused)
-{
-    (void)unused;
-    covey_manager_stop(); /* those in threads */
-    for (struct started *s = take_out(NULL); s; s = take_out(NULL)) {
-        (void)covey_process_terminate(s->process);
-        end_for_good(s, cvy_os_deadline(END_PATIENCE));
-    }
-    return 0;
-}
-
-static int note_started(struct started *s)
-{
-    static _Atomic int hooked; /* pid of the process that has the hook */
-    int me = cvy_os_pid(), was = atomic_exchange(&hooked, me);
-    int r = was == me ? 0 : covey_at_exit(end_all, COVEY_NO_VIEW, 0);
-    if (r < 0)
-        return r;
-    s->pid = me;
-    put_in(s);
-    return 0;
-}
 
 /* ---- in the child ---- */
 
@@ -299,7 +169,7 @@ static int plan_value(covey_value **out, const struct covey_manager_opts *o,
                             o->method == COVEY_THREAD, sizes, types, functions);
 }
 
-static int make_process(struct started *s, const struct covey_manager_opts *o,
+static int make_process(struct cvy_started *s, const struct covey_manager_opts *o,
                         const covey_conn *pipe, int64_t deadline)
 {
     struct covey_bytes pickle = {0};
@@ -352,7 +222,7 @@ static int hear(covey_conn *pipe, covey_nsec timeout, char address[256])
 }
 
 /* Start the process. Takes `pipe`, its end. A thread shares this process's hold of it. */
-static int start_process(struct started *s, const struct covey_manager_opts *o,
+static int start_process(struct cvy_started *s, const struct covey_manager_opts *o,
                          covey_conn *pipe, int64_t deadline)
 {
     int r = make_process(s, o, pipe, deadline);
@@ -364,7 +234,7 @@ static int start_process(struct started *s, const struct covey_manager_opts *o,
 }
 
 /* It serves, but cannot be connected to: it has what is left of the time to end. */
-static void let_end(const struct started *s, int64_t deadline)
+static void let_end(const struct cvy_started *s, int64_t deadline)
 {
     if (s->is_thread)
         return;
@@ -374,18 +244,19 @@ static void let_end(const struct started *s, int64_t deadline)
 
 /* Nobody knows of it. A thread that says so from now on hears that nobody
  * listens; one that has said so is stopped. */
-static void give_up(struct started *s)
+static void give_up(struct cvy_started *s)
 {
     if (!s->is_thread)
         (void)covey_process_kill(s->process);
-    end_for_good(s, s->is_thread ? cvy_os_deadline(END_PATIENCE) : INT64_MAX);
+    cvy_started_end_for_good(s, s->is_thread ? cvy_os_deadline(CVY_END_PATIENCE)
+                                             : INT64_MAX);
 }
 
-static int start(struct started **out, const struct covey_manager_opts *o,
+static int start(struct cvy_started **out, const struct covey_manager_opts *o,
                  int64_t deadline)
 {
     covey_conn *ours, *its;
-    struct started *s = cvy_calloc(1, sizeof *s);
+    struct cvy_started *s = cvy_calloc(1, sizeof *s);
     int r = s ? covey_pipe_create(&ours, &its, NULL)
               : cvy_fail(-ENOMEM, "no memory for a manager");
     if (r < 0) {
@@ -404,12 +275,12 @@ static int start(struct started **out, const struct covey_manager_opts *o,
     else if (runs)
         give_up(s);
     else
-        free_started(s);
+        cvy_started_free(s);
     return r;
 }
 
 /* Connect to it and note it. What fails leaves it to the caller. */
-static int connect_started(covey_manager **out, struct started *s,
+static int connect_started(covey_manager **out, struct cvy_started *s,
                            const struct covey_manager_opts *o, int64_t deadline)
 {
     covey_manager *manager = NULL;
@@ -419,7 +290,7 @@ static int connect_started(covey_manager **out, struct started *s,
                                                      .tls = o->tls),
                                   cvy_os_time_left(deadline));
     if (r >= 0)
-        r = note_started(s);
+        r = cvy_started_note(s);
     if (r >= 0)
         *out = manager;
     else
@@ -432,7 +303,7 @@ int covey_manager_start(covey_manager **out, const struct covey_manager_opts *op
     static const char call[] = "covey_manager_start";
     struct covey_manager_opts o;
     struct covey_bytes own = {0};
-    struct started *s;
+    struct cvy_started *s;
     int r = cvy_serve_take_opts(&o, opts, call);
     if (r >= 0 && o.listen_fd)
         r = cvy_fail(-EINVAL, "%s: .listen_fd is for a manager in this process", call);
