@@ -301,6 +301,22 @@ covey_manager_start(covey_manager **out,
                     const struct covey_manager_opts *opts) COVEY_MUST_CHECK;
 
 /**
+ * Wait until a manager that this process has started has ended, for whatever reason: a client
+ * has shut it down, somebody has sent SIGTERM, it has died. Nothing is asked of it; to end it
+ * call covey_manager_shutdown. Afterwards the handle is still to be freed, and joining it
+ * again gives the same result.
+ *
+ * `manager`: what covey_manager_start gave, in the process that called it.
+ * Returns:  0 when it has ended in order; COVEY_ECRASHED when it has ended otherwise, by which
+ *           signal or exit code is in the detail; -ETIMEDOUT while it runs; COVEY_ENOTOWNER
+ *           if another process has started it, or the handle is of covey_manager_connect;
+ *           COVEY_ESTATE in a thread that is the manager itself; -EINVAL, COVEY_EFREED:
+ *           it is no such handle.
+ * Blocks:   at most `timeout`.
+ */
+COVEY_API int covey_manager_join(covey_manager *manager, covey_nsec timeout);
+
+/**
  * Be a manager, until a client asks it to shut down or covey_manager_stop is called.
  *
  * Returns:  0; -EINVAL for bad options; the errors of covey_listener_create.

@@ -153,7 +153,8 @@ COVEY_API int covey_manager_debug_info(covey_manager *manager,
 /**
  * Ask it to end, and wait until it closes the connection. Whoever knows the key may. Of a
  * manager that this process has started the process is awaited: after `timeout`, or if it
- * does not answer, it is ended by SIGTERM, and 5 seconds later by SIGKILL. A manager that
+ * does not answer, it is ended by SIGTERM, and 5 seconds later by SIGKILL; it may have ended
+ * before. To wait without asking it to end there is covey_manager_join. A manager that
  * is a thread of this process is told to end and awaited, but cannot be ended while one of
  * its methods runs; it can be shut down again, to await it.
  *

@@ -265,7 +265,7 @@ int covey_manager_shutdown(covey_manager *manager, covey_nsec timeout)
         return r;
     r = ask(manager, &nothing, "shutdown", NULL, NULL, 0, CVY_ASK_TO_END, deadline);
     covey_value_free(nothing);
-    int ended = cvy_started_end(manager->address, deadline, r >= 0);
+    int ended = cvy_started_end(manager, deadline, r >= 0);
     if (ended < 0)
         cvy_detail_prefix("covey_manager_shutdown");
     return ended > 0 ? 0 : ended < 0 ? ended : r;
@@ -284,8 +284,10 @@ void covey_manager_free(covey_manager *manager)
 
 void cvy_manager_gone(const covey_manager *manager, uint64_t serial)
 {
-    if (serial && !cvy_manager_is(manager, serial))
-        cvy_link_close_all(manager, serial);
+    if (!serial || cvy_manager_is(manager, serial))
+        return;
+    cvy_link_close_all(manager, serial);
+    cvy_started_sweep();
 }
 
 bool cvy_manager_is(const covey_manager *manager, uint64_t serial)

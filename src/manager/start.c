@@ -290,7 +290,7 @@ static int connect_started(covey_manager **out, struct cvy_started *s,
                                                      .tls = o->tls),
                                   cvy_os_time_left(deadline));
     if (r >= 0)
-        r = cvy_started_note(s);
+        r = cvy_started_note(s, manager);
     if (r >= 0)
         *out = manager;
     else
