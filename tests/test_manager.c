@@ -118,6 +118,22 @@ TEST_EACH_METHOD(a_shared_class_outlives_its_name)
     manager_end(manager);
 }
 
+TEST_EACH_METHOD_AND_THREAD(a_class_can_be_shared_by_its_own_name)
+{
+    box_register();
+    CHECK_OK(covey_manager_share("Box", "Box", NULL));
+    covey_manager *manager = NULL;
+    CHECK_OK(
+        covey_manager_start(&manager, COVEY_MANAGER_OPTS(.method = check_method())));
+    covey_proxy *first = new_object(manager, "Box"),
+                *second = new_object(manager, "Box");
+    CHECK_OK(covey_proxy_call(first, NULL, "set", "(i)", 5));
+    CHECK_EQ(number_in(second), 5);
+    covey_proxy_free(first);
+    covey_proxy_free(second);
+    manager_end(manager);
+}
+
 TEST_EACH_METHOD(limits_and_keys_go_to_the_child)
 {
     covey_manager *manager = start((struct covey_manager_opts){

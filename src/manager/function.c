@@ -63,12 +63,8 @@ static int check(const char *name, covey_function_fn *fn, const char *call)
     return r < 0 ? cvy_fail_os(r, "%s: %s", call, name) : 0;
 }
 
-int covey_manager_register_function(const char *name, covey_function_fn *fn)
+static int enter(const char *name, covey_function_fn *fn, const char *call)
 {
-    static const char call[] = "covey_manager_register_function";
-    int r = check(name, fn, call);
-    if (r < 0)
-        return r;
     struct entry *e = cvy_calloc(1, sizeof *e);
     char *whole = whole_name(name);
     if (!e || !whole) {
@@ -82,6 +78,13 @@ int covey_manager_register_function(const char *name, covey_function_fn *fn)
     while (!atomic_compare_exchange_weak(&entries, &e->next, e))
         continue;
     return 0;
+}
+
+int covey_manager_register_function(const char *name, covey_function_fn *fn)
+{
+    static const char call[] = "covey_manager_register_function";
+    int r = check(name, fn, call);
+    return r < 0 ? r : enter(name, fn, call);
 }
 
 /* ---- lists ---- */
@@ -147,10 +150,11 @@ int cvy_functions_to_value(covey_value **out)
     return r;
 }
 
-int cvy_functions_from_value(struct cvy_function **list, const covey_value *value)
+int cvy_functions_adopt(const covey_value *value)
 {
     int r = 0;
-    for (size_t i = 0; i < covey_value_count(value) && r >= 0; i++) {
+    for (size_t i = covey_value_count(value);
+         i-- > 0 && r >= 0;) { /* the oldest first */
         const char *name;
         const covey_value *code;
         cvy_code_fn *fn = NULL;
@@ -158,7 +162,7 @@ int cvy_functions_from_value(struct cvy_function **list, const covey_value *valu
         if (r >= 0)
             r = cvy_code_from_value(code, &fn);
         if (r >= 0)
-            r = add(list, name, (covey_function_fn *)fn);
+            r = enter(name, (covey_function_fn *)fn, "a function of the program");
     }
     return r;
 }

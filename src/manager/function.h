@@ -20,11 +20,10 @@ struct cvy_function {
 
 /** Add what the program has registered to a list, which the caller owns. */
 int cvy_functions_get(struct cvy_function **list) COVEY_MUST_CHECK;
-/** The same of a value of cvy_functions_to_value. */
-int cvy_functions_from_value(struct cvy_function **list,
-                             const covey_value *value) COVEY_MUST_CHECK;
 /** What the program has registered, as a value that holds in its other processes. */
 int cvy_functions_to_value(covey_value **out) COVEY_MUST_CHECK;
+/** Register here what such a value tells. */
+int cvy_functions_adopt(const covey_value *value) COVEY_MUST_CHECK;
 void cvy_functions_free(struct cvy_function **list);
 
 /** Find what a value of a request names. Returns: 0; `*ret` is NULL if the value is nothing

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* registered.c: what the program has registered, for all managers that it runs. It lasts as
- * long as the process: managers in other threads may use a class that was replaced. */
+ * long as the process: managers in other threads may use a class that was replaced. A child
+ * that is to be a manager adopts what its starter has, unless it is a copy of that. */
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -179,17 +180,12 @@ static int add_type(struct cvy_registry *registry, const char *name,
 }
 
 static int add_class(struct cvy_registry *registry, const char *name,
-                     const struct cvy_class *cls, const covey_value *exposed,
-                     bool owns_class)
+                     const struct cvy_class *cls, const covey_value *exposed)
 {
     struct cvy_type *type;
     int r = add_type(registry, name, cls, exposed, &type);
-    if (r >= 0) {
+    if (r >= 0)
         type->is_custom = true;
-        type->owns_class = owns_class;
-    } else if (owns_class) {
-        cvy_custom_class_free(cls);
-    }
     return r;
 }
 
@@ -201,12 +197,13 @@ static int add_shared(struct cvy_registry *registry, const char *name, const cha
     const struct cvy_class *cls = base ? base->cls : find_standard(of);
     if (!cls)
         return cvy_fail(-EINVAL, "type %s shares a '%s', which there is not", name, of);
+    bool is_custom = base && base->is_custom;
     int r = add_type(registry, name, cls, base && base->limited ? base->exposed : NULL,
-                     &type);
+                     &type); /* which may replace the base */
     if (r < 0)
         return r;
     type->is_shared = true;
-    type->is_custom = base && base->is_custom;
+    type->is_custom = is_custom;
     type->args = covey_value_ref(args);
     return 0;
 }
@@ -218,7 +215,7 @@ static int add_entries(struct cvy_registry *registry, const struct entry *e)
     if (r < 0 || !e)
         return r;
     return e->custom ? add_class(registry, e->name, cvy_custom_class_of(e->custom),
-                                 e->exposed, false)
+                                 e->exposed)
                      : add_shared(registry, e->name, e->of, e->args);
 }
 
@@ -266,28 +263,37 @@ int cvy_types_to_value(covey_value **out)
     return r;
 }
 
-static int add_value(struct cvy_registry *registry, const covey_value *value)
+static int fill_entry(struct entry *e, const covey_value *value)
 {
     const char *name, *of = NULL;
     const covey_value *cls, *exposed, *args;
-    struct cvy_custom_class *custom;
     int r =
         covey_value_unpack(value, "(s, O, O, z, O)", &name, &cls, &exposed, &of, &args);
     if (r < 0)
         return r;
+    e->name = cvy_strdup(name);
     if (of)
-        return add_shared(registry, name, of, args);
-    r = cvy_custom_from_value(cls, &custom);
-    return r < 0 ? r
-                 : add_class(registry, name, cvy_custom_class_of(custom),
-                             covey_value_is_none(exposed) ? NULL : exposed, true);
+        e->of = cvy_strdup(of);
+    if (!e->name || (of && !e->of))
+        return cvy_fail(-ENOMEM, "no memory for type %s", name);
+    if (of)
+        e->args = covey_value_ref(args);
+    else if (!covey_value_is_none(exposed))
+        e->exposed = covey_value_ref(exposed);
+    return of ? 0 : cvy_custom_from_value(cls, &e->custom);
 }
 
-int cvy_types_from_value(struct cvy_registry *registry, bool standard,
-                         const covey_value *value)
+int cvy_types_adopt(const covey_value *value)
 {
-    int r = standard ? cvy_registry_add_standard(registry) : 0;
-    for (size_t i = 0; i < covey_value_count(value) && r >= 0; i++)
-        r = add_value(registry, covey_value_at(value, i));
+    int r = 0;
+    for (size_t i = 0; i < covey_value_count(value) && r >= 0; i++) {
+        struct entry *e = cvy_calloc(1, sizeof *e);
+        r = e ? fill_entry(e, covey_value_at(value, i))
+              : cvy_fail(-ENOMEM, "no memory for a type");
+        if (r >= 0)
+            add(e);
+        else
+            free_entry(e);
+    }
     return r;
 }

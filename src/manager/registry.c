@@ -5,7 +5,6 @@
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "manager/custom.h"
 #include "manager/function.h"
 #include "manager/server.h"
 
@@ -38,16 +37,13 @@ static int check_exposed(const char *type, const struct cvy_class *cls,
 
 static void free_type(struct cvy_type *type)
 {
-    if (type->owns_class)
-        cvy_custom_class_free(type->cls);
     covey_value_free(type->exposed);
     covey_value_free(type->args);
     cvy_free(type->name);
     cvy_free(type);
 }
 
-/* A shared type may go on with the class of one that is replaced. */
-static void replace_named(struct cvy_registry *registry, const char *name)
+static void remove_named(struct cvy_registry *registry, const char *name)
 {
     struct cvy_type **link = &registry->first;
     while (*link && strcmp((*link)->name, name) != 0)
@@ -56,8 +52,7 @@ static void replace_named(struct cvy_registry *registry, const char *name)
     if (!old)
         return;
     *link = old->next;
-    old->next = registry->replaced;
-    registry->replaced = old;
+    free_type(old);
 }
 
 static int make_type(const char *name, const struct cvy_class *cls,
@@ -90,7 +85,7 @@ int cvy_registry_add(struct cvy_registry *registry, const char *name,
         r = make_type(name, cls, exposed, exposed_count, &type);
     if (r < 0)
         return r;
-    replace_named(registry, name);
+    remove_named(registry, name);
     type->next = registry->first;
     registry->first = type;
     *ret = type;
@@ -148,7 +143,6 @@ void cvy_registry_free(struct cvy_registry *registry)
 {
     free_list(registry->first);
     free_list(registry->hidden);
-    free_list(registry->replaced);
     cvy_functions_free(&registry->functions);
     *registry = (struct cvy_registry){0};
 }

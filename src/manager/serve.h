@@ -19,11 +19,10 @@
 /** Fill a registry: the standard types if `standard`, then what the program has registered.
  * Its classes stay the program's. */
 int cvy_types_get(struct cvy_registry *registry, bool standard) COVEY_MUST_CHECK;
-/** The same of a value of cvy_types_to_value, whose classes the registry owns. */
-int cvy_types_from_value(struct cvy_registry *registry, bool standard,
-                         const covey_value *value) COVEY_MUST_CHECK;
 /** What the program has registered, as a value that holds in its other processes. */
 int cvy_types_to_value(covey_value **out) COVEY_MUST_CHECK;
+/** Register here what such a value tells. */
+int cvy_types_adopt(const covey_value *value) COVEY_MUST_CHECK;
 
 /* ---- serving ---- */
 

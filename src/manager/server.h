@@ -68,8 +68,7 @@ struct cvy_type {
     covey_value *exposed;   /* a tuple of str, what clients are told */
     bool limited;           /* not every method of the class is in it */
     bool is_shared;         /* all who create it get the same object */
-    bool is_custom;         /* `cls` is the program's, a cvy_custom_class */
-    bool owns_class;        /* which goes with the type */
+    bool is_custom;         /* `cls` is the program's, a cvy_custom_class, and stays */
     covey_value *args;      /* of a shared one's constructor */
     struct cvy_hosted *one; /* that object */
 };
@@ -77,7 +76,6 @@ struct cvy_type {
 struct cvy_registry {
     struct cvy_type *first;         /* stays as it is while the server serves */
     struct cvy_type *hidden;        /* those of objects that only methods make */
-    struct cvy_type *replaced;      /* whose names others have */
     struct cvy_function *functions; /* that clients can name */
 };
 

@@ -116,9 +116,11 @@ static int serve_plan(const covey_value *plan)
     }
     o.ready = tell_address;
     o.context = &child;
-    r = cvy_types_from_value(&registry, o.standard_types == COVEY_ON, types);
+    r = cvy_types_adopt(types);
     if (r >= 0)
-        r = cvy_functions_from_value(&registry.functions, functions);
+        r = cvy_functions_adopt(functions);
+    if (r >= 0)
+        r = cvy_types_get(&registry, o.standard_types == COVEY_ON);
     if (r >= 0)
         r = cvy_serve(&o, &registry, &serving);
     if (r < 0)
@@ -139,6 +141,19 @@ static int serve_child(struct covey_view arg)
 
 /* ---- in the starter ---- */
 
+/* What the child has to register: a thread has it, and so has a copy of this process. */
+static int registered_values(enum covey_start_method method, covey_value **types,
+                             covey_value **functions)
+{
+    if (method == COVEY_FORK || method == COVEY_THREAD) {
+        *types = covey_value_list();
+        *functions = covey_value_list();
+        return 0;
+    }
+    int r = cvy_types_to_value(types);
+    return r < 0 ? r : cvy_functions_to_value(functions);
+}
+
 static int plan_value(covey_value **out, const struct covey_manager_opts *o,
                       const covey_conn *pipe, uint64_t ticket)
 {
@@ -146,9 +161,7 @@ static int plan_value(covey_value **out, const struct covey_manager_opts *o,
     covey_value *types = NULL, *functions = NULL, *sizes = NULL;
     int r = cvy_tls_take(&tls, o->tls, o->authkey, "covey_manager_start");
     if (r >= 0)
-        r = cvy_types_to_value(&types);
-    if (r >= 0)
-        r = cvy_functions_to_value(&functions);
+        r = registered_values(o->method, &types, &functions);
     if (r >= 0)
         r = covey_value_pack(
             &sizes, "(n, n, n, n, n, K, K, K, L, L)", o->max_message, o->max_reply,
