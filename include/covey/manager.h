@@ -276,6 +276,14 @@ struct covey_manager_opts {
      * connects with the same options, so that its certificate serves both sides. Calls
      * from the manager's own family, by a path or a name, go through its memory still. */
     const struct covey_tls *tls;
+    /** Of covey_manager_start: run in the manager's process before it serves; if its result
+     * is not 0 there is no manager. What it registers (covey_manager_register and its like)
+     * the manager has, besides what its starter has registered; under COVEY_THREAD the whole
+     * process. The manager holds none of its starter's objects: covey_hold what it is to
+     * keep. */
+    covey_target_fn *initializer;
+    /** Its argument, copied. */
+    struct covey_view initarg;
 };
 #define COVEY_MANAGER_OPTS(...)                                                        \
     (&(struct covey_manager_opts){.size = sizeof(struct covey_manager_opts),           \
@@ -292,7 +300,9 @@ struct covey_manager_opts {
  * runs: it ends when that returns, and covey_manager_stop ends it, too.
  *
  * Returns:  0; -EINVAL for bad options; the errors of covey_process_start and of
- *           covey_listener_create; COVEY_ESTART if the child has ended or did not come up.
+ *           covey_listener_create; COVEY_ESTART if the child has ended or did not come up,
+ *           or if its initializer failed: what it returned, or how the child has ended, is
+ *           in the detail. No child is left then.
  * Blocks:   until clients can connect, at most `.start_timeout`; a thread that has not come
  *           up by then is given 5 seconds to end.
  */
@@ -319,7 +329,8 @@ COVEY_API int covey_manager_join(covey_manager *manager, covey_nsec timeout);
 /**
  * Be a manager, until a client asks it to shut down or covey_manager_stop is called.
  *
- * Returns:  0; -EINVAL for bad options; the errors of covey_listener_create.
+ * Returns:  0; -EINVAL for bad options, an `.initializer` among them; the errors of
+ *           covey_listener_create.
  * Blocks:   as said.
  * Threads:  it runs methods in the calling thread.
  */

@@ -92,6 +92,9 @@ int cvy_serve_take_opts(struct covey_manager_opts *to,
     if (!to->authkey.data && to->authkey.size)
         return cvy_fail(-EINVAL, "%s: a key of %zu bytes at NULL", call,
                         to->authkey.size);
+    if (!to->initarg.data && to->initarg.size)
+        return cvy_fail(-EINVAL, "%s: an argument of %zu bytes at NULL", call,
+                        to->initarg.size);
     if (to->handshake_timeout < 0 || to->send_timeout < 0 || to->start_timeout < 0)
         return cvy_fail(-EINVAL, "%s: a negative time", call);
     if (to->listen_fd < 0 || (to->listen_fd && to->address))
@@ -191,6 +194,8 @@ int covey_manager_serve_forever(const struct covey_manager_opts *opts)
     struct covey_bytes own = {0};
     unsigned before = cvy_serve_stops();
     int r = cvy_serve_take_opts(&o, opts, call);
+    if (r >= 0 && o.initializer)
+        r = cvy_fail(-EINVAL, "%s: .initializer is for a manager in a child", call);
     if (r >= 0 && !o.authkey.data) {
         r = covey_authkey(&own);
         o.authkey = COVEY_VIEW(own.data, own.size);
