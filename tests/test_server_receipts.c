@@ -217,6 +217,38 @@ TEST(what_a_killed_client_had_not_told_its_family_of_goes_with_it)
     server_stop(&server);
 }
 
+/* Of who comes over TCP only the end of the session is seen. */
+TEST(what_nobody_signed_for_over_tcp_goes_with_the_session)
+{
+    struct server server =
+        server_start((struct covey_manager_opts){.address = "127.0.0.1:0"});
+    char dict[64], iterator[64];
+    server_create(&server, "dict", dict);
+    for (unsigned signs = 0; signs < 2; signs++) {
+        covey_conn *conn = coveys_session(&server, getpid());
+        iterator_made(conn, dict, iterator);
+        if (signs) {
+            REQUEST(conn, CVY_RECEIPT_REQUEST, CVY_RECEIPT_REQUEST, "(s, i)", iterator,
+                    3);
+            REPLIES(conn, "#RETURN", "True");
+        }
+        covey_conn *other = coveys_session(&server, getpid());
+        covey_conn_free(conn);
+        while (!signs && server_count(&server) != 1)
+            continue;
+        if (signs) {
+            REQUEST(other, iterator, "__next__", "()");
+            REPLIES(other, "#ERROR", "StopIteration");
+        }
+        covey_conn_free(other);
+    }
+    CHECK_EQ(server_count(&server), 2);
+    asked(&server, 3, "decref", "", "None");
+    CHECK_EQ(server_count(&server), 1);
+    control_ok(&server, "decref", dict);
+    server_stop(&server);
+}
+
 /* ---- the first process of a family ends ---- */
 
 /* Who has called the object inherits all references, with their receipts. */

@@ -218,13 +218,16 @@ static int do_incref(struct cvy_connection *c, const struct cvy_request *request
     return r < 0 ? r : reply(c, r ? covey_value_bool(1) : covey_value_none());
 }
 
-/* What a method returned is the calling process's until now. */
+/* What a method returned is the calling process's until now, or of a process that cannot be
+ * seen the session's. */
 static int do_receipt(struct cvy_connection *c, const struct cvy_request *request)
 {
     const char *ident;
     uint64_t receipt;
     struct cvy_hosted *hosted;
     struct cvy_client *holder = cvy_connection_holder(c);
+    if (!holder->pid) /* so it is the session's alone */
+        holder = &c->server->unknown;
     int r = covey_value_unpack(request->args, "(s, K)", &ident, &receipt);
     if (r >= 0)
         r = find(c, ident, &hosted);
@@ -373,6 +376,8 @@ static int do_accept_connection(struct cvy_connection *c,
     c->name = copy;
     c->session.name = copy;
     c->state = CVY_SERVING;
+    if (c->is_coveys) /* until it has signed for what a method returned */
+        count_by_connection(c);
     return reply(c, c->is_coveys ? covey_value_bool(1) : covey_value_none());
 }
 

@@ -42,7 +42,7 @@
  * servers of others it is a call of an object that they do not have. */
 #define CVY_LANE_REQUEST "#COVEY_LANE"
 /** Another one: (ident, receipt). What a method has returned belongs to the process that
- * asked, and by this to who the session counts for. The reply is True if the reference has
+ * asked, or to its session if that cannot be seen, and by this to who that counts for. The reply is True if the reference has
  * the receipt then. */
 #define CVY_RECEIPT_REQUEST "#COVEY_RECEIPT"
 
