@@ -277,6 +277,31 @@ TEST(a_barrier_breaks_by_abort_reset_and_time)
     finish();
 }
 
+static covey_value *one(covey_value *value)
+{
+    covey_value *tuple = covey_value_tuple();
+
+    CHECK_OK(covey_value_append(tuple, value));
+    return tuple;
+}
+
+TEST(a_time_that_cannot_be_added_leaves_a_barrier_as_it_is)
+{
+    unsigned char huge[200] = {[198] = 1};
+    struct job job;
+
+    begin(&cvy_type_barrier, args("3"));
+    waits(&job, &there, "wait", NULL);
+    gives(&here, "wait", one(covey_value_complex(0, 1)),
+          "TypeError(\"'>' not supported between instances of 'complex' and 'int'\")");
+    gives(&here, "wait", one(covey_value_int_bytes(huge, sizeof(huge))),
+          "OverflowError('int too large to convert to float')");
+    gives(&here, "__getattribute__", name("n_waiting"), "1");
+    gives(&here, "abort", NULL, "None");
+    goes_on(&job, "threading.BrokenBarrierError()");
+    finish();
+}
+
 TEST(who_leaves_a_barrier_gives_its_place_to_another)
 {
     struct job gone, job;
@@ -356,6 +381,18 @@ TEST(a_queue_that_is_shut_down_lets_all_go)
     finish();
 }
 
+TEST(a_time_that_is_too_long_is_refused_when_somebody_has_to_wait)
+{
+    const char *refused = "OverflowError('timestamp out of range for platform time_t')";
+
+    begin(&cvy_type_queue, args("1"));
+    gives(&here, "get", args("True 10000000000"), refused);
+    gives(&here, "put", args("5 True 10000000000.0"), "None");
+    gives(&here, "put", args("6 True 10000000000.0"), refused);
+    gives(&here, "get", args("True 10000000000"), "5");
+    finish();
+}
+
 /* ---- names --------------------------------------------------------------------- */
 
 TEST(names_of_attributes_and_keywords_are_strs)
@@ -404,14 +441,6 @@ static covey_value *bomb(void)
         value = pair;
     }
     return value;
-}
-
-static covey_value *one(covey_value *value)
-{
-    covey_value *tuple = covey_value_tuple();
-
-    CHECK_OK(covey_value_append(tuple, value));
-    return tuple;
 }
 
 TEST(no_request_takes_more_than_its_budget)

@@ -18,17 +18,15 @@
 
 /* ---- times --------------------------------------------------------------------- */
 
-int cvy_take_deadline(struct cvy_call *call, const covey_value *value, int64_t *ret)
+int cvy_take_deadline(struct cvy_call *call, double seconds, bool is_integer,
+                      int64_t *ret)
 {
-    double seconds = 0;
-
-    if (!cvy_get_real(value, &seconds) || isnan(seconds))
+    if (isnan(seconds))
         return cvy_raise(call, "ValueError", "Invalid value NaN (not a number)");
     if (seconds * 1e9 >= (double)INT64_MAX)
         return cvy_raise(call, "OverflowError",
-                         cvy_is_integer(value)
-                             ? "timestamp too large to convert to C PyTime_t"
-                             : "timestamp out of range for platform time_t");
+                         is_integer ? "timestamp too large to convert to C PyTime_t"
+                                    : "timestamp out of range for platform time_t");
     *ret = cvy_os_deadline((covey_nsec)(seconds * 1e9));
     return 0;
 }
@@ -43,16 +41,31 @@ int cvy_take_timeout(struct cvy_call *call, const covey_value *value,
         return 0;
     if (!cvy_get_real(value, &seconds))
         return cvy_raise_unordered(call, operator, value, covey_value_int(0));
-    return seconds > 0 ? cvy_take_deadline(call, value, ret) : 0;
+    return seconds > 0 ? cvy_take_deadline(call, seconds, cvy_is_integer(value), ret)
+                       : 0;
+}
+
+int cvy_check_addend(struct cvy_call *call, const covey_value *value)
+{
+    double seconds;
+
+    if (!cvy_is_integer(value) || covey_value_get_float(value, &seconds) == 0)
+        return 0;
+    return cvy_raise(call, "OverflowError", "int too large to convert to float");
 }
 
 int cvy_take_added_timeout(struct cvy_call *call, const covey_value *value,
                            int64_t *ret)
 {
-    if (!cvy_is_missing(value) && !cvy_is_real(value))
+    int r;
+
+    if (!cvy_is_missing(value) && !cvy_is_real(value) &&
+        !cvy_is_kind(value, COVEY_VALUE_COMPLEX))
         return cvy_raise(call, "TypeError",
                          "unsupported operand type(s) for +: 'float' and '%s'",
                          cvy_type_of(value));
+    if (!cvy_is_missing(value) && (r = cvy_check_addend(call, value)))
+        return r;
     return cvy_take_timeout(call, value, ">", ret);
 }
 
@@ -162,7 +175,7 @@ static int take_patience(struct cvy_call *call, int64_t *ret_until)
                          cvy_type_of(args[1]));
     blocking = !args[0] || covey_value_truth(args[0]);
     if (args[1] && isnan(seconds))
-        return cvy_take_deadline(call, args[1], ret_until);
+        return cvy_take_deadline(call, seconds, false, ret_until);
     if (!blocking && seconds != -1)
         return cvy_raise(call, "ValueError",
                          "can't specify a timeout for a non-blocking call");
@@ -170,7 +183,9 @@ static int take_patience(struct cvy_call *call, int64_t *ret_until)
         return cvy_raise(call, "ValueError",
                          "timeout value must be a non-negative number");
     *ret_until = blocking ? INT64_MAX : 0;
-    return args[1] && seconds != -1 ? cvy_take_deadline(call, args[1], ret_until) : 0;
+    return args[1] && seconds != -1
+               ? cvy_take_deadline(call, seconds, cvy_is_integer(args[1]), ret_until)
+               : 0;
 }
 
 int cvy_owned_acquire(struct cvy_call *call, struct cvy_owned_lock *lock)

@@ -41,9 +41,9 @@ int cvy_owned_retake(struct cvy_call *call, struct cvy_owned_lock *lock, uint64_
 
 /* ---- times --------------------------------------------------------------------- */
 
-/** The monotonic time that is `value` seconds, a number > 0, from now. Returns: 0;
- * CVY_RAISED (OverflowError). */
-int cvy_take_deadline(struct cvy_call *call, const covey_value *value,
+/** The monotonic time that is so many seconds, > 0, from now; an int or a float, of which
+ * exceptions tell. Returns: 0; CVY_RAISED (OverflowError). */
+int cvy_take_deadline(struct cvy_call *call, double seconds, bool is_integer,
                       int64_t *ret) COVEY_MUST_CHECK;
 
 /** A timeout of a function in Python that compares it by `operator` with 0, and waits only
@@ -52,7 +52,10 @@ int cvy_take_deadline(struct cvy_call *call, const covey_value *value,
 int cvy_take_timeout(struct cvy_call *call, const covey_value *value,
                      const char *operator, int64_t * ret) COVEY_MUST_CHECK;
 
-/** The same where the time is added to that of the clock first. */
+/** Refuse an integer that cannot be added to a float. Returns: 0; CVY_RAISED. */
+int cvy_check_addend(struct cvy_call *call, const covey_value *value) COVEY_MUST_CHECK;
+
+/** The same as cvy_take_timeout where the time is added to that of the clock first. */
 int cvy_take_added_timeout(struct cvy_call *call, const covey_value *value,
                            int64_t *ret) COVEY_MUST_CHECK;
 

@@ -139,15 +139,36 @@ static int raise_queue(struct cvy_call *call, const char *name)
     return cvy_raise_args(call, "queue", name, NULL);
 }
 
-/* How long a blocking put or get may wait. */
-static int take_patience(struct cvy_call *call, const covey_value *timeout,
-                         int64_t *ret_until)
+/* Look at the timeout of a blocking put or get, whether it has to wait or not. */
+static int check_timeout(struct cvy_call *call, const covey_value *timeout)
 {
     double seconds;
 
-    if (cvy_get_real(timeout, &seconds) && seconds < 0)
+    if (cvy_is_missing(timeout))
+        return 0;
+    if (!cvy_get_real(timeout, &seconds))
+        return cvy_raise_unordered(call, "<", timeout, covey_value_int(0));
+    if (seconds < 0)
         return cvy_raise(call, "ValueError", "'timeout' must be a non-negative number");
-    return cvy_take_timeout(call, timeout, "<", ret_until);
+    return cvy_check_addend(call, timeout);
+}
+
+/* Wait in a blocking put or get, or raise `exception` if there is no time. What is left of
+ * the time is a float, whatever came. */
+static int wait(struct cvy_call *call, struct cvy_waiters *waiters,
+                const covey_value *timeout, cvy_resume_fn *resume,
+                const char *exception)
+{
+    int64_t until = INT64_MAX;
+    double seconds;
+    int r = 0;
+
+    if (cvy_get_real(timeout, &seconds)) {
+        if (!(seconds > 0))
+            return raise_queue(call, exception);
+        r = cvy_take_deadline(call, seconds, false, &until);
+    }
+    return r ? r : cvy_park(call, waiters, until, resume);
 }
 
 static int put_resume(struct cvy_call *call, void *self, enum cvy_why why)
@@ -169,21 +190,20 @@ static int put_resume(struct cvy_call *call, void *self, enum cvy_why why)
 static int put(struct cvy_call *call, struct queue *q, const covey_value *item,
                bool block, const covey_value *timeout)
 {
-    int64_t until = INT64_MAX;
     int r;
 
     if (q->shut_down)
         return raise_queue(call, "ShutDown");
-    if (block && q->limit != SIZE_MAX && (r = take_patience(call, timeout, &until)))
+    if (block && q->limit != SIZE_MAX && (r = check_timeout(call, timeout)))
         return r;
     if (!is_full(q)) {
         r = push(q, item);
         return r < 0 ? r : cvy_return_none(call);
     }
-    if (!block || !until)
+    if (!block)
         return raise_queue(call, "Full");
     call->kept[0].pointer = (void *)(uintptr_t)item;
-    return cvy_park(call, &q->putters, until, put_resume);
+    return wait(call, &q->putters, timeout, put_resume, "Full");
 }
 
 static int queue_put(struct cvy_call *call, void *self)
@@ -232,18 +252,17 @@ static int get_resume(struct cvy_call *call, void *self, enum cvy_why why)
 static int get(struct cvy_call *call, struct queue *q, bool block,
                const covey_value *timeout)
 {
-    int64_t until = INT64_MAX;
     int r;
 
     if (q->shut_down && !q->count)
         return raise_queue(call, "ShutDown");
-    if (block && (r = take_patience(call, timeout, &until)))
+    if (block && (r = check_timeout(call, timeout)))
         return r;
     if (q->count)
         return cvy_return(call, pull(q));
-    if (!block || !until)
+    if (!block)
         return raise_queue(call, "Empty");
-    return cvy_park(call, &q->getters, until, get_resume);
+    return wait(call, &q->getters, timeout, get_resume, "Empty");
 }
 
 static int queue_get(struct cvy_call *call, void *self)
