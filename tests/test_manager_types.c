@@ -393,6 +393,17 @@ TEST(a_time_that_is_too_long_is_refused_when_somebody_has_to_wait)
     finish();
 }
 
+TEST(a_limit_that_is_no_number_is_refused_where_it_is_looked_at)
+{
+    begin(&cvy_type_queue, name("a"));
+    gives(&here, "get_nowait", NULL, "queue.Empty()");
+    gives(&here, "put_nowait", args("1"),
+          "TypeError(\"'>' not supported between instances of 'str' and 'int'\")");
+    gives(&here, "full", NULL,
+          "TypeError(\"'<' not supported between instances of 'int' and 'str'\")");
+    finish();
+}
+
 /* ---- names --------------------------------------------------------------------- */
 
 TEST(names_of_attributes_and_keywords_are_strs)

@@ -16,8 +16,10 @@
 #include "manager/types/types.h"
 
 struct queue {
-    size_t limit;        /* SIZE_MAX: none */
-    covey_value **items; /* a ring */
+    size_t limit;           /* SIZE_MAX: none */
+    covey_value *odd_limit; /* what came as limit and is no number; NULL: none. Methods
+                               that compare it complain, as CPython's do */
+    covey_value **items;    /* a ring */
     size_t first, count, capacity;
     uint64_t unfinished;
     bool shut_down;
@@ -73,21 +75,14 @@ static covey_value *pull(struct queue *q)
 
 /* ---- the object ---------------------------------------------------------------- */
 
-static int take_limit(struct cvy_call *call, const covey_value *value, size_t *ret)
+static size_t limit_of(double limit)
 {
     int64_t whole;
-    double limit;
 
-    *ret = SIZE_MAX;
-    if (!value)
-        return 0;
-    if (!cvy_get_real(value, &limit))
-        return cvy_raise_unordered(call, "<", covey_value_int(0), value);
-    if (limit > 0) {
-        whole = (int64_t)(limit < 0x1p62 ? limit : 0x1p62);
-        *ret = (size_t)whole + ((double)whole < limit);
-    }
-    return 0;
+    if (!(limit > 0))
+        return SIZE_MAX;
+    whole = (int64_t)(limit < 0x1p62 ? limit : 0x1p62);
+    return (size_t)whole + ((double)whole < limit);
 }
 
 static int queue_create(struct cvy_call *call, void **ret_self)
@@ -96,15 +91,16 @@ static int queue_create(struct cvy_call *call, void **ret_self)
         .function = "Queue.__init__", .self = 1, .count = 1, .names = {"maxsize"}};
     const covey_value *args[CVY_PARAMS];
     struct queue *q;
-    size_t limit;
+    double limit = 0;
     int r;
 
-    if ((r = cvy_take_params(call, &params, args)) ||
-        (r = take_limit(call, args[0], &limit)))
+    if ((r = cvy_take_params(call, &params, args)))
         return r;
     if (!(q = cvy_calloc(1, sizeof(*q))))
         return cvy_fail(-ENOMEM, "no memory for a Queue");
-    q->limit = limit;
+    if (args[0] && !cvy_get_real(args[0], &limit))
+        q->odd_limit = covey_value_ref(args[0]);
+    q->limit = limit_of(limit);
     *ret_self = q;
     return 0;
 }
@@ -116,6 +112,7 @@ static void queue_destroy(void *self)
     for (size_t i = 0; i < q->count; i++)
         covey_value_free(q->items[(q->first + i) % q->capacity]);
     cvy_free(q->items);
+    covey_value_free(q->odd_limit);
     cvy_free(q);
 }
 
@@ -123,6 +120,8 @@ static void queue_visit(const void *self, cvy_visit_fn *fn, void *context)
 {
     const struct queue *q = self;
 
+    if (q->odd_limit)
+        fn(context, q->odd_limit);
     for (size_t i = 0; i < q->count; i++)
         fn(context, q->items[(q->first + i) % q->capacity]);
 }
@@ -194,6 +193,8 @@ static int put(struct cvy_call *call, struct queue *q, const covey_value *item,
 
     if (q->shut_down)
         return raise_queue(call, "ShutDown");
+    if (q->odd_limit)
+        return cvy_raise_unordered(call, ">", q->odd_limit, covey_value_int(0));
     if (block && q->limit != SIZE_MAX && (r = check_timeout(call, timeout)))
         return r;
     if (!is_full(q)) {
@@ -369,9 +370,12 @@ static int queue_empty(struct cvy_call *call, void *self)
 
 static int queue_full(struct cvy_call *call, void *self)
 {
+    const struct queue *q = self;
     int r = cvy_take_no_params(call, "Queue.full");
 
-    return r ? r : cvy_return_bool(call, is_full(self));
+    if (!r && q->odd_limit)
+        return cvy_raise_unordered(call, "<", covey_value_int(0), q->odd_limit);
+    return r ? r : cvy_return_bool(call, is_full(q));
 }
 
 /* ---- the classes --------------------------------------------------------------- */
