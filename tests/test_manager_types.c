@@ -404,6 +404,28 @@ TEST(a_limit_that_is_no_number_is_refused_where_it_is_looked_at)
     finish();
 }
 
+/* ---- sets ---------------------------------------------------------------------- */
+
+/* Arguments by a format with one number, which is 1. */
+static covey_value *with_one(const char *format)
+{
+    covey_value *tuple;
+
+    CHECK_OK(covey_value_pack(&tuple, format, 1));
+    return tuple;
+}
+
+TEST(what_a_set_has_is_looked_for_until_all_is_found)
+{
+    begin(&cvy_type_set, with_one("([i])"));
+    gives(&here, "issubset", with_one("([i, []])"), "True");
+    gives(&here, "issubset", with_one("([[], i])"),
+          "TypeError(\"unhashable type: 'list'\")");
+    gives(&here, "intersection", with_one("([i, []])"), "{1}");
+    gives(&here, "intersection_update", with_one("([i, []])"), "None");
+    finish();
+}
+
 /* ---- names --------------------------------------------------------------------- */
 
 TEST(names_of_attributes_and_keywords_are_strs)

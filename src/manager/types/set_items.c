@@ -128,7 +128,7 @@ covey_value *cvy_set_common(struct cvy_call *call, const covey_value *set,
         if (r == 0 && entry)
             r = cvy_set_put(call, found, entry->key);
         covey_value_free(item);
-        if (r)
+        if (r || (entry && cvy_as_keys(found)->count == cvy_as_keys(set)->count))
             break;
     }
     *ret_error = r;

@@ -42,7 +42,7 @@ covey_value *cvy_set_of(struct cvy_call *call, const covey_value *iterable, bool
                         int *ret_error);
 
 /** Those items of `set` that `other` has, as CPython finds them: each of `other` is looked
- * up, so that it must be hashable. */
+ * up, so that it must be hashable, until all of `set` are found. */
 covey_value *cvy_set_common(struct cvy_call *call, const covey_value *set,
                             const covey_value *other, bool frozen, int *ret_error);
 
