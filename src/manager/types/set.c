@@ -15,12 +15,6 @@ static struct cvy_keys *table_of(void *self)
     return cvy_as_keys(self);
 }
 
-static bool is_set(const covey_value *value)
-{
-    return cvy_is_kind(value, COVEY_VALUE_SET) ||
-           cvy_is_kind(value, COVEY_VALUE_FROZENSET);
-}
-
 /* ---- the object ---------------------------------------------------------------- */
 
 static int set_create(struct cvy_call *call, void **ret_self)
@@ -245,7 +239,7 @@ static int turn(struct cvy_call *call, covey_value *set, const covey_value *othe
     covey_value *once;
     int r;
 
-    if (is_set(other) || cvy_is_kind(other, COVEY_VALUE_DICT))
+    if (cvy_set_is_any(other) || cvy_is_kind(other, COVEY_VALUE_DICT))
         return cvy_set_walk(call, other, set, cvy_set_turned);
     once = cvy_set_of(call, other, false, &r);
     if (!r)
@@ -323,7 +317,7 @@ static int take_set(struct cvy_call *call, const covey_value **ret_other)
 {
     int r = cvy_take_slot(call, 1, "", ret_other);
 
-    if (r || is_set(*ret_other))
+    if (r || cvy_set_is_any(*ret_other))
         return r;
     *ret_other = NULL;
     return cvy_return_not_implemented(call);

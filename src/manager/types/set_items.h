@@ -12,6 +12,13 @@
 #include "manager/class.h"
 #include "value/keys.h"
 
+/** Whether this is a set or a frozenset. */
+static inline bool cvy_set_is_any(const covey_value *value)
+{
+    return cvy_is_kind(value, COVEY_VALUE_SET) ||
+           cvy_is_kind(value, COVEY_VALUE_FROZENSET);
+}
+
 /** Add an item. */
 int cvy_set_put(struct cvy_call *call, covey_value *set, const covey_value *item);
 
