@@ -426,6 +426,20 @@ TEST(what_a_set_has_is_looked_for_until_all_is_found)
     finish();
 }
 
+TEST(an_intersection_has_the_items_of_the_other_or_the_smaller_set)
+{
+    covey_value *small = covey_value_set(), *large = covey_value_set();
+
+    CHECK_OK(covey_value_add(small, covey_value_bool(1)));
+    CHECK_OK(covey_value_add(large, covey_value_bool(1)));
+    CHECK_OK(covey_value_add(large, covey_value_int(2)));
+    begin(&cvy_type_set, with_one("([i])"));
+    gives(&here, "intersection", with_one("([p])"), "{True}");
+    gives(&here, "intersection", one(small), "{True}");
+    gives(&here, "intersection", one(large), "{1}");
+    finish();
+}
+
 /* ---- names --------------------------------------------------------------------- */
 
 TEST(names_of_attributes_and_keywords_are_strs)

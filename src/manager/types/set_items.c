@@ -119,14 +119,18 @@ covey_value *cvy_set_common(struct cvy_call *call, const covey_value *set,
                             const covey_value *other, bool frozen, int *ret_error)
 {
     covey_value *found = cvy_set_of(call, NULL, frozen, ret_error), *item;
+    bool is_smaller =
+        cvy_set_is_any(other) && cvy_as_keys(set)->count < cvy_as_keys(other)->count;
+    const covey_value *walked = is_smaller ? set : other,
+                      *looked_at = is_smaller ? other : set;
     const struct cvy_entry *entry;
     struct cvy_walk walk;
-    int r = found ? cvy_take_walk(call, other, &walk) : *ret_error;
+    int r = found ? cvy_take_walk(call, walked, &walk) : *ret_error;
 
     while (r == 0 && (r = cvy_walk_next(&walk, &call->budget, &item)) > 0) {
-        r = find(call, set, item, &entry);
+        r = find(call, looked_at, item, &entry);
         if (r == 0 && entry)
-            r = cvy_set_put(call, found, entry->key);
+            r = cvy_set_put(call, found, item);
         covey_value_free(item);
         if (r || (entry && cvy_as_keys(found)->count == cvy_as_keys(set)->count))
             break;

@@ -48,8 +48,9 @@ int cvy_set_walk(struct cvy_call *call, const covey_value *iterable, covey_value
 covey_value *cvy_set_of(struct cvy_call *call, const covey_value *iterable, bool frozen,
                         int *ret_error);
 
-/** Those items of `set` that `other` has, as CPython finds them: each of `other` is looked
- * up, so that it must be hashable, until all of `set` are found. */
+/** The items that `set` and `other` have, as CPython finds them: each of `other` is looked
+ * up, so that it must be hashable, until all of `set` are found. Of equal ones those of
+ * `other` are taken, but if that is a set, those of the smaller one. */
 covey_value *cvy_set_common(struct cvy_call *call, const covey_value *set,
                             const covey_value *other, bool frozen, int *ret_error);
 
