@@ -235,6 +235,26 @@ static covey_value *two(covey_value *first, covey_value *second)
     return tuple;
 }
 
+TEST(who_waits_no_time_for_a_condition_lets_others_have_the_lock)
+{
+    struct job other, job;
+
+    begin(&cvy_type_condition, NULL);
+    gives(&here, "acquire", NULL, "True");
+    gives(&here, "acquire", NULL, "True");
+    gives(&here, "wait", args("0"), "False");
+    waits(&other, &there, "acquire", NULL);
+    waits(&job, &here, "wait", args("0"));
+    goes_on(&other, "True");
+    gives(&there, "notify", NULL, "None");
+    gives(&there, "release", NULL, "None");
+    goes_on(&job, "False");
+    gives(&here, "release", NULL, "None");
+    gives(&here, "release", NULL, "None");
+    gives(&here, "release", NULL, "RuntimeError('cannot release un-acquired lock')");
+    finish();
+}
+
 TEST(a_barrier_opens_for_all_parties_again_and_again)
 {
     struct job jobs[2];

@@ -126,6 +126,20 @@ static int wait_resume(struct cvy_call *call, void *self, enum cvy_why why)
     return retake(call, self);
 }
 
+/* Wait no time. Those that wait for the lock get it meanwhile, or a session that looks again
+ * and again would keep it for ever. */
+static int yield(struct cvy_call *call, const struct condition *condition)
+{
+    struct cvy_owned_lock *lock = condition->lock;
+    int r;
+
+    if (!lock->waiters.first)
+        return cvy_return_bool(call, false);
+    if ((r = cvy_park(call, &lock->waiters, INT64_MAX, retake_resume)) == CVY_PARKED)
+        call->kept[1].number = (int64_t)cvy_owned_release_all(lock);
+    return r;
+}
+
 static int condition_wait(struct cvy_call *call, void *self)
 {
     static const struct cvy_params params = {
@@ -142,7 +156,7 @@ static int condition_wait(struct cvy_call *call, void *self)
     if ((r = cvy_take_timeout(call, args[0], ">", &until)))
         return r;
     if (!until)
-        return cvy_return_bool(call, false);
+        return yield(call, condition);
     if ((r = cvy_park(call, &condition->waiters, until, wait_resume)) == CVY_PARKED)
         call->kept[1].number = (int64_t)cvy_owned_release_all(condition->lock);
     return r;
