@@ -26,7 +26,6 @@ class Session:
         self.turn.acquire()
         self.handed_back.acquire()
         self.work = self.outcome = self.lock = self.until = None
-        self.late = False
         self.ident = _thread.start_new_thread(self.serve, ())
 
     def serve(self):
@@ -37,7 +36,7 @@ class Session:
                 self.outcome = "#RETURN", function(*args, **kwds)
             except BaseException as error:
                 self.outcome = "#ERROR", error
-            self.work, self.late = None, False
+            self.work = None
             self.handed_back.release()
 
     def go_on(self):
@@ -58,14 +57,11 @@ class Lock:
 
     def acquire(self, *args, **kwds):
         until = self.world.until(*args, **kwds)
-        queue_up = self.waiting.append
-        while self.held and not self.world.ending:
+        if self.held and not self.world.ending:
             if until == 0:
                 return False
-            queue_up(self.world.current)
-            if not self.world.wait(self, until):
-                return False
-            queue_up = self.waiting.appendleft  # somebody was faster
+            self.waiting.append(self.world.current)
+            return self.world.wait(self, until)
         self.held = True
         return True
 
@@ -76,7 +72,7 @@ class Lock:
             held.release(*args, **kwds)
         if not self.held and not self.world.ending:
             raise RuntimeError("release unlocked lock")
-        self.held = False
+        self.held = bool(self.waiting)  # it is passed on
         if self.waiting:
             self.world.ready.append(self.waiting.popleft())
 
@@ -151,7 +147,7 @@ class World:
         return None if timeout < 0 else self.clock + timeout
 
     def wait(self, lock, until):
-        """Wait until the lock may be free. Returns: False if the time is over."""
+        """Wait for the lock. Returns: False if the time is over."""
         session = self.current
         session.lock, session.until = lock, until
         session.hand_over()
@@ -188,7 +184,7 @@ class World:
         """Let the time of the one who has least be over; has_time() has to be true."""
         session = min((s for s in self.sessions if s.work and s.until), key=lambda s: s.until)
         before, self.clock = self.clock, session.until
-        session.until, session.late = 0, True
+        session.until = 0
         session.lock.waiting.remove(session)
         self.ready.append(session)
         done = self.run()
