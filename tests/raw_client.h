@@ -54,9 +54,10 @@ static inline void raw_read(const struct raw *raw, void *to, size_t size)
 
 static inline void raw_hear(struct raw *raw)
 {
-    unsigned char header[4];
+    unsigned char header[CVY_FRAME_HEADER];
     struct cvy_auth_message m;
-    raw_read(raw, header, sizeof header);
+    raw_read(raw, header, 4); /* of a short message's */
+    CHECK_EQ(cvy_frame_length(header, 4), 4);
     m.size = (size_t)cvy_frame_size(header);
     CHECK_LE(m.size, sizeof m.data);
     raw_read(raw, m.data, m.size);
