@@ -125,8 +125,11 @@ covey_value *cvy_set_common(struct cvy_call *call, const covey_value *set,
                       *looked_at = is_smaller ? other : set;
     const struct cvy_entry *entry;
     struct cvy_walk walk;
-    int r = found ? cvy_take_walk(call, walked, &walk) : *ret_error;
+    int r;
 
+    if (!found)
+        return NULL;
+    r = cvy_take_walk(call, walked, &walk);
     while (r == 0 && (r = cvy_walk_next(&walk, &call->budget, &item)) > 0) {
         r = find(call, looked_at, item, &entry);
         if (r == 0 && entry)
