@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Methods of a program's classes that return objects of any type. */
+#include <pthread.h>
+
 #include "object_help.h"
 #include "process_help.h"
 
@@ -163,6 +165,69 @@ TEST(a_shared_object_is_returned_to_all)
     covey_proxy_free(same);
     covey_proxy_free(maker);
     count_is(manager, 0);
+    manager_end(manager);
+}
+
+static void *put_one(void *queue)
+{
+    CHECK_OK(covey_proxy_call(queue, NULL, "put", "(i)", 1));
+    return NULL;
+}
+
+/* It is told at once, though the connection has a call that waits, behind which the manager
+ * is told that nobody wants the object. */
+TEST(an_object_that_nobody_wants_goes)
+{
+    covey_manager *manager = manager_start(COVEY_FORK);
+    covey_proxy *maker = new_object(manager, "Maker");
+    covey_proxy *queue = new_object(manager, "Queue");
+    covey_reply *made, *got;
+    covey_value *args, *value = NULL;
+    pthread_t thread;
+    size_t count;
+    CHECK_OK(covey_value_pack(&args, "(s)", "list"));
+    CHECK_OK(covey_proxy_send(&made, maker, "make", args, NULL, LONG));
+    CHECK_OK(covey_proxy_send(&got, queue, "get", NULL, NULL, LONG));
+    CHECK_ERR(covey_reply_get(made, &value, LONG), COVEY_ETYPE);
+    CHECK_STR_HAS(covey_error_detail(), "stays in the manager");
+    covey_reply_free(made);
+    CHECK_EQ(pthread_create(&thread, NULL, put_one, queue), 0);
+    CHECK_OK(covey_reply_get(got, &value, LONG));
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    covey_value_free(value);
+    covey_reply_free(got);
+    do
+        CHECK_OK(covey_manager_count(manager, &count));
+    while (count > 2);
+    CHECK_ERR(covey_proxy_call(maker, &value, "make", "(s)", "list"), COVEY_ETYPE);
+    do
+        CHECK_OK(covey_manager_count(manager, &count));
+    while (count > 2);
+    CHECK_EQ(count, 2);
+    covey_proxy_free(queue);
+    covey_proxy_free(maker);
+    manager_end(manager);
+}
+
+/* The same of who creates one and cannot read the answer. */
+TEST(an_object_of_which_the_answer_cannot_be_read_goes)
+{
+    covey_manager *manager = manager_start(COVEY_FORK), *strict;
+    struct covey_bytes authkey = {0};
+    covey_proxy *none;
+    size_t count;
+    CHECK_OK(covey_authkey(&authkey));
+    CHECK_OK(covey_manager_connect(
+        &strict, covey_manager_address(manager),
+        COVEY_CONNECT_OPTS(.authkey = COVEY_VIEW(authkey.data, authkey.size),
+                           .max_reply = 600),
+        LONG));
+    CHECK(covey_proxy_create(&none, strict, "dict", NULL, NULL) < 0);
+    do
+        CHECK_OK(covey_manager_count(manager, &count));
+    while (count > 0);
+    covey_bytes_free(&authkey);
+    covey_manager_free(strict);
     manager_end(manager);
 }
 

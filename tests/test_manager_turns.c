@@ -87,7 +87,7 @@ static int by_size(const void *a, const void *b)
 TEST(who_calls_over_a_lane_lets_others_have_turns)
 {
     enum { THREADS = 8, TIMES = 7 };
-    struct server server;
+    struct server server = {0};
     char ident[64];
     pthread_t threads[THREADS];
     int64_t between[TIMES];
@@ -118,7 +118,7 @@ TEST(who_calls_over_a_lane_lets_others_have_turns)
  * a processor. */
 TEST(who_sends_ahead_lets_others_have_turns)
 {
-    struct server server;
+    struct server server = {0};
     char idents[2][64];
     covey_manager *m = start_toiling(&server);
     covey_conn *ahead = session_of(&server, idents[0]);

@@ -34,17 +34,22 @@ static covey_proxy *iterator(void)
     return made;
 }
 
-/* Only the dict is left, and it works. */
+/* Only the dict is left, with one reference, and it works. */
 static const char *is_as_before(void *unused)
 {
     (void)unused;
-    size_t count;
+    struct covey_bytes info = {0};
+    bool is_one = false;
+    size_t count = 0;
     int64_t until = cvy_os_deadline(LONG);
     do {
         if (cvy_os_now() > until)
-            return "objects stay in the manager";
+            return count > 1 ? "objects stay in the manager" : "references stay there";
         CHECK_OK(covey_manager_count(scene.manager, &count));
-    } while (count > 1);
+        CHECK_OK(covey_manager_debug_info(scene.manager, &info));
+        is_one = strstr(info.data, "refcount=1\n") != NULL;
+    } while (count > 1 || (count && !is_one));
+    covey_bytes_free(&info);
     if (count < 1)
         return "the dict has gone";
     holds(scene.dict, "{}");

@@ -100,10 +100,10 @@ TEST(receipts_without_number_are_none)
     server_stop(&server);
 }
 
-/* No more receipts than objects; a reference without one goes as those of others. */
-TEST(there_are_as_many_receipts_as_objects)
+/* A reference without one goes as those of others. */
+TEST(there_are_twice_as_many_receipts_as_objects)
 {
-    struct server server = server_start((struct covey_manager_opts){.max_objects = 2});
+    struct server server = server_start((struct covey_manager_opts){.max_objects = 1});
     char ident[64];
     make_list(&server, getpid(), 1, ident);
     asked(&server, 2, "incref", ident, "True");
@@ -115,6 +115,84 @@ TEST(there_are_as_many_receipts_as_objects)
     CHECK_EQ(server_count(&server), 1);
     control_ok(&server, "decref", ident);
     CHECK_EQ(server_count(&server), 0);
+    server_stop(&server);
+}
+
+/* ---- and references without ---- */
+
+/* Who has one with a receipt gives it back without, and goes. */
+static int child_without(const struct server *server, const char *ident, int go)
+{
+    char byte;
+    CHECK_EQ(read(go, &byte, 1), 1);
+    control_ok(server, "decref", ident);
+    return 0;
+}
+
+TEST(a_receipt_goes_with_the_last_reference_of_its_client)
+{
+    struct server server = server_start((struct covey_manager_opts){0});
+    char ident[64];
+    int go[2], made[2];
+    CHECK_EQ(pipe(go), 0);
+    CHECK_EQ(pipe(made), 0);
+    fflush(NULL);
+    int pid = fork();
+    CHECK_GE(pid, 0);
+    if (!pid) {
+        make_list(&server, getpid(), 1, ident);
+        CHECK_EQ(write(made[1], ident, sizeof ident), sizeof ident);
+        exit(child_without(&server, ident, go[0]));
+    }
+    CHECK_EQ(read(made[0], ident, sizeof ident), sizeof ident);
+    control_ok(&server, "incref", ident);
+    CHECK_EQ(write(go[1], "", 1), 1);
+    int status = -1;
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    CHECK_EQ(status, 0);
+    asked(&server, 1, "decref", ident, "None");
+    CHECK_EQ(server_count(&server), 1);
+    control_ok(&server, "decref", ident);
+    CHECK_EQ(server_count(&server), 0);
+    for (int i = 0; i < 2; i++) {
+        close(go[i]);
+        close(made[i]);
+    }
+    server_stop(&server);
+}
+
+/* What somebody sent who is dead when it is read is for his own references, which are gone. */
+TEST(what_the_dead_had_sent_takes_nothing_from_others)
+{
+    struct server server = server_start((struct covey_manager_opts){0});
+    char ident[64], byte;
+    int ends[2];
+    server_create(&server, "list", ident);
+    CHECK_EQ(pipe(ends), 0);
+    fflush(NULL);
+    int pid = fork();
+    CHECK_GE(pid, 0);
+    if (!pid) {
+        control_ok(&server, "incref", ident);
+        covey_conn *conn = server_connect(&server);
+        CHECK_EQ(kill(server.pid, SIGSTOP), 0);
+        REQUEST(conn, NULL, "decref", "(s)", ident);
+        CHECK_EQ(write(ends[1], "", 1), 1);
+        pause();
+    }
+    CHECK_EQ(read(ends[0], &byte, 1), 1);
+    CHECK_EQ(kill(pid, SIGKILL), 0);
+    CHECK_EQ(waitpid(pid, NULL, 0), pid);
+    CHECK_EQ(kill(server.pid, SIGCONT), 0);
+    CHECK_EQ(server_count(&server), 1);
+    covey_conn *conn = server_session(&server, "who has one");
+    REQUEST(conn, ident, "append", "(i)", 1);
+    REPLIES(conn, "#RETURN", "None");
+    covey_conn_free(conn);
+    control_ok(&server, "decref", ident);
+    CHECK_EQ(server_count(&server), 0);
+    close(ends[0]);
+    close(ends[1]);
     server_stop(&server);
 }
 
@@ -157,14 +235,19 @@ TEST(what_a_method_returned_gets_a_receipt_once)
     CHECK_EQ(server_count(&server), 1);
     iterator_made(conn, dict, iterator);
     asked(&server, 6, "decref", "", "None");
+    CHECK_EQ(server_count(&server), 2);
     REQUEST(conn, CVY_RECEIPT_REQUEST, CVY_RECEIPT_REQUEST, "(s, i)", iterator, 6);
     REPLIES(conn, "#TRACEBACK", "ValueError");
+    CHECK_EQ(server_count(&server), 1);
+    iterator_made(conn, dict, iterator);
+    REQUEST(conn, CVY_RECEIPT_REQUEST, CVY_RECEIPT_REQUEST, "(s, i)", iterator, 0);
+    REPLIES(conn, "#RETURN", "False"); /* nobody wants it */
+    CHECK_EQ(server_count(&server), 1);
     REQUEST(conn, CVY_RECEIPT_REQUEST, CVY_RECEIPT_REQUEST, "(s, i)", "1", 7);
     REPLIES(conn, "#TRACEBACK", "KeyError");
     REQUEST(conn, CVY_RECEIPT_REQUEST, CVY_RECEIPT_REQUEST, "()");
     REPLIES(conn, "#TRACEBACK", "TypeError");
     covey_conn_free(conn);
-    control_ok(&server, "decref", iterator);
     control_ok(&server, "decref", dict);
     CHECK_EQ(server_count(&server), 0);
     server_stop(&server);

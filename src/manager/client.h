@@ -132,11 +132,15 @@ enum cvy_ask {
     CVY_ASK_ONCE,      /* if it is there */
     CVY_ASK_TO_END     /* the same, and wait for the end of the connection */
 };
-/** One request to the manager itself, over a connection of its own. `receipt`: of the
- * reference that it is about; 0: of none. `*out`: the reply's message. Takes `args` and
- * `kwargs`. */
+/** What a request asks for, or gives back. */
+struct cvy_reference {
+    uint64_t receipt; /* 0: none */
+    bool is_open;     /* it was sent, and what has become of it is not known */
+};
+/** One request to the manager itself, over a connection of its own. `about`: NULL: no
+ * reference. `*out`: the reply's message. Takes `args` and `kwargs`. */
 int cvy_link_ask(covey_manager *manager, covey_value **out, const char *method,
-                 covey_value *args, covey_value *kwargs, uint64_t receipt,
+                 covey_value *args, covey_value *kwargs, struct cvy_reference *about,
                  enum cvy_ask how, int64_t deadline) COVEY_MUST_CHECK;
 /** Whether this thread has a connection to it, and it knows of receipts. */
 bool cvy_link_knows_receipts(const covey_manager *manager);
@@ -158,13 +162,17 @@ int cvy_remote_refine(int r, const char *ident, const char *what);
 /** Ask the manager itself for something, with the usual deadline. `*out`: the value. */
 int cvy_remote_ask(covey_manager *manager, covey_value **out, const char *method,
                    covey_value *args, covey_value *kwargs) COVEY_MUST_CHECK;
-/** The same about a reference that has that receipt. */
+/** The same about a reference. */
 int cvy_remote_ask_for(covey_manager *manager, covey_value **out, const char *method,
                        covey_value *args, covey_value *kwargs,
-                       uint64_t receipt) COVEY_MUST_CHECK;
+                       struct cvy_reference *about) COVEY_MUST_CHECK;
+/** The reference to what a method has returned, but nobody wants, is given back; nobody waits
+ * for that. */
+void cvy_remote_return(const covey_proxy *proxy, const char *ident);
 /** Have the manager give the reference to what a method has returned that receipt.
  * `*ret_has`: whether it has. */
-int cvy_remote_sign(covey_proxy *proxy, bool *ret_has) COVEY_MUST_CHECK;
+int cvy_remote_sign(covey_proxy *proxy, int64_t deadline,
+                    bool *ret_has) COVEY_MUST_CHECK;
 
 /** Call a method that may wait in the manager for `wait`. Takes `args` and `kwargs`. */
 int cvy_invoke(covey_proxy *proxy, covey_value **out, const char *method,
@@ -204,8 +212,11 @@ int cvy_remote_text(const covey_value *value,
 /* ---- proxies (proxy.c) ---- */
 
 /** A proxy of what a #PROXY reply says; on failure its reference is given back. */
-int cvy_proxy_adopt(covey_proxy **out, covey_manager *manager,
-                    const covey_value *value) COVEY_MUST_CHECK;
+int cvy_proxy_adopt(covey_proxy **out, covey_manager *manager, const covey_value *value,
+                    int64_t deadline) COVEY_MUST_CHECK;
+/** The same when nobody wants the object, which a method of `of` has returned; failures are
+ * only logged. */
+void cvy_proxy_refuse(const covey_proxy *of, const covey_value *value);
 /** Give some of the references back whose last holders were killed, to a manager that has
  * just answered; failures are only logged. */
 void cvy_proxy_settle(covey_manager *manager, int64_t deadline);

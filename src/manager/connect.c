@@ -134,14 +134,14 @@ static int enter(const covey_manager *manager, const char *call)
 
 /* Ask it for something and look into the answer. */
 static int ask(covey_manager *m, covey_value **out, const char *method,
-               covey_value *args, covey_value *kwargs, uint64_t receipt,
+               covey_value *args, covey_value *kwargs, struct cvy_reference *about,
                enum cvy_ask how, int64_t deadline)
 {
     covey_value *message = NULL;
     const covey_value *value = NULL;
     enum cvy_reply_kind kind;
     cvy_remote_forget();
-    int r = cvy_link_ask(m, &message, method, args, kwargs, receipt, how, deadline);
+    int r = cvy_link_ask(m, &message, method, args, kwargs, about, how, deadline);
     if ((r >= 0 && how == CVY_ASK_TO_END) || r == -ECONNREFUSED || r == -ENOENT)
         cvy_proxy_write_off(m);
     else if (r >= 0)
@@ -150,6 +150,8 @@ static int ask(covey_manager *m, covey_value **out, const char *method,
         cvy_detail_prefix("manager %s, %s", m->address, method);
     else
         r = cvy_remote_result(message, method, &kind, &value);
+    if (about && message && r < 0 && r != COVEY_EREMOTE)
+        about->is_open = true; /* it cannot be read */
     if (r >= 0 && kind != CVY_REPLY_RETURN)
         r = cvy_fail(COVEY_EPROTOCOL, "manager %s, %s: the answer is a proxy",
                      m->address, method);
@@ -162,13 +164,14 @@ static int ask(covey_manager *m, covey_value **out, const char *method,
 int cvy_remote_ask(covey_manager *manager, covey_value **out, const char *method,
                    covey_value *args, covey_value *kwargs)
 {
-    return cvy_remote_ask_for(manager, out, method, args, kwargs, 0);
+    return cvy_remote_ask_for(manager, out, method, args, kwargs, NULL);
 }
 
 int cvy_remote_ask_for(covey_manager *manager, covey_value **out, const char *method,
-                       covey_value *args, covey_value *kwargs, uint64_t receipt)
+                       covey_value *args, covey_value *kwargs,
+                       struct cvy_reference *about)
 {
-    return ask(manager, out, method, args, kwargs, receipt, CVY_ASK_PATIENTLY,
+    return ask(manager, out, method, args, kwargs, about, CVY_ASK_PATIENTLY,
                cvy_manager_deadline(manager));
 }
 
@@ -190,7 +193,7 @@ int covey_manager_connect(covey_manager **out, const char *address,
         r = cvy_manager_make(&m, address, &o, call);
     if (r < 0)
         return r;
-    r = ask(m, &nothing, "dummy", NULL, NULL, 0, CVY_ASK_PATIENTLY, deadline);
+    r = ask(m, &nothing, "dummy", NULL, NULL, NULL, CVY_ASK_PATIENTLY, deadline);
     covey_value_free(nothing);
     if (r < 0)
         covey_manager_free(m);
@@ -263,7 +266,7 @@ int covey_manager_shutdown(covey_manager *manager, covey_nsec timeout)
     int r = enter(manager, "covey_manager_shutdown");
     if (r < 0)
         return r;
-    r = ask(manager, &nothing, "shutdown", NULL, NULL, 0, CVY_ASK_TO_END, deadline);
+    r = ask(manager, &nothing, "shutdown", NULL, NULL, NULL, CVY_ASK_TO_END, deadline);
     covey_value_free(nothing);
     int ended = cvy_started_end(manager, deadline, r >= 0);
     if (ended < 0)

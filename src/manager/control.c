@@ -231,17 +231,17 @@ static int do_receipt(struct cvy_connection *c, const struct cvy_request *reques
     int r = covey_value_unpack(request->args, "(s, K)", &ident, &receipt);
     if (r >= 0)
         r = find(c, ident, &hosted);
-    if (r >= 0)
-        r = check_receipt(c, receipt);
     if (r >= 0 && !cvy_client_has(c->client, hosted))
         r = cvy_fail(-ENOENT, "this client has no reference to %s", ident);
-    if (r >= 0)
-        r = cvy_client_incref(holder, hosted);
     if (r < 0)
         return r;
+    r = check_receipt(c, receipt);
+    if (r >= 0 && receipt)
+        r = cvy_client_incref(holder, hosted);
+    bool has_receipt =
+        r >= 0 && receipt && cvy_receipt_add(c->server, hosted, holder, receipt);
     (void)cvy_client_give_back(c->server, c->client, hosted);
-    return reply(c,
-                 covey_value_bool(cvy_receipt_add(c->server, hosted, holder, receipt)));
+    return r < 0 ? r : reply(c, covey_value_bool(has_receipt));
 }
 
 static int do_decref(struct cvy_connection *c, const struct cvy_request *request)

@@ -81,22 +81,26 @@ static void vacate(struct cvy_client *client, size_t at)
     }
 }
 
-static bool take_one(struct cvy_client *client, const struct cvy_hosted *hosted)
+/* A client without references to an object has no receipts for any. */
+static bool take_one(struct cvy_server *server, struct cvy_client *client,
+                     struct cvy_hosted *hosted)
 {
     if (!client->ref_count)
         return false;
     size_t at = place_of(client, hosted);
     if (!client->refs[at].hosted)
         return false;
-    if (!--client->refs[at].count)
+    if (!--client->refs[at].count) {
         vacate(client, at);
+        (void)cvy_receipts_move(server, hosted, client, NULL);
+    }
     return true;
 }
 
-static bool take_others(struct cvy_server *server, const struct cvy_hosted *hosted)
+static bool take_others(struct cvy_server *server, struct cvy_hosted *hosted)
 {
     struct cvy_client *client = server->clients;
-    while (client && !take_one(client, hosted))
+    while (client && !take_one(server, client, hosted))
         client = client->next;
     return client != NULL;
 }
@@ -110,17 +114,28 @@ static void drop_one(struct cvy_server *server, struct cvy_hosted *hosted)
 bool cvy_client_give_back(struct cvy_server *server, struct cvy_client *client,
                           struct cvy_hosted *hosted)
 {
-    if (!take_one(client, hosted))
+    if (!take_one(server, client, hosted))
         return false;
     drop_one(server, hosted);
     return true;
 }
 
+/* One whose process has ended, though the loop has not been told: its number may be
+ * another's by now. */
+static bool is_over(const struct cvy_client *client)
+{
+    return cvy_os_poll_in(client->pidfd, 0) != 0;
+}
+
+/* Of who has ended, his own are gone: to take those of others for what he still has sent
+ * would leave them without. */
 int cvy_client_decref(struct cvy_server *server, struct cvy_client *client,
                       struct cvy_hosted *hosted)
 {
-    if (!take_one(client, hosted) && !take_one(&server->unknown, hosted) &&
-        !take_others(server, hosted))
+    bool is_dead = client->is_dead || (client->pidfd >= 0 && is_over(client));
+    if (!take_one(server, client, hosted) &&
+        (is_dead ||
+         (!take_one(server, &server->unknown, hosted) && !take_others(server, hosted))))
         return cvy_fail(-ENOENT, "nobody has a reference to %s", hosted->ident);
     drop_one(server, hosted);
     return 0;
@@ -151,13 +166,15 @@ static void stop_borrowing(struct cvy_server *server, const struct cvy_client *c
 
 /* A borrower has those of who has ended, if nobody else has any. */
 static bool inherit(struct cvy_server *server, const struct cvy_client *client,
-                    struct cvy_hosted *h)
+                    const struct cvy_client_ref *ref)
 {
+    struct cvy_hosted *h = ref->hosted;
     if (h->refs || !h->borrower || h->borrower == client ||
         cvy_client_incref(h->borrower, h) < 0)
         return false;
-    size_t receipts = cvy_receipts_move(server, h, client, h->borrower);
-    while (h->refs < receipts && cvy_client_incref(h->borrower, h) == 0)
+    uint64_t receipts = cvy_receipts_move(server, h, client, h->borrower);
+    uint64_t wanted = receipts + (ref->count > receipts); /* and one of all others */
+    while (h->refs < wanted && cvy_client_incref(h->borrower, h) == 0)
         continue;
     return true;
 }
@@ -169,7 +186,7 @@ static void drop_references(struct cvy_server *server, struct cvy_client *client
         if (!h)
             continue;
         h->refs -= client->refs[i].count;
-        if (inherit(server, client, h))
+        if (inherit(server, client, &client->refs[i]))
             continue;
         (void)cvy_receipts_move(server, h, client, NULL);
         cvy_hosted_release(server, h);
@@ -219,13 +236,6 @@ void cvy_client_sweep(struct cvy_server *server)
     }
 }
 
-/* One whose process has ended, though the loop has not been told: its number may be
- * another's by now. */
-static bool is_over(const struct cvy_client *client)
-{
-    return cvy_os_poll_in(client->pidfd, 0) != 0;
-}
-
 static struct cvy_client *noted(struct cvy_server *server, int pid)
 {
     struct cvy_client *client = server->clients;
@@ -246,9 +256,12 @@ static struct cvy_client *find(struct cvy_server *server, int pid)
 static struct cvy_client *watch_process(struct cvy_server *server, int pid)
 {
     int pidfd = cvy_os_pidfd_open(pid);
-    if (pidfd ==
-        -ESRCH) /* only what it has sent is left: a client until that is read */
-        return add(server, 0, -1);
+    if (pidfd == -ESRCH) { /* only what it has sent is left: until that is read */
+        struct cvy_client *dead = add(server, 0, -1);
+        if (dead)
+            dead->is_dead = true;
+        return dead;
+    }
     if (pidfd < 0)
         return &server->unknown;
     struct cvy_client *client = add(server, pid, pidfd);

@@ -17,6 +17,9 @@
 #include "manager/reconnect.h"
 #include "value/pack.h"
 
+/* For sending what nobody wants. */
+#define RETURN_PATIENCE COVEY_SEC(10)
+
 /* ---- this thread's error ---- */
 
 void cvy_remote_forget(void)
@@ -192,15 +195,28 @@ int cvy_remote_refine(int r, const char *ident, const char *what)
                     ident);
 }
 
+/* Take the object that a method has returned. */
+static int take_object(const struct covey_reply *reply, const covey_value *value,
+                       covey_proxy **out_proxy, int64_t deadline, const char *what)
+{
+    if (!out_proxy) {
+        cvy_proxy_refuse(reply->proxy, value);
+        return cvy_fail(COVEY_ETYPE,
+                        "%s: the result is an object that stays in the manager", what);
+    }
+    int r = cvy_proxy_adopt(out_proxy, cvy_manager_of(reply->proxy), value, deadline);
+    if (r < 0)
+        cvy_detail_prefix("%s", what);
+    return r;
+}
+
 /* Take what came; `out` or `out_proxy` receives it. */
 static int take_answer(const struct covey_reply *reply, covey_value **out,
-                       covey_proxy **out_proxy)
+                       covey_proxy **out_proxy, int64_t deadline)
 {
     char what[256];
     const covey_value *value = NULL;
     enum cvy_reply_kind kind;
-    covey_manager *m = cvy_manager_of(reply->proxy);
-    covey_proxy *proxy = NULL;
     if (cvy_likely(reply->is_value && !out_proxy)) {
         if (out)
             *out = covey_value_ref(reply->message);
@@ -213,26 +229,13 @@ static int take_answer(const struct covey_reply *reply, covey_value **out,
         reply->is_value ? 0 : cvy_remote_result(reply->message, what, &kind, &value);
     if (r < 0)
         return cvy_remote_refine(r, reply->proxy->ident, what);
-    if (kind == CVY_REPLY_PROXY) {
-        r = cvy_proxy_adopt(&proxy, m, value);
-        if (r < 0)
-            cvy_detail_prefix("%s", what);
-        if (r >= 0 && out_proxy) {
-            *out_proxy = proxy;
-        } else if (r >= 0) {
-            covey_proxy_free(proxy);
-            r = cvy_fail(COVEY_ETYPE,
-                         "%s: the result is an object that stays in the "
-                         "manager",
-                         what);
-        }
-        return r;
-    }
+    if (kind == CVY_REPLY_PROXY)
+        return take_object(reply, value, out_proxy, deadline, what);
     if (out_proxy && !covey_value_is_proxy(value))
         return cvy_fail(COVEY_ETYPE, "%s: the result is a %.60s, no proxy", what,
                         covey_value_type(value));
     if (out_proxy)
-        return covey_proxy_from_value(out_proxy, m, value);
+        return covey_proxy_from_value(out_proxy, cvy_manager_of(reply->proxy), value);
     if (out)
         *out = covey_value_ref(value);
     return 0;
@@ -252,7 +255,8 @@ static int invoke_once(struct covey_reply *reply, covey_value **out,
     if (r == -ETIMEDOUT)
         cvy_link_give_up(reply);
     *ret_is_lost = r == COVEY_EEOF && reply->is_sent && !reply->lost_locks;
-    r = r < 0 ? fail_answer(reply, r) : take_answer(reply, out, out_proxy);
+    r = r < 0 ? fail_answer(reply, r)
+              : take_answer(reply, out, out_proxy, patience->deadline);
     covey_value_free(reply->message);
     return r;
 }
@@ -356,10 +360,9 @@ int covey_proxy_call_proxy(covey_proxy *proxy, covey_proxy **out, const char *me
                           cvy_os_deadline(timeout));
 }
 
-int cvy_remote_sign(covey_proxy *proxy, bool *ret_has)
+int cvy_remote_sign(covey_proxy *proxy, int64_t deadline, bool *ret_has)
 {
-    struct cvy_patience patience = {.deadline =
-                                        cvy_manager_deadline(cvy_manager_of(proxy))};
+    struct cvy_patience patience = {.deadline = deadline};
     struct covey_reply reply = {
         .proxy = proxy, .ident = CVY_RECEIPT_REQUEST, .method = CVY_RECEIPT_REQUEST};
     covey_value *args = NULL, *has = NULL;
@@ -370,6 +373,23 @@ int cvy_remote_sign(covey_proxy *proxy, bool *ret_has)
     *ret_has = r >= 0 && covey_value_truth(has) > 0;
     covey_value_free(has);
     return r;
+}
+
+void cvy_remote_return(const covey_proxy *proxy, const char *ident)
+{
+    struct cvy_patience patience = {.deadline = cvy_os_deadline(RETURN_PATIENCE)};
+    covey_value *args = NULL;
+    struct covey_reply *reply = cvy_calloc(1, sizeof *reply);
+    int r = reply ? covey_value_pack(&args, "(s, i)", ident, 0) : -ENOMEM;
+    if (r >= 0) {
+        reply->proxy = proxy;
+        reply->ident = reply->method = CVY_RECEIPT_REQUEST;
+        r = cvy_link_send(reply, args, NULL, &patience);
+    }
+    if (r >= 0)
+        cvy_link_drop(reply);
+    else
+        cvy_free(reply);
 }
 
 /* ---- calls that are not awaited ---- */
@@ -426,7 +446,7 @@ int covey_reply_get(covey_reply *reply, covey_value **out, covey_nsec timeout)
         return entered;
     if (r < 0)
         return fail_answer(reply, r);
-    r = take_answer(reply, out, NULL);
+    r = take_answer(reply, out, NULL, 0);
     covey_value_free(reply->message);
     reply->message = NULL;
     return r;

@@ -668,17 +668,19 @@ static int ask_once(covey_manager *m, covey_value *request, covey_value **out,
 }
 
 int cvy_link_ask(covey_manager *m, covey_value **out, const char *method,
-                 covey_value *args, covey_value *kwargs, uint64_t receipt,
+                 covey_value *args, covey_value *kwargs, struct cvy_reference *about,
                  enum cvy_ask how, int64_t deadline)
 {
     struct cvy_patience patience = {.deadline = deadline};
     covey_value *request = NULL;
     char ident[CVY_IDENT_MAX + 1];
     bool is_sent, only_looks = cvy_request_only_looks(method);
-    int r =
-        cvy_request_make(&request, family_ident(ident, receipt), method, args, kwargs);
+    int r = cvy_request_make(&request, family_ident(ident, about ? about->receipt : 0),
+                             method, args, kwargs);
     while (r >= 0) {
         r = ask_once(m, request, out, how == CVY_ASK_TO_END, deadline, &is_sent);
+        if (about)
+            about->is_open = r < 0 && is_sent;
         if (r >= 0 || how != CVY_ASK_PATIENTLY)
             break;
         if (!is_sent || (r == COVEY_EEOF && only_looks))

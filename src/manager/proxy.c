@@ -30,29 +30,26 @@
 
 /* ---- letting go ---- */
 
-static bool may_have_run(int r)
-{
-    return r == -ETIMEDOUT || r == COVEY_EEOF || r == -EINTR;
-}
-
-/* The manager was asked for a reference or given one back, with this result. If it is not
- * known what has become of that, who finds the object gives it back once more. */
-static void end(covey_proxy *p, int r)
+/* The manager was asked for a reference or given one back. If what has become of that is
+ * open, who finds the object gives it back once more. */
+static void end(covey_proxy *p, bool is_open)
 {
     bool last;
-    if (may_have_run(r))
+    if (is_open)
         (void)cvy_object_release_owing(p, &last);
     else
         (void)cvy_object_release(p);
 }
 
-/* Tell of it, but leave this thread's detail and error as they are: nobody asked. */
+/* Nobody asked for it, so failures are only logged. Returns: as the request; it is to be
+ * tried again unless that was answered, or no manager is there. */
 static int give_back_by(covey_manager *manager, const char *ident, uint64_t receipt,
                         int64_t deadline)
 {
+    struct cvy_reference reference = {.receipt = receipt};
     covey_value *message = NULL;
     int r = cvy_link_ask(manager, &message, "decref",
-                         cvy_remote_args1(covey_value_str(ident)), NULL, receipt,
+                         cvy_remote_args1(covey_value_str(ident)), NULL, &reference,
                          CVY_ASK_ONCE, deadline);
     if (r < 0 && cvy_log_is_on(COVEY_LOG_DEBUG))
         (void)covey_log(COVEY_LOG_DEBUG, "the reference to %s in manager %s: %s", ident,
@@ -66,6 +63,11 @@ static int give_back(covey_manager *manager, const char *ident, uint64_t receipt
     return give_back_by(
         manager, ident, receipt,
         cvy_min_i64(cvy_manager_deadline(manager), cvy_os_deadline(DECREF_PATIENCE)));
+}
+
+static bool is_open(int r)
+{
+    return r < 0 && r != -ECONNREFUSED && r != -ENOENT;
 }
 
 static bool is_at(const void *proxy, const void *address)
@@ -102,7 +104,7 @@ bool cvy_proxy_take_owed(const char *address, struct cvy_owed *ret)
 void cvy_proxy_settled(struct cvy_owed *owed, int result)
 {
     if (owed->proxy)
-        end(owed->proxy, result);
+        end(owed->proxy, is_open(result));
     owed->proxy = NULL;
 }
 
@@ -147,39 +149,45 @@ static int let_go(covey_proxy *proxy, covey_manager *m)
     covey_proxy *p = last ? cvy_object_take_owed(CVY_KIND_PROXY, has, &receipt) : NULL;
     if (!p) /* others hold it, or have taken it upon them */
         return r;
-    end(p, give_back(m, ident, receipt));
+    end(p, is_open(give_back(m, ident, receipt)));
+    return r;
+}
+
+static int free_proxy(covey_proxy *proxy, const char *call)
+{
+    int r = cvy_proxy_enter(proxy, call);
+    if (r < 0)
+        return r;
+    covey_manager *m = cvy_manager_of(proxy);
+    uint64_t serial = m->serial;
+    r = cvy_object_hold(m, cvy_member_owner(), call);
+    if (r < 0)
+        return r;
+    r = let_go(proxy, m);
+    if (r >= 0)
+        r = cvy_object_release(m);
+    cvy_manager_gone(m, serial);
     return r;
 }
 
 void covey_proxy_free(covey_proxy *proxy)
 {
     static const char call[] = "covey_proxy_free";
-    if (!proxy)
-        return;
-    int r = cvy_proxy_enter(proxy, call);
-    if (r < 0) {
+    if (proxy && free_proxy(proxy, call) < 0)
         (void)covey_log(COVEY_LOG_WARNING, "%s", covey_error_detail());
-        return;
-    }
-    covey_manager *m = cvy_manager_of(proxy);
-    uint64_t serial = m->serial;
-    r = cvy_object_hold(m, cvy_member_owner(), call);
-    if (r >= 0)
-        r = let_go(proxy, m);
-    if (r >= 0)
-        r = cvy_object_release(m);
-    if (r < 0)
-        (void)covey_log(COVEY_LOG_WARNING, "%s: %s", call, covey_error_detail());
-    cvy_manager_gone(m, serial);
 }
 
-/* The process ends, maybe one that only was born with a hold. */
+/* The process ends, maybe one that only was born with a hold, of a proxy that was not ready.
+ * What cannot be freed is left to others. */
 CVY_CHILD_CODE static void let_all_go(void)
 {
+    bool last;
     if (!cvy_head_has(CVY_HEAD_PROXIES))
         return;
     for (covey_proxy *p; (p = cvy_object_held(CVY_KIND_PROXY));)
-        covey_proxy_free(p);
+        if ((!p->manager || free_proxy(p, "the end of a process") < 0) &&
+            cvy_object_release_owing(p, &last) < 0)
+            return;
 }
 
 __attribute__((constructor)) static void prepare(void)
@@ -202,18 +210,18 @@ static bool copy_name(char *to, size_t room, const char *name)
 static int make(covey_proxy **out, covey_manager *manager, const char *call)
 {
     void *made = NULL;
-    int r = cvy_object_create(CVY_KIND_PROXY, sizeof(struct covey_proxy), 0, 0, &made,
-                              NULL);
+    uint64_t receipt = 0;
+    int r = cvy_os_random(&receipt, sizeof receipt);
+    if (r < 0)
+        return cvy_fail(r, "%s: no random number for a receipt", call);
+    r = cvy_object_create(CVY_KIND_PROXY, sizeof(struct covey_proxy), 0, 0, &made,
+                          NULL);
     if (r < 0)
         return r;
     covey_proxy *p = made;
-    r = cvy_os_random(&p->receipt, sizeof p->receipt);
-    if (r < 0)
-        r = cvy_fail(r, "%s: no random number for a receipt", call);
-    p->receipt |= 1; /* 0 is none */
+    p->receipt = receipt | 1; /* 0 is none */
     p->has_receipt = true;
-    if (r >= 0)
-        r = cvy_object_keep(p, manager, call);
+    r = cvy_object_keep(p, manager, call);
     if (r < 0) {
         (void)cvy_object_release(p);
         return r;
@@ -224,20 +232,23 @@ static int make(covey_proxy **out, covey_manager *manager, const char *call)
     return 0;
 }
 
-/* What it is a proxy of. Without an ident it is given back by its receipt alone. */
+/* What it is a proxy of. Without an ident it is given back by its receipt alone, so that
+ * comes last, and its first byte after the others. */
 static int describe(covey_proxy *p, const struct cvy_pickled_proxy *pickled,
                     const char *call)
 {
     const char *module = pickled->class_module;
-    const char *name = pickled->class_name;
+    const char *name = pickled->class_name, *ident = pickled->token.ident;
     if (!name)
         name = cvy_proxy_class_of(pickled->token.type_id);
-    if (!copy_name(p->ident, sizeof p->ident, pickled->token.ident) ||
-        !copy_name(p->type_id, sizeof p->type_id, pickled->token.type_id) ||
+    if (!copy_name(p->type_id, sizeof p->type_id, pickled->token.type_id) ||
         !copy_name(p->class_name, sizeof p->class_name, name ? name : "AutoProxy") ||
         !copy_name(p->class_module, sizeof p->class_module,
-                   module ? module : CVY_MANAGERS))
+                   module ? module : CVY_MANAGERS) ||
+        !copy_name(p->ident + 1, sizeof p->ident - 1, *ident ? ident + 1 : ident))
         return cvy_fail(COVEY_EPROTOCOL, "%s: a name of the proxy is too long", call);
+    atomic_signal_fence(memory_order_seq_cst);
+    p->ident[0] = *ident;
     return 0;
 }
 
@@ -282,6 +293,7 @@ static int create(covey_proxy **out, covey_manager *manager, const char *type_id
                   covey_value *args, covey_value *kwargs, const char *call)
 {
     struct cvy_pickled_proxy pickled = {0};
+    struct cvy_reference reference = {0};
     covey_value *value = NULL;
     covey_proxy *p = NULL;
     int r = make(&p, manager, call);
@@ -290,13 +302,16 @@ static int create(covey_proxy **out, covey_manager *manager, const char *type_id
         covey_value_free(kwargs);
         return r;
     }
-    r = cvy_remote_ask_for(manager, &value, "create", args, kwargs, p->receipt);
-    if (r >= 0)
+    reference.receipt = p->receipt;
+    r = cvy_remote_ask_for(manager, &value, "create", args, kwargs, &reference);
+    if (r >= 0) {
         r = read_created(value, type_id, &pickled);
+        reference.is_open = r < 0;
+    }
     if (r >= 0)
         r = finish(out, p, covey_value_count(value) > 2, &pickled, call);
     else
-        end(p, r);
+        end(p, reference.is_open);
     covey_value_free(value);
     return r;
 }
@@ -324,21 +339,21 @@ int covey_proxy_create(covey_proxy **out, covey_manager *manager, const char *ty
     return create(out, manager, type_id, all, kwargs, call);
 }
 
-/* Until the manager has noted the receipt it is a reference of this process's own. */
-static int sign(covey_proxy *p)
+/* Until the manager has noted the receipt it is a reference of this process's own, which it
+ * has given back if it refuses that. */
+static int sign(covey_proxy *p, int64_t deadline)
 {
     bool has_receipt = false;
-    int r = cvy_remote_sign(p, &has_receipt);
+    int r = cvy_remote_sign(p, deadline, &has_receipt);
     if (r >= 0)
         p->has_receipt = has_receipt;
-    else if (may_have_run(r))
-        end(p, r);
     else
-        covey_proxy_free(p);
+        end(p, r != COVEY_EREMOTE);
     return r;
 }
 
-int cvy_proxy_adopt(covey_proxy **out, covey_manager *manager, const covey_value *value)
+int cvy_proxy_adopt(covey_proxy **out, covey_manager *manager, const covey_value *value,
+                    int64_t deadline)
 {
     static const char call[] = "a proxy that a method returned";
     char home[CVY_OS_ADDRESS_TEXT];
@@ -352,15 +367,28 @@ int cvy_proxy_adopt(covey_proxy **out, covey_manager *manager, const covey_value
     if (cvy_address_from_value(pickled.token.address, home) >= 0)
         cvy_manager_learn_home(manager, home);
     r = make(&p, manager, call);
-    if (r < 0)
+    if (r < 0 && !knows_receipts)
         (void)give_back(manager, pickled.token.ident, 0);
     if (r >= 0)
         r = finish(&p, p, knows_receipts, &pickled, call);
     if (r >= 0 && knows_receipts)
-        r = sign(p);
+        r = sign(p, deadline);
     if (r >= 0)
         *out = p;
     return r;
+}
+
+void cvy_proxy_refuse(const covey_proxy *of, const covey_value *value)
+{
+    covey_manager *m = cvy_manager_of(of);
+    struct cvy_token token;
+    const covey_value *exposed;
+    if (cvy_reply_read_proxy(value, &exposed, &token) < 0)
+        return;
+    if (cvy_link_knows_receipts(m))
+        cvy_remote_return(of, token.ident);
+    else
+        (void)give_back(m, token.ident, 0);
 }
 
 /* ---- in values ---- */
@@ -480,19 +508,21 @@ static int another(covey_manager **out, const covey_manager *like, const char *a
 static int refer(covey_proxy **out, covey_manager *m,
                  const struct cvy_pickled_proxy *pickled, const char *call)
 {
+    struct cvy_reference reference = {0};
     covey_value *answer = NULL;
     covey_proxy *p = NULL;
     int r = make(&p, m, call);
     if (r < 0)
         return r;
+    reference.receipt = p->receipt;
     r = cvy_remote_ask_for(m, &answer, "incref",
                            cvy_remote_args1(covey_value_str(pickled->token.ident)),
-                           NULL, p->receipt);
+                           NULL, &reference);
     r = cvy_remote_refine(r, pickled->token.ident, call);
     if (r >= 0)
         r = finish(out, p, covey_value_kind(answer) == COVEY_VALUE_BOOL, pickled, call);
     else
-        end(p, r);
+        end(p, reference.is_open);
     covey_value_free(answer);
     return r;
 }

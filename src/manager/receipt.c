@@ -12,7 +12,7 @@
 bool cvy_receipt_add(struct cvy_server *server, struct cvy_hosted *hosted,
                      struct cvy_client *client, uint64_t number)
 {
-    if (!number || server->receipts.count >= server->limits.max_objects)
+    if (!number || server->receipts.count / 2 >= server->limits.max_objects)
         return false;
     struct cvy_receipt *receipt = cvy_calloc(1, sizeof *receipt);
     if (!receipt)

@@ -102,8 +102,8 @@ struct cvy_receipt {
     struct cvy_client *client; /* whose reference it is */
 };
 
-/* How many are remembered that came back before what they are for was asked. Who is killed
- * leaves one at most, and its requests are read or dropped soon after. */
+/* How many are remembered that came back before what they are for was asked. Each thread of
+ * who is killed leaves one at most, and its requests are read or dropped soon after. */
 #define CVY_EARLY_RECEIPTS 256
 
 struct cvy_receipts {
@@ -185,6 +185,7 @@ struct cvy_client {
     int pid;
     int pidfd; /* -1 */
     size_t connections;
+    bool is_dead;                /* only what its process has sent is left */
     bool borrows;                /* it may be the borrower of objects */
     struct cvy_client_ref *refs; /* hashed by address */
     size_t ref_count, ref_capacity;

@@ -621,6 +621,7 @@ static int copy_holds(uint32_t from_index, uint32_t to_index, bool again)
         struct cvy_object *handle = cvy_at(hold->handle);
         ref = hold->member_next;
         if (object->flags & CVY_OBJECT_PRIVATE ||
+            !cvy_kind_is_living(atomic_load(&object->kind)) ||
             (again && find_hold(handle, to_index)))
             continue;
         r = hold_new(object, handle, to_index);

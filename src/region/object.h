@@ -13,9 +13,9 @@
  * an inner object are not released with the other one, nor the other way round.
  *
  * Of the end of some objects somebody outside has to be told. Who releases the last hold
- * of one does that. If the last hold ends by a death instead, the object is kept among the
- * owed, invisible, until some process takes it, and with it the duty; and again if that one
- * dies.
+ * of one does that. If the last hold ends by a death instead, or who releases it leaves that
+ * to others, the object is kept among the owed, invisible, until some process takes it, and
+ * with it the duty; and again if that one dies.
  */
 #ifndef CVY_REGION_OBJECT_H
 #define CVY_REGION_OBJECT_H
