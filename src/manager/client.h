@@ -214,9 +214,9 @@ int cvy_remote_text(const covey_value *value,
 /** A proxy of what a #PROXY reply says; on failure its reference is given back. */
 int cvy_proxy_adopt(covey_proxy **out, covey_manager *manager, const covey_value *value,
                     int64_t deadline) COVEY_MUST_CHECK;
-/** The same when nobody wants the object, which a method of `of` has returned; failures are
- * only logged. */
-void cvy_proxy_refuse(const covey_proxy *of, const covey_value *value);
+/** The same when nobody wants the object, which a method of `of` has returned: its reference
+ * is given back, if that can be. Returns: 0; COVEY_EPROTOCOL: no proxy can be read. */
+int cvy_proxy_refuse(const covey_proxy *of, const covey_value *value) COVEY_MUST_CHECK;
 /** Give some of the references back whose last holders were killed, to a manager that has
  * just answered; failures are only logged. */
 void cvy_proxy_settle(covey_manager *manager, int64_t deadline);

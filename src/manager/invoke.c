@@ -199,15 +199,17 @@ int cvy_remote_refine(int r, const char *ident, const char *what)
 static int take_object(const struct covey_reply *reply, const covey_value *value,
                        covey_proxy **out_proxy, int64_t deadline, const char *what)
 {
-    if (!out_proxy) {
-        cvy_proxy_refuse(reply->proxy, value);
-        return cvy_fail(COVEY_ETYPE,
-                        "%s: the result is an object that stays in the manager", what);
-    }
-    int r = cvy_proxy_adopt(out_proxy, cvy_manager_of(reply->proxy), value, deadline);
-    if (r < 0)
+    int r = out_proxy ? cvy_proxy_adopt(out_proxy, cvy_manager_of(reply->proxy), value,
+                                        deadline)
+                      : cvy_proxy_refuse(reply->proxy, value);
+    if (r < 0) {
         cvy_detail_prefix("%s", what);
-    return r;
+        return r;
+    }
+    return out_proxy ? 0
+                     : cvy_fail(COVEY_ETYPE,
+                                "%s: the result is an object that stays in the manager",
+                                what);
 }
 
 /* Take what came; `out` or `out_proxy` receives it. */

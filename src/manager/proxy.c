@@ -378,17 +378,19 @@ int cvy_proxy_adopt(covey_proxy **out, covey_manager *manager, const covey_value
     return r;
 }
 
-void cvy_proxy_refuse(const covey_proxy *of, const covey_value *value)
+int cvy_proxy_refuse(const covey_proxy *of, const covey_value *value)
 {
     covey_manager *m = cvy_manager_of(of);
     struct cvy_token token;
     const covey_value *exposed;
-    if (cvy_reply_read_proxy(value, &exposed, &token) < 0)
-        return;
+    int r = cvy_reply_read_proxy(value, &exposed, &token);
+    if (r < 0)
+        return r;
     if (cvy_link_knows_receipts(m))
         cvy_remote_return(of, token.ident);
     else
         (void)give_back(m, token.ident, 0);
+    return 0;
 }
 
 /* ---- in values ---- */
