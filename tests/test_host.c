@@ -213,10 +213,12 @@ TEST_EACH_METHOD(host_waits_for_any_child)
     CHECK_EQ(pthread_create(&thread, NULL, wait_for_any, NULL), 0);
     for (int i = 0; i < 10; i++)
         check_codes();
-    atomic_store(&waiter_over, true);
-    int last = family_fork(); /* ends the thread's wait, if it is in one */
+    int last =
+        family_fork(); /* its end is that of the thread's wait, if it is in one */
     if (last == 0)
-        _exit(0);
+        family_pause();
+    atomic_store(&waiter_over, true);
+    CHECK_EQ(kill(last, SIGKILL), 0);
     CHECK_EQ(pthread_join(thread, NULL), 0);
     CHECK(waitpid(last, NULL, WNOHANG) != 0 || waitpid(last, NULL, 0) == last);
 }
