@@ -5,6 +5,18 @@
 
 #include "check.h"
 
+/* The process of the manager that is this process's only child. */
+static inline int manager_pid(void)
+{
+    covey_process *child;
+    size_t count;
+    int pid = 0;
+    CHECK_OK(covey_active_children(&child, 1, &count));
+    CHECK_EQ(count, 1);
+    CHECK_OK(covey_process_pid(child, &pid));
+    return pid;
+}
+
 /* It has to end well. */
 static inline void manager_end(covey_manager *manager)
 {

@@ -18,17 +18,6 @@ static covey_manager *start_at(const char *address)
     return m;
 }
 
-static int pid_of_manager(void)
-{
-    covey_process *child;
-    size_t count;
-    int pid = 0;
-    CHECK_OK(covey_active_children(&child, 1, &count));
-    CHECK_EQ(count, 1);
-    CHECK_OK(covey_process_pid(child, &pid));
-    return pid;
-}
-
 static covey_manager *connected(const char *address)
 {
     covey_manager *m = NULL;
@@ -87,7 +76,7 @@ TEST_EACH_METHOD(joining_tells_of_what_a_manager_has_died)
 {
     covey_manager *m = start_at(NULL);
     covey_proxy *list = new_object(m, "list"); /* keeps the handle's memory */
-    CHECK_EQ(kill(pid_of_manager(), SIGKILL), 0);
+    CHECK_EQ(kill(manager_pid(), SIGKILL), 0);
     for (int i = 0; i < 2; i++) {
         CHECK_ERR(covey_manager_join(m, PATIENT), COVEY_ECRASHED);
         CHECK_STR_HAS(covey_error_detail(), "covey_manager_join: Manager-1 (pid ");
@@ -100,7 +89,7 @@ TEST_EACH_METHOD(joining_tells_of_what_a_manager_has_died)
 TEST_EACH_METHOD(a_manager_that_is_terminated_has_ended_in_order)
 {
     covey_manager *m = start_at(NULL);
-    CHECK_EQ(kill(pid_of_manager(), SIGTERM), 0);
+    CHECK_EQ(kill(manager_pid(), SIGTERM), 0);
     CHECK_OK(covey_manager_join(m, PATIENT));
     covey_manager_free(m);
 }
@@ -141,7 +130,7 @@ TEST_EACH_METHOD(a_handle_is_joined_whose_address_is_anothers)
     char address[64];
     snprintf(address, sizeof address, "/tmp/covey-join-%d", (int)getpid());
     covey_manager *first = start_at(address);
-    CHECK_EQ(kill(pid_of_manager(), SIGKILL), 0);
+    CHECK_EQ(kill(manager_pid(), SIGKILL), 0);
     CHECK_ERR(covey_manager_join(first, PATIENT), COVEY_ECRASHED);
     covey_manager *second = start_at(address);
     CHECK_ERR(covey_manager_join(first, PATIENT), COVEY_ECRASHED);

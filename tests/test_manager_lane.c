@@ -583,13 +583,9 @@ static void *kill_soon(void *arg)
 /* How calls end that wait for the answer of a manager that is killed, or come later. */
 static void ends_for_good(covey_proxy *proxy, const char *method, unsigned delay)
 {
-    covey_process *child;
-    struct victim victim = {.delay = delay};
+    struct victim victim = {.pid = manager_pid(), .delay = delay};
     pthread_t thread;
-    size_t count;
     int r = 0;
-    CHECK_OK(covey_active_children(&child, 1, &count));
-    CHECK_OK(covey_process_pid(child, &victim.pid));
     CHECK_EQ(pthread_create(&thread, NULL, kill_soon, &victim), 0);
     int64_t begin = cvy_os_now();
     while (r >= 0)

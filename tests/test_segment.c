@@ -75,17 +75,6 @@ static void goes(const char *name)
         usleep(200);
 }
 
-static int manager_pid(void)
-{
-    covey_process *child;
-    size_t count;
-    int pid = 0;
-    CHECK_OK(covey_active_children(&child, 1, &count));
-    CHECK_EQ(count, 1);
-    CHECK_OK(covey_process_pid(child, &pid));
-    return pid;
-}
-
 /* The reaper that is a child of this process; 0: none. */
 static int reaper_of(int manager)
 {
